@@ -1,0 +1,82 @@
+# Everything a developer does, on a machine that has only Python and make. `make help` lists it.
+
+PYTHON ?= python3
+# One environment per interpreter: .venv for python3, .venv-3.13 and so on for a chosen one.
+ifeq ($(PYTHON),python3)
+VENV ?= .venv
+else
+VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none)
+endif
+
+HOST ?= 127.0.0.1
+PORT ?= 5000
+MODE ?= threading
+QUEUE ?=
+
+PLUGINS := $(sort $(notdir $(patsubst %/pyproject.toml,%,$(wildcard plugins/[a-z]*/pyproject.toml))))
+CHECKED := flask_socketio_core tests tools $(wildcard benchmarks examples)
+BIN = $(VENV)/bin
+RUN_TESTS = $(BIN)/python tools/run_tests.py
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test $(addprefix test-,$(PLUGINS)) test-core test-packaging lint format types wheels brokers bench clean python
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z<> -]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+	@echo "  make test-NAME        one group of tests; NAME is core, packaging or one of"
+	@echo "                        $(PLUGINS)"
+	@echo "PYTHON=python3.13 chooses another interpreter, with an environment of its own."
+
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "error: there is no '$(PYTHON)' here: install Python 3.10 or newer, or name yours with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: '$(PYTHON)' is older than Python 3.10: name a newer one with PYTHON=..." >&2; exit 1; }
+
+venv: python  ## make the virtual environment, or bring it up to date
+	@$(PYTHON) tools/venv.py --venv $(VENV)
+
+demo: python  ## run the chat example; MODE=gevent QUEUE=redis://... HOST= PORT= choose its parts
+	@$(PYTHON) tools/venv.py --venv $(VENV) --for demo --mode "$(MODE)" --queue "$(QUEUE)"
+	@if command -v npm >/dev/null && [ -f examples/chat/package.json ]; then \
+		[ -d examples/chat/node_modules ] || (cd examples/chat && npm ci --silent --no-audit --no-fund) \
+			|| echo "npm could not fetch the browser's client: the page takes it from its CDN" >&2; fi
+	@$(BIN)/python examples/chat/app.py --mode "$(MODE)" --queue "$(QUEUE)" --host "$(HOST)" --port "$(PORT)"
+
+test: venv  ## run every test; REQUIRE_BROKERS=1 makes a missing broker, browser or Node.js a failure
+	@$(RUN_TESTS)
+
+$(addprefix test-,$(PLUGINS)) test-core test-packaging: test-%: venv
+	@$(RUN_TESTS) $*
+
+lint: venv  ## check style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: venv  ## mend style and format as far as ruff can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# One run per plugin, because every plugin has modules of the same names under tests/.
+types: venv  ## check types
+	@status=0; \
+	$(BIN)/mypy $(CHECKED) || status=1; \
+	for plugin in $(PLUGINS); do \
+		MYPYPATH=plugins/$$plugin $(BIN)/mypy plugins/$$plugin || status=1; \
+	done; exit $$status
+
+wheels: venv  ## build the seven wheels into dist/
+	@rm -rf dist
+	@for project in . $(addprefix plugins/,$(PLUGINS)); do \
+		$(BIN)/python -m build --wheel --outdir dist $$project >/dev/null && echo "built $$project" || exit 1; \
+	done
+	@ls dist
+
+brokers: python  ## install what the tests use besides Python: brokers, Node.js, Chromium (needs root)
+	@$(PYTHON) tools/machine.py
+
+bench: venv  ## run the benchmarks
+	@$(BIN)/python -m benchmarks
+
+clean:  ## remove whatever make made
+	rm -rf .venv .venv-* .cache dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf tests/js/node_modules examples/chat/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
