@@ -1,0 +1,1 @@
+"""Socket.IO for Flask in which every moving part is a plugin."""

@@ -1,0 +1,438 @@
+"""The three seams: what an async mode, a WebSocket provider and a message queue promise.
+
+A plugin's hooks return the *descriptors* here (:class:`AsyncModeInfo`, :class:`WebSocketProviderInfo`,
+:class:`QueueInfo`); they are data, cheap to make, and import nothing heavy. The class behind a descriptor is loaded
+only when it was selected, by calling the descriptor's ``load``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from .process import ProcessFacts
+
+# --------------------------------------------------------------------------------------------------- descriptors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a part can be used in this process, and why.
+
+    :param usable: ``True`` if nothing speaks against it.
+    :param reason: one short sentence for the table of ``flask socketio plugins``; with ``usable=False`` also what to do.
+    """
+
+    usable: bool
+    reason: str = ""
+
+
+OK = Verdict(usable=True)
+
+Probe = Callable[["ProcessFacts"], Verdict]
+
+
+def always_usable(facts: ProcessFacts) -> Verdict:
+    """Say that nothing in the process speaks against a part (the default probe)."""
+    return OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncModeInfo:
+    """Describe one async mode: a concurrency model together with its web server.
+
+    :param name: what ``async_mode=`` is compared with.
+    :param priority: the highest usable one wins. Bands: 100 eventlet, 90 gevent under uWSGI, 80 gevent, 0 threading.
+    :param load: imports the mode and returns its class; called only when the mode was selected.
+    :param requires: PEP 508 requirements, checked against installed distributions without importing them.
+    :param probe: looks at the process (:class:`~flask_socketio_core.process.ProcessFacts`), must not import anything heavy.
+    :param install: the command that installs what is missing.
+    :param summary: a few words for the table.
+    """
+
+    name: str
+    priority: int
+    load: Callable[[], type[AsyncMode]]
+    requires: tuple[str, ...] = ()
+    probe: Probe = always_usable
+    install: str = ""
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketProviderInfo:
+    """Describe one WebSocket provider.
+
+    :param name: what ``websocket_provider=`` is compared with.
+    :param async_modes: names of the async modes it serves; empty for all.
+    :param priority: the highest usable one that serves the selected mode wins. Of several usable ones, each request is
+        given to the first whose :meth:`WebSocketProvider.detect` says yes.
+    :param load: imports the provider and returns its class.
+    :param requires: as in :class:`AsyncModeInfo`.
+    :param probe: as in :class:`AsyncModeInfo`.
+    :param install: the command that installs what is missing.
+    :param summary: a few words for the table.
+    """
+
+    name: str
+    priority: int
+    load: Callable[[], type[WebSocketProvider]]
+    async_modes: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    probe: Probe = always_usable
+    install: str = ""
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueCapabilities:
+    """What a message queue guarantees, as named capabilities.
+
+    :param ordered: messages of one publisher with one key arrive in the order of publishing.
+    :param durable: a message accepted by :meth:`MessageQueue.publish` survives a restart of the broker.
+    :param replay: a listener that lost its connection resumes where it stopped.
+    :param max_message_bytes: largest message in bytes; ``None`` for no limit of its own.
+    """
+
+    ordered: bool = True
+    durable: bool = False
+    replay: bool = False
+    max_message_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueInfo:
+    """Describe one message queue.
+
+    :param name: short name for the table.
+    :param schemes: URL schemes it claims, lower case, without ``://``. A scheme ending in ``+*`` claims a prefix
+        (``kombu+*`` claims ``kombu+redis``). An exact scheme beats a prefix, a prefix beats a catch-all.
+    :param load: imports the queue and returns its class.
+    :param catch_all: also offer it every scheme that nobody claims and that ``claims`` accepts.
+    :param claims: for a catch-all, say without a heavy import whether a scheme is usable, and why not.
+    :param requires: as in :class:`AsyncModeInfo`.
+    :param install: the command that installs what is missing.
+    :param summary: a few words for the table.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    load: Callable[[], type[MessageQueue]]
+    catch_all: bool = False
+    claims: Callable[[str], Verdict] | None = None
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    summary: str = ""
+
+
+# ---------------------------------------------------------------------------------------------------- async mode
+
+
+class Lock(Protocol):
+    """A lock for a few instructions: it must never switch greenlets and never call the hub."""
+
+    def __enter__(self) -> bool: ...
+    def __exit__(self, *exc_info: object) -> None: ...
+    def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool: ...
+    def release(self) -> None: ...
+
+
+class Event(Protocol):
+    """What :class:`threading.Event` offers; ``wait`` yields to other tasks of this mode."""
+
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+    def is_set(self) -> bool: ...
+    def wait(self, timeout: float | None = ...) -> bool: ...
+
+
+class Handle(Protocol):
+    """Something that was started and can be stopped once; a second ``cancel`` does nothing."""
+
+    def cancel(self) -> None: ...
+
+
+class Task(Protocol):
+    """A background task, as :class:`threading.Thread` sees it."""
+
+    def join(self, timeout: float | None = ...) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncCapabilities:
+    """What a mode is able to do, so that nobody asks for its name.
+
+    :param green: tasks are greenlets in one OS thread; blocking calls block them all unless the library is patched.
+    :param tls: :meth:`AsyncMode.serve` can serve TLS.
+    :param watches: :meth:`AsyncMode.watch` works here (there is an epoll or kqueue to watch).
+    """
+
+    green: bool
+    tls: bool = True
+    watches: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """Options of :meth:`AsyncMode.serve`, one meaning in every mode.
+
+    :param debug: Flask's debug flag; the debugger is already wrapped around the app by the caller where needed.
+    :param log_output: log each request.
+    :param use_reloader: restart when a source file changes; the caller runs the reloader for modes without their own.
+    :param reloader_options: passed on to Werkzeug's reloader.
+    :param allow_unsafe_werkzeug: serve with Werkzeug's server although this looks like production.
+    :param tls: keyword arguments for TLS as the user gave them: ``certfile``, ``keyfile``, ``ssl_context`` and so on.
+    :param server: further keyword arguments, passed to the web server as they are.
+    """
+
+    debug: bool = False
+    log_output: bool = False
+    use_reloader: bool = False
+    reloader_options: Mapping[str, Any] = field(default_factory=dict)
+    allow_unsafe_werkzeug: bool = False
+    tls: Mapping[str, Any] = field(default_factory=dict)
+    server: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AsyncMode(ABC):
+    """A concurrency model together with its web server.
+
+    One instance per ``SocketIO`` object. All methods but :meth:`serve`, :meth:`sleep` and the waiting methods of what
+    is created here return at once. Every callback and job given to a mode may raise anything: the mode logs it and
+    goes on.
+    """
+
+    name: ClassVar[str]
+    capabilities: ClassVar[AsyncCapabilities]
+
+    def __init__(self, *, max_workers: int = 1000) -> None:
+        """Prepare, but start nothing.
+
+        :param max_workers: most jobs of :meth:`spawn` that run at the same time; more wait their turn, and the first
+            time that happens is logged.
+        """
+        self.max_workers = max_workers
+
+    # -- running code --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def spawn(self, job: Callable[[], object]) -> None:
+        """Run a short job soon on a pooled worker, in a fresh :class:`contextvars.Context`.
+
+        Never blocks and never runs the job before returning. Thread-safe: may be called from any OS thread, from the
+        hub and from callbacks of :meth:`watch` and :meth:`call_later`. Jobs start in the order given.
+        """
+
+    @abstractmethod
+    def start_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
+        """Start a long-running task of its own (never from the pool) and return something to ``join``.
+
+        Source: ``SocketIO.start_background_task`` of Flask-SocketIO.
+        """
+
+    @abstractmethod
+    def sleep(self, seconds: float) -> None:
+        """Let other tasks run for at least that many seconds; 0 only yields."""
+
+    @abstractmethod
+    def create_lock(self) -> Lock:
+        """Return a native lock that never yields to other greenlets; held only for a few instructions."""
+
+    @abstractmethod
+    def create_event(self) -> Event:
+        """Return an event whose ``wait`` lets other tasks run; ``set`` may be called from any OS thread and the hub."""
+
+    @abstractmethod
+    def create_queue(self, maxsize: int = 0) -> Any:
+        """Return a queue with the interface of :class:`queue.Queue` for tasks of this mode."""
+
+    @abstractmethod
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> Handle:
+        """Call back once, after so many seconds, from the hub or a timer thread. The callback must not block."""
+
+    @abstractmethod
+    def watch(self, fd: int, callback: Callable[[], object]) -> Handle:
+        """Call back whenever the descriptor is readable (level-triggered), until cancelled.
+
+        The callback must not block; it runs on the hub, in a greenlet or in a thread of its own, but never twice at
+        the same time. ``fd`` is an epoll or kqueue descriptor of the engine.
+
+        :raises NotImplementedError: if ``capabilities.watches`` is ``False``.
+        """
+
+    def original(self, module: str, name: str) -> Any:
+        """Return a standard-library attribute as it was before any monkey patching (``original("select", "epoll")``)."""
+        return getattr(importlib.import_module(module), name)
+
+    def is_patched(self, module: str) -> bool:
+        """Say whether blocking calls of that standard-library module yield to other tasks.
+
+        A mode with OS threads answers ``True`` for every module.
+        """
+        return not self.capabilities.green
+
+    def check_request(self, environ: WSGIEnvironment) -> Verdict:
+        """Say whether the WSGI server that made this environ fits the mode; called for the first request only.
+
+        With ``usable=False`` the reason names the server, the mode, and the line to add.
+        """
+        return OK
+
+    # -- serving -------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
+        """Serve until :meth:`stop` is called or the process is told to end; return when the socket is closed."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Make :meth:`serve` return soon. May be called from a handler, a view, another thread; returns at once.
+
+        :raises RuntimeError: if :meth:`serve` is not running in this process.
+        """
+
+    def close(self) -> None:
+        """End idle workers and timers. Later calls of :meth:`spawn` start what they need again."""
+
+
+# -------------------------------------------------------------------------------------------- WebSocket provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketLocation:
+    """Where a WSGI server keeps a connection that can be detached from it.
+
+    :param fd: the server's descriptor of the connection, a plain TCP or Unix socket, never TLS.
+    :param handshake_done: the 101 response has been written already; otherwise the engine writes it.
+    :param read_buffered: return (once, without blocking) the bytes that the server has read from the socket but not
+        used yet; afterwards the server's buffer is at its end, so that it executes no pipelined request.
+    :param forget: take the descriptor out of any event loop's own poll set, before it is replaced.
+    """
+
+    fd: int
+    handshake_done: bool = False
+    read_buffered: Callable[[], bytes] = lambda: b""
+    forget: Callable[[], None] = lambda: None
+
+
+class BlockingTransport(ABC):
+    """An open WebSocket of a server that keeps its socket. One task reads, one task writes, any task closes."""
+
+    @abstractmethod
+    def receive(self) -> str | bytes | None:
+        """Wait for the next message; ``None`` when the peer is gone or :meth:`close` was called.
+
+        :raises ProtocolError: when the peer broke RFC 6455; the engine closes with the error's code.
+        """
+
+    @abstractmethod
+    def send(self, message: str | bytes) -> None:
+        """Write one message, text or binary, waiting as long as the peer's window is full.
+
+        :raises OSError: when the peer is gone.
+        """
+
+    @abstractmethod
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame where the server can, and make :meth:`receive` return. Never raises; may be repeated."""
+
+
+class WebSocketProvider(ABC):
+    """Who speaks WebSocket on this server. Give at least one of the two forms, :meth:`locate` or :meth:`open`."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def detect(self, environ: WSGIEnvironment) -> bool:
+        """Say whether this provider can serve a request with this environ. Cheap; touches no socket."""
+
+    def locate(self, environ: WSGIEnvironment, start_response: StartResponse) -> SocketLocation | None:
+        """Detachable form: say where the server keeps the connection, or ``None`` to use :meth:`open`.
+
+        Called after the engine validated the handshake headers. Must not raise for a socket that it cannot find
+        (middleware may have wrapped ``start_response``) or that is TLS: return ``None``.
+        """
+        return None
+
+    def open(
+        self, environ: WSGIEnvironment, start_response: StartResponse, *, max_message_bytes: int
+    ) -> BlockingTransport | None:
+        """Blocking form: complete the handshake and return the open transport, or ``None`` if this request has none.
+
+        :param max_message_bytes: larger messages must be refused before they are buffered, close code 1009.
+        """
+        return None
+
+
+# ------------------------------------------------------------------------------------------------- message queue
+
+
+class MessageQueue(ABC):
+    """A bus that carries bytes from every publisher to every listener of one channel.
+
+    Constructing one connects to nothing, starts nothing and never blocks. All methods are thread-safe under the
+    selected async mode. Errors of the client library are wrapped in :class:`~flask_socketio_core.errors.QueueError`.
+    Rooms, acks, retries and everything else that several servers say to each other is built on these few methods, in
+    ``flask_socketio_core.cluster``.
+    """
+
+    capabilities: ClassVar[QueueCapabilities]
+
+    def __init__(self, url: str, channel: str, *, mode: AsyncMode, options: Mapping[str, Any]) -> None:
+        """Keep the settings.
+
+        :param url: as the user gave it, password included; never logged as it is.
+        :param channel: name that separates clusters which share a broker.
+        :param mode: the selected async mode; for locks, events and the monkey-patch check.
+        :param options: ``message_queue_options`` as the user gave them; unknown ones are refused.
+        :raises UnknownOption: for an option that the queue does not know.
+        """
+        self.url = url
+        self.channel = channel
+        self.mode = mode
+        self.options = dict(options)
+
+    @abstractmethod
+    def publish(self, message: bytes, *, key: str = "") -> None:
+        """Hand one message to the broker.
+
+        :param message: at most ``capabilities.max_message_bytes`` bytes.
+        :param key: messages with one key keep their order; a queue without partitions ignores it.
+        :raises QueueUnavailable: if the broker cannot be reached within the queue's time-out; the message may be
+            published again.
+        :raises MessageTooLarge: if the message can never be published.
+        :raises QueueClosed: after :meth:`close`.
+        """
+
+    @abstractmethod
+    def listen(self) -> Iterator[bytes]:
+        """Subscribe, then yield each message published from now on, until :meth:`close`.
+
+        Runs in a task of its own. The subscription exists when the iterator yields its first item, which is ``b""``;
+        ``b""`` is also yielded now and then while the channel is quiet. A lost connection raises
+        :class:`QueueUnavailable`; the caller calls ``listen`` again, and a queue with ``capabilities.replay`` then
+        resumes behind the last message that it yielded.
+
+        :raises QueueUnavailable: when the broker cannot be reached or the connection is lost.
+        """
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return if the broker answers now.
+
+        :raises QueueUnavailable: if it does not answer within the queue's time-out.
+        """
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until everything handed to :meth:`publish` is with the broker; return how many messages are not."""
+        return 0
+
+    @abstractmethod
+    def close(self) -> None:
+        """End listeners and connections; may be repeated. Does not wait for unsent messages: call :meth:`flush` first."""

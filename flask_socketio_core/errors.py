@@ -1,0 +1,155 @@
+"""Every error this project raises on purpose, as one tree.
+
+::
+
+    SocketIOError
+    ├── ConfigurationError            the program or its deployment is wrong; fix and restart
+    │   ├── UnknownOption             (also a TypeError)
+    │   ├── InvalidOption             (also a ValueError)
+    │   ├── PluginError               a plugin is wrong in itself
+    │   │   ├── DuplicatePlugin
+    │   │   └── InvalidHook
+    │   ├── SelectionError            (also a ValueError) a part that was asked for cannot be had
+    │   │   ├── UnknownPart           no installed plugin provides that name or scheme
+    │   │   ├── PartNotInstalled      a known plugin would provide it, but something is not installed
+    │   │   ├── PartBroken            it is installed, but failed to load; ``__cause__`` says why
+    │   │   ├── PartUnsuitable        it works, but not in this process or behind this server
+    │   │   └── AmbiguousPart         two plugins claim it
+    │   └── NotInitialised            (also a RuntimeError) used before ``init_app``
+    ├── ContextError                  (also a RuntimeError) called outside a Socket.IO handler
+    ├── CallError                     a ``call()`` that got no answer
+    │   ├── CallTimeout               (also python-socketio's and the built-in TimeoutError)
+    │   └── ClientGone                the client left before it answered
+    ├── ProtocolError                 the peer broke the protocol; carries what to answer
+    │   └── PayloadTooLarge
+    └── QueueError                    the message queue
+        ├── QueueUnavailable          the broker cannot be reached now; retrying may help
+        ├── QueueClosed               used after ``close()``
+        └── MessageTooLarge           larger than the queue can carry
+
+:class:`ConnectionRefusedError` is python-socketio's own class, so that an ``except`` clause written for it goes on working.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+from socketio.exceptions import ConnectionRefusedError as ConnectionRefusedError
+from socketio.exceptions import TimeoutError as _UpstreamTimeoutError
+
+
+class SocketIOError(Exception):
+    """Base of everything raised by this project on purpose."""
+
+
+class ConfigurationError(SocketIOError):
+    """The program or its deployment is wrong."""
+
+
+class UnknownOption(ConfigurationError, TypeError):
+    """An option or keyword that does not exist was given."""
+
+
+class InvalidOption(ConfigurationError, ValueError):
+    """An option has a value that it cannot take."""
+
+
+class PluginError(ConfigurationError):
+    """A plugin is wrong in itself, whoever asked for it."""
+
+
+class DuplicatePlugin(PluginError):
+    """Two distributions register one entry-point name."""
+
+
+class InvalidHook(PluginError):
+    """A plugin implements a hook that does not exist, or returns something that the hook may not return."""
+
+
+class SelectionError(ConfigurationError, ValueError):
+    """An async mode, WebSocket provider or message queue that was asked for cannot be had."""
+
+
+class UnknownPart(SelectionError):
+    """No installed plugin provides that name or URL scheme."""
+
+
+class PartNotInstalled(SelectionError):
+    """A plugin provides it, but a library that it needs is not installed."""
+
+
+class PartBroken(SelectionError):
+    """It is installed but cannot be loaded; ``__cause__`` holds the original error."""
+
+
+class PartUnsuitable(SelectionError):
+    """It is installed and works, but does not fit this process or the server around it."""
+
+
+class AmbiguousPart(SelectionError):
+    """Two plugins claim the same name or URL scheme."""
+
+
+class NotInitialised(ConfigurationError, RuntimeError):
+    """The ``SocketIO`` object was used before ``init_app``."""
+
+
+class ContextError(SocketIOError, RuntimeError):
+    """A function that needs a Socket.IO handler's context was called outside of one."""
+
+
+class CallError(SocketIOError):
+    """A ``call()`` got no answer."""
+
+
+class CallTimeout(CallError, _UpstreamTimeoutError, builtins.TimeoutError):  # type: ignore[misc]  # python-socketio is untyped
+    """The client did not acknowledge within the time-out."""
+
+
+class ClientGone(CallError):
+    """The client left before it acknowledged."""
+
+
+class ProtocolError(SocketIOError):
+    """The peer broke the protocol; says what to answer.
+
+    :param message: what was wrong, for the log and for the HTTP body.
+    :param status: HTTP status code for the polling transport.
+    :param close_code: WebSocket close code (RFC 6455, section 7.4.1).
+    """
+
+    def __init__(self, message: str, *, status: int = 400, close_code: int = 1002) -> None:
+        super().__init__(message)
+        self.status = status
+        self.close_code = close_code
+
+
+class PayloadTooLarge(ProtocolError):
+    """The peer sent more than ``max_http_buffer_size`` bytes.
+
+    :param size: what arrived or was announced, bytes.
+    :param limit: what is allowed, bytes.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"packet of {size} bytes exceeds max_http_buffer_size={limit}", status=413, close_code=1009
+        )
+        self.size = size
+        self.limit = limit
+
+
+class QueueError(SocketIOError):
+    """The message queue failed."""
+
+
+class QueueUnavailable(QueueError):
+    """The broker cannot be reached now; trying again later may help."""
+
+
+class QueueClosed(QueueError):
+    """The queue was used after ``close()``."""
+
+
+class MessageTooLarge(QueueError):
+    """A message is larger than the queue can carry."""

@@ -1,0 +1,163 @@
+"""Every hook that a plugin can implement.
+
+A plugin is a module (or object) registered under the entry-point group ``flask_socketio_core`` whose functions are
+marked with :data:`hookimpl`::
+
+    from flask_socketio_core.hookspecs import hookimpl
+
+    @hookimpl
+    def socketio_message_queues():
+        return QueueInfo(name="postgres", schemes=("postgresql",), load=load)
+
+The first three hooks *describe*: they return descriptors and have no side effect. The others *observe*: they return
+nothing, and what they raise is logged and changes nothing. An observing hook that nobody implements costs nothing.
+An implementation may accept fewer arguments than its hook has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from .contracts import AsyncModeInfo, QueueInfo, WebSocketProviderInfo
+
+PROJECT_NAME = "flask_socketio_core"
+"""pluggy's project name and the entry-point group."""
+
+hookspec = pluggy.HookspecMarker(PROJECT_NAME)
+hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
+
+
+@hookspec
+def socketio_async_modes() -> AsyncModeInfo | Sequence[AsyncModeInfo] | None:
+    """Describe the async modes this plugin provides.
+
+    Called once per ``SocketIO`` object, when its parts are selected, before any connection is accepted. Must not
+    import the concurrency library: put that import in the callable passed as ``AsyncModeInfo.load``.
+
+    :returns: one descriptor, several, or ``None`` for none. Two plugins that give one name are an error, reported
+        with both distributions when that name is selected. An exception lists the plugin as broken.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_websocket_providers() -> WebSocketProviderInfo | Sequence[WebSocketProviderInfo] | None:
+    """Describe the WebSocket providers this plugin provides.
+
+    Called once per ``SocketIO`` object, right after the async mode was selected.
+
+    :returns: as in :func:`socketio_async_modes`.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_message_queues() -> QueueInfo | Sequence[QueueInfo] | None:
+    """Describe the message queues this plugin provides.
+
+    Called once per ``SocketIO`` object. Must not import the broker's client library: put that import in the callable
+    passed as ``QueueInfo.load``.
+
+    :returns: one descriptor, several, or ``None``. Two plugins that claim one URL scheme are an error, reported with
+        both distributions when that scheme is used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_connected(sid: str, namespace: str, environ: dict[str, Any]) -> None:
+    """Observe that a client was accepted on a namespace, after its CONNECT packet was sent.
+
+    Called once per client and namespace, in the worker that ran the connect handler. Must not block for long.
+
+    :param environ: WSGI environ of the connection's first request, without the server's own objects.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_disconnected(sid: str, namespace: str, reason: str) -> None:
+    """Observe that an accepted client left a namespace, after its disconnect handler ran.
+
+    :param reason: one of ``SocketIO.reason``'s values.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_event_before(sid: str, namespace: str, event: str, args: tuple[Any, ...]) -> None:
+    """Observe an event of a client, right before its handler runs, inside the handler's Flask context.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_event_after(sid: str, namespace: str, event: str, duration_s: float) -> None:
+    """Observe that an event's handler returned.
+
+    :param duration_s: time the handler took, seconds.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_event_error(sid: str, namespace: str, event: str, error: BaseException) -> None:
+    """Observe that an event's handler raised, before the application's error handlers are asked.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_emit(event: str, namespace: str, to: tuple[str, ...] | None, args: tuple[Any, ...]) -> None:
+    """Observe that this process emits an event, before it is delivered or published.
+
+    :param to: rooms or sids addressed; ``None`` for every client of the namespace.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_outbox_overflow(sid: str, policy: str, packets: int, size_bytes: int) -> None:
+    """Observe that a client's outbox reached its limit and the policy was applied.
+
+    Called once per connection and overflow, not per packet dropped.
+
+    :param sid: the Engine.IO session id of the connection.
+    :param policy: ``"disconnect"``, ``"drop_oldest"`` or ``"drop_newest"``.
+    :param packets: packets waiting at that moment.
+    :param size_bytes: their size in bytes.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_workers_saturated(max_workers: int) -> None:
+    """Observe that all workers are busy and a job has to wait; once until the pool was idle again.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_bus_state(up: bool, detail: str) -> None:
+    """Observe that the connection to the message queue was lost or restored.
+
+    :param up: ``True`` if messages flow again.
+    :param detail: one sentence without credentials: the cause, or how long the bus was away and what was lost.
+
+    .. versionadded:: 0.1
+    """

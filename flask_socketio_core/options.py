@@ -1,0 +1,220 @@
+"""Every option, once: name, type, unit, default.
+
+Options come from keyword arguments (``SocketIO(app, ping_interval=10)``) and from the app's configuration
+(``app.config["SOCKETIO_PING_INTERVAL"] = 10``); a keyword wins. A name that does not exist is a ``TypeError`` that
+names the nearest one. Defaults are those of Flask-SocketIO 5.7 unless the field says otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import InvalidOption, UnknownOption
+
+CONFIG_PREFIX = "SOCKETIO_"
+
+TRANSPORTS = ("polling", "websocket")
+OUTBOX_POLICIES = ("disconnect", "drop_oldest", "drop_newest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The checked options of one ``SocketIO`` object.
+
+    :param async_mode: name of the async mode; ``None`` selects the best usable one.
+    :param websocket_provider: name of the WebSocket provider; ``None`` selects per request among the usable ones.
+    :param max_workers: most handlers that run at the same time in this process. Default 1000: as generous as a
+        thread per event is in practice.
+    :param manage_session: ``True`` gives each client a session of its own, forked from Flask's at connection time;
+        ``False`` leaves the session to Flask.
+    :param message_queue: URL of the message queue that joins several processes; ``None`` for a single process.
+    :param message_queue_options: options for the queue's client library.
+    :param channel: name that separates clusters which share a broker.
+    :param path: URL path of the endpoint, without slashes around it.
+    :param client_manager: one of python-socketio's managers; its URL and channel are taken over as ``message_queue``.
+    :param logger: ``True`` logs the Socket.IO layer at INFO, or a logger to use.
+    :param engineio_logger: the same for the Engine.IO layer.
+    :param serializer: ``"default"`` (JSON), ``"msgpack"``, or a subclass of python-socketio's ``Packet``.
+    :param json: module or object with ``dumps`` and ``loads``; ``None`` for the standard library's.
+    :param async_handlers: ``True`` runs each event's handler concurrently, ``False`` and ``"ordered"`` one at a time
+        and in order per client.
+    :param always_connect: accept a client before its connect handler returned, and disconnect it if that refuses.
+    :param namespaces: namespaces accepted besides those with handlers; ``"*"`` for all, ``None`` for only ``"/"``.
+    :param ping_interval: seconds between the server's pings. A pair adds a grace period in seconds.
+    :param ping_timeout: seconds a client may take to answer a ping.
+    :param connect_timeout: seconds until a client that joined no namespace is closed. Default 45: Socket.IO's own.
+    :param upgrade_timeout: seconds a WebSocket upgrade may take. Default 10: Engine.IO's own.
+    :param max_http_buffer_size: largest message accepted from a client, bytes, on both transports.
+    :param max_packets_per_payload: most packets in one polling request. Default 1000.
+    :param allow_upgrades: offer the upgrade from polling to WebSocket.
+    :param http_compression: compress polling responses.
+    :param compression_threshold: smallest polling response that is compressed, bytes.
+    :param cookie: name of a cookie that carries the Engine.IO sid, or a dict of ``name`` and attributes.
+    :param cors_allowed_origins: origin, list of origins, ``"*"``, a callable, ``[]`` to switch the check off, ``None``
+        for the same origin only.
+    :param cors_credentials: allow credentials in cross-origin requests.
+    :param monitor_clients: ping clients and close silent ones.
+    :param transports: transports accepted.
+    :param outbox_max_bytes: most bytes waiting for one client that does not read. Default 10 MB.
+    :param outbox_max_packets: most packets waiting for one client. Default 10,000.
+    :param outbox_policy: what happens beyond: ``"disconnect"``, ``"drop_oldest"`` or ``"drop_newest"``.
+    :param max_connections: most connections of this process; more are answered 503. ``None``: limited by descriptors only.
+    """
+
+    async_mode: str | None = None
+    websocket_provider: str | None = None
+    max_workers: int = 1000
+    manage_session: bool = True
+    message_queue: str | None = None
+    message_queue_options: Mapping[str, Any] = field(default_factory=dict)
+    channel: str = "flask-socketio"
+    path: str = "socket.io"
+    client_manager: Any = None  # a foreign class, inspected by duck typing
+    logger: Any = False  # bool or any object with the methods of logging.Logger
+    engineio_logger: Any = False
+    serializer: Any = "default"
+    json: Any = None
+    async_handlers: bool | str = True
+    always_connect: bool = False
+    namespaces: tuple[str, ...] | str | None = None
+    ping_interval: float = 25
+    ping_interval_grace: float = 0
+    ping_timeout: float = 20
+    connect_timeout: float = 45
+    upgrade_timeout: float = 10
+    max_http_buffer_size: int = 1_000_000
+    max_packets_per_payload: int = 1000
+    allow_upgrades: bool = True
+    http_compression: bool = True
+    compression_threshold: int = 1024
+    cookie: str | Mapping[str, Any] | None = None
+    cors_allowed_origins: str | tuple[str, ...] | Callable[..., bool] | None = None
+    cors_credentials: bool = True
+    monitor_clients: bool = True
+    transports: tuple[str, ...] = TRANSPORTS
+    outbox_max_bytes: int = 10_000_000
+    outbox_max_packets: int = 10_000
+    outbox_policy: str = "disconnect"
+    max_connections: int | None = None
+
+
+ALIASES = {"resource": "path"}
+"""Old spellings that Flask-SocketIO accepts."""
+
+
+def option_names() -> tuple[str, ...]:
+    """Return the names that a keyword argument can have, aliases included."""
+    names = [item.name for item in dataclasses.fields(Options) if item.name != "ping_interval_grace"]
+    return (*names, *ALIASES)
+
+
+def unknown_keyword(function: str, name: str, known: Iterable[str]) -> str:
+    """Return the text of the ``TypeError`` for a keyword that does not exist, with the nearest match."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f", did you mean {near[0]!r}?" if near else f", expected one of {', '.join(known)}"
+    return f"{function} got an unexpected keyword argument {name!r}{hint}"
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse option names that do not exist.
+
+    :raises UnknownOption: for the first unknown name, with the nearest match.
+    """
+    known = option_names()
+    for name in names:
+        if name not in known:
+            raise UnknownOption(unknown_keyword("SocketIO()", name, known))
+
+
+def from_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect ``SOCKETIO_...`` keys of a Flask configuration as keyword arguments.
+
+    :raises UnknownOption: for a ``SOCKETIO_`` key that is no option.
+    """
+    found = {key: value for key, value in config.items() if key.startswith(CONFIG_PREFIX)}
+    known = {CONFIG_PREFIX + name.upper(): name for name in option_names()}
+    for key in found:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise UnknownOption(f"app.config has an unknown option {key!r}{hint}")
+    return {known[key]: value for key, value in found.items()}
+
+
+def build(keywords: Mapping[str, Any]) -> Options:
+    """Check keyword arguments and return the options.
+
+    :param keywords: drop-in names; ``None`` for an option whose default is not ``None`` means the default.
+    :raises UnknownOption: for an unknown name.
+    :raises InvalidOption: for a value that the option cannot take.
+    """
+    check_names(keywords)
+    values = {ALIASES.get(name, name): value for name, value in keywords.items() if value is not None}
+    _normalise(values)
+    options = Options(**values)
+    _check(options)
+    return options
+
+
+def _normalise(values: dict[str, Any]) -> None:
+    interval = values.get("ping_interval")
+    if isinstance(interval, (tuple, list)):
+        if len(interval) != 2:
+            raise InvalidOption(
+                f"ping_interval={interval!r} must be seconds or a pair (interval, grace period)"
+            )
+        values["ping_interval"], values["ping_interval_grace"] = interval
+    if "path" in values:
+        values["path"] = values["path"].strip("/")
+    for name in ("transports", "namespaces", "cors_allowed_origins"):
+        value = values.get(name)
+        if name == "transports" and isinstance(value, str):
+            value = (value,)
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            values[name] = tuple(value)
+
+
+def _check(options: Options) -> None:
+    for name in ("ping_interval", "ping_timeout", "connect_timeout", "upgrade_timeout"):
+        _check_number(options, name, above=0)
+    _check_number(options, "ping_interval_grace", above=-1e-9)
+    for name in (
+        "max_workers",
+        "max_http_buffer_size",
+        "max_packets_per_payload",
+        "outbox_max_bytes",
+        "outbox_max_packets",
+    ):
+        _check_number(options, name, above=0, whole=True)
+    if options.max_connections is not None:
+        _check_number(options, "max_connections", above=0, whole=True)
+    unknown = [name for name in options.transports if name not in TRANSPORTS]
+    if unknown or not options.transports:
+        raise InvalidOption(
+            f"transports={list(options.transports)!r} must name 'polling', 'websocket' or both"
+        )
+    if options.outbox_policy not in OUTBOX_POLICIES:
+        raise InvalidOption(
+            f"outbox_policy={options.outbox_policy!r} must be one of {', '.join(OUTBOX_POLICIES)}"
+        )
+    if options.async_handlers not in (True, False, "ordered"):
+        raise InvalidOption(f"async_handlers={options.async_handlers!r} must be True, False or 'ordered'")
+    if isinstance(options.namespaces, str) and options.namespaces != "*":
+        raise InvalidOption(f"namespaces={options.namespaces!r} must be a list of namespaces or '*'")
+    if not options.path:
+        raise InvalidOption("path must not be empty")
+
+
+def _check_number(options: Options, name: str, *, above: float, whole: bool = False) -> None:
+    value = getattr(options, name)
+    kind = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        expected = "a whole number" if whole else "a number of seconds"
+        raise InvalidOption(f"{name}={value!r} must be {expected}")
+    if not value > above:
+        raise InvalidOption(f"{name}={value!r} must be greater than {max(above, 0):g}")

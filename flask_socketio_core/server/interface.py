@@ -1,0 +1,147 @@
+"""The narrow interface between the engine and everything above it.
+
+Inwards, the engine tells one :class:`Application` what clients do. Outwards, everything that sends goes through one
+:class:`Emitter`: :class:`~flask_socketio_core.server.server.Server` for this process alone, or the cluster, which
+wraps a server and a message queue. A delivery that came from a bus and one from this process take the same path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+AckCallback = Callable[..., None]
+"""Called once with what the client acknowledged, as positional arguments."""
+
+
+class Client(Protocol):
+    """One client on one namespace, as the application sees it."""
+
+    @property
+    def sid(self) -> str:
+        """The Socket.IO session id, unique over all namespaces."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace this client is connected to."""
+
+    @property
+    def engine_sid(self) -> str:
+        """The Engine.IO session id, shared by all namespaces of one connection."""
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """WSGI environ of the connection's first request, without the server's own objects. Shared: copy to change."""
+
+    app_data: Any
+    """Whatever the application wants to keep with the client; ``None`` at first."""
+
+
+class Application(Protocol):
+    """What the engine calls. All methods but :meth:`accepts` run in a worker and may block."""
+
+    def accepts(self, namespace: str) -> bool:
+        """Say whether clients may connect to a namespace. Called on the hub: must not block."""
+
+    def on_connect(self, client: Client, auth: Any) -> bool:
+        """Run the connect handlers. ``False`` refuses the client.
+
+        :param auth: what the client sent with CONNECT, or ``None``.
+        :raises ConnectionRefusedError: refuses the client, with the data to send.
+        """
+
+    def on_connected(self, client: Client) -> None:
+        """Learn that an accepted client's CONNECT packet was sent."""
+
+    def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Run an event's handler.
+
+        :returns: what to acknowledge as positional values, or ``None`` to acknowledge nothing (no handler).
+        """
+
+    def on_disconnect(self, client: Client, reason: str) -> None:
+        """Run the disconnect handlers of an accepted client, once. Its rooms can still be read."""
+
+    def on_ack(self, client: Client, callback: AckCallback, args: tuple[Any, ...]) -> None:
+        """Run the callback of an acknowledged emit."""
+
+    def on_outbox_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
+        """Learn that a client's outbox reached its limit and the policy was applied."""
+
+
+class Emitter(Protocol):
+    """What can be told to clients, wherever they are connected."""
+
+    def emit(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        *,
+        namespace: str = "/",
+        to: tuple[str, ...] | None = None,
+        skip: frozenset[str] = frozenset(),
+        on_ack: AckCallback | None = None,
+        volatile: bool = False,
+    ) -> None:
+        """Send an event to clients. Each addressed client receives it once.
+
+        :param to: rooms and sids; ``None`` for every client of the namespace.
+        :param skip: sids that do not receive it.
+        :param on_ack: called with the client's answer, on the hub: must not block. Needs ``to`` to be one sid.
+        :param volatile: drop it for a client that cannot be written to at once.
+        """
+
+    def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
+        """Put a client into a room. Unknown clients are ignored unless the server is alone.
+
+        :raises ValueError: if the room is another client's sid, or the client is known to be not connected.
+        """
+
+    def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
+        """Take a client out of a room; nothing happens if it is not there."""
+
+    def close_room(self, room: str, namespace: str = "/") -> None:
+        """Take every client out of a room.
+
+        :raises ValueError: if the room is a client's sid.
+        """
+
+    def disconnect(self, sid: str, namespace: str = "/") -> None:
+        """Disconnect a client from a namespace; nothing happens if it is not connected."""
+
+
+class LocalServer(Emitter, Protocol):
+    """A server's view of its own clients, for the cluster and the facade."""
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        """Say whether an accepted or pending client of this process has that sid on that namespace."""
+
+    def rooms(self, sid: str, namespace: str = "/") -> list[str]:
+        """Return the rooms of a client of this process, its own sid included.
+
+        :raises KeyError: if it is not connected here.
+        """
+
+    def members(self, room: str | None, namespace: str = "/") -> list[str]:
+        """Return the sids of this process's clients in a room; ``None`` for the whole namespace."""
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that have clients in this process."""
+
+    def client(self, sid: str, namespace: str = "/") -> Client:
+        """Return a client of this process.
+
+        :raises KeyError: if it is not connected here.
+        """
+
+    def on_client_gone(self, sid: str, namespace: str, callback: Callable[[], None]) -> None:
+        """Call back (on the hub, must not block) when a client of this process leaves; at once if it is not here."""
+
+    def transport(self, sid: str, namespace: str = "/") -> str:
+        """Return ``"polling"`` or ``"websocket"``.
+
+        :raises KeyError: if it is not connected here.
+        """
+
+    def shutdown(self, reason: str = "server shutting down") -> None:
+        """Close every session with a CLOSE packet and run the disconnect handlers."""
