@@ -98,12 +98,15 @@ class QueueCapabilities:
     :param durable: a message accepted by :meth:`MessageQueue.publish` survives a restart of the broker.
     :param replay: a listener that lost its connection resumes where it stopped.
     :param max_message_bytes: largest message in bytes; ``None`` for no limit of its own.
+    :param needs_patched: standard-library modules that a green mode must have patched, because the client library
+        blocks in them; checked when the queue is to serve clients.
     """
 
     ordered: bool = True
     durable: bool = False
     replay: bool = False
     max_message_bytes: int | None = None
+    needs_patched: tuple[str, ...] = ("socket",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,10 +382,14 @@ class MessageQueue(ABC):
     Constructing one connects to nothing, starts nothing and never blocks. All methods are thread-safe under the
     selected async mode. Errors of the client library are wrapped in :class:`~flask_socketio_core.errors.QueueError`.
     Rooms, acks, retries and everything else that several servers say to each other is built on these few methods, in
-    ``flask_socketio_core.cluster``.
+    ``flask_socketio_core.cluster``. After a fork the child makes a new object; it neither uses nor closes the old one.
     """
 
     capabilities: ClassVar[QueueCapabilities]
+
+    on_failure: Callable[[bytes, str], None] | None = None
+    """Set by the owner; called from any thread with a message and its key that :meth:`publish` had accepted, if the
+    queue finds out later that the broker did not take it. The owner publishes it again. Must not block."""
 
     def __init__(self, url: str, channel: str, *, mode: AsyncMode, options: Mapping[str, Any]) -> None:
         """Keep the settings.

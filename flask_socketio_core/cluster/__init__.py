@@ -1,0 +1,1 @@
+"""What several servers say to each other over a message queue."""
