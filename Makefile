@@ -19,7 +19,7 @@ BIN = $(VENV)/bin
 RUN_TESTS = $(BIN)/python tools/run_tests.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test $(addprefix test-,$(PLUGINS)) test-core test-packaging lint format types wheels brokers bench clean python
+.PHONY: help venv demo test $(addprefix test-,$(PLUGINS)) test-core test-packaging lint format types wheels machine brokers bench clean python
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z<> -]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -41,7 +41,8 @@ demo: python  ## run the chat example; MODE=gevent QUEUE=redis://... HOST= PORT=
 			|| echo "npm could not fetch the browser's client: the page takes it from its CDN" >&2; fi
 	@$(BIN)/python examples/chat/app.py --mode "$(MODE)" --queue "$(QUEUE)" --host "$(HOST)" --port "$(PORT)"
 
-test: venv  ## run every test; REQUIRE_BROKERS=1 makes a missing broker, browser or Node.js a failure
+test: venv machine  ## run every test; REQUIRE_BROKERS=1 makes a missing broker, browser or Node.js a failure
+	@$(PYTHON) tools/venv.py --venv $(VENV) --for uwsgi || echo "==> uWSGI could not be built: its tests skip" >&2
 	@$(RUN_TESTS)
 
 $(addprefix test-,$(PLUGINS)) test-core test-packaging: test-%: venv
@@ -65,13 +66,14 @@ types: venv  ## check types
 
 wheels: venv  ## build the seven wheels into dist/
 	@rm -rf dist
-	@for project in . $(addprefix plugins/,$(PLUGINS)); do \
-		$(BIN)/python -m build --wheel --outdir dist $$project >/dev/null && echo "built $$project" || exit 1; \
-	done
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . $(addprefix ./plugins/,$(PLUGINS))
 	@ls dist
 
-brokers: python  ## install what the tests use besides Python: brokers, Node.js, Chromium (needs root)
+machine: python  ## install what the tests use besides Python: brokers, Node.js, Chromium (needs root)
 	@$(PYTHON) tools/machine.py
+
+brokers: venv  ## run brokers in the foreground and print their URLs; KINDS="redis rabbitmq kafka"
+	@PYTHONPATH=tests $(BIN)/python -m support.brokers $(KINDS)
 
 bench: venv  ## run the benchmarks
 	@$(BIN)/python -m benchmarks

@@ -1,0 +1,121 @@
+"""Each wheel holds what a user of it needs, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from email import message_from_bytes
+from email.message import Message
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+PLUGINS = (
+    "async_eventlet",
+    "async_gevent",
+    "async_threading",
+    "queue_kafka",
+    "queue_kombu",
+    "queue_redis",
+)
+PACKAGES = ("flask_socketio_core", *(f"flask_socketio_{plugin}" for plugin in PLUGINS))
+
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the builds
+
+
+@pytest.fixture(params=PACKAGES)
+def package(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def wheel(package: str, wheels: Path) -> ZipFile:
+    """The wheel that brings ``package``."""
+    (path,) = wheels.glob(f"{package}-*.whl")
+    return ZipFile(path)
+
+
+def test_there_are_seven_distributions(wheels: Path) -> None:
+    assert sorted(path.name.partition("-")[0] for path in wheels.glob("*.whl")) == sorted(PACKAGES)
+
+
+def test_wheel_holds_its_package_and_nothing_beside(wheel: ZipFile, package: str) -> None:
+    with wheel:
+        tops = {name.partition("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {package}
+
+
+def test_wheel_is_marked_as_typed(wheel: ZipFile, package: str) -> None:
+    with wheel:
+        assert f"{package}/py.typed" in wheel.namelist()
+
+
+def test_wheel_holds_the_licence(wheel: ZipFile) -> None:
+    with wheel:
+        metadata = metadata_of(wheel)
+        licences = [name for name in wheel.namelist() if name.endswith("/licenses/LICENSE")]
+        assert metadata["License-Expression"] == "MIT"
+        assert len(licences) == 1
+        assert b"MIT License" in wheel.read(licences[0])
+
+
+def test_wheel_asks_for_python_3_10(wheel: ZipFile) -> None:
+    with wheel:
+        assert metadata_of(wheel)["Requires-Python"] == ">=3.10"
+
+
+def test_wheel_has_a_description_for_the_index(wheel: ZipFile) -> None:
+    with wheel:
+        metadata = metadata_of(wheel)
+    assert metadata["Summary"]
+    assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_plugin_registers_itself_under_its_kind_and_name(plugin: str, wheels: Path) -> None:
+    with open_wheel(wheels, f"flask_socketio_{plugin}") as wheel:
+        (path,) = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
+        text = wheel.read(path).decode()
+        assert f"flask_socketio_{plugin}/hooks.py" in wheel.namelist()
+    assert text.split() == [
+        "[flask_socketio_core]",
+        plugin.replace("_", "-"),
+        "=",
+        f"flask_socketio_{plugin}.hooks",
+    ]
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_plugin_accepts_one_minor_release_of_the_core(plugin: str, wheels: Path) -> None:
+    with open_wheel(wheels, f"flask_socketio_{plugin}") as wheel:
+        requirements = metadata_of(wheel).get_all("Requires-Dist", [])
+    assert "flask-socketio-core<0.2,>=0.1" in requirements
+
+
+@pytest.mark.parametrize(
+    ("extra", "distribution"),
+    [
+        ("eventlet", "flask-socketio-async-eventlet"),
+        ("gevent", "flask-socketio-async-gevent"),
+        ("threading", "flask-socketio-async-threading"),
+        ("redis", "flask-socketio-queue-redis"),
+        ("kafka", "flask-socketio-queue-kafka"),
+        ("kombu", "flask-socketio-queue-kombu"),
+        ("rabbitmq", "flask-socketio-queue-kombu"),
+    ],
+)
+def test_extra_of_the_core_brings_its_plugin(extra: str, distribution: str, wheels: Path) -> None:
+    with open_wheel(wheels, "flask_socketio_core") as wheel:
+        requirements = metadata_of(wheel).get_all("Requires-Dist", [])
+    wanted = re.compile(rf"{distribution}\S* *; *extra == '{extra}'")
+    assert any(wanted.fullmatch(requirement) for requirement in requirements)
+
+
+def open_wheel(wheels: Path, package: str) -> ZipFile:
+    (path,) = wheels.glob(f"{package}-*.whl")
+    return ZipFile(path)
+
+
+def metadata_of(wheel: ZipFile) -> Message:
+    (path,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    return message_from_bytes(wheel.read(path))
