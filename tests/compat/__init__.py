@@ -1,0 +1,1 @@
+"""One application, two libraries, the same transcript."""

@@ -1,0 +1,59 @@
+"""Fixtures: for each mode and variant one server per library, kept for the whole run of the tests."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+from compat.stage import VARIANTS, Stage
+from support.servers import CORE, REFERENCE, THREADING, AppSpec, Server, ServerKind, serving
+
+GetServer: TypeAlias = Callable[[ServerKind, str, str], Server]
+OpenStage: TypeAlias = Callable[[str, str], Stage]
+
+
+@pytest.fixture(scope="session")
+def get_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GetServer]:
+    """Give the server of a kind, library and variant; started at its first use."""
+    servers: dict[tuple[str, str, str], Server] = {}
+    with contextlib.ExitStack() as stack:
+
+        def get(kind: ServerKind, library: str, variant: str) -> Server:
+            key = (kind.name, library, variant)
+            if key not in servers:
+                setup = VARIANTS[variant]
+                spec = AppSpec(app="scenario", library=library, options=setup.options, settings=setup.settings)
+                servers[key] = stack.enter_context(serving(kind, spec, tmp_path_factory.mktemp("compat")))
+            return servers[key]
+
+        yield get
+
+
+@pytest.fixture
+def open_stage(get_server: GetServer, request: pytest.FixtureRequest) -> Iterator[OpenStage]:
+    """Open a stage for a library and variant, in the mode of the test's ``kind`` or else threading."""
+    kind: ServerKind = getattr(request.node, "callspec", None) and request.node.callspec.params.get("kind") or THREADING
+    with contextlib.ExitStack() as stack:
+
+        def open_(library: str, variant: str = "default") -> Stage:
+            server = get_server(kind, library, variant)
+            server.reset()
+            stage = Stage(server, path=VARIANTS[variant].path)
+            stack.callback(stage.close)
+            return stage
+
+        yield open_
+
+
+@pytest.fixture
+def reference(open_stage: OpenStage) -> Callable[..., Stage]:
+    """Open a stage on Flask-SocketIO."""
+    return lambda variant="default": open_stage(REFERENCE, variant)
+
+
+@pytest.fixture
+def ours(open_stage: OpenStage) -> Callable[..., Stage]:
+    """Open a stage on this library."""
+    return lambda variant="default": open_stage(CORE, variant)

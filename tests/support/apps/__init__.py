@@ -1,0 +1,1 @@
+"""The applications that the servers of :mod:`support.servers` serve, for either library."""

@@ -1,0 +1,363 @@
+"""Real servers for the tests: each in its own process, on loopback, on a free port.
+
+A :class:`ServerKind` says how to start one (``socketio.run()`` in a mode, ``flask run``, gunicorn, uWSGI); an
+:class:`AppSpec` says which application of :mod:`support.apps` it serves, with which library and options. The test
+process patches nothing and needs no green library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.wire.http import HttpError, Response, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+TESTS = Path(__file__).resolve().parents[1]
+HOST = "127.0.0.1"
+#: Seconds until a server must answer; generous because several servers may start on two busy cores.
+READY_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 8.0
+
+CORE = "flask_socketio_core"
+REFERENCE = "flask_socketio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSpec:
+    """Which application a server serves.
+
+    :param app: module in :mod:`support.apps`.
+    :param library: package that provides ``SocketIO``.
+    :param options: keyword arguments of ``SocketIO``; must survive JSON.
+    :param settings: settings for the application itself; must survive JSON.
+    """
+
+    app: str
+    library: str = CORE
+    options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerKind:
+    """One way to serve an application.
+
+    :param name: used as test id.
+    :param mode: the async mode that must be selected; also given as ``async_mode=`` unless ``automatic``.
+    :param command: makes the command line for a port.
+    :param modules: import packages that must be installed.
+    :param program: executable that must be on the path or beside the interpreter.
+    :param automatic: leave the choice of the mode to the plugin manager.
+    :param provider: WebSocket provider to ask for; ``None`` leaves the choice.
+    :param hidden: modules that the server must not be able to import.
+    :param stop_signal: ends the server.
+    :param env: further environment variables.
+    """
+
+    name: str
+    mode: str
+    command: Callable[[int], list[str]]
+    modules: tuple[str, ...] = ()
+    program: str | None = None
+    automatic: bool = False
+    provider: str | None = None
+    hidden: tuple[str, ...] = ()
+    stop_signal: signal.Signals = signal.SIGTERM
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def missing(self) -> str | None:
+        """Say what is not installed here, or ``None``."""
+        for module in self.modules:
+            if importlib.util.find_spec(module) is None:
+                return f"{module} is not installed"
+        if self.program is not None and find_program(self.program) is None:
+            return f"the program {self.program} is not installed"
+        return None
+
+
+def find_program(name: str) -> str | None:
+    """Find an executable beside the interpreter or on the path."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
+def _launch(port: int) -> list[str]:
+    return [sys.executable, "-m", "support.apps.launch", str(port)]
+
+
+def _flask_run(port: int) -> list[str]:
+    arguments = ["--app", "support.apps.wsgi:app", "run", "--no-reload", "--host", HOST, "--port", str(port)]
+    return [sys.executable, "-m", "flask", *arguments]
+
+
+def _gunicorn(*worker: str) -> Callable[[int], list[str]]:
+    def command(port: int) -> list[str]:
+        server = [sys.executable, "-m", "gunicorn", "--workers", "1", "--bind", f"{HOST}:{port}"]
+        return [*server, "--graceful-timeout", "5", *worker, "support.apps.wsgi:app"]
+
+    return command
+
+
+def _uwsgi(port: int) -> list[str]:
+    program = find_program("uwsgi") or "uwsgi"
+    server = [program, "--http", f"{HOST}:{port}", "--gevent", "200", "--http-websockets", "--master"]
+    paths = [argument for path in sys.path if path for argument in ("--pythonpath", path)]
+    return [*server, "--need-app", *paths, "--module", "support.apps.wsgi:app"]
+
+
+THREADING = ServerKind(name="threading", mode="threading", command=_launch)
+EVENTLET = ServerKind(name="eventlet", mode="eventlet", command=_launch, modules=("eventlet",))
+GEVENT_WEBSOCKET = ServerKind(
+    name="gevent+gevent-websocket",
+    mode="gevent",
+    command=_launch,
+    modules=("gevent", "geventwebsocket"),
+    provider="gevent-websocket",
+)
+GEVENT_BUILTIN = ServerKind(
+    name="gevent-builtin",
+    mode="gevent",
+    command=_launch,
+    modules=("gevent",),
+    hidden=("geventwebsocket",),
+)
+FLASK_RUN = ServerKind(name="flask-run", mode="threading", command=_flask_run, automatic=True)
+GUNICORN_GTHREAD = ServerKind(
+    name="gunicorn-gthread",
+    mode="threading",
+    command=_gunicorn("--worker-class", "gthread", "--threads", "20"),
+    modules=("gunicorn",),
+)
+GUNICORN_GEVENT = ServerKind(
+    name="gunicorn-gevent",
+    mode="gevent",
+    command=_gunicorn("--worker-class", "gevent"),
+    modules=("gunicorn", "gevent"),
+)
+GUNICORN_GEVENT_WEBSOCKET = ServerKind(
+    name="gunicorn-gevent-websocket",
+    mode="gevent",
+    command=_gunicorn("--worker-class", "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"),
+    modules=("gunicorn", "gevent", "geventwebsocket"),
+)
+UWSGI_GEVENT = ServerKind(
+    name="uwsgi-gevent",
+    mode="gevent_uwsgi",
+    command=_uwsgi,
+    modules=("gevent",),
+    program="uwsgi",
+    automatic=True,
+    stop_signal=signal.SIGINT,
+)
+
+#: The servers that ``socketio.run()`` starts, one per WebSocket provider.
+RUN_KINDS = (THREADING, EVENTLET, GEVENT_WEBSOCKET, GEVENT_BUILTIN)
+#: The servers that somebody else starts.
+DEPLOYED_KINDS = (FLASK_RUN, GUNICORN_GTHREAD, GUNICORN_GEVENT, GUNICORN_GEVENT_WEBSOCKET, UWSGI_GEVENT)
+#: One kind per concurrency model, for tests whose subject is not the server.
+MODE_KINDS = (THREADING, EVENTLET, GEVENT_BUILTIN)
+
+
+def kind_params(*kinds: ServerKind) -> list[Any]:
+    """Make pytest parameters of server kinds; kinds that cannot run here are skipped with the reason."""
+    return [pytest.param(kind, id=kind.name, marks=_marks(kind)) for kind in kinds]
+
+
+def _marks(kind: ServerKind) -> tuple[pytest.MarkDecorator, ...]:
+    missing = kind.missing()
+    return () if missing is None else (pytest.mark.skip(reason=missing),)
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float, interval_s: float = 0.02) -> bool:
+    """Return ``True`` as soon as the condition holds, ``False`` when the time is over."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(interval_s)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process holds: open descriptors and OS threads."""
+
+    fds: int
+    threads: int
+
+
+def usage(pid: int) -> Usage:
+    """Count the open descriptors and OS threads of a process (Linux)."""
+    return Usage(fds=len(os.listdir(f"/proc/{pid}/fd")), threads=len(os.listdir(f"/proc/{pid}/task")))
+
+
+class Server:
+    """A running server process."""
+
+    def __init__(self, kind: ServerKind, spec: AppSpec, log: Path) -> None:
+        self.kind = kind
+        self.spec = spec
+        self.log = log
+        self.port = free_port()
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                kind.command(self.port),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=_environment(kind, spec),
+                cwd=log.parent,
+                start_new_session=True,
+            )
+        self.worker_pid = self._wait_ready()
+
+    @property
+    def url(self) -> str:
+        """Return the server's address, without a trailing slash."""
+        return f"http://{HOST}:{self.port}"
+
+    def get(self, target: str, **kwargs: Any) -> Response:
+        """Send a GET request on a connection of its own."""
+        return request(self.port, "GET", target, **kwargs)
+
+    def post(self, target: str, body: str | bytes = b"", **kwargs: Any) -> Response:
+        """Send a POST request on a connection of its own."""
+        return request(self.port, "POST", target, body=body, **kwargs)
+
+    def journal(self) -> list[Any]:
+        """Return what the application noted since :meth:`reset`."""
+        entries: list[Any] = json.loads(self.get("/journal").body)
+        return entries
+
+    def wait_journal(self, *wanted: str, timeout_s: float = 5.0) -> list[Any]:
+        """Wait until entries with all these names are in the journal, and return the whole journal.
+
+        :raises AssertionError: when the time is over; the text shows what was noted instead.
+        """
+        entries: list[Any] = []
+
+        def complete() -> bool:
+            nonlocal entries
+            entries = self.journal()
+            names = [entry[0] for entry in entries]
+            return all(names.count(name) >= wanted.count(name) for name in wanted)
+
+        assert wait_until(complete, timeout_s=timeout_s), f"waited for {wanted}, the journal has {entries}"
+        return entries
+
+    def reset(self) -> None:
+        """Empty the journal."""
+        self.post("/reset")
+
+    def usage(self) -> Usage:
+        """Count descriptors and threads of the process that runs the application."""
+        return usage(self.worker_pid)
+
+    def log_text(self) -> str:
+        """Return what the server wrote so far."""
+        return self.log.read_text(errors="replace")
+
+    def stop(self, signal_number: int | None = None, *, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """End the server and return its exit status (negative: the signal that killed it).
+
+        :raises AssertionError: if it did not end in time; it is killed then.
+        """
+        if self.process.poll() is None:
+            self.process.send_signal(self.kind.stop_signal if signal_number is None else signal_number)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"{self.kind.name} still ran {timeout_s} s after it was told to stop"
+            ) from None
+        finally:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # its own session: only what this server started
+        self.process.wait()
+
+    def _wait_ready(self) -> int:
+        answer: Response | None = None
+
+        def ready() -> bool:
+            nonlocal answer
+            if self.process.poll() is not None:
+                return True
+            try:
+                answer = self.get("/ready", timeout_s=2.0)
+            except (OSError, HttpError):
+                return False
+            return True
+
+        wait_until(ready, timeout_s=READY_TIMEOUT_S, interval_s=0.05)
+        if answer is None or answer.status != 200:
+            self._kill_group()
+            raise AssertionError(f"{self.kind.name} did not become ready; it wrote:\n{self.log_text()}")
+        state: dict[str, Any] = json.loads(answer.body)
+        if state["async_mode"] != self.kind.mode:
+            self._kill_group()
+            raise AssertionError(f"{self.kind.name} selected async mode {state['async_mode']!r}")
+        pid: int = state["pid"]
+        return pid
+
+
+def _environment(kind: ServerKind, spec: AppSpec) -> dict[str, str]:
+    options = dict(spec.options)
+    if not kind.automatic:
+        options.setdefault("async_mode", kind.mode)
+    if kind.provider is not None and spec.library == CORE:
+        options.setdefault("websocket_provider", kind.provider)
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "SOCKETIO_"))
+    }
+    return {
+        **inherited,
+        "PYTHONPATH": str(TESTS),
+        "PYTHONUNBUFFERED": "1",
+        "APP_UNDER_TEST": spec.app,
+        "LIBRARY_UNDER_TEST": spec.library,
+        "OPTIONS_UNDER_TEST": json.dumps(options),
+        "SETTINGS_UNDER_TEST": json.dumps(dict(spec.settings)),
+        "HIDDEN_MODULES": ",".join(kind.hidden),
+        **kind.env,
+    }
+
+
+@contextlib.contextmanager
+def serving(kind: ServerKind, spec: AppSpec, directory: Path) -> Iterator[Server]:
+    """Start a server, yield it when it is ready, and stop it.
+
+    :param directory: where its log goes.
+    """
+    log = directory / f"{kind.name}-{spec.library}-{spec.app}-{time.monotonic_ns()}.log"
+    server = Server(kind, spec, log)
+    try:
+        yield server
+    finally:
+        server.stop()
