@@ -1,11 +1,13 @@
 # Everything a developer does, on a machine that has only Python and make. `make help` lists it.
 
 PYTHON ?= python3
-# One environment per interpreter: .venv for python3, .venv-3.13 and so on for a chosen one.
-ifeq ($(PYTHON),python3)
+# newest, or floor: the oldest releases that we say we work with.
+VERSIONS ?= newest
+# One environment per choice: .venv for the defaults, else .venv-3.13, .venv-3.10-floor and so on.
+ifeq ($(PYTHON) $(VERSIONS),python3 newest)
 VENV ?= .venv
 else
-VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none)
+VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none)$(patsubst %,-%,$(filter-out newest,$(VERSIONS)))
 endif
 
 HOST ?= 127.0.0.1
@@ -25,14 +27,15 @@ help:  ## list these targets
 	@sed -n 's/^\([a-z<> -]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 	@echo "  make test-NAME        one group of tests; NAME is core, packaging or one of"
 	@echo "                        $(PLUGINS)"
-	@echo "PYTHON=python3.13 chooses another interpreter, with an environment of its own."
+	@echo "PYTHON=python3.13 chooses another interpreter, VERSIONS=floor the oldest dependencies that we support;"
+	@echo "each choice has an environment of its own."
 
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "error: there is no '$(PYTHON)' here: install Python 3.10 or newer, or name yours with PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: '$(PYTHON)' is older than Python 3.10: name a newer one with PYTHON=..." >&2; exit 1; }
 
 venv: python  ## make the virtual environment, or bring it up to date
-	@$(PYTHON) tools/venv.py --venv $(VENV)
+	@$(PYTHON) tools/venv.py --venv $(VENV) --versions $(VERSIONS)
 
 demo: python  ## run the chat example; MODE=gevent QUEUE=redis://... HOST= PORT= choose its parts
 	@$(PYTHON) tools/venv.py --venv $(VENV) --for demo --mode "$(MODE)" --queue "$(QUEUE)"
@@ -79,6 +82,6 @@ bench: venv  ## run the benchmarks
 	@$(BIN)/python -m benchmarks
 
 clean:  ## remove whatever make made
-	rm -rf .venv .venv-* .cache dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv.lock .venv-* .cache dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf tests/js/node_modules examples/chat/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         with lock(args.venv):
-            refresh(args.venv, args.purpose, args.mode, args.queue)
+            refresh(args.venv, args.purpose, requirements_for(args))
     except SetupError as error:
         return complain(str(error))
     except subprocess.CalledProcessError as error:
@@ -59,24 +59,23 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where (default: .venv)")
     parser.add_argument("--for", dest="purpose", choices=("dev", "demo", "uwsgi"), default="dev")
+    parser.add_argument(
+        "--versions", choices=("newest", "floor"), default="newest", help="dev: of dependencies"
+    )
     parser.add_argument("--mode", default="", help="demo: the async mode to install")
     parser.add_argument("--queue", default="", help="demo: the URL of the message queue to install")
     return parser.parse_args(argv)
 
 
-def refresh(venv: Path, purpose: str, mode: str, queue: str) -> None:
+def refresh(venv: Path, purpose: str, requirements: Sequence[str]) -> None:
     """Bring ``venv`` to what ``purpose`` needs."""
     if interpreter_of(venv) != sys.version.split()[0]:
         create(venv)
-    requirements = requirements_for(purpose, mode, queue)
     stamp = venv / f".installed-{purpose}"
     wanted = fingerprint(requirements)
-    if (
-        is_current(venv / ".installed-dev", fingerprint(requirements_for("dev", "", "")))
-        and purpose == "demo"
+    if is_current(stamp, wanted) or (
+        purpose == "demo" and is_current(venv / ".installed-dev", fingerprint(dev()))
     ):
-        return
-    if is_current(stamp, wanted):
         return
     stamp.unlink(missing_ok=True)
     install(venv, requirements)
@@ -87,13 +86,17 @@ def is_current(stamp: Path, wanted: str) -> bool:
     return stamp.is_file() and stamp.read_text() == wanted
 
 
-def requirements_for(purpose: str, mode: str, queue: str) -> list[str]:
-    """Return the arguments of ``pip install`` for ``purpose``."""
-    if purpose == "uwsgi":
+def requirements_for(args: argparse.Namespace) -> list[str]:
+    """Return the arguments of ``pip install`` for the purpose in ``args``."""
+    if args.purpose == "uwsgi":
         return ["--group", "uwsgi"]
-    if purpose == "demo":
-        return editable(demo_plugins(mode, queue))
-    return ["--group", "dev", *editable(plugin_names())]
+    if args.purpose == "demo":
+        return editable(demo_plugins(args.mode, args.queue))
+    return dev("--group", "floor") if args.versions == "floor" else dev()
+
+
+def dev(*more: str) -> list[str]:
+    return ["--group", "dev", *more, *editable(plugin_names())]
 
 
 def editable(plugins: Sequence[str]) -> list[str]:
