@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from .process import ProcessFacts
@@ -141,7 +143,9 @@ class Lock(Protocol):
     """A lock for a few instructions: it must never switch greenlets and never call the hub."""
 
     def __enter__(self) -> bool: ...
-    def __exit__(self, *exc_info: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
     def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool: ...
     def release(self) -> None: ...
 
