@@ -62,9 +62,6 @@ class Application(Protocol):
     def on_disconnect(self, client: Client, reason: str) -> None:
         """Run the disconnect handlers of an accepted client, once. Its rooms can still be read."""
 
-    def on_ack(self, client: Client, callback: AckCallback, args: tuple[Any, ...]) -> None:
-        """Run the callback of an acknowledged emit."""
-
     def on_outbox_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
         """Learn that a client's outbox reached its limit and the policy was applied."""
 
@@ -143,5 +140,9 @@ class LocalServer(Emitter, Protocol):
         :raises KeyError: if it is not connected here.
         """
 
-    def shutdown(self, reason: str = "server shutting down") -> None:
-        """Close every session with a CLOSE packet and run the disconnect handlers."""
+    def shutdown(self, timeout_s: float = 3.0) -> int:
+        """Close every session with a CLOSE packet and wait for the disconnect handlers; refuse new sessions.
+
+        :param timeout_s: how long to wait for the handlers, seconds.
+        :returns: how many handlers are still running.
+        """

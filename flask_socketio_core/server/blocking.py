@@ -1,0 +1,90 @@
+"""The blocking shell: a WebSocket of a server that keeps its socket. The request's own task reads, another writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import ProtocolError
+from .packets import Outgoing
+from .reasons import Reason
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode, BlockingTransport
+    from .reactor import Target
+
+
+class BlockingConnection:
+    """A woken transport over a :class:`~flask_socketio_core.contracts.BlockingTransport`."""
+
+    __slots__ = ("_code", "_mode", "_transport", "_wakeup", "target")
+
+    name: str = "websocket"
+    write: Callable[[bytes], int] | None = None
+
+    def __init__(self, transport: BlockingTransport, mode: AsyncMode) -> None:
+        self._transport = transport
+        self._mode = mode
+        self._wakeup = mode.create_event()
+        self._code: int | None = None
+        self.target: Target | None = None
+
+    def wake(self) -> None:
+        """Let the writer take what waits."""
+        self._wakeup.set()
+
+    def close(self, code: int) -> None:
+        """Let the writer send what still waits, then close."""
+        if self._code is None:
+            self._code = code or 1000
+        self._wakeup.set()
+
+    def answer(self, outgoing: Outgoing) -> bool:
+        """Send one small packet while an upgrade is tried; only the reading task does that."""
+        for packet in outgoing.packets:
+            self._transport.send(packet)
+        return True
+
+    def run(self, target: Target) -> None:
+        """Read until the connection ends."""
+        self.target = target
+        writer = self._mode.start_task(self._write_all)
+        try:
+            reason = self._read_all()
+        finally:
+            self.close(1000)
+        assert self.target is not None
+        self.target.lost(reason)
+        writer.join(10)
+
+    def _read_all(self) -> str:
+        try:
+            while (message := self._transport.receive()) is not None:
+                assert self.target is not None
+                self.target.receive(message)
+        except ProtocolError as error:
+            assert self.target is not None
+            self.target.violate(error)
+            return Reason.TRANSPORT_ERROR
+        except OSError:
+            return Reason.TRANSPORT_ERROR
+        return Reason.TRANSPORT_CLOSE
+
+    def _write_all(self) -> None:
+        try:
+            while self._code is None:
+                self._wakeup.wait()
+                self._wakeup.clear()
+                self._send_waiting()
+        except OSError:
+            pass  # the peer is gone; the reader learns it as well
+        finally:
+            self._transport.close(self._code or 1000)
+
+    def _send_waiting(self) -> None:
+        take = getattr(
+            self.target, "take_packets", None
+        )  # an upgrade that is being tried has nothing to write
+        if take is not None:
+            for packet in take(self):
+                self._transport.send(packet)

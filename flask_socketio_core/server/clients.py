@@ -1,0 +1,150 @@
+"""One client on one namespace."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .interface import AckCallback
+    from .packets import Outgoing
+    from .session import Session
+
+
+class Phase(enum.Enum):
+    """Where a client stands in its life."""
+
+    PENDING = enum.auto()
+    """The connect handler has not decided yet; what is sent to the client waits behind its CONNECT packet."""
+    CONNECTED = enum.auto()
+    GONE = enum.auto()
+    """It left or was refused. What is sent to it is dropped."""
+
+
+_CONNECTED = Phase.CONNECTED
+_PENDING = Phase.PENDING
+
+
+class Client:
+    """A Socket.IO client: a sid on a namespace, carried by an Engine.IO session.
+
+    ``phase``, ``acks`` and ``held_back`` are guarded by the session's lock, ``rooms`` by the lock of its
+    :class:`~flask_socketio_core.server.rooms.Rooms`.
+    """
+
+    __slots__ = (
+        "accepted",
+        "ack_count",
+        "acks",
+        "app_data",
+        "gone_callbacks",
+        "held_back",
+        "namespace",
+        "phase",
+        "rooms",
+        "session",
+        "sid",
+        "user_session",
+    )
+
+    def __init__(self, sid: str, namespace: str, session: Session) -> None:
+        self.sid = sid
+        self.namespace = namespace
+        self.session = session
+        self.phase = Phase.PENDING
+        self.accepted = False
+        self.rooms: set[str] | None = None
+        self.acks: dict[int, AckCallback] | None = None
+        self.ack_count = 0
+        self.held_back: list[Outgoing] | None = None
+        self.gone_callbacks: list[Callable[[], None]] | None = None
+        self.app_data: Any = None
+        self.user_session: dict[str, Any] | None = None
+
+    @property
+    def engine_sid(self) -> str:
+        """The Engine.IO session id."""
+        return self.session.sid
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """WSGI environ of the connection's first request."""
+        return self.session.environ
+
+    def send(self, outgoing: Outgoing, volatile: bool = False) -> bool:
+        """Send one packet, or hold it back until the client is accepted.
+
+        :param volatile: drop it rather than let it wait.
+        :returns: ``False`` if it was dropped.
+        """
+        if self.phase is _CONNECTED:
+            return self.session.send(outgoing, volatile)
+        with self.session.lock:
+            if self.phase is _PENDING:
+                if self.held_back is None:
+                    self.held_back = []
+                self.held_back.append(outgoing)
+                return True
+        return self.phase is _CONNECTED and self.session.send(outgoing, volatile)
+
+    def confirm(self) -> bool:
+        """Note that the connect handler let the client in; ``False`` if it has left in the meantime."""
+        with self.session.lock:
+            if self.phase is Phase.GONE:
+                return False
+            self.accepted = True
+            return True
+
+    def accept(self, connect_packet: Outgoing) -> bool:
+        """Send the CONNECT packet and, behind it, what was held back, unless that was done before.
+
+        :returns: ``False`` if the client is not waiting for it (any more).
+        """
+        with self.session.lock:
+            if self.phase is not _PENDING:
+                return False
+            self.phase = _CONNECTED
+            held_back, self.held_back = self.held_back, None
+            for outgoing in (connect_packet, *(held_back or ())):
+                self.session.send_locked(outgoing)
+        self.session.settle()
+        return True
+
+    def expect_ack(self, callback: AckCallback) -> int | None:
+        """Register a callback and return the id of its ack packet; ``None`` if the client is gone."""
+        with self.session.lock:
+            if self.phase is Phase.GONE:
+                return None
+            self.ack_count += 1
+            if self.acks is None:
+                self.acks = {}
+            self.acks[self.ack_count] = callback
+            return self.ack_count
+
+    def take_ack(self, ack_id: int) -> AckCallback | None:
+        """Return and forget the callback of an ack; ``None`` if nobody waits for that id."""
+        with self.session.lock:
+            return self.acks.pop(ack_id, None) if self.acks else None
+
+    def leave(self) -> bool:
+        """Mark the client as gone; return ``False`` if it was gone already."""
+        with self.session.lock:
+            if self.phase is Phase.GONE:
+                return False
+            self.phase = Phase.GONE
+            self.held_back = self.acks = None
+            callbacks, self.gone_callbacks = self.gone_callbacks, None
+        for callback in callbacks or ():
+            callback()
+        return True
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        """Call back when the client leaves; at once if it has left."""
+        with self.session.lock:
+            if self.phase is not Phase.GONE:
+                if self.gone_callbacks is None:
+                    self.gone_callbacks = []
+                self.gone_callbacks.append(callback)
+                return
+        callback()

@@ -1,0 +1,58 @@
+"""The engine as one thing: a Socket.IO server with its WSGI end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .http import Endpoint
+from .server import Server
+from .websocket import WebSocketEntrance
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from ..contracts import AsyncMode, WebSocketProvider
+    from ..options import Options
+    from .interface import Application
+
+
+class Engine:
+    """Serve Socket.IO on one WSGI path.
+
+    Nothing is started before the first connection.
+
+    :param application: what clients do is told to it.
+    :param options: the checked options.
+    :param mode: the selected async mode.
+    :param providers: usable WebSocket providers, the best first.
+    :param clock: monotonic clock, seconds.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        options: Options,
+        mode: AsyncMode,
+        providers: Sequence[WebSocketProvider] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.server = Server(application, options, mode, clock=clock)
+        self._entrance = WebSocketEntrance(self.server, providers)
+        self._endpoint = Endpoint(self.server, self._entrance)
+
+    def handle(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request to the server's path (WSGI)."""
+        return self._endpoint(environ, start_response)
+
+    def shutdown(self, timeout_s: float = 3.0) -> int:
+        """Close every session with a CLOSE packet, wait for the disconnect handlers, close every descriptor.
+
+        :param timeout_s: how long to wait for the handlers, seconds.
+        :returns: how many handlers are still running.
+        """
+        running = self.server.shutdown(timeout_s)
+        self._entrance.reactor.close()
+        return running

@@ -1,0 +1,188 @@
+"""The WSGI end of the engine: handshakes, long polling and the way to WebSocket.
+
+Error bodies are those of the reference server: ``{"code": 0, "message": "Transport unknown"}`` and so on, so that
+clients and their authors find the codes they know.
+
+Source: engine.io-protocol v4, "HTTP long-polling"; error codes of Engine.IO's reference server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from ..errors import ProtocolError
+from .cors import Cors
+from .payload import decode_payload, encode_payload
+from .polling import PollingTransport
+from .wsgi import (
+    BAD_HANDSHAKE_METHOD,
+    BAD_REQUEST,
+    STATUS,
+    UNKNOWN_SID,
+    UNKNOWN_TRANSPORT,
+    UNSUPPORTED_PROTOCOL,
+    Refusal,
+    check_capacity,
+    compress,
+    read_body,
+    sid_cookie,
+    stored_environ,
+)
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from .cors import Headers
+    from .server import Server
+    from .session import Session
+    from .websocket import WebSocketEntrance
+
+PROTOCOL = "4"
+TEXT_PLAIN = "text/plain; charset=UTF-8"
+
+
+class Endpoint:
+    """Answer the requests to a server's path.
+
+    :param server: whose sessions are served.
+    :param websocket: takes WebSocket requests; knows the providers.
+    """
+
+    def __init__(self, server: Server, websocket: WebSocketEntrance) -> None:
+        self._server = server
+        self._options = server.options
+        self._websocket = websocket
+        self._cors = Cors(server.options)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request (WSGI)."""
+        try:
+            refused = self._cors.refusal(environ)
+            if refused is not None:
+                self._server.logger.warning("%s", refused)
+                raise Refusal(BAD_REQUEST, refused)
+            if environ["REQUEST_METHOD"] == "OPTIONS":
+                return self._respond(environ, start_response, 200, b"OK", "text/plain")
+            return self._serve(environ, start_response, _query(environ))
+        except Refusal as refusal:
+            body = json.dumps({"code": refusal.code, "message": str(refusal)}).encode()
+            return self._respond(
+                environ, start_response, refusal.status, body, "application/json", refusal.headers
+            )
+
+    def _serve(
+        self, environ: WSGIEnvironment, start_response: StartResponse, query: dict[str, str]
+    ) -> Iterable[bytes]:
+        transport = query.get("transport", "")
+        if transport not in self._options.transports:
+            raise Refusal(UNKNOWN_TRANSPORT)
+        _check_protocol(query.get("EIO"))
+        sid = query.get("sid")
+        session = None
+        if sid is not None:
+            session = self._server.sessions.get(sid)
+            if session is None or session.closed:
+                raise Refusal(UNKNOWN_SID)
+        if transport == "websocket":
+            if session is not None and session.transport.name != "polling":
+                raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
+            return self._websocket.enter(environ, start_response, session)
+        if session is None:
+            return self._handshake(environ, start_response)
+        return self._poll_or_post(environ, start_response, session)
+
+    def _handshake(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "GET":
+            raise Refusal(BAD_HANDSHAKE_METHOD)
+        check_capacity(self._server)
+        session = self._server.add_session(stored_environ(environ), PollingTransport())
+        upgrades = (
+            self._options.allow_upgrades
+            and "websocket" in self._options.transports
+            and self._websocket.available(environ)
+        )
+        body = encode_payload(self._server.open_packet(session, upgrades=upgrades).packets)
+        return self._respond(
+            environ, start_response, 200, body, TEXT_PLAIN, sid_cookie(self._options.cookie, session.sid)
+        )
+
+    def _poll_or_post(
+        self, environ: WSGIEnvironment, start_response: StartResponse, session: Session
+    ) -> Iterable[bytes]:
+        transport = session.transport
+        if not isinstance(transport, PollingTransport):
+            raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
+        method = environ["REQUEST_METHOD"]
+        try:
+            if method == "GET":
+                packets = transport.poll(session, self._server.mode, self._longest_poll_s())
+                return self._respond(environ, start_response, 200, encode_payload(packets), TEXT_PLAIN)
+            if method == "POST":
+                self._post(environ, session)
+                return self._respond(environ, start_response, 200, b"ok", "text/html")
+        except ProtocolError as error:
+            self._server.logger.info("session %s: %s", session.sid, error)
+            session.violate(error)
+            raise Refusal(BAD_REQUEST, str(error), status=error.status) from error
+        raise Refusal(BAD_REQUEST, f"method {method} is not allowed, expected GET or POST")
+
+    def _longest_poll_s(self) -> float:
+        # Without monitoring nobody else would ever answer a quiet client's poll.
+        return self._options.ping_interval + self._options.ping_timeout
+
+    def _post(self, environ: WSGIEnvironment, session: Session) -> None:
+        with session.lock:
+            overlap, session.posting = session.posting, True
+        if overlap:
+            raise ProtocolError("another request of this session is still being received")
+        try:
+            body = read_body(environ, self._options.max_http_buffer_size)
+            for packet in decode_payload(body, self._options.max_packets_per_payload):
+                session.receive(packet)
+        finally:
+            session.posting = False
+
+    def _respond(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        status: int,
+        body: bytes,
+        content_type: str,
+        headers: Headers | None = None,
+    ) -> list[bytes]:
+        all_headers = [("Content-Type", content_type), ("Cache-Control", "no-store"), *(headers or ())]
+        all_headers += self._cors.headers(environ)
+        if self._options.http_compression and len(body) >= self._options.compression_threshold:
+            body, encoding = compress(body, environ.get("HTTP_ACCEPT_ENCODING", ""))
+            if encoding:
+                all_headers.append(("Content-Encoding", encoding))
+        all_headers.append(("Content-Length", str(len(body))))
+        start_response(STATUS.get(status, f"{status} Error"), all_headers)
+        return [body]
+
+
+def _query(environ: WSGIEnvironment) -> dict[str, str]:
+    """Return the query string's parameters, each with its last value."""
+    return {
+        name: values[-1]
+        for name, values in parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=100).items()
+    }
+
+
+def _check_protocol(version: str | None) -> None:
+    if version == PROTOCOL:
+        return
+    if version in ("2", "3"):
+        detail = (
+            f"this client speaks Engine.IO protocol {version} (socket.io-client 1.x or 2.x), the server speaks 4: "
+            "use socket.io-client 3.x or 4.x, or python-socketio 5.x"
+        )
+    else:
+        detail = (
+            f"Engine.IO protocol {version or 'missing (EIO=)'} is not supported, the server speaks {PROTOCOL}"
+        )
+    raise Refusal(UNSUPPORTED_PROTOCOL, f"{UNSUPPORTED_PROTOCOL[1]}: {detail}")

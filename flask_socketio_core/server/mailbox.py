@@ -1,0 +1,50 @@
+"""Run the handlers of one client one at a time and in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..contracts import Lock
+
+Job = Callable[[], object]
+
+
+class Mailbox:
+    """Jobs of one session, run in order on pooled workers, one worker at a time.
+
+    Each job is spawned by itself, so that it gets a context of its own and a busy client cannot keep a worker.
+
+    :param spawn: starts a job on a worker.
+    :param lock: guards the queue.
+    """
+
+    __slots__ = ("_jobs", "_lock", "_running", "_spawn")
+
+    def __init__(self, spawn: Callable[[Job], None], lock: Lock) -> None:
+        self._spawn = spawn
+        self._lock = lock
+        self._jobs: deque[Job] = deque()
+        self._running = False
+
+    def put(self, job: Job) -> None:
+        """Run a job after those before it."""
+        with self._lock:
+            self._jobs.append(job)
+            if self._running:
+                return
+            self._running = True
+        self._spawn(self._run_next)
+
+    def _run_next(self) -> None:
+        job = self._jobs.popleft()
+        try:
+            job()
+        finally:
+            with self._lock:
+                self._running = bool(self._jobs)
+                again = self._running
+            if again:
+                self._spawn(self._run_next)

@@ -1,0 +1,100 @@
+"""What waits for one client that does not read as fast as we write."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .packets import Outgoing
+
+CHUNK_BYTES = 65_536
+"""Most bytes handed to one ``send``; about what a default socket buffer takes."""
+
+
+class Outbox:
+    """Encoded packets in order, with a limit in bytes and packets.
+
+    Pure and not thread-safe: the session's lock guards it. What was partly written stays in front and is never
+    dropped, or the stream would break. With a policy that drops, only events are dropped: a lost ack, CONNECT or
+    ping would break the protocol.
+    """
+
+    __slots__ = ("_head", "_items", "overflowed", "size_bytes")
+
+    def __init__(self) -> None:
+        self._items: deque[Outgoing] = deque()
+        self._head = b""
+        self.size_bytes = 0
+        self.overflowed = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __bool__(self) -> bool:
+        return bool(self._items) or bool(self._head)
+
+    def push(self, outgoing: Outgoing) -> None:
+        """Append one packet."""
+        self._items.append(outgoing)
+        self.size_bytes += outgoing.size
+
+    def set_head(self, rest: bytes) -> None:
+        """Keep the rest of frames that were partly written; it goes out before everything else."""
+        self.size_bytes += len(rest) - len(self._head)
+        self._head = rest
+
+    def exceeds(self, max_bytes: int, max_packets: int) -> bool:
+        """Say whether a limit is passed."""
+        return self.size_bytes > max_bytes or len(self._items) > max_packets
+
+    def drop_oldest(self, max_bytes: int, max_packets: int) -> int:
+        """Drop events from the front until the limits hold; return how many."""
+        kept: list[Outgoing] = []
+        dropped = 0
+        while self._items and self.exceeds(max_bytes, max_packets - len(kept)):
+            item = self._items.popleft()
+            if is_event(item):
+                self.size_bytes -= item.size
+                dropped += 1
+            else:
+                kept.append(item)
+        self._items.extendleft(reversed(kept))
+        return dropped
+
+    def drop_newest(self) -> None:
+        """Take out the packet that came last, if it is an event."""
+        if self._items and is_event(self._items[-1]):
+            self.size_bytes -= self._items.pop().size
+
+    def next_frames(self) -> bytes:
+        """Return the bytes to write next on a WebSocket, ``b""`` if there are none. Call :meth:`wrote` afterwards."""
+        if not self._head and self._items:
+            frames = []
+            total = 0
+            while self._items and total < CHUNK_BYTES:
+                item = self._items.popleft()
+                self.size_bytes -= item.size
+                frames.append(item.frames)
+                total += len(item.frames)
+            self._head = b"".join(frames)
+            self.size_bytes += len(self._head)
+        return self._head
+
+    def wrote(self, count: int) -> None:
+        """Note that so many bytes of :meth:`next_frames` were written."""
+        self._head = self._head[count:]
+        self.size_bytes -= count
+
+    def take_packets(self) -> list[str | bytes]:
+        """Take everything out as Engine.IO packets, for a polling response or a message-based transport."""
+        packets = [packet for item in self._items for packet in item.packets]
+        self._items.clear()
+        self.size_bytes = len(self._head)
+        return packets
+
+
+def is_event(outgoing: Outgoing) -> bool:
+    """Say whether a packet is an event, text or binary (types 2 and 5 of the Socket.IO protocol)."""
+    first = outgoing.packets[0]
+    return isinstance(first, str) and first[:2] in ("42", "45")

@@ -1,0 +1,64 @@
+"""The polling transport: what waits for a client goes out with its next GET request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import ProtocolError
+from .reasons import Reason
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode, Event
+    from .session import Session
+
+CLOSE = "1"
+NOOP = "6"
+
+
+class PollingTransport:
+    """A woken transport. At most one poll waits at a time.
+
+    Source: engine.io-protocol v4, "HTTP long-polling".
+    """
+
+    __slots__ = ("_poller",)
+
+    name: str = "polling"
+    write: Callable[[bytes], int] | None = None
+
+    def __init__(self) -> None:
+        self._poller: Event | None = None
+
+    def wake(self) -> None:
+        """Answer the poll that waits, if any."""
+        poller = self._poller
+        if poller is not None:
+            poller.set()
+
+    def close(self, code: int) -> None:
+        """Answer the poll that waits, if any; there is no connection to close."""
+        self.wake()
+
+    def poll(self, session: Session, mode: AsyncMode, timeout_s: float) -> list[str | bytes]:
+        """Wait until something is to be sent and return it, at least one packet.
+
+        :param timeout_s: longest wait, seconds; NOOP is returned after it.
+        :raises ProtocolError: if another poll is waiting.
+        """
+        poller = mode.create_event()
+        with session.lock:
+            overlap = self._poller is not None
+            if not overlap:
+                self._poller = poller
+        if overlap:
+            raise ProtocolError("another poll of this session is waiting")
+        try:
+            if not (session.has_waiting or session.closed or session.probe is not None):
+                poller.wait(timeout_s)
+        finally:
+            self._poller = None
+        packets = session.take_packets(self)
+        if session.closed and session.close_reason != Reason.CLIENT_DISCONNECT:
+            packets.append(CLOSE)
+        return packets or [NOOP]

@@ -1,0 +1,327 @@
+"""The reactor: every detached WebSocket of a process in one epoll set.
+
+An async mode answers one question only: "call me when this set is readable". No greenlet, thread, timer or queue per
+client. Three rules:
+
+- nothing that happens to one connection reaches another, or the loop: errors end that connection only;
+- the loop never blocks: no contended lock, no log handler, no user code;
+- only the loop closes descriptors. Another task shuts a connection down, the loop sees its end and closes it. So a
+  descriptor number cannot be used again while somebody still reads from the old connection; writers are kept out by
+  the session's lock.
+
+After a fork the child drops its copies without shutting anything down: the connections are the parent's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import ProtocolError
+from .frames import BINARY, CLOSE, PING, TEXT, FrameReader, build_frame, close_frame
+from .packets import Outgoing
+from .reasons import Reason
+
+if TYPE_CHECKING:
+    import _socket
+
+    from ..contracts import AsyncMode, Handle, Lock
+
+EPOLLIN = 0x001
+EPOLLOUT = 0x004
+READ_BYTES = 65_536
+"""Most bytes read from one connection before the others get their turn."""
+MAX_EVENTS = 512
+"""Most connections served before the loop's other work gets its turn."""
+
+
+class Target(Protocol):
+    """Who gets a connection's messages: a session, or an upgrade that is being tried."""
+
+    lock: Lock
+    sid: str
+
+    @property
+    def has_waiting(self) -> bool:
+        """Say whether something waits to be written."""
+
+    def receive(self, packet: str | bytes) -> None:
+        """Take one Engine.IO packet.
+
+        :raises ProtocolError: if the peer broke the protocol.
+        """
+
+    def violate(self, error: ProtocolError) -> None:
+        """End because the peer broke the protocol."""
+
+    def lost(self, reason: str) -> None:
+        """Learn that the connection is gone."""
+
+    def send(self, outgoing: Outgoing, volatile: bool = ...) -> bool:
+        """Send one packet."""
+
+    def flush(self) -> bool:
+        """Write what waits; ``True`` if nothing waits any more."""
+
+
+class _RawFrames(Outgoing):
+    """A WebSocket control frame, which is no Engine.IO packet."""
+
+    __slots__ = ()
+
+    def __init__(self, frames: bytes) -> None:
+        super().__init__(("",))
+        self._frames = frames
+
+
+class Connection:
+    """A detached WebSocket, as a direct transport. Guarded by its target's lock where it says so."""
+
+    __slots__ = ("_reactor", "_sock", "closing", "fd", "reader", "target", "write")
+
+    name: str = "websocket"
+
+    def __init__(self, reactor: Reactor, sock: _socket.socket, max_message_bytes: int) -> None:
+        self._reactor = reactor
+        self._sock = sock
+        self.fd = sock.fileno()
+        self.reader = FrameReader(max_message_bytes)
+        self.write: Callable[[bytes], int] | None = sock.send
+        self.closing = False
+        self.target: Target | None = None
+
+    def start(self, target: Target, first_bytes: bytes = b"") -> None:
+        """Take frames from now on, beginning with bytes that were read before."""
+        self.target = target
+        if first_bytes:
+            self._take(target, first_bytes)
+        self._reactor.add(self)
+
+    def write_head(self, head: bytes) -> None:
+        """Write the 101 response, before anything else."""
+        self._sock.send(head)
+
+    def answer(self, outgoing: Outgoing) -> bool:
+        """Send one small packet while an upgrade is tried; the loop's task only."""
+        target = self.target
+        assert target is not None
+        with target.lock:
+            if self.closing or self.fd < 0:
+                return False
+            try:
+                return self._sock.send(outgoing.frames) == len(outgoing.frames)
+            except OSError:
+                return False
+
+    def wake(self) -> None:
+        """Ask to be told when the socket takes more; the target's lock is held."""
+        if self.fd >= 0 and not self.closing:
+            self._reactor.want_write(self.fd, True)
+
+    def close(self, code: int) -> None:
+        """Shut the connection down; the loop closes it."""
+        target = self.target
+        assert target is not None  # start() comes before anybody can close
+        with target.lock:
+            if self.closing or self.fd < 0:
+                return
+            self.closing = True
+            try:
+                if code:
+                    self._sock.send(close_frame(code))
+                self._sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the peer was faster
+            self._reactor.want_write(self.fd, False)
+
+    def on_readable(self) -> None:
+        """Read once; the loop's task only."""
+        target = self.target
+        assert target is not None
+        if self.closing:
+            self.finish()
+            return
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lost(target, Reason.TRANSPORT_ERROR)
+            return
+        if data:
+            self._take(target, data)
+        else:
+            self._lost(target, Reason.TRANSPORT_CLOSE)
+
+    def on_writable(self) -> None:
+        """Write what waits; the loop's task only."""
+        target = self.target
+        assert target is not None
+        if target.flush():
+            with target.lock:
+                if self.fd >= 0 and not self.closing and not target.has_waiting:
+                    self._reactor.want_write(self.fd, False)
+
+    def _take(self, target: Target, data: bytes) -> None:
+        reader = self.reader
+        try:
+            for opcode, value in reader.feed(data):
+                if opcode == TEXT or opcode == BINARY:
+                    target.receive(value)
+                    target = self.target or target  # an upgrade hands the connection over
+                else:
+                    self._control(target, opcode, value)
+                if self.closing:
+                    return
+            if reader.error is not None:
+                raise reader.error
+        except ProtocolError as error:
+            self._reactor.report_violation(target, error)
+            target.violate(error)
+
+    def _control(self, target: Target, opcode: int, value: Any) -> None:
+        if opcode == PING:
+            target.send(_RawFrames(build_frame(0xA, value)))
+        elif opcode == CLOSE:
+            # The code is echoed, as RFC 6455, section 5.5.1 asks.
+            code = int.from_bytes(value[:2], "big") if value else 1000
+            self.close(code)
+            target.lost(Reason.TRANSPORT_CLOSE)
+
+    def _lost(self, target: Target, reason: str) -> None:
+        self.finish()
+        target.lost(reason)
+
+    def finish(self) -> None:
+        """Close the descriptor; the loop's task only, or when there is no loop any more."""
+        target = self.target
+        assert target is not None
+        with target.lock:
+            if self.fd < 0:
+                return
+            self.closing = True
+            self.write = None
+            self._reactor.remove(self.fd)
+            self.fd = -1
+            self._sock.close()
+
+    def forget(self) -> None:
+        """Close the descriptor in a forked child, leaving the connection to the parent."""
+        self.fd = -1
+        self._sock.close()
+
+
+class Reactor:
+    """The one epoll set of a server; made at the first connection, and anew after a fork.
+
+    :param mode: tells when the set is readable.
+    :param report: logs an unexpected error without blocking.
+    """
+
+    def __init__(self, mode: AsyncMode, report: Callable[[BaseException, str], None]) -> None:
+        self._mode = mode
+        self._report = report
+        self._lock = mode.create_lock()
+        self._poll: Any = None  # select.epoll, as the mode has it before patching
+        self._watch: Handle | None = None
+        self._connections: dict[int, Connection] = {}
+        _after_fork(self)
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def open(self, sock: _socket.socket, max_message_bytes: int) -> Connection:
+        """Wrap a detached socket. Nothing is read before :meth:`Connection.start`."""
+        return Connection(self, sock, max_message_bytes)
+
+    def add(self, connection: Connection) -> None:
+        """Read a connection from now on."""
+        with self._lock:
+            started = self._poll is not None
+            if not started:
+                self._poll = self._mode.original("select", "epoll")()
+            if connection.fd < 0:
+                return
+            self._connections[connection.fd] = connection
+            self._poll.register(connection.fd, EPOLLIN)
+        if not started:
+            self._watch = self._mode.watch(self._poll.fileno(), self._drain)
+
+    def want_write(self, fd: int, wanted: bool) -> None:
+        """Be told of writability, or no longer; the connection's lock is held."""
+        if self._poll is not None and fd in self._connections:
+            self._poll.modify(fd, EPOLLIN | EPOLLOUT if wanted else EPOLLIN)
+
+    def remove(self, fd: int) -> None:
+        """Forget a connection; its lock is held and its descriptor still open."""
+        if self._connections.pop(fd, None) is not None and self._poll is not None:
+            self._poll.unregister(fd)
+
+    def report_violation(self, target: Target, error: ProtocolError) -> None:
+        """Log what a peer did wrong."""
+        self._report(error, f"the WebSocket of session {target.sid}")
+
+    def _drain(self) -> None:
+        connections = self._connections
+        for fd, events in self._poll.poll(0, MAX_EVENTS):
+            connection = connections.get(fd)
+            if connection is None:
+                continue
+            try:
+                if events & EPOLLOUT:
+                    connection.on_writable()
+                if events & ~EPOLLOUT:
+                    connection.on_readable()
+            except Exception as error:  # one connection's fault must not deafen the others
+                self._report(error, "a WebSocket connection")
+                self._end(connection)
+
+    def _end(self, connection: Connection) -> None:
+        connection.finish()
+        if connection.target is not None:
+            connection.target.lost(Reason.TRANSPORT_ERROR)
+
+    def close(self) -> None:
+        """Close every connection and the set."""
+        with self._lock:
+            watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+        for connection in list(self._connections.values()):
+            self._end(connection)
+        with self._lock:
+            poll, self._poll = self._poll, None
+        if poll is not None:
+            poll.close()
+
+    def forget(self) -> None:
+        """Drop everything in a forked child: neither read, nor unregister, nor shut down (the parent does)."""
+        connections, self._connections = self._connections, {}
+        poll, self._poll = self._poll, None
+        watch, self._watch = self._watch, None
+        self._lock = self._mode.create_lock()
+        if poll is not None:
+            poll.close()
+        for connection in connections.values():
+            connection.forget()
+        if watch is not None:
+            watch.cancel()
+
+
+_reactors: weakref.WeakSet[Reactor] = weakref.WeakSet()
+
+
+def _after_fork(reactor: Reactor) -> None:
+    """Have a reactor dropped in every child; one registration with the interpreter serves all of them."""
+    if not _reactors and not getattr(_after_fork, "registered", False) and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget_all)
+        _after_fork.registered = True  # type: ignore[attr-defined]  # a flag that lives as long as the registration
+    _reactors.add(reactor)
+
+
+def _forget_all() -> None:
+    for reactor in list(_reactors):
+        reactor.forget()

@@ -1,0 +1,116 @@
+"""Who is in which room, for one namespace of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..contracts import Lock
+    from .clients import Client
+
+
+class Rooms:
+    """Clients of one namespace by sid and by room. Thread-safe; every operation costs what it touches.
+
+    Every client is alone in a room named by its own sid; that room is not stored.
+
+    :param lock: a native lock, held for a few instructions only.
+    """
+
+    __slots__ = ("_clients", "_lock", "_rooms")
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self._clients: dict[str, Client] = {}
+        self._rooms: dict[str, dict[str, Client]] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def get(self, sid: str) -> Client | None:
+        """Return a client, or ``None``."""
+        return self._clients.get(sid)
+
+    def add(self, client: Client) -> None:
+        """Let a client in."""
+        with self._lock:
+            self._clients[client.sid] = client
+
+    def remove(self, client: Client) -> None:
+        """Take a client out of the namespace and of its own rooms."""
+        with self._lock:
+            self._clients.pop(client.sid, None)
+            for room in client.rooms or ():
+                self._discard(room, client.sid)
+            client.rooms = None
+
+    def enter(self, client: Client, room: str) -> None:
+        """Put a client into a room.
+
+        :raises ValueError: if the room is another client's sid.
+        """
+        if room == client.sid:
+            return
+        with self._lock:
+            if room in self._clients:
+                raise ValueError(f"cannot enter room {room!r}: it is the sid of another client")
+            if client.sid not in self._clients:
+                return  # it left in the meantime
+            self._rooms.setdefault(room, {})[client.sid] = client
+            if client.rooms is None:
+                client.rooms = set()
+            client.rooms.add(room)
+
+    def leave(self, client: Client, room: str) -> None:
+        """Take a client out of a room; nothing happens if it is not there."""
+        with self._lock:
+            if client.rooms and room in client.rooms:
+                client.rooms.discard(room)
+                self._discard(room, client.sid)
+
+    def close(self, room: str) -> None:
+        """Take everybody out of a room.
+
+        :raises ValueError: if the room is a client's sid.
+        """
+        with self._lock:
+            if room in self._clients:
+                raise ValueError(f"cannot close room {room!r}: it is the sid of a client")
+            for client in self._rooms.pop(room, {}).values():
+                if client.rooms:
+                    client.rooms.discard(room)
+
+    def of(self, client: Client) -> list[str]:
+        """Return the rooms of a client, its own sid first."""
+        with self._lock:
+            return [client.sid, *sorted(client.rooms or ())]
+
+    def members(self, room: str | None) -> list[Client]:
+        """Return who is in a room now; ``None`` for the whole namespace."""
+        with self._lock:
+            if room is None:
+                return list(self._clients.values())
+            if room in self._clients:
+                return [self._clients[room]]
+            return list(self._rooms.get(room, {}).values())
+
+    def select(self, to: Iterable[str] | None, skip: frozenset[str]) -> list[Client]:
+        """Return each addressed client once.
+
+        :param to: rooms and sids; ``None`` for the whole namespace.
+        :param skip: sids to leave out.
+        """
+        rooms = None if to is None else tuple(to)
+        if rooms is None or len(rooms) == 1:
+            clients = self.members(None if rooms is None else rooms[0])
+        else:
+            clients = list({client.sid: client for room in rooms for client in self.members(room)}.values())
+        return [client for client in clients if client.sid not in skip] if skip else clients
+
+    def _discard(self, room: str, sid: str) -> None:
+        members = self._rooms.get(room)
+        if members is not None:
+            members.pop(sid, None)
+            if not members:
+                del self._rooms[room]

@@ -1,0 +1,464 @@
+"""The Socket.IO server of one process: sessions, clients, rooms, acks.
+
+It knows no transport, no Flask and no message queue. Transports open sessions and feed them; the application is
+called through :class:`~flask_socketio_core.server.interface.Application`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConnectionRefusedError, ProtocolError
+from .clients import Client, Phase
+from .mailbox import Mailbox
+from .packets import ACK, CONNECT, DISCONNECT, EVENT, Codec, Decoder, Outgoing
+from .reasons import Reason
+from .rooms import Rooms
+from .session import Session, SessionSettings, Transport
+from .wheel import Wheel
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode, Event, Handle
+    from ..options import Options
+    from .interface import AckCallback, Application
+    from .wheel import Timed
+
+INVALID_NAMESPACE = {"message": "Invalid namespace"}
+"""What a client is told about a namespace that does not exist. Source: Socket.IO's server."""
+
+REFUSED = {"message": "Connection rejected by server"}
+"""What a client is told when a connect handler returned ``False``. Source: python-socketio."""
+
+CONNECTED = Phase.CONNECTED
+
+
+class Server:
+    """Sessions and clients of one process.
+
+    :param application: what clients do is told to it.
+    :param options: the checked options.
+    :param mode: the selected async mode.
+    :param clock: monotonic clock, seconds.
+    """
+
+    reason = Reason
+
+    def __init__(
+        self,
+        application: Application,
+        options: Options,
+        mode: AsyncMode,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.options = options
+        self.mode = mode
+        self.clock = clock
+        self.codec = Codec(serializer=options.serializer, json=options.json)
+        self.settings = SessionSettings(
+            ping_interval=options.ping_interval + options.ping_interval_grace,
+            ping_timeout=options.ping_timeout,
+            connect_timeout=options.connect_timeout,
+            monitor=options.monitor_clients,
+            outbox_max_bytes=options.outbox_max_bytes,
+            outbox_max_packets=options.outbox_max_packets,
+            outbox_policy=options.outbox_policy,
+        )
+        self.logger = _logger(options.logger, "flask_socketio_core.server")
+        self.accepting = True
+        self.sessions: dict[str, Session] = {}
+        self._application = application
+        self._lock = mode.create_lock()
+        self._rooms: dict[str, Rooms] = {}
+        shortest = min(
+            options.ping_interval, options.ping_timeout, options.connect_timeout, options.upgrade_timeout
+        )
+        self._wheel = Wheel(max(shortest / 20, 0.01))
+        self._timer: Handle | None = None
+        self._timer_due_s = 0.0
+        self._ordered = options.async_handlers is not True
+        self._farewells = 0
+        self._full = False
+        self._idle: Event | None = None
+
+    # sessions
+
+    def add_session(self, environ: dict[str, Any], transport: Transport) -> Session:
+        """Start a session over a transport.
+
+        :param environ: environ of the first request, without the server's own objects; kept.
+        """
+        session = Session(
+            new_sid(), environ, self, transport, self.mode.create_lock(), Decoder(self.codec), self.clock()
+        )
+        if self._ordered:
+            session.mailbox = Mailbox(self.mode.spawn, self.mode.create_lock())
+        with self._lock:
+            self.sessions[session.sid] = session
+            self._full = False
+        self.reschedule(session)
+        return session
+
+    def open_packet(self, session: Session, *, upgrades: bool) -> Outgoing:
+        """Return the OPEN packet that tells a client about its session.
+
+        Source: engine.io-protocol v4, "Handshake".
+        """
+        options = self.options
+        handshake = {
+            "sid": session.sid,
+            "upgrades": ["websocket"] if upgrades else [],
+            "pingInterval": round(options.ping_interval * 1000),
+            "pingTimeout": round(options.ping_timeout * 1000),
+            "maxPayload": options.max_http_buffer_size,
+        }
+        return Outgoing(("0" + json.dumps(handshake, separators=(",", ":")),))
+
+    def on_closed(self, session: Session, reason: str) -> None:
+        """Forget a session and run the disconnect handlers of its clients."""
+        with self._lock:
+            self.sessions.pop(session.sid, None)
+            self._wheel.remove(session)
+        for client in list(session.clients.values()):
+            self._client_left(client, reason)
+
+    def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
+        """Log an overflow and tell the application, from a worker."""
+        self.mode.spawn(partial(self._report_overflow, session.sid, packets, size_bytes))
+
+    def _report_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
+        options = self.options
+        self.logger.warning(
+            "session %s does not read: %d packets of %d bytes wait (outbox_max_packets=%d, outbox_max_bytes=%d), "
+            "policy %s",
+            engine_sid,
+            packets,
+            size_bytes,
+            options.outbox_max_packets,
+            options.outbox_max_bytes,
+            options.outbox_policy,
+        )
+        self._application.on_outbox_overflow(engine_sid, packets, size_bytes)
+
+    def log_full(self, limit: int) -> None:
+        """Log that the server has its ``max_connections``, once until it has fewer again."""
+        if not self._full:
+            self._full = True
+            self.logger.warning("max_connections=%d reached: new connections are answered 503", limit)
+
+    # time
+
+    def reschedule(self, item: Timed) -> None:
+        """Put a session, or anything else that has a due time, into the one timer."""
+        due_s = item.next_due()
+        if due_s is None:
+            return
+        with self._lock:
+            self._wheel.schedule(item, due_s)
+        self._arm(due_s)
+
+    def unschedule(self, item: Timed) -> None:
+        """Take something out of the timer."""
+        with self._lock:
+            self._wheel.remove(item)
+
+    def _arm(self, due_s: float) -> None:
+        with self._lock:
+            late = self._timer is None or due_s + self._wheel.width_s < self._timer_due_s
+            if not late:
+                return
+            old, self._timer = self._timer, None
+            self._timer_due_s = due_s + self._wheel.width_s
+        if old is not None:
+            old.cancel()
+        timer = self.mode.call_later(max(due_s + self._wheel.width_s - self.clock(), 0), self._tick)
+        with self._lock:
+            self._timer = timer
+
+    def _tick(self) -> None:
+        now_s = self.clock()
+        with self._lock:
+            self._timer = None
+            due = self._wheel.take_due(now_s)
+        for item in due:
+            try:
+                next_s = item.on_due(now_s)
+            except Exception as error:  # one session's fault must not stop the clock of the others
+                self.report(error, "the timer")
+                continue
+            if next_s is not None:
+                with self._lock:
+                    self._wheel.schedule(item, next_s)
+        with self._lock:
+            next_due_s = self._wheel.next_due_s()
+        if next_due_s is not None:
+            self._arm(next_due_s)
+
+    # packets from clients
+
+    def on_message(self, session: Session, message: str | bytes) -> None:
+        """Take one Socket.IO packet.
+
+        :raises ProtocolError: if it breaks the protocol.
+        """
+        packet = session.decoder.decode(message)
+        if packet is None:
+            return
+        kind, namespace, ack_id, data = packet
+        if kind == EVENT:
+            client = session.clients.get(namespace)
+            if client is not None and client.phase is CONNECTED:
+                self._run(session, partial(self._run_event, client, ack_id, data))
+        elif kind == ACK:
+            self._on_ack(session, namespace, ack_id, data)
+        elif kind == CONNECT:
+            self._on_connect(session, namespace, data)
+        elif kind == DISCONNECT:
+            client = session.clients.get(namespace)
+            if client is not None:
+                self._client_left(client, Reason.CLIENT_DISCONNECT)
+        else:
+            raise ProtocolError(f"unexpected Socket.IO packet of type {kind}")
+
+    def _run(self, session: Session, job: Callable[[], object]) -> None:
+        if session.mailbox is None:
+            self.mode.spawn(job)
+        else:
+            session.mailbox.put(job)
+
+    def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
+        answer = self._application.on_event(client, data[0], tuple(data[1:]))
+        if ack_id is not None and answer is not None:
+            client.send(self.codec.encode_ack(answer, client.namespace, ack_id))
+
+    def _on_ack(self, session: Session, namespace: str, ack_id: int | None, data: list[Any]) -> None:
+        client = session.clients.get(namespace)
+        callback = client.take_ack(ack_id) if client is not None and ack_id is not None else None
+        if callback is not None:
+            callback(*data)
+
+    def _on_connect(self, session: Session, namespace: str, auth: Any) -> None:
+        if namespace in session.clients:
+            return  # a repeated CONNECT changes nothing
+        if not self._application.accepts(namespace):
+            session.send(self.codec.encode_connect_error(INVALID_NAMESPACE, namespace))
+            return
+        client = Client(new_sid(), namespace, session)
+        with session.lock:
+            if session.closed:
+                return
+            session.clients[namespace] = client
+        self._rooms_of(namespace).add(client)
+        if self.options.always_connect:
+            client.accept(self.codec.encode_connect(client.sid, namespace))
+        self._run(session, partial(self._run_connect, client, auth))
+
+    def _run_connect(self, client: Client, auth: Any) -> None:
+        refusal: Any = REFUSED
+        welcome = False
+        try:
+            welcome = self._application.on_connect(client, auth)
+        except ConnectionRefusedError as error:
+            refusal = error.error_args
+        if not welcome:
+            self._refuse(client, refusal)
+        elif client.confirm():
+            client.accept(self.codec.encode_connect(client.sid, client.namespace))
+            self._application.on_connected(client)
+        else:  # it left while its connect handler ran, which has let it in
+            self._run_disconnect(client, client.session.close_reason or Reason.CLIENT_DISCONNECT)
+
+    def _refuse(self, client: Client, refusal: Any) -> None:
+        if self.options.always_connect:
+            answer = self.codec.encode_disconnect(client.namespace, refusal)
+        else:
+            answer = self.codec.encode_connect_error(refusal, client.namespace)
+        if client.leave():
+            client.session.send(answer)
+        self._forget(client)
+
+    def _client_left(self, client: Client, reason: str) -> None:
+        if client.leave() and client.accepted:
+            with self._lock:
+                self._farewells += 1
+            self._run(client.session, partial(self._run_farewell, client, reason))
+
+    def _run_farewell(self, client: Client, reason: str) -> None:
+        try:
+            self._run_disconnect(client, reason)
+        finally:
+            with self._lock:
+                self._farewells -= 1
+                done = self._idle if not self._farewells else None
+            if done is not None:
+                done.set()
+
+    def _run_disconnect(self, client: Client, reason: str) -> None:
+        try:
+            self._application.on_disconnect(client, reason)
+        finally:
+            self._forget(client)
+
+    def _forget(self, client: Client) -> None:
+        with client.session.lock:
+            if client.session.clients.get(client.namespace) is client:
+                del client.session.clients[client.namespace]
+        self._rooms_of(client.namespace).remove(client)
+
+    # Emitter and LocalServer
+
+    def emit(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        *,
+        namespace: str = "/",
+        to: tuple[str, ...] | None = None,
+        skip: frozenset[str] = frozenset(),
+        on_ack: AckCallback | None = None,
+        volatile: bool = False,
+    ) -> None:
+        """Send an event to clients of this process; see :meth:`Emitter.emit`."""
+        rooms = self._rooms.get(namespace)
+        clients = rooms.select(to, skip) if rooms is not None else []
+        if on_ack is not None:
+            self._emit_with_ack(event, args, clients, on_ack)
+        elif clients:
+            outgoing = self.codec.encode_event(event, args, namespace, None)
+            for client in clients:
+                client.send(outgoing, volatile)
+
+    def _emit_with_ack(
+        self, event: str, args: tuple[Any, ...], clients: list[Client], on_ack: AckCallback
+    ) -> None:
+        for client in clients:
+            ack_id = client.expect_ack(on_ack)
+            if ack_id is not None:
+                client.send(self.codec.encode_event(event, args, client.namespace, ack_id))
+
+    def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
+        """Put a client of this process into a room; see :meth:`Emitter.enter_room`."""
+        client = self._find(sid, namespace)
+        if client is None:
+            raise ValueError(
+                f"cannot enter room {room!r}: sid {sid!r} is not connected to namespace {namespace!r}"
+            )
+        self._rooms_of(namespace).enter(client, room)
+
+    def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
+        """Take a client of this process out of a room."""
+        client = self._find(sid, namespace)
+        if client is not None:
+            self._rooms_of(namespace).leave(client, room)
+
+    def close_room(self, room: str, namespace: str = "/") -> None:
+        """Take every client of this process out of a room."""
+        rooms = self._rooms.get(namespace)
+        if rooms is not None:
+            rooms.close(room)
+
+    def disconnect(self, sid: str, namespace: str = "/") -> None:
+        """Disconnect a client of this process."""
+        client = self._find(sid, namespace)
+        if client is not None and client.phase is not Phase.GONE:
+            client.session.send(self.codec.encode_disconnect(namespace))
+            self._client_left(client, Reason.SERVER_DISCONNECT)
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        """Say whether an accepted or pending client of this process has that sid."""
+        client = self._find(sid, namespace)
+        return client is not None and client.phase is not Phase.GONE
+
+    def rooms(self, sid: str, namespace: str = "/") -> list[str]:
+        """Return the rooms of a client of this process, its own sid first.
+
+        :raises KeyError: if it is not connected here.
+        """
+        return self._rooms_of(namespace).of(self.client(sid, namespace))
+
+    def members(self, room: str | None, namespace: str = "/") -> list[str]:
+        """Return the sids of this process's clients in a room; ``None`` for the whole namespace."""
+        rooms = self._rooms.get(namespace)
+        return [client.sid for client in rooms.members(room)] if rooms is not None else []
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that have clients in this process."""
+        return [namespace for namespace, rooms in list(self._rooms.items()) if len(rooms)]
+
+    def client(self, sid: str, namespace: str = "/") -> Client:
+        """Return a client of this process.
+
+        :raises KeyError: if it is not connected here.
+        """
+        client = self._find(sid, namespace)
+        if client is None:
+            raise KeyError(f"sid {sid!r} is not connected to namespace {namespace!r} in this process")
+        return client
+
+    def on_client_gone(self, sid: str, namespace: str, callback: Callable[[], None]) -> None:
+        """Call back when a client of this process leaves; at once if it is not here."""
+        client = self._find(sid, namespace)
+        if client is None:
+            callback()
+        else:
+            client.on_gone(callback)
+
+    def transport(self, sid: str, namespace: str = "/") -> str:
+        """Return ``"polling"`` or ``"websocket"``.
+
+        :raises KeyError: if it is not connected here.
+        """
+        return self.client(sid, namespace).session.transport.name
+
+    def shutdown(self, timeout_s: float = 3.0) -> int:
+        """Close every session and wait for the disconnect handlers; see :meth:`LocalServer.shutdown`."""
+        self.accepting = False
+        idle = self.mode.create_event()
+        with self._lock:
+            self._idle = idle
+            sessions = list(self.sessions.values())
+        for session in sessions:
+            session.close(Reason.SERVER_DISCONNECT, code=1001)
+        with self._lock:
+            running = self._farewells
+        if running:
+            idle.wait(timeout_s)
+        with self._lock:
+            self._idle = None
+            return self._farewells
+
+    def _find(self, sid: str, namespace: str) -> Client | None:
+        rooms = self._rooms.get(namespace)
+        return rooms.get(sid) if rooms is not None else None
+
+    def _rooms_of(self, namespace: str) -> Rooms:
+        rooms = self._rooms.get(namespace)
+        if rooms is None:
+            with self._lock:
+                rooms = self._rooms.setdefault(namespace, Rooms(self.mode.create_lock()))
+        return rooms
+
+    def report(self, error: BaseException, where: str) -> None:
+        """Log an unexpected error from a worker: log handlers may block, and the hub must not."""
+        self.mode.spawn(partial(self.logger.error, "unexpected error in %s", where, exc_info=error))
+
+
+def new_sid() -> str:
+    """Return a session id: 20 characters safe in URLs, 120 random bits."""
+    return secrets.token_urlsafe(15)
+
+
+def _logger(setting: Any, name: str) -> logging.Logger:
+    if setting is True or setting is False:
+        logger = logging.getLogger(name)
+        if setting and logger.level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
+        return logger
+    chosen: logging.Logger = setting
+    return chosen

@@ -1,0 +1,414 @@
+"""One Engine.IO session: packets in, packets out, a clock passed in. No sockets, no threads, no Flask.
+
+A session outlives its transport: it starts on polling or WebSocket and may be upgraded from the one to the other.
+
+============  ============================  =========================================
+received      while                         does
+============  ============================  =========================================
+MESSAGE ``4`` open                          hands the Socket.IO packet to the host
+PONG ``3``    a ping is out                 schedules the next ping
+CLOSE ``1``   open                          ends the session
+PING ``2``    open                          violation: the server pings (protocol 4)
+others        open                          violation
+============  ============================  =========================================
+
+A violation ends the session and touches nobody else.
+
+Writing has two forms. A *direct* transport has a ``write`` of its own that takes bytes and never blocks: frames go out
+from the task that emits, and only what the socket does not take waits in the outbox. Any other transport is *woken*
+when something waits, and comes to take it.
+
+Source: engine.io-protocol v4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import ProtocolError
+from .outbox import Outbox
+from .packets import CLOSE_PACKET, PING_PACKET, Outgoing
+from .reasons import Reason
+
+if TYPE_CHECKING:
+    from ..contracts import Lock
+    from .clients import Client
+    from .packets import Decoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """The options a session needs; all durations in seconds, sizes in bytes."""
+
+    ping_interval: float
+    ping_timeout: float
+    connect_timeout: float
+    monitor: bool
+    outbox_max_bytes: int
+    outbox_max_packets: int
+    outbox_policy: str
+
+
+class Transport(Protocol):
+    """What carries a session at the moment."""
+
+    name: str
+    """``"polling"`` or ``"websocket"``."""
+
+    write: Callable[[bytes], int] | None
+    """Direct form: write what the socket takes now and return how many bytes; raises OSError. ``None``: woken form."""
+
+    def wake(self) -> None:
+        """Learn that something waits in the outbox, or that the session was closed. Must not block."""
+
+    def close(self, code: int) -> None:
+        """Close the connection below. Must not block.
+
+        :param code: WebSocket close code to send where there is a WebSocket; 0 to send none.
+        """
+
+
+class SessionHost(Protocol):
+    """What a session tells its server. Nothing here may block."""
+
+    settings: SessionSettings
+    clock: Callable[[], float]
+    """Monotonic clock, seconds."""
+
+    def reschedule(self, session: Session) -> None:
+        """Learn that :meth:`Session.next_due` changed."""
+
+    def on_message(self, session: Session, message: str | bytes) -> None:
+        """Receive a Socket.IO packet, or a binary attachment.
+
+        :raises ProtocolError: if the peer broke the protocol.
+        """
+
+    def on_closed(self, session: Session, reason: str) -> None:
+        """Learn, once, that a session ended."""
+
+    def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
+        """Learn that the outbox reached its limit."""
+
+
+class Session:
+    """The state of one connection. Thread-safe; holds its lock for a few instructions or one non-blocking write."""
+
+    __slots__ = (
+        "_heartbeat_at",
+        "_host",
+        "_join_by",
+        "_outbox",
+        "_ping_out",
+        "_transport",
+        "_write",
+        "clients",
+        "close_reason",
+        "closed",
+        "decoder",
+        "environ",
+        "lock",
+        "mailbox",
+        "posting",
+        "probe",
+        "sid",
+        "slot",
+    )
+
+    def __init__(
+        self,
+        sid: str,
+        environ: dict[str, Any],
+        host: SessionHost,
+        transport: Transport,
+        lock: Lock,
+        decoder: Decoder,
+        now_s: float,
+    ) -> None:
+        self.sid = sid
+        self.environ = environ
+        self.lock = lock
+        self.decoder = decoder
+        self.clients: dict[str, Client] = {}
+        self.closed = False
+        self.close_reason = ""
+        self.mailbox: Any = None  # a Mailbox, made when handlers run in order
+        self.posting = False
+        self.probe: Transport | None = None
+        self.slot = -1
+        self._host = host
+        self._transport = transport
+        self._write = transport.write
+        self._outbox: Outbox | None = None
+        self._ping_out = False
+        self._heartbeat_at = now_s + host.settings.ping_interval
+        self._join_by: float | None = now_s + host.settings.connect_timeout
+
+    @property
+    def transport(self) -> Transport:
+        """What carries the session now."""
+        return self._transport
+
+    @property
+    def has_waiting(self) -> bool:
+        """Say whether packets wait in the outbox."""
+        return self._outbox is not None
+
+    # sending
+
+    def send(self, outgoing: Outgoing, volatile: bool = False) -> bool:
+        """Send one packet to this client, in order and never mixed with another.
+
+        :param volatile: drop it if it cannot be written at once.
+        :returns: ``False`` if it was dropped.
+        """
+        overflow = None
+        with self.lock:
+            write = self._write
+            if write is not None and self._outbox is None:
+                # The hot path of every broadcast.
+                frames = outgoing.frames
+                try:
+                    count = write(frames)
+                except BlockingIOError:
+                    count = 0
+                except OSError:
+                    return False  # the reader sees the broken connection and closes it
+                if count == len(frames):
+                    return True
+                if volatile and count == 0:
+                    return False
+                self._outbox = Outbox()
+                self._outbox.set_head(frames[count:])
+                self._transport.wake()
+                return True
+            if volatile and (write is not None or self._outbox is not None):
+                return False
+            if not self.send_locked(outgoing):
+                return False
+            transport = self._transport
+            overflow = self._apply_policy()
+        if write is None:
+            transport.wake()
+        return overflow is None or self._report_overflow(overflow)
+
+    def send_locked(self, outgoing: Outgoing) -> bool:
+        """Queue one packet; the caller holds :attr:`lock` and calls :meth:`settle` after releasing it.
+
+        :returns: ``False`` if the session is closed.
+        """
+        if self.closed:
+            return False
+        if self._outbox is None:
+            self._outbox = Outbox()
+        self._outbox.push(outgoing)
+        return True
+
+    def settle(self) -> bool:
+        """Let what waits go out, and apply the outbox policy; returns ``False`` if the session is closed."""
+        overflow = None
+        with self.lock:
+            if self.closed:
+                return False
+            drained = self._flush_locked()
+            transport, direct = self._transport, self._write is not None
+            if not drained:
+                overflow = self._apply_policy()
+                if direct:
+                    transport.wake()
+        if not drained and not direct:
+            transport.wake()
+        return overflow is None or self._report_overflow(overflow)
+
+    def _report_overflow(self, overflow: tuple[int, int]) -> bool:
+        self._host.on_overflow(self, *overflow)
+        if self._host.settings.outbox_policy == "disconnect":
+            self.close(Reason.TRANSPORT_ERROR, code=1008)
+            return False
+        return True
+
+    def _apply_policy(self) -> tuple[int, int] | None:
+        """Drop what the policy drops; return (packets, bytes) at the first overflow of a connection."""
+        settings, outbox = self._host.settings, self._outbox
+        limits = settings.outbox_max_bytes, settings.outbox_max_packets
+        if outbox is None or not outbox.exceeds(*limits):
+            return None
+        found = (len(outbox), outbox.size_bytes)
+        if settings.outbox_policy == "drop_oldest":
+            outbox.drop_oldest(*limits)
+        elif settings.outbox_policy == "drop_newest":
+            outbox.drop_newest()
+        first = not outbox.overflowed
+        outbox.overflowed = True
+        return found if first else None
+
+    def flush(self) -> bool:
+        """Write what waits, as far as the socket takes it (direct form); return ``True`` if nothing waits any more."""
+        with self.lock:
+            return self._flush_locked()
+
+    def _flush_locked(self) -> bool:
+        outbox, write = self._outbox, self._write
+        if outbox is None:
+            return True
+        if write is None:
+            return False
+        while frames := outbox.next_frames():
+            try:
+                count = write(frames)
+            except BlockingIOError:
+                return False
+            except OSError:
+                break  # the reader sees the broken connection and closes it
+            outbox.wrote(count)
+            if count < len(frames):
+                return False
+        self._outbox = None
+        return True
+
+    def take_packets(self, transport: Transport) -> list[str | bytes]:
+        """Take out what waits, as Engine.IO packets (woken form); nothing for a transport that was left behind."""
+        with self.lock:
+            if transport is not self._transport:
+                return []
+            outbox, self._outbox = self._outbox, None
+            return outbox.take_packets() if outbox is not None else []
+
+    # receiving
+
+    def receive(self, packet: str | bytes) -> None:
+        """Take one Engine.IO packet from the peer.
+
+        :param packet: a text packet with its type, or the bytes of a binary message.
+        :raises ProtocolError: if the peer broke the protocol; the caller ends the session with :meth:`violate`.
+        """
+        if self.closed:
+            return
+        if isinstance(packet, bytes):
+            self._host.on_message(self, packet)
+            return
+        kind = packet[:1]
+        if kind == "4":
+            self._host.on_message(self, packet[1:])
+        elif kind == "3":
+            self._on_pong()
+        elif kind == "1":
+            self.close(Reason.CLIENT_DISCONNECT)
+        else:
+            raise ProtocolError(f"unexpected Engine.IO packet of type {kind!r}")
+
+    def violate(self, error: ProtocolError) -> None:
+        """End the session because the peer broke the protocol."""
+        self.close(Reason.TRANSPORT_ERROR, code=error.close_code)
+
+    def lost(self, reason: str = Reason.TRANSPORT_CLOSE) -> None:
+        """Learn from the transport that the connection is gone."""
+        self.close(reason)
+
+    # time
+
+    def on_due(self, now_s: float) -> float | None:
+        """Ping, or close a client that is silent or joined no namespace.
+
+        Source: engine.io-protocol v4, "Heartbeat"; Socket.IO's ``connectTimeout``.
+        """
+        if self.closed:
+            return None
+        if self._join_by is not None and now_s >= self._join_by:
+            if not self.clients:
+                self.close(Reason.TRANSPORT_CLOSE)
+                return None
+            self._join_by = None
+        if self._host.settings.monitor and now_s >= self._heartbeat_at:
+            if self._ping_out:
+                self.close(Reason.PING_TIMEOUT)
+                return None
+            self._beat(now_s)
+        return self.next_due()
+
+    def _beat(self, now_s: float) -> None:
+        self._ping_out = True
+        self._heartbeat_at = now_s + self._host.settings.ping_timeout
+        self.send(PING_PACKET)
+
+    def _on_pong(self) -> None:
+        if self._ping_out:
+            self._ping_out = False
+            self._heartbeat_at = self._host.clock() + self._host.settings.ping_interval
+            self._host.reschedule(self)
+
+    def next_due(self) -> float | None:
+        """Return when :meth:`on_due` is to be called, a clock reading in seconds."""
+        heartbeat = self._heartbeat_at if self._host.settings.monitor else None
+        times = [time for time in (heartbeat, self._join_by) if time is not None]
+        return min(times, default=None)
+
+    # moving to another transport, and ending
+
+    def begin_upgrade(self, probe: Transport) -> bool:
+        """Let a pending poll be answered at once, so that the client can leave polling behind.
+
+        :param probe: the transport that is being tried; closed when the session ends first.
+        :returns: ``False`` if the session is closed, on WebSocket already, or another upgrade is under way.
+
+        Source: engine.io-protocol v4, "Upgrade".
+        """
+        with self.lock:
+            if self.closed or self._transport.name != "polling" or self.probe is not None:
+                return False
+            self.probe = probe
+        self._transport.wake()
+        return True
+
+    def abandon_upgrade(self, probe: Transport) -> None:
+        """Stay on polling: the transport that was tried is gone."""
+        with self.lock:
+            if self.probe is probe:
+                self.probe = None
+
+    def upgrade(self, transport: Transport) -> bool:
+        """Move to another transport; what waits goes out there, in order. ``False`` if the session is closed."""
+        with self.lock:
+            if self.closed:
+                return False
+            old, self._transport = self._transport, transport
+            self._write = transport.write
+            self.probe = None
+        old.wake()  # a poll that still waits is answered
+        self.settle()
+        return True
+
+    def close(self, reason: str, *, code: int = 1000) -> bool:
+        """End the session, once.
+
+        :param reason: a value of :class:`Reason`, for the disconnect handlers.
+        :param code: WebSocket close code.
+        :returns: ``False`` if it was closed already.
+        """
+        with self.lock:
+            if self.closed:
+                return False
+            self.closed = True
+            self.close_reason = reason
+            self._flush_locked()
+            if self._write is not None and self._outbox is None and reason == Reason.SERVER_DISCONNECT:
+                self._farewell(self._write)
+            self._write = None
+            if self._outbox is not None:
+                code = 0  # in the middle of a frame: a close frame would be read as part of it
+            transport, probe = self._transport, self.probe
+            self.probe = None
+        transport.close(code)
+        if probe is not None:
+            probe.close(1000)
+        self._host.on_closed(self, reason)
+        return True
+
+    @staticmethod
+    def _farewell(write: Callable[[bytes], int]) -> None:
+        try:
+            write(CLOSE_PACKET.frames)
+        except OSError:
+            pass  # the peer is gone or does not read; it learns from the closed connection

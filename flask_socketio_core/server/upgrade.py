@@ -1,0 +1,102 @@
+"""The upgrade of a polling session to WebSocket, while it is being tried.
+
+==============  ==================================================================
+received        does
+==============  ==================================================================
+``2probe``      answers ``3probe`` and lets the pending poll be answered
+``5``           moves the session to this connection
+anything else   closes this connection; the session stays on polling
+==============  ==================================================================
+
+Source: engine.io-protocol v4, "Upgrade".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import ProtocolError
+from .packets import Outgoing
+
+if TYPE_CHECKING:
+    from ..contracts import Lock
+    from .server import Server
+    from .session import Session
+    from .websocket import WebSocketTransport
+
+PROBE = "2probe"
+PROBE_ANSWER = Outgoing(("3probe",))
+UPGRADE = "5"
+
+
+class Probe:
+    """A WebSocket that asks to take over a polling session.
+
+    :param server: keeps the time-out.
+    :param session: the session to be moved.
+    :param connection: the WebSocket.
+    :param lock: guards the connection until the session's lock does.
+    """
+
+    __slots__ = ("_connection", "_due_s", "_probed", "_server", "_session", "lock", "sid", "slot")
+
+    has_waiting = False
+
+    def __init__(self, server: Server, session: Session, connection: WebSocketTransport, lock: Lock) -> None:
+        self._server = server
+        self._session = session
+        self._connection = connection
+        self._probed = False
+        self._due_s = server.clock() + server.options.upgrade_timeout
+        self.lock = lock
+        self.sid = session.sid
+        self.slot = -1
+        server.reschedule(self)
+
+    def receive(self, packet: str | bytes) -> None:
+        """Take one packet of the handshake.
+
+        :raises ProtocolError: if it is not the expected one.
+        """
+        if packet == PROBE and not self._probed and self._session.begin_upgrade(self._connection):
+            self._probed = True
+            self.send(PROBE_ANSWER)
+        elif packet == UPGRADE and self._probed:
+            self._server.unschedule(self)
+            self._connection.target = self._session
+            if not self._session.upgrade(self._connection):
+                self._connection.close(1000)
+        else:
+            raise ProtocolError(
+                f"unexpected packet {packet[:20]!r} while session {self.sid} is being upgraded"
+            )
+
+    def violate(self, error: ProtocolError) -> None:
+        """Give the upgrade up; the session stays where it is."""
+        self._give_up(error.close_code)
+
+    def lost(self, reason: str) -> None:
+        """Give the upgrade up: the WebSocket is gone."""
+        self._give_up(0)
+
+    def next_due(self) -> float | None:
+        """Return when the upgrade has taken too long."""
+        return self._due_s
+
+    def on_due(self, now_s: float) -> float | None:
+        """Give the upgrade up, it has taken too long."""
+        self._give_up(1000)
+        return None
+
+    def send(self, outgoing: Outgoing, volatile: bool = False) -> bool:
+        """Answer on the WebSocket itself; the session's packets still go over polling."""
+        return self._connection.answer(outgoing)
+
+    def flush(self) -> bool:
+        """Say that nothing waits."""
+        return True
+
+    def _give_up(self, code: int) -> None:
+        self._server.unschedule(self)
+        self._session.abandon_upgrade(self._connection)
+        self._connection.close(code)

@@ -1,0 +1,106 @@
+"""The way of a WebSocket request into the engine: the right provider, the right shell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import ProtocolError
+from .blocking import BlockingConnection
+from .detach import detach
+from .handshake import check_upgrade, response_head
+from .reactor import Reactor, Target
+from .session import Transport
+from .upgrade import Probe
+from .wsgi import BAD_REQUEST, Refusal, check_capacity, stored_environ
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from ..contracts import SocketLocation, WebSocketProvider
+    from .packets import Outgoing
+    from .server import Server
+    from .session import Session
+
+
+class WebSocketTransport(Transport, Protocol):
+    """A WebSocket of either shell."""
+
+    target: Target | None
+
+    def answer(self, outgoing: Outgoing) -> bool:
+        """Send one small packet outside of any session, while an upgrade is tried."""
+
+
+class WebSocketEntrance:
+    """Take WebSocket requests in.
+
+    :param server: whose sessions are served.
+    :param providers: usable ones, the best first; each request goes to the first that detects its server.
+    """
+
+    def __init__(self, server: Server, providers: Sequence[WebSocketProvider]) -> None:
+        self._server = server
+        self._providers = providers
+        self.reactor = Reactor(server.mode, server.report)
+
+    def available(self, environ: WSGIEnvironment) -> bool:
+        """Say whether some provider can serve the server that made this environ."""
+        return self._provider(environ) is not None
+
+    def enter(
+        self, environ: WSGIEnvironment, start_response: StartResponse, session: Session | None
+    ) -> Iterable[bytes]:
+        """Serve a WebSocket request: a new session, or the upgrade of one.
+
+        Returns at once when the connection was detached, and when it is closed otherwise.
+        """
+        if session is None:
+            check_capacity(self._server)
+        try:
+            accept = check_upgrade(environ)
+        except ProtocolError as error:
+            raise Refusal(BAD_REQUEST, str(error), status=error.status) from error
+        provider = self._provider(environ)
+        if provider is None:
+            raise Refusal(BAD_REQUEST, "no installed WebSocket provider can serve this web server")
+        if self._server.mode.capabilities.watches:
+            location = provider.locate(environ, start_response)
+            if location is not None:
+                return self._detached(environ, start_response, session, location, accept)
+        opened = provider.open(
+            environ, start_response, max_message_bytes=self._server.options.max_http_buffer_size
+        )
+        if opened is None:
+            raise Refusal(
+                BAD_REQUEST, f"the WebSocket provider {provider.name!r} cannot serve this connection"
+            )
+        connection = BlockingConnection(opened, self._server.mode)
+        connection.run(self._target(environ, session, connection))
+        return []
+
+    def _provider(self, environ: WSGIEnvironment) -> WebSocketProvider | None:
+        return next((provider for provider in self._providers if provider.detect(environ)), None)
+
+    def _detached(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        session: Session | None,
+        location: SocketLocation,
+        accept: str,
+    ) -> Iterable[bytes]:
+        detached = detach(location)
+        connection = self.reactor.open(detached.sock, self._server.options.max_http_buffer_size)
+        if not location.handshake_done:
+            connection.write_head(response_head(accept, ()))
+        connection.start(self._target(environ, session, connection), detached.first_bytes)
+        start_response("101 Switching Protocols", [])
+        return detached.body
+
+    def _target(self, environ: WSGIEnvironment, session: Session | None, connection: Any) -> Target:
+        if session is not None:
+            return Probe(self._server, session, connection, self._server.mode.create_lock())
+        session = self._server.add_session(stored_environ(environ), connection)
+        session.send(self._server.open_packet(session, upgrades=False))
+        return session

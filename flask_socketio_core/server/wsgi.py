@@ -1,0 +1,130 @@
+"""What a WSGI request is to the engine: its body, its environ, its refusal."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PayloadTooLarge, ProtocolError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from .cors import Headers
+    from .server import Server
+
+UNKNOWN_TRANSPORT = (0, "Transport unknown")
+UNKNOWN_SID = (1, "Session ID unknown")
+BAD_HANDSHAKE_METHOD = (2, "Bad handshake method")
+BAD_REQUEST = (3, "Bad request")
+FORBIDDEN = (4, "Forbidden")
+UNSUPPORTED_PROTOCOL = (5, "Unsupported protocol version")
+
+STATUS = {200: "200 OK", 400: "400 Bad Request", 413: "413 Content Too Large", 426: "426 Upgrade Required"}
+STATUS |= {403: "403 Forbidden", 503: "503 Service Unavailable"}
+
+
+class Refusal(Exception):
+    """A request that is answered with an error.
+
+    :param error: code and message of the reference server.
+    :param detail: what a developer needs to know besides; replaces the message.
+    :param status: HTTP status code.
+    :param headers: further response headers.
+    """
+
+    def __init__(
+        self, error: tuple[int, str], detail: str = "", *, status: int = 400, headers: Headers | None = None
+    ) -> None:
+        super().__init__(detail or error[1])
+        self.code = error[0]
+        self.status = status
+        self.headers = headers or []
+
+
+_EMPTY = io.BytesIO()
+
+
+def check_capacity(server: Server) -> None:
+    """Refuse a new session when the server is full or ending.
+
+    :raises Refusal: with status 503.
+    """
+    limit = server.options.max_connections
+    if not server.accepting:
+        raise Refusal(BAD_REQUEST, "the server is shutting down", status=503)
+    if limit is not None and len(server.sessions) >= limit:
+        server.log_full(limit)
+        raise Refusal(BAD_REQUEST, f"the server has its max_connections={limit}", status=503)
+
+
+def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
+    """Read a request's body.
+
+    :param limit: most bytes accepted; checked before reading.
+    :raises PayloadTooLarge: if there are more.
+    :raises ProtocolError: if the length is missing or wrong.
+    """
+    announced = environ.get("CONTENT_LENGTH") or ""
+    if not announced and environ.get("wsgi.input_terminated"):
+        body: bytes = environ["wsgi.input"].read(limit + 1)
+        if len(body) > limit:
+            raise PayloadTooLarge(len(body), limit)
+        return body
+    if not announced.isdecimal():
+        raise ProtocolError(f"Content-Length {announced!r} is not a number", status=411)
+    length = int(announced)
+    if length > limit:
+        raise PayloadTooLarge(length, limit)
+    body = environ["wsgi.input"].read(length)
+    if len(body) != length:
+        raise ProtocolError(f"the body ended after {len(body)} of {length} bytes")
+    return body
+
+
+def stored_environ(environ: WSGIEnvironment) -> dict[str, Any]:
+    """Return what is worth keeping of an environ for the life of a connection.
+
+    Nothing of the server (sockets, streams, handlers) stays alive through it, and equal strings are shared between
+    connections.
+    """
+    kept: dict[str, Any] = {}
+    for name, value in environ.items():
+        if type(value) is str:
+            kept[sys.intern(name)] = sys.intern(value)
+        elif isinstance(value, (bool, int, tuple)):
+            kept[sys.intern(name)] = value
+    kept["wsgi.input"] = _EMPTY
+    kept["wsgi.errors"] = sys.stderr
+    return kept
+
+
+def sid_cookie(setting: Any, sid: str) -> Headers:
+    """Return the Set-Cookie header for the ``cookie`` option, or nothing.
+
+    Source: python-engineio: ``name`` and attributes, each a string, ``True``, or a callable that returns one.
+    """
+    if not setting:
+        return []
+    attributes = (
+        {"name": setting, "path": "/", "SameSite": "Lax"} if isinstance(setting, str) else dict(setting)
+    )
+    parts = [f"{attributes.pop('name', 'io')}={sid}"]
+    for name, value in attributes.items():
+        value = value() if callable(value) else value
+        if value is not False:
+            parts.append(name if value is True else f"{name}={value}")
+    return [("Set-Cookie", "; ".join(parts))]
+
+
+def compress(body: bytes, accepted: str) -> tuple[bytes, str]:
+    """Return a compressed body and its encoding, or the body as it is and ``""``."""
+    offered = [item.partition(";")[0].strip() for item in accepted.split(",")]
+    if "gzip" in offered:
+        return gzip.compress(body, compresslevel=6), "gzip"
+    if "deflate" in offered:
+        return zlib.compress(body), "deflate"
+    return body, ""
