@@ -6,8 +6,10 @@ VERSIONS ?= newest
 # One environment per choice: .venv for the defaults, else .venv-3.13, .venv-3.10-floor and so on.
 ifeq ($(PYTHON) $(VERSIONS),python3 newest)
 VENV ?= .venv
+INTERPRETER := $(PYTHON)
 else
-VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none)$(patsubst %,-%,$(filter-out newest,$(VERSIONS)))
+INTERPRETER := $(shell tools/find_python "$(PYTHON)" || echo $(PYTHON))
+VENV ?= .venv-$(shell $(INTERPRETER) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none)$(patsubst %,-%,$(filter-out newest,$(VERSIONS)))
 endif
 
 HOST ?= 127.0.0.1
@@ -21,7 +23,7 @@ BIN = $(VENV)/bin
 RUN_TESTS = $(BIN)/python tools/run_tests.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test $(addprefix test-,$(PLUGINS)) test-core test-packaging lint format types wheels machine brokers bench clean python
+.PHONY: help venv demo test $(addprefix test-,$(PLUGINS)) test-core test-packaging lint format types wheels machine brokers bench changelog clean python
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z<> -]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -31,21 +33,21 @@ help:  ## list these targets
 	@echo "each choice has an environment of its own."
 
 python:
-	@command -v $(PYTHON) >/dev/null || { echo "error: there is no '$(PYTHON)' here: install Python 3.10 or newer, or name yours with PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: '$(PYTHON)' is older than Python 3.10: name a newer one with PYTHON=..." >&2; exit 1; }
+	@$(INTERPRETER) -c '' 2>/dev/null || { echo "error: there is no '$(PYTHON)' that runs here: install Python 3.10 or newer, or name yours with PYTHON=..." >&2; exit 1; }
+	@$(INTERPRETER) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: '$(PYTHON)' is older than Python 3.10: name a newer one with PYTHON=..." >&2; exit 1; }
 
 venv: python  ## make the virtual environment, or bring it up to date
-	@$(PYTHON) tools/venv.py --venv $(VENV) --versions $(VERSIONS)
+	@$(INTERPRETER) tools/venv.py --venv $(VENV) --versions $(VERSIONS)
 
 demo: python  ## run the chat example; MODE=gevent QUEUE=redis://... HOST= PORT= choose its parts
-	@$(PYTHON) tools/venv.py --venv $(VENV) --for demo --mode "$(MODE)" --queue "$(QUEUE)"
+	@$(INTERPRETER) tools/venv.py --venv $(VENV) --for demo --mode "$(MODE)" --queue "$(QUEUE)"
 	@if command -v npm >/dev/null && [ -f examples/chat/package.json ]; then \
 		[ -d examples/chat/node_modules ] || (cd examples/chat && npm ci --silent --no-audit --no-fund) \
 			|| echo "npm could not fetch the browser's client: the page takes it from its CDN" >&2; fi
 	@$(BIN)/python examples/chat/app.py --mode "$(MODE)" --queue "$(QUEUE)" --host "$(HOST)" --port "$(PORT)"
 
 test: venv machine  ## run every test; REQUIRE_BROKERS=1 makes a missing broker, browser or Node.js a failure
-	@$(PYTHON) tools/venv.py --venv $(VENV) --for uwsgi || echo "==> uWSGI could not be built: its tests skip" >&2
+	@$(INTERPRETER) tools/venv.py --venv $(VENV) --for uwsgi || echo "==> uWSGI could not be built: its tests skip" >&2
 	@$(RUN_TESTS)
 
 $(addprefix test-,$(PLUGINS)) test-core test-packaging: test-%: venv
@@ -73,13 +75,16 @@ wheels: venv  ## build the seven wheels into dist/
 	@ls dist
 
 machine: python  ## install what the tests use besides Python: brokers, Node.js, Chromium (needs root)
-	@$(PYTHON) tools/machine.py
+	@$(INTERPRETER) tools/machine.py
 
 brokers: venv  ## run brokers in the foreground and print their URLs; KINDS="redis rabbitmq kafka"
 	@PYTHONPATH=tests $(BIN)/python -m support.brokers $(KINDS)
 
 bench: venv  ## run the benchmarks
 	@$(BIN)/python -m benchmarks
+
+changelog: python  ## show the next release's changes; VERSION=0.2.0 moves them into CHANGELOG.md
+	@$(INTERPRETER) tools/changelog.py --version "$(VERSION)"
 
 clean:  ## remove whatever make made
 	rm -rf .venv .venv.lock .venv-* .cache dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -174,13 +174,12 @@ def try_create(venv: Path) -> bool:
 def apt_install(package: str) -> bool:
     say(f"installing {package}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    commands = (
-        ["apt-get", "update", "-q"],
-        ["apt-get", "install", "-y", "-q", "--no-install-recommends", package],
-    )
-    return all(
-        subprocess.run(command, env=env, stdin=subprocess.DEVNULL).returncode == 0 for command in commands
-    )
+    for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]):
+        result = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if result.returncode:
+            say(f"'{' '.join(command)}' failed:\n{(result.stdout + result.stderr)[-2000:]}")
+            return False
+    return True
 
 
 def install(venv: Path, requirements: Sequence[str]) -> None:
