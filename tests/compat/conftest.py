@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import pytest
+
 from compat.stage import VARIANTS, Stage
 from support.servers import CORE, REFERENCE, THREADING, AppSpec, Server, ServerKind, serving
 
@@ -24,7 +25,9 @@ def get_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GetServer]:
             key = (kind.name, library, variant)
             if key not in servers:
                 setup = VARIANTS[variant]
-                spec = AppSpec(app="scenario", library=library, options=setup.options, settings=setup.settings)
+                spec = AppSpec(
+                    app="scenario", library=library, options=setup.options, settings=setup.settings
+                )
                 servers[key] = stack.enter_context(serving(kind, spec, tmp_path_factory.mktemp("compat")))
             return servers[key]
 
@@ -34,7 +37,9 @@ def get_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GetServer]:
 @pytest.fixture
 def open_stage(get_server: GetServer, request: pytest.FixtureRequest) -> Iterator[OpenStage]:
     """Open a stage for a library and variant, in the mode of the test's ``kind`` or else threading."""
-    kind: ServerKind = getattr(request.node, "callspec", None) and request.node.callspec.params.get("kind") or THREADING
+    kind: ServerKind = (
+        getattr(request.node, "callspec", None) and request.node.callspec.params.get("kind")
+    ) or THREADING
     with contextlib.ExitStack() as stack:
 
         def open_(library: str, variant: str = "default") -> Stage:

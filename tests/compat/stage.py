@@ -90,9 +90,13 @@ class Stage:
 
     def transcript(self) -> Transcript:
         """Return what happened so far."""
-        mine = [entry for entry in self.server.journal() if entry[1] == "" or entry[1].startswith(f"{self.tag}-")]
+        mine = [
+            entry for entry in self.server.journal() if entry[1] == "" or entry[1].startswith(f"{self.tag}-")
+        ]
         return Transcript(
-            clients={name: [self._plain(line) for line in _lines(c.packets)] for name, c in self._clients.items()},
+            clients={
+                name: [self._plain(line) for line in _lines(c.packets)] for name, c in self._clients.items()
+            },
             journal=[self._plain(json.dumps(entry, sort_keys=True)) for entry in mine],
             notes=[self._plain(json.dumps(value, sort_keys=True)) for value in self._notes],
         )
@@ -117,7 +121,9 @@ def _lines(received: list[Packet]) -> Iterator[str]:
     for packet in received:
         if packet.id is not None and packet.type in (EVENT, BINARY_EVENT):
             ids.setdefault(packet.id, len(ids) + 1)
-            yield describe(Packet(type=packet.type, namespace=packet.namespace, id=ids[packet.id], data=packet.data))
+            yield describe(
+                Packet(type=packet.type, namespace=packet.namespace, id=ids[packet.id], data=packet.data)
+            )
         elif packet.type in (ACK, BINARY_ACK):
             yield describe(packet)
         elif packet.type == CONNECT:
@@ -160,7 +166,9 @@ VARIANTS: dict[str, Variant] = {
     "any namespace": Variant(options={"namespaces": "*"}, settings={"catch_all_namespace": True}),
     "flask sessions": Variant(options={"manage_session": False}),
     "server-side sessions": Variant(options={"manage_session": False}, settings={"sessions": "server-side"}),
-    "factory": Variant(options={"path": "/ws/io", "cookie": "io"}, settings={"factory": True}, path="/ws/io/"),
+    "factory": Variant(
+        options={"path": "/ws/io", "cookie": "io"}, settings={"factory": True}, path="/ws/io/"
+    ),
     "custom json": Variant(settings={"json": "custom"}),
     "short pings": Variant(options={"ping_interval": 0.2, "ping_timeout": 0.3}),
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import compat.acts
 import pytest
+
+import compat.acts
 from compat.stage import ACTS, Act, Stage, Transcript
 from support.servers import CORE, EVENTLET, GEVENT_BUILTIN, REFERENCE, THREADING, ServerKind, kind_params
 

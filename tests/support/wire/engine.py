@@ -133,7 +133,8 @@ def parse_open(packet: str | bytes) -> Handshake:
 
     :raises AssertionError: if it is another packet.
     """
-    assert isinstance(packet, str) and packet.startswith("0"), f"expected an OPEN packet, got {packet!r}"
+    assert isinstance(packet, str), f"expected an OPEN packet, got {packet!r}"
+    assert packet.startswith("0"), f"expected an OPEN packet, got {packet!r}"
     return Handshake(json.loads(packet[1:]))
 
 
@@ -162,7 +163,9 @@ class Polling:
         self.port = port
         self.path = path
         self.headers = headers or {}
-        opened = request(port, "GET", target(path, transport="polling", **(query or {})), headers=self.headers)
+        opened = request(
+            port, "GET", target(path, transport="polling", **(query or {})), headers=self.headers
+        )
         assert opened.status == 200, f"the handshake failed: {opened}"
         self.opened = opened
         self.handshake = parse_open(opened.text)

@@ -14,7 +14,8 @@ CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range
 NAMES = ("CONNECT", "DISCONNECT", "EVENT", "ACK", "CONNECT_ERROR", "BINARY_EVENT", "BINARY_ACK")
 
 _FORM = re.compile(
-    r"(?P<type>[0-6])((?P<attachments>\d+)-)?((?P<namespace>/[^,]*),)?(?P<id>\d+)?(?P<data>[\[{\"].*)?", re.DOTALL
+    r"(?P<type>[0-6])((?P<attachments>\d+)-)?((?P<namespace>/[^,]*),)?(?P<id>\d+)?(?P<data>[\[{\"].*)?",
+    re.DOTALL,
 )
 
 
@@ -68,7 +69,9 @@ def decode(text: str) -> Packet:
     )
 
 
-def encode(packet_type: int, data: Any = None, *, namespace: str = "/", id: int | None = None) -> list[str | bytes]:
+def encode(
+    packet_type: int, data: Any = None, *, namespace: str = "/", id: int | None = None
+) -> list[str | bytes]:
     """Write a packet as the messages that carry it; EVENT and ACK become binary where the data asks for it."""
     attachments: list[bytes] = []
     slim = _extract(data, attachments)

@@ -124,7 +124,9 @@ class Recorder:
         self.send(packets.DISCONNECT, namespace=namespace)
         self.sids.pop(namespace, None)
 
-    def send(self, packet_type: int, data: Any = None, *, namespace: str = "/", id: int | None = None) -> None:
+    def send(
+        self, packet_type: int, data: Any = None, *, namespace: str = "/", id: int | None = None
+    ) -> None:
         """Send one packet."""
         messages = packets.encode(packet_type, data, namespace=namespace, id=id)
         self.send_raw(f"4{messages[0]!s}", *messages[1:])
@@ -219,7 +221,10 @@ class Recorder:
 
 def is_ack(packet: Packet, namespace: str, number: int) -> bool:
     """Say whether a packet acknowledges that event."""
-    return packet.type in (packets.ACK, packets.BINARY_ACK) and (packet.namespace, packet.id) == (namespace, number)
+    return packet.type in (packets.ACK, packets.BINARY_ACK) and (packet.namespace, packet.id) == (
+        namespace,
+        number,
+    )
 
 
 def describe(packet: Packet) -> str:

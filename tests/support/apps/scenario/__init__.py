@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask
+
 from support.apps import base
 from support.apps.scenario import classes, connections, context, errors, events, outside, rooms, sessions
 from support.apps.scenario.journal import TaggedJournal

@@ -60,7 +60,9 @@ def _usual(library: Any, note: Note) -> Any:
             return found
 
         def on_ask(self) -> None:
-            self.emit("question", room=request.sid, callback=lambda *args: note("class acknowledged", list(args)))
+            self.emit(
+                "question", room=request.sid, callback=lambda *args: note("class acknowledged", list(args))
+            )
 
     return Usual
 

@@ -57,7 +57,9 @@ def _refusing(socketio: Any, library: Any) -> None:
         "/refuse-data": lambda: _raise(library.ConnectionRefusedError("go away", {"code": 7})),
         "/refuse-more": lambda: _raise(library.ConnectionRefusedError("go away", 1, "two", [3])),
         "/refuse-number": lambda: _raise(library.ConnectionRefusedError(404)),
-        "/refuse-socketio": lambda: _raise(socketio_errors.ConnectionRefusedError("from the protocol library")),
+        "/refuse-socketio": lambda: _raise(
+            socketio_errors.ConnectionRefusedError("from the protocol library")
+        ),
         "/refuse-builtin": lambda: _raise(ConnectionRefusedError("the builtin")),
     }
     for namespace, refuse in refusals.items():
@@ -65,7 +67,7 @@ def _refusing(socketio: Any, library: Any) -> None:
 
 
 def _ignoring_auth(refuse: Any) -> Any:
-    def connect(auth: Any) -> Any:  # noqa: ARG001  # the auth is the handler's signature
+    def connect(auth: Any) -> Any:  # the auth is the handler's signature
         return refuse()
 
     return connect

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from flask import has_request_context, request
+
 from support.apps.base import Journal
 
 

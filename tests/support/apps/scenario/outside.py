@@ -41,7 +41,9 @@ def _views(socketio: Any, app: Flask, library: Any) -> None:
 
     @app.get("/call")
     def call() -> Any:
-        return jsonify(library.call("question", "from a view", to=request.args["sid"], namespace="/", timeout=5))
+        return jsonify(
+            library.call("question", "from a view", to=request.args["sid"], namespace="/", timeout=5)
+        )
 
     @app.get("/disconnect")
     def disconnect() -> str:
@@ -75,7 +77,9 @@ def _background(socketio: Any, note: Note) -> None:
         sid = request.sid  # type: ignore[attr-defined]  # set by the extension
 
         def work() -> None:
-            socketio.emit("question", "background", to=sid, callback=lambda *args: note("answered", list(args)))
+            socketio.emit(
+                "question", "background", to=sid, callback=lambda *args: note("answered", list(args))
+            )
 
         socketio.start_background_task(work)
 

@@ -80,7 +80,9 @@ def _addressing(socketio: Any, library: Any, note: Note) -> None:
         "room": lambda room: library.emit("said", "room", room=room),
         "not me": lambda room: library.emit("said", "not me", to=room, include_self=False),
         "skip me": lambda room: library.emit("said", "skip me", to=room, skip_sid=request.sid),
-        "skip me in list": lambda room: library.emit("said", "skip list", to=room, skip_sid=[request.sid, "x"]),
+        "skip me in list": lambda room: library.emit(
+            "said", "skip list", to=room, skip_sid=[request.sid, "x"]
+        ),
         "broadcast": lambda room: library.emit("said", ["broadcast", room], broadcast=True),
         "broadcast not me": lambda room: library.emit(
             "said", ["not me", room], broadcast=True, include_self=False

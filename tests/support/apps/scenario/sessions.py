@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask.wrappers import Request, Response
+
     from support.apps.scenario.journal import Note
 
 
@@ -31,11 +32,11 @@ class ServerSideSessions(SessionInterface):
     def __init__(self) -> None:
         self.store: dict[str, dict[str, Any]] = {}
 
-    def open_session(self, app: Flask, request: Request) -> _StoredSession:  # noqa: ARG002  # Flask's signature
+    def open_session(self, app: Flask, request: Request) -> _StoredSession:  # Flask's signature
         key = request.cookies.get("key", "anonymous")
         return _StoredSession(key, self.store.get(key, {}))
 
-    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:  # noqa: ARG002
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         if isinstance(session, _StoredSession):
             self.store[session.key] = dict(session)
             response.set_cookie("key", session.key)

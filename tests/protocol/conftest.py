@@ -1,0 +1,50 @@
+"""Servers of every kind, each started once per set of options and kept for the whole run of the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from support.servers import RUN_KINDS, AppSpec, Server, ServerKind, kind_params, serving
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture(scope="session", params=kind_params(*RUN_KINDS))
+def kind(request: pytest.FixtureRequest) -> ServerKind:
+    """Give each kind of server in turn."""
+    found: ServerKind = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def start(kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Give a server with certain options."""
+    servers: dict[str, Server] = {}
+    with contextlib.ExitStack() as stack:
+
+        def get(**options: Any) -> Server:
+            key = json.dumps(options, sort_keys=True)
+            if key not in servers:
+                spec = AppSpec(app="protocol", options=options)
+                servers[key] = stack.enter_context(serving(kind, spec, tmp_path_factory.mktemp("protocol")))
+            servers[key].reset()
+            return servers[key]
+
+        yield get
+
+
+@pytest.fixture
+def server(start: StartServer) -> Server:
+    """Give a server with default options and an empty journal."""
+    return start()
+
+
+@pytest.fixture
+def hasty(start: StartServer) -> Server:
+    """Give a server that pings every 300 ms and waits 200 ms for the answer."""
+    return start(ping_interval=0.3, ping_timeout=0.2)

@@ -1,0 +1,70 @@
+"""A small application for the protocol tests; on the engine level it answers to everything Socket.IO can say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, request
+
+from support.apps import base
+
+
+def make_app() -> tuple[Flask, Any]:
+    """Make the application and its extension object."""
+    library = base.library()
+    journal = base.Journal()
+    app = Flask(__name__)
+    socketio = library.SocketIO(app, **base.options())
+    for namespace in ("/", "/custom"):
+        _register(socketio, library, journal, namespace)
+
+    @socketio.on("connect", namespace="/refusing")
+    def refuse(auth: Any) -> None:
+        raise library.ConnectionRefusedError("not today", auth)
+
+    base.add_views(app, socketio, journal)
+    return app, socketio
+
+
+def _register(socketio: Any, library: Any, journal: base.Journal, namespace: str) -> None:
+    @socketio.on("connect", namespace=namespace)
+    def connect(auth: Any) -> None:
+        journal.note("connect", namespace, auth)
+
+    @socketio.on("disconnect", namespace=namespace)
+    def disconnect(reason: str) -> None:
+        journal.note("disconnect", namespace, reason)
+
+    @socketio.on("message", namespace=namespace)
+    def message(*args: Any) -> None:
+        library.emit("message-back", args)
+
+    @socketio.on("message-with-ack", namespace=namespace)
+    def message_with_ack(*args: Any) -> Any:
+        return args
+
+    @socketio.on("note", namespace=namespace)
+    def note(*args: Any) -> None:
+        journal.note("note", list(args))
+
+    @socketio.on("ask", namespace=namespace)
+    def ask(*args: Any) -> None:
+        library.emit("question", args, callback=lambda *answer: journal.note("answer", list(answer)))
+
+    @socketio.on("burst", namespace=namespace)
+    def burst(count: int, size: int = 1) -> None:
+        for number in range(count):
+            library.emit("numbered", (number, "x" * size))
+
+    @socketio.on("leave", namespace=namespace)
+    def leave() -> None:
+        library.disconnect()
+
+    @socketio.on("fence", namespace=namespace)
+    def fence() -> None:
+        """Answer at once."""
+
+    @socketio.on("who", namespace=namespace)
+    def who() -> str:
+        sid: str = request.sid  # type: ignore[attr-defined]  # set by the extension
+        return sid
