@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -37,9 +37,8 @@ def get_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GetServer]:
 @pytest.fixture
 def open_stage(get_server: GetServer, request: pytest.FixtureRequest) -> Iterator[OpenStage]:
     """Open a stage for a library and variant, in the mode of the test's ``kind`` or else threading."""
-    kind: ServerKind = (
-        getattr(request.node, "callspec", None) and request.node.callspec.params.get("kind")
-    ) or THREADING
+    parameters: dict[str, Any] = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    kind: ServerKind = parameters.get("kind", THREADING)
     with contextlib.ExitStack() as stack:
 
         def open_(library: str, variant: str = "default") -> Stage:

@@ -215,6 +215,15 @@ def usage(pid: int) -> Usage:
     return Usage(fds=len(os.listdir(f"/proc/{pid}/fd")), threads=len(os.listdir(f"/proc/{pid}/task")))
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they started (Linux)."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [*children, *(found for child in children for found in descendants(child))]
+
+
 class Server:
     """A running server process."""
 
@@ -231,7 +240,6 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 env=_environment(kind, spec),
                 cwd=log.parent,
-                start_new_session=True,
             )
         self.worker_pid = self._wait_ready()
 
@@ -295,11 +303,14 @@ class Server:
                 f"{self.kind.name} still ran {timeout_s} s after it was told to stop"
             ) from None
         finally:
-            self._kill_group()
+            self._kill()
 
-    def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # its own session: only what this server started
+    def _kill(self) -> None:
+        # Not by process group: these are in the test run's own, so that whoever ends that ends them too.
+        for pid in descendants(self.process.pid) if self.process.poll() is None else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
     def _wait_ready(self) -> int:
@@ -317,11 +328,11 @@ class Server:
 
         wait_until(ready, timeout_s=READY_TIMEOUT_S, interval_s=0.05)
         if answer is None or answer.status != 200:
-            self._kill_group()
+            self._kill()
             raise AssertionError(f"{self.kind.name} did not become ready; it wrote:\n{self.log_text()}")
         state: dict[str, Any] = json.loads(answer.body)
         if state["async_mode"] != self.kind.mode:
-            self._kill_group()
+            self._kill()
             raise AssertionError(f"{self.kind.name} selected async mode {state['async_mode']!r}")
         pid: int = state["pid"]
         return pid
