@@ -63,7 +63,8 @@ class Chat(Namespace):
         room, nick, who = text(data, "room", 24).lower(), text(data, "nick", 24), text(data, "who", 40)
         if not (room and nick and who):
             return {"error": "please give a nickname and a room"}
-        self.leave()
+        if before := self.forget():
+            leave_room(before["room"])
         join_room(room)
         with self.lock:
             self.guests[request.sid] = {"room": room, "nick": nick, "who": who}
@@ -93,18 +94,16 @@ class Chat(Namespace):
             emit("typing", guest, to=guest["room"], include_self=False)
 
     def on_disconnect(self, _reason: str) -> None:
-        self.leave()
+        if self.forget():
+            self.emit("presence", self.presence())
 
-    def leave(self) -> None:
-        """Take the current client out of its room, if it is in one."""
+    def forget(self) -> dict[str, str] | None:
+        """Forget the current client, and with its last guest a room that is not always offered."""
         with self.lock:
             guest = self.guests.pop(request.sid, None)
-            left = {other["room"] for other in self.guests.values()}
-            if guest and guest["room"] not in left.union(ROOMS):
+            if guest and guest["room"] not in {*ROOMS, *(other["room"] for other in self.guests.values())}:
                 self.history.pop(guest["room"], None)
-        if guest:
-            leave_room(guest["room"])
-            self.emit("presence", self.presence())
+        return guest
 
     def presence(self) -> dict[str, Any]:
         """Return who is in which room of this process; the page joins what several processes say."""

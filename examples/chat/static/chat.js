@@ -4,7 +4,7 @@
 import * as view from "./view.js";
 
 const ACK_TIMEOUT_MS = 8000; // after that a message counts as not delivered and can be sent again
-const SILENCE_MS = 8000; // another process that says nothing for so long is taken for gone (it speaks every 2 s)
+const SILENCE_MS = 5000; // another process that says nothing for so long is taken for gone (it speaks every 2 s)
 const TYPING_EVERY_MS = 1500;
 
 const standardRooms = document.body.dataset.rooms.split(" ");
@@ -76,9 +76,8 @@ socket.on("connect_error", (error) => {
 
 socket.io.on("reconnect_attempt", (attempt) => {
   openedAt = performance.now();
-  const seconds = Math.round((Date.now() - lostAt) / 1000);
   view.connection("connecting", "");
-  view.banner(`${lostAt ? `Connection lost ${seconds} s ago` : "No connection"}. Attempt ${attempt}…`);
+  view.banner(`${lostAt ? "Connection lost" : "No connection"}. Attempt ${attempt} to reconnect…`);
 });
 
 view.onRetryNow(() => {
@@ -131,7 +130,10 @@ socket.on("presence", ({ process, version, guests }) => {
 function announce(before, after) {
   const here = (guests) => new Map(guests.filter((g) => g.room === room && g.who !== me.who).map((g) => [g.who, g.nick]));
   const [old, now] = [here(before), here(after)];
-  for (const [who, nick] of now) if (!old.has(who)) view.note(`${nick} joined`);
+  for (const [who, nick] of now) {
+    if (!old.has(who)) view.note(`${nick} joined`);
+    else if (old.get(who) !== nick) view.note(`${old.get(who)} is now called ${nick}`);
+  }
   for (const [who, nick] of old) if (!now.has(who)) view.note(`${nick} left`);
 }
 

@@ -53,7 +53,7 @@ export function serverDetails({ process, mode, queue }) {
   detail("process", process);
   detail("queue", queue ?? "none: one process");
   $("d-note").textContent =
-    `A room's last ${document.body.dataset.kept} messages are kept in the memory of ` +
+    `A tick means that the server has the message. A room's last ${document.body.dataset.kept} messages are kept in the memory of ` +
     (queue
       ? "each process: after a reload you see those that passed through the process that serves you. Messages and " +
         "people reach you from all of them."

@@ -1,0 +1,82 @@
+"""The chat example in a process of its own, started the way ``make demo`` starts it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support.servers import HOST, free_port, wait_until
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+CHAT = EXAMPLES / "chat"
+READY_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 8.0
+
+
+class ChatServer:
+    """A chat server on a port of its own; it can be stopped and started again on that port."""
+
+    def __init__(self, log: Path, *, mode: str = "", queue: str = "") -> None:
+        self.log = log
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}/"
+        self.arguments = ["--mode", mode, "--queue", queue, "--host", "", "--port", str(self.port)]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until it serves its page."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SOCKETIO_")}
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(CHAT / "app.py"), *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        ready = wait_until(
+            lambda: self._ended() or self._answers(), timeout_s=READY_TIMEOUT_S, interval_s=0.1
+        )
+        if not ready or self._ended():
+            self.stop()
+            raise AssertionError(f"the chat did not start; it wrote:\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        """End the server, the rough way if it does not end on TERM."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the chat still ran {STOP_TIMEOUT_S} s after TERM") from None
+        finally:
+            self.process = None
+
+    def _ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            with urllib.request.urlopen(self.url, timeout=2.0) as page:
+                return bool(page.status == 200)
+        return False

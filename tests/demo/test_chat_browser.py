@@ -1,0 +1,80 @@
+"""The chat in a real browser: one window on a desk, one on a phone."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.browser import require_browser, run_scenario
+from demo.chat_server import ChatServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytest_plugins = ["support.brokers"]
+pytestmark = pytest.mark.timeout(90)  # seconds: a scenario ends itself after 60
+MODES = ("threading", "gevent", "eventlet")
+
+
+@pytest.fixture(autouse=True)
+def _browser() -> None:
+    require_browser()
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder for screenshots; ``DEMO_SCREENSHOTS`` names one that outlives the test."""
+    kept = os.environ.get("DEMO_SCREENSHOTS")
+    return Path(kept, request.node.name) if kept else tmp_path / "screenshots"
+
+
+@pytest.fixture
+def chat(tmp_path: Path) -> Callable[..., ChatServer]:
+    """Make chat servers, each to be used as a context manager."""
+
+    def make(*, mode: str = "", queue: str = "", name: str = "server") -> ChatServer:
+        if mode in ("gevent", "eventlet") and importlib.util.find_spec(mode) is None:
+            pytest.skip(f"{mode} is not installed")
+        return ChatServer(tmp_path / f"{name}.log", mode=mode, queue=queue)
+
+    return make
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_people_talk_over_websocket(
+    chat: Callable[..., ChatServer], screenshots: Path, mode: str
+) -> None:
+    with chat(mode=mode) as server:
+        run_scenario("talk", screenshots=screenshots, url=server.url, mode=mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_messages_written_during_a_restart_arrive_after_it(
+    chat: Callable[..., ChatServer], screenshots: Path, mode: str
+) -> None:
+    with chat(mode=mode) as server:
+        actions = {"stop": server.stop, "start": server.start}
+        run_scenario("restart", screenshots=screenshots, url=server.url, actions=actions)
+
+
+def test_page_works_by_polling_alone(chat: Callable[..., ChatServer], screenshots: Path) -> None:
+    with chat() as server:
+        run_scenario("polling", screenshots=screenshots, url=server.url)
+
+
+def test_page_says_that_its_client_is_missing(chat: Callable[..., ChatServer], screenshots: Path) -> None:
+    with chat() as server:
+        run_scenario("withoutClient", screenshots=screenshots, url=server.url)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_share_rooms_through_redis(
+    chat: Callable[..., ChatServer], screenshots: Path, redis_url: str, mode: str
+) -> None:
+    with chat(mode=mode, queue=redis_url) as one, chat(mode=mode, queue=redis_url, name="other") as other:
+        actions = {"stop the other": other.stop}
+        run_scenario("processes", screenshots=screenshots, url=one.url, other=other.url, actions=actions)
