@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import ProtocolError
-from .packets import Outgoing
 from .reasons import Reason
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, BlockingTransport
+    from .packets import Outgoing
     from .reactor import Target
 
 

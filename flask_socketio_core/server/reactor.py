@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ProtocolError
-from .frames import BINARY, CLOSE, PING, TEXT, FrameReader, build_frame, close_frame
+from .frames import BINARY, CLOSE, PING, FrameReader, build_frame, close_frame
 from .packets import Outgoing
 from .reasons import Reason
 
@@ -169,7 +169,7 @@ class Connection:
         reader = self.reader
         try:
             for opcode, value in reader.feed(data):
-                if opcode == TEXT or opcode == BINARY:
+                if opcode <= BINARY:  # data, not control (RFC 6455, section 5.2)
                     target.receive(value)
                     target = self.target or target  # an upgrade hands the connection over
                 else:
@@ -275,7 +275,7 @@ class Reactor:
                     connection.on_writable()
                 if events & ~EPOLLOUT:
                     connection.on_readable()
-            except Exception as error:  # one connection's fault must not deafen the others
+            except Exception as error:  # noqa: BLE001  # one connection's fault must not deafen the others
                 self._report(error, "a WebSocket connection")
                 self._end(connection)
 

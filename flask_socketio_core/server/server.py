@@ -189,7 +189,7 @@ class Server:
         for item in due:
             try:
                 next_s = item.on_due(now_s)
-            except Exception as error:  # one session's fault must not stop the clock of the others
+            except Exception as error:  # noqa: BLE001  # one session's fault must not stop the clock of the others
                 self.report(error, "the timer")
                 continue
             if next_s is not None:

@@ -95,8 +95,7 @@ class WebSocketEntrance:
         if not location.handshake_done:
             connection.write_head(response_head(accept, ()))
         connection.start(self._target(environ, session, connection), detached.first_bytes)
-        start_response("101 Switching Protocols", [])
-        return detached.body
+        return detached.respond(start_response)
 
     def _target(self, environ: WSGIEnvironment, session: Session | None, connection: Any) -> Target:
         if session is not None:

@@ -1,0 +1,187 @@
+"""The Engine.IO session, at memory speed."""
+
+from __future__ import annotations
+
+import pytest
+from server.recording import DirectTransport, Host, WokenTransport, event
+
+from flask_socketio_core.errors import ProtocolError
+from flask_socketio_core.server.packets import Outgoing
+
+
+def test_a_packet_is_written_directly_when_the_socket_takes_it() -> None:
+    transport = DirectTransport()
+    session = Host().open(transport)
+    assert session.send(event(1))
+    assert transport.written == event(1).frames
+    assert transport.woken == 0
+    assert not session.has_waiting
+
+
+def test_what_the_socket_does_not_take_waits_and_keeps_its_order() -> None:
+    transport = DirectTransport(room=5)
+    session = Host().open(transport)
+    for number in (1, 2, 3):
+        assert session.send(event(number))
+    assert transport.woken == 1, "asking for writability once is enough"
+    transport.room = 7
+    assert not session.flush()
+    transport.room = 1 << 30
+    assert session.flush()
+    assert transport.written == b"".join(event(number).frames for number in (1, 2, 3))
+
+
+def test_volatile_is_dropped_when_something_waits_or_the_socket_is_full() -> None:
+    transport = DirectTransport(room=0)
+    session = Host().open(transport)
+    assert not session.send(event(1), volatile=True)
+    assert not session.has_waiting
+    transport.room = 3
+    assert session.send(event(2), volatile=True), "a packet that was begun is finished"
+    assert not session.send(event(3), volatile=True)
+    transport.room = 1 << 30
+    session.flush()
+    assert transport.written == event(2).frames
+
+
+def test_an_overflow_disconnects_by_default_and_is_reported_once() -> None:
+    host = Host(outbox_max_packets=3)
+    transport = DirectTransport(room=0)
+    session = host.open(transport)
+    results = [session.send(event(number)) for number in range(6)]
+    assert results == [True, True, True, True, False, False]
+    assert host.closed == ["transport error"]
+    assert len(host.overflows) == 1
+    assert transport.closed_with == 0, "no close frame in the middle of another frame"
+
+
+@pytest.mark.parametrize(("policy", "kept"), [("drop_oldest", [4, 5]), ("drop_newest", [1, 2])])
+def test_an_overflow_drops_what_the_policy_says(policy: str, kept: list[int]) -> None:
+    host = Host(outbox_max_packets=2, outbox_policy=policy)
+    transport = DirectTransport(room=0)
+    session = host.open(transport)
+    for number in range(6):
+        session.send(event(number))
+    assert host.closed == []
+    assert len(host.overflows) == 1
+    transport.room = 1 << 30
+    session.flush()
+    expected = [event(0), *(event(number) for number in kept)]  # the first one was being written
+    assert transport.written == b"".join(outgoing.frames for outgoing in expected)
+
+
+def test_a_woken_transport_takes_packets_when_it_likes() -> None:
+    transport = WokenTransport()
+    session = Host().open(transport)
+    session.send(event(1))
+    session.send(event(2))
+    assert transport.woken == 2
+    assert session.take_packets(transport) == ['42["e",1]', '42["e",2]']
+    assert session.take_packets(transport) == []
+
+
+def test_an_upgrade_loses_and_reorders_nothing() -> None:
+    polling, websocket = WokenTransport(), DirectTransport()
+    session = Host().open(polling)
+    session.send(event(1))
+    assert session.begin_upgrade(websocket)
+    assert polling.woken == 2, "the pending poll is answered"
+    assert session.take_packets(polling) == ['42["e",1]']
+    session.send(event(2))
+    assert session.upgrade(websocket)
+    session.send(event(3))
+    assert session.take_packets(polling) == [], "polling was left behind"
+    assert websocket.written == event(2).frames + event(3).frames
+    assert session.transport.name == "websocket"
+
+
+def test_a_second_upgrade_is_refused() -> None:
+    session = Host().open(WokenTransport())
+    first, second = DirectTransport(), DirectTransport()
+    assert session.begin_upgrade(first)
+    assert not session.begin_upgrade(second)
+    session.abandon_upgrade(first)
+    assert session.begin_upgrade(second)
+    session.upgrade(second)
+    assert not session.begin_upgrade(first)
+
+
+def test_a_session_that_ends_takes_the_upgrade_with_it() -> None:
+    session = Host().open(WokenTransport())
+    websocket = DirectTransport()
+    session.begin_upgrade(websocket)
+    session.close("transport close")
+    assert websocket.closed_with == 1000
+    assert not session.upgrade(websocket)
+
+
+def test_messages_go_to_the_host() -> None:
+    host = Host()
+    session = host.open(DirectTransport())
+    session.receive('42["hello"]')
+    session.receive(b"\4\5")
+    assert host.messages == ['2["hello"]', b"\4\5"]
+
+
+@pytest.mark.parametrize("packet", ["2", "2probe", "5", "6", "0{}", "x", ""])
+def test_an_unexpected_packet_is_a_violation(packet: str) -> None:
+    session = Host().open(DirectTransport())
+    with pytest.raises(ProtocolError, match="unexpected Engine.IO packet"):
+        session.receive(packet)
+
+
+def test_a_close_packet_ends_the_session() -> None:
+    host = Host()
+    session = host.open(DirectTransport())
+    session.receive("1")
+    assert host.closed == ["client disconnect"]
+    assert not session.send(event(1))
+
+
+def test_closing_twice_is_told_once() -> None:
+    host = Host()
+    transport = DirectTransport()
+    session = host.open(transport)
+    assert session.close("server disconnect", code=1001)
+    assert not session.close("transport close")
+    assert host.closed == ["server disconnect"]
+    assert transport.written == Outgoing(("1",)).frames
+    assert transport.closed_with == 1001
+
+
+def test_a_ping_is_sent_after_the_interval_and_a_silent_client_closed_after_the_timeout() -> None:
+    host = Host(connect_timeout=1000)
+    transport = DirectTransport()
+    session = host.open(transport)
+    assert session.next_due() == 125
+    assert session.on_due(125) == 145
+    assert transport.written == Outgoing(("2",)).frames
+    assert session.on_due(145) is None
+    assert host.closed == ["ping timeout"]
+
+
+def test_a_pong_starts_the_interval_again() -> None:
+    host = Host(connect_timeout=1000)
+    session = host.open(DirectTransport())
+    session.on_due(125)
+    host.now_s = 126
+    session.receive("3")
+    assert session.next_due() == 151
+    assert host.rescheduled == 1
+    assert session.on_due(145) == 151, "called early, it only says when to call again"
+    assert host.closed == []
+
+
+def test_a_client_that_joins_no_namespace_is_closed() -> None:
+    host = Host(connect_timeout=10)
+    session = host.open(DirectTransport())
+    assert session.next_due() == 110
+    session.on_due(110)
+    assert host.closed == ["transport close"]
+
+
+def test_without_monitoring_nothing_is_pinged() -> None:
+    host = Host(monitor=False)
+    session = host.open(DirectTransport())
+    session.clients["/"] = None  # type: ignore[assignment]  # only its presence counts
+    assert session.on_due(145) is None
