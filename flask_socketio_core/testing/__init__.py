@@ -1,0 +1,1 @@
+"""What applications and plugin authors test with."""

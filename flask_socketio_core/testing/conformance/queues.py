@@ -1,0 +1,394 @@
+"""What every message queue must do, as tests that a plugin's author imports.
+
+::
+
+    class TestPostgresQueue(QueueConformance):
+        queue_class = PostgresQueue
+
+        @pytest.fixture
+        def url(self) -> str:
+            return "postgresql://localhost/test"
+
+That is all. A queue that promises more (``durable``, ``replay``) says so in its ``capabilities`` and is tested for it.
+With a fixture ``broker`` that returns something with ``stop()`` and ``start()``, the outage tests run, too. A test
+that cannot pass is overridden with ``@pytest.mark.xfail(reason=...)``; overriding one in any other way is an error.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import pytest
+
+from ...errors import MessageTooLarge, QueueClosed, QueueUnavailable, UnknownOption
+from ..threads import ThreadMode
+
+if TYPE_CHECKING:
+    from ...contracts import AsyncMode, MessageQueue
+
+#: Seconds after which a message that did not arrive is missing; brokers take milliseconds, a first connection more.
+ARRIVAL_S = 15.0
+#: Seconds in which a listener must end, or a quiet one yield ``b""``.
+TICK_S = 5.0
+#: Seconds that a publish may take while the broker is away.
+PUBLISH_S = 6.0
+#: Seconds after a broker's return in which publisher and listener must work again.
+RECOVERY_S = 60.0
+
+
+class StoppableBroker(Protocol):
+    """A broker that a test can stop and start again, with the same address and data."""
+
+    def stop(self) -> None: ...
+    def start(self) -> None: ...
+
+
+class Listener:
+    """Collect what a queue's ``listen`` yields, in a thread; listens again after an outage as the cluster does."""
+
+    def __init__(self, queue: MessageQueue, *, again: bool = False) -> None:
+        self.messages: list[bytes] = []
+        self.ticks = 0
+        self.errors: list[BaseException] = []
+        self._queue = queue
+        self._again = again
+        self._over = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._listen()
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                for message in self._queue.listen():
+                    self._note(message)
+                return
+            except QueueUnavailable as error:
+                self._fail(error)
+                if not self._again:
+                    return
+                time.sleep(0.1)
+            except Exception as error:  # noqa: BLE001  # a test asserts on it
+                self._fail(error)
+                return
+
+    def _note(self, message: bytes) -> None:
+        with self._changed:
+            if message:
+                self.messages.append(message)
+            else:
+                self.ticks += 1
+            self._changed.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            self.errors.append(error)
+            self._changed.notify_all()
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+        """Wait for a condition on what was collected.
+
+        :param what: what is waited for, for the text of the failure.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: condition() or self._over, timeout_s)
+            if not condition():
+                raise AssertionError(
+                    f"no {what} within {timeout_s:g} s: {len(self.messages)} messages, errors {self.errors!r}"
+                )
+
+    def subscribed(self) -> Listener:
+        """Wait until the subscription exists."""
+        self.wait_until(lambda: self.ticks > 0, ARRIVAL_S, "subscription")
+        return self
+
+    def wait_for(self, count: int, timeout_s: float = ARRIVAL_S) -> list[bytes]:
+        """Wait for that many messages and return them all."""
+        self.wait_until(lambda: len(self.messages) >= count, timeout_s, f"{count} messages")
+        return list(self.messages)
+
+    def ended(self) -> bool:
+        """Wait for ``listen`` to end."""
+        self._thread.join(TICK_S)
+        return not self._thread.is_alive()
+
+
+class QueueConformance:
+    """Subclass it, name the queue's class and give a ``url`` fixture."""
+
+    queue_class: ClassVar[type[MessageQueue]]
+    #: Options that every queue of the suite is made with.
+    queue_options: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        for name, value in vars(cls).items():
+            if name.startswith("test_") and hasattr(QueueConformance, name) and not _expected_to_fail(value):
+                raise TypeError(
+                    f"{cls.__name__}.{name} replaces a test of the conformance suite; "
+                    f"mark it @pytest.mark.xfail(reason=...) or give it another name"
+                )
+
+    # ------------------------------------------------------------------------------------------------ fixtures
+
+    @pytest.fixture
+    def url(self) -> str:
+        """The broker's URL. Every test uses a channel of its own on it."""
+        raise NotImplementedError("give a fixture 'url' that returns the URL of a running broker")
+
+    @pytest.fixture
+    def broker(self) -> StoppableBroker | None:
+        """The broker, if the test may stop it; ``None`` skips the outage tests."""
+        return None
+
+    @pytest.fixture
+    def mode(self) -> Iterator[AsyncMode]:
+        """The async mode that the queue is made with."""
+        mode = ThreadMode()
+        yield mode
+        mode.close()
+
+    @pytest.fixture
+    def channel(self) -> str:
+        """A channel that nobody has used before."""
+        return f"conformance-{uuid.uuid4().hex[:12]}"
+
+    @pytest.fixture
+    def make_queue(self, url: str, channel: str, mode: AsyncMode) -> Iterator[Callable[..., MessageQueue]]:
+        """Return a function that makes queues; they are closed at the test's end."""
+        made: list[MessageQueue] = []
+
+        def make(on: str = channel, /, **options: Any) -> MessageQueue:
+            queue = self.queue_class(url, on, mode=mode, options={**self.queue_options, **options})
+            made.append(queue)
+            return queue
+
+        yield make
+        for queue in made:
+            queue.close()
+
+    # --------------------------------------------------------------------------------------------- construction
+
+    def test_constructing_starts_no_thread_and_needs_no_broker(
+        self, mode: AsyncMode, url: str, channel: str
+    ) -> None:
+        before = set(threading.enumerate())
+        queue = self.queue_class(url, channel, mode=mode, options=dict(self.queue_options))
+        assert set(threading.enumerate()) == before
+        queue.close()
+
+    def test_an_unknown_option_is_refused(self, make_queue: Callable[..., MessageQueue]) -> None:
+        with pytest.raises(UnknownOption, match="no_such_option"):
+            make_queue(no_such_option=1)
+
+    def test_the_options_given_are_not_changed(self, mode: AsyncMode, url: str, channel: str) -> None:
+        options = dict(self.queue_options)
+        self.queue_class(url, channel, mode=mode, options=options).close()
+        assert options == self.queue_options
+
+    # ------------------------------------------------------------------------------------------------- delivery
+
+    def test_a_message_reaches_every_listener(self, make_queue: Callable[..., MessageQueue]) -> None:
+        listeners = [Listener(make_queue()).subscribed() for _ in range(3)]
+        make_queue().publish(b"hello")
+        assert [listener.wait_for(1) for listener in listeners] == [[b"hello"]] * 3
+
+    def test_a_queue_hears_itself(self, make_queue: Callable[..., MessageQueue]) -> None:
+        queue = make_queue()
+        listener = Listener(queue).subscribed()
+        queue.publish(b"echo")
+        assert listener.wait_for(1) == [b"echo"]
+
+    def test_a_listener_hears_nothing_from_before_its_time(
+        self, make_queue: Callable[..., MessageQueue]
+    ) -> None:
+        publisher = make_queue()
+        publisher.publish(b"before")
+        assert publisher.flush(ARRIVAL_S) == 0
+        listener = Listener(make_queue()).subscribed()
+        publisher.publish(b"after")
+        assert listener.wait_for(1) == [b"after"]
+
+    def test_channels_do_not_hear_each_other(
+        self, make_queue: Callable[..., MessageQueue], channel: str
+    ) -> None:
+        here, there = make_queue(), make_queue(f"{channel}-other")
+        listener = Listener(here).subscribed()
+        there.publish(b"for others")
+        assert there.flush(ARRIVAL_S) == 0
+        here.publish(b"for us")
+        assert listener.wait_for(1) == [b"for us"]
+
+    def test_every_byte_arrives_as_it_was(self, make_queue: Callable[..., MessageQueue]) -> None:
+        message = bytes(range(256)) * 5
+        listener = Listener(make_queue()).subscribed()
+        make_queue().publish(message)
+        assert listener.wait_for(1) == [message]
+
+    def test_a_message_of_a_million_bytes_arrives(self, make_queue: Callable[..., MessageQueue]) -> None:
+        message = b"\x00\xff" * 500_000
+        listener = Listener(make_queue()).subscribed()
+        make_queue().publish(message)
+        assert listener.wait_for(1) == [message]
+
+    def test_messages_with_one_key_keep_their_order(self, make_queue: Callable[..., MessageQueue]) -> None:
+        if not self.queue_class.capabilities.ordered:
+            pytest.skip("the queue does not promise order")
+        listener = Listener(make_queue()).subscribed()
+        publisher = make_queue()
+        sent = [b"%d" % number for number in range(1000)]
+        for message in sent:
+            publisher.publish(message, key="room")
+        assert listener.wait_for(1000) == sent
+
+    def test_messages_of_several_threads_all_arrive_once(
+        self, make_queue: Callable[..., MessageQueue]
+    ) -> None:
+        listener = Listener(make_queue()).subscribed()
+        publisher = make_queue()
+
+        def publish(thread: int) -> None:
+            for number in range(50):
+                publisher.publish(b"%d.%d" % (thread, number), key=str(thread))
+
+        threads = [threading.Thread(target=publish, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(ARRIVAL_S)
+        received = listener.wait_for(200)
+        assert sorted(received) == sorted(b"%d.%d" % (a, b) for a in range(4) for b in range(50))
+
+    def test_publishing_without_a_listener_is_no_error(self, make_queue: Callable[..., MessageQueue]) -> None:
+        publisher = make_queue()
+        publisher.publish(b"into the void")
+        assert publisher.flush(ARRIVAL_S) == 0
+
+    def test_a_quiet_channel_yields_empty_messages(self, make_queue: Callable[..., MessageQueue]) -> None:
+        listener = Listener(make_queue()).subscribed()
+        listener.wait_until(lambda: listener.ticks > 2, 2 * TICK_S, "sign of a quiet channel")
+        assert listener.messages == []
+
+    def test_a_message_beyond_the_limit_is_refused(self, make_queue: Callable[..., MessageQueue]) -> None:
+        limit = self.queue_class.capabilities.max_message_bytes
+        if limit is None:
+            pytest.skip("the queue has no limit of its own")
+        with pytest.raises(MessageTooLarge, match=str(limit)):
+            make_queue().publish(bytes(limit + 1))
+
+    # --------------------------------------------------------------------------------------------- end and state
+
+    def test_ping_returns_while_the_broker_is_there(self, make_queue: Callable[..., MessageQueue]) -> None:
+        make_queue().ping()
+
+    def test_close_ends_a_listener(self, make_queue: Callable[..., MessageQueue]) -> None:
+        queue = make_queue()
+        listener = Listener(queue).subscribed()
+        queue.close()
+        assert listener.ended()
+        assert not [error for error in listener.errors if not isinstance(error, QueueClosed)]
+
+    def test_a_closed_queue_refuses_messages(self, make_queue: Callable[..., MessageQueue]) -> None:
+        queue = make_queue()
+        queue.publish(b"open")
+        queue.close()
+        queue.close()
+        with pytest.raises(QueueClosed):
+            queue.publish(b"closed")
+
+    def test_close_leaves_no_thread(self, make_queue: Callable[..., MessageQueue]) -> None:
+        before = set(threading.enumerate())
+        queue = make_queue()
+        listener = Listener(queue).subscribed()
+        queue.publish(b"hello")
+        listener.wait_for(1)
+        queue.close()
+        assert listener.ended()
+        deadline = time.monotonic() + TICK_S
+        while set(threading.enumerate()) - before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert set(threading.enumerate()) - before == set()
+
+    # ------------------------------------------------------------------------------------------------- outages
+
+    def test_publishing_without_a_broker_fails_in_time(
+        self, make_queue: Callable[..., MessageQueue], broker: StoppableBroker | None
+    ) -> None:
+        if broker is None:
+            pytest.skip("no broker that the test may stop")
+        publisher = make_queue()
+        broker.stop()
+        try:
+            started = time.monotonic()
+            with pytest.raises(QueueUnavailable):
+                publisher.publish(b"nobody takes it")
+            assert time.monotonic() - started < PUBLISH_S
+            with pytest.raises(QueueUnavailable):
+                publisher.ping()
+        finally:
+            broker.start()
+
+    def test_both_sides_work_again_after_an_outage(
+        self, make_queue: Callable[..., MessageQueue], broker: StoppableBroker | None
+    ) -> None:
+        if broker is None:
+            pytest.skip("no broker that the test may stop")
+        publisher = make_queue()
+        listener = Listener(make_queue(), again=True).subscribed()
+        publisher.publish(b"before")
+        listener.wait_for(1)
+        ticks = listener.ticks
+        broker.stop()
+        try:
+            listener.wait_until(lambda: bool(listener.errors), ARRIVAL_S, "error of the listener")
+        finally:
+            broker.start()
+        listener.wait_until(lambda: listener.ticks > ticks + 1, RECOVERY_S, "new subscription")
+        _publish_somehow(publisher, b"after")
+        assert listener.wait_for(2, RECOVERY_S)[:2] == [b"before", b"after"]
+
+    def test_a_listener_resumes_where_it_stopped(
+        self, make_queue: Callable[..., MessageQueue], broker: StoppableBroker | None
+    ) -> None:
+        if broker is None or not self.queue_class.capabilities.replay:
+            pytest.skip("needs the capability replay and a broker that the test may stop")
+        publisher, reader = make_queue(), make_queue()
+        listener = Listener(reader).subscribed()
+        publisher.publish(b"1", key="k")
+        listener.wait_for(1)
+        broker.stop()
+        broker.start()
+        assert listener.ended()
+        for number in range(2, 6):  # published while nobody listens
+            _publish_somehow(publisher, b"%d" % number)
+        assert publisher.flush(RECOVERY_S) == 0
+        again = Listener(reader, again=True)
+        expected = [b"2", b"3", b"4", b"5"]
+        assert sorted(set(again.wait_for(4, RECOVERY_S))) == expected
+
+
+def _publish_somehow(queue: MessageQueue, message: bytes) -> None:
+    """Publish as the cluster does: again and again, until the broker has it."""
+    deadline = time.monotonic() + RECOVERY_S
+    while True:
+        try:
+            queue.publish(message, key="k")
+            return
+        except QueueUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _expected_to_fail(test: Any) -> bool:
+    return any(mark.name == "xfail" and mark.kwargs.get("reason") for mark in getattr(test, "pytestmark", ()))

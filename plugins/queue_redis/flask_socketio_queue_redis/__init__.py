@@ -1,0 +1,1 @@
+"""Redis and Valkey as message queue for flask-socketio-core."""
