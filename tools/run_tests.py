@@ -32,6 +32,7 @@ def main(names: list[str]) -> int:
             f"error: no tests are called {', '.join(unknown)}\n  available: {', '.join(groups)}\n"
         )
         return 2
+    fetch_kafka()
     chosen = names or [name for name in groups if name != SHARES_THE_CORE_PROCESS]
     results = {name: run_group(name, groups[name]) for name in chosen}
     return report(results)
@@ -47,6 +48,15 @@ def all_groups() -> dict[str, list[str]]:
     groups.update({plugin: [f"plugins/{plugin}/tests"] for plugin in plugins})
     groups["packaging"] = ["tests/packaging"]
     return groups
+
+
+def fetch_kafka() -> None:
+    """Fetch Kafka's jars now, if they are missing, and not within the seconds that a test may take.
+
+    What cannot be fetched is told by the tests that need it.
+    """
+    program = "from support.brokers import BrokerMissing, KafkaBroker\ntry: KafkaBroker().find()\nexcept BrokerMissing: pass"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT / "tests", stdin=subprocess.DEVNULL)
 
 
 def run_group(name: str, arguments: list[str]) -> tuple[str, float]:

@@ -97,8 +97,8 @@ class Broker(ABC):
         """The address as ``SocketIO(message_queue=...)`` takes it."""
 
     @abstractmethod
-    def _find(self) -> None:
-        """Find the programs, or raise :class:`BrokerMissing`."""
+    def find(self) -> None:
+        """Find the programs, fetching what can be fetched, or raise :class:`BrokerMissing`."""
 
     @abstractmethod
     def _prepare(self) -> None:
@@ -133,7 +133,7 @@ class Broker(ABC):
         if self.running:
             return
         if self._folder is None:
-            self._find()
+            self.find()
             self._folder = Path(tempfile.mkdtemp(prefix=f"fsio-{self.kind}-"))
             self._prepare()
         self._processes = self._launch()

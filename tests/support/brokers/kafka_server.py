@@ -43,7 +43,7 @@ class KafkaBroker(Broker):
     def url(self) -> str:
         return f"kafka://127.0.0.1:{self.port}"
 
-    def _find(self) -> None:
+    def find(self) -> None:
         if shutil.which("java") is None:
             raise BrokerMissing(f"java (17 or newer), which runs Kafka, is not installed: {self.install}")
         self._libs = cache_folder()

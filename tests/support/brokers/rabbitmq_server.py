@@ -30,7 +30,7 @@ class RabbitMQBroker(Broker):
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
-    def _find(self) -> None:
+    def find(self) -> None:
         script = next((path for path in _SCRIPTS if path.exists()), None)
         epmd = shutil.which("epmd")
         if script is None or epmd is None:

@@ -27,7 +27,7 @@ class RedisBroker(Broker):
         """The path that the same server listens on as a Unix socket."""
         return self.folder / "redis.sock"
 
-    def _find(self) -> None:
+    def find(self) -> None:
         if shutil.which("redis-server") is None:
             raise BrokerMissing(f"redis-server is not installed: {self.install}")
 
