@@ -19,6 +19,7 @@ SHARES_THE_CORE_PROCESS = "async_threading"
 #: Groups in a patched process. Elsewhere a test that is out of time can be failed by a signal and the run goes on;
 #: there only the default of pyproject.toml works, which ends the run.
 GREEN = ("async_eventlet", "async_gevent")
+NEEDS_KAFKA = {"core", "queue_kafka"}
 #: Seconds that one group may take. Single tests are bounded by pytest-timeout; this ends a process that is beyond it.
 GROUP_LIMIT_S = 15 * 60
 NO_TESTS_COLLECTED = 5  # pytest's exit status
@@ -32,8 +33,9 @@ def main(names: list[str]) -> int:
             f"error: no tests are called {', '.join(unknown)}\n  available: {', '.join(groups)}\n"
         )
         return 2
-    fetch_kafka()
     chosen = names or [name for name in groups if name != SHARES_THE_CORE_PROCESS]
+    if NEEDS_KAFKA & set(chosen):
+        fetch_kafka()
     results = {name: run_group(name, groups[name]) for name in chosen}
     return report(results)
 
@@ -55,7 +57,13 @@ def fetch_kafka() -> None:
 
     What cannot be fetched is told by the tests that need it.
     """
-    program = "from support.brokers import BrokerMissing, KafkaBroker\ntry: KafkaBroker().find()\nexcept BrokerMissing: pass"
+    program = "\n".join(
+        (
+            "from support.brokers import BrokerMissing, KafkaBroker",
+            "try: KafkaBroker().find()",
+            "except BrokerMissing: pass",
+        )
+    )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT / "tests", stdin=subprocess.DEVNULL)
 
 
