@@ -1,0 +1,594 @@
+"""Engine.IO and Socket.IO packets: encode once for every recipient and transport, decode and validate. No I/O.
+
+==================  ====  ==========================================================
+Socket.IO packet    type  payload that is accepted
+==================  ====  ==========================================================
+CONNECT             0     none or any JSON value (the application's ``auth``)
+DISCONNECT          1     none or any JSON value (python-socketio sends a reason)
+EVENT               2     array that begins with the event's name
+ACK                 3     array; none counts as an empty one
+CONNECT_ERROR       4     none or any JSON value
+BINARY_EVENT        5     as EVENT, with placeholders for the attachments that follow
+BINARY_ACK          6     as ACK, likewise
+==================  ====  ==========================================================
+
+JSON text has a path of its own here, which is several times as fast as python-socketio's ``Packet`` and gives the same
+bytes; ``Packet`` and its subclasses serve msgpack and the application's own serializers.
+
+Source: engine.io-protocol v4 and socket.io-protocol v5.
+"""
+
+from __future__ import annotations
+
+import json as standard_json
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from socketio.packet import Packet
+
+from ..errors import InvalidOption, ProtocolError
+from .frames import binary_frame, text_frame
+
+# Engine.IO packet types. Source: engine.io-protocol v4, "Protocol".
+EIO_OPEN = "0"
+EIO_CLOSE = "1"
+EIO_PING = "2"
+EIO_PONG = "3"
+EIO_MESSAGE = "4"
+EIO_UPGRADE = "5"
+EIO_NOOP = "6"
+
+# Socket.IO packet types. Source: socket.io-protocol v5, "Packet types".
+CONNECT = 0
+DISCONNECT = 1
+EVENT = 2
+ACK = 3
+CONNECT_ERROR = 4
+BINARY_EVENT = 5
+BINARY_ACK = 6
+
+RESERVED_EVENTS = frozenset(
+    ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
+)
+"""Names that no client may send. Source: socket.io-parser's ``RESERVED_EVENTS``."""
+
+MAX_ATTACHMENTS = 1_000
+"""Most attachments of one packet. socket.io-parser's default is 10, python-socketio has practically no limit."""
+
+MAX_DIGITS = 100
+"""Most digits of an ack id or a JSON integer, as in python-socketio: more than that takes long to convert."""
+
+
+class Outgoing:
+    """One packet, encoded once, ready for every transport and shared by all recipients.
+
+    :param packets: the Engine.IO packets it consists of: text with its type, binary attachments as bytes.
+    :param is_event: whether it is a Socket.IO event, which may be dropped without breaking the protocol.
+    """
+
+    __slots__ = ("_frames", "is_event", "packets")
+
+    def __init__(self, packets: tuple[str | bytes, ...], is_event: bool = False) -> None:
+        self.packets = packets
+        self.is_event = is_event
+        self._frames: bytes | None = None
+
+    @property
+    def frames(self) -> bytes:
+        """All its WebSocket frames, one per packet, to be written without anything in between."""
+        frames = self._frames
+        if frames is None:
+            if len(self.packets) == 1:
+                frames = _frame(self.packets[0])
+            else:
+                frames = b"".join([_frame(packet) for packet in self.packets])
+            self._frames = frames
+        return frames
+
+    @property
+    def size(self) -> int:
+        """What it takes on a WebSocket, bytes."""
+        return len(self.frames)
+
+
+def _frame(packet: str | bytes) -> bytes:
+    return text_frame(packet) if isinstance(packet, str) else binary_frame(packet)
+
+
+CLOSE_PACKET = Outgoing((EIO_CLOSE,))
+PING_PACKET = Outgoing((EIO_PING,))
+PROBE_ANSWER = Outgoing((EIO_PONG + "probe",))
+"""What answers ``2probe``. Source: engine.io-protocol v4, "Upgrade"."""
+NOOP_PACKET = Outgoing((EIO_NOOP,))
+
+
+class Incoming(NamedTuple):
+    """A packet from the peer, validated and with its attachments in place: its type is never a binary one."""
+
+    kind: int
+    namespace: str
+    ack_id: int | None
+    data: Any
+
+
+class _Pending(Protocol):
+    """A packet whose attachments are on their way."""
+
+    def add(self, attachment: bytes) -> Incoming | None:
+        """Take the next attachment; return the packet when that was the last one."""
+
+
+class Codec:
+    """Encode packets, and parse them for :class:`Decoder`. One per server; holds no state of a connection.
+
+    :param serializer: ``"default"`` for JSON, ``"msgpack"``, or a subclass of python-socketio's ``Packet``.
+    :param json: module or object with ``dumps(data, separators=...)`` and ``loads(text)``; ``None`` for the standard
+        library's. It is given to this codec only, not to python-socketio's class as upstream does.
+    :param max_attachments: most attachments in one packet from a peer.
+    :param max_attached_bytes: most bytes in all attachments of one packet from a peer; ``None`` for no limit.
+    :raises InvalidOption: if there is no such serializer.
+    """
+
+    def __init__(
+        self,
+        *,
+        serializer: str | type[Any] = "default",
+        json: Any = None,
+        max_attachments: int = MAX_ATTACHMENTS,
+        max_attached_bytes: int | None = None,
+    ) -> None:
+        self.max_attachments = max_attachments
+        self.max_attached_bytes = max_attached_bytes
+        self._json = None if json is standard_json else json
+        self._packet_class = _packet_class(serializer, json)
+        self._encode: Callable[[int, Any, str, int | None], Outgoing]
+        self.parse: Callable[[str | bytes], Incoming | _Pending]
+        """Parse one message, a text or a binary one; what it returns is complete or waits for attachments."""
+        if self._packet_class is not None:
+            self._encode, self.parse = self._encode_with_class, self._parse_with_class
+        elif self._json is not None:
+            self._encode, self.parse = self._encode_with_json, self._parse_text
+        else:
+            self._encode, self.parse = _encode_text, self._parse_text
+        self._loads = _load if self._json is None else self._load_with_json
+
+    def encode_event(
+        self, event: str, args: tuple[Any, ...], namespace: str = "/", ack_id: int | None = None
+    ) -> Outgoing:
+        """Encode an event; bytes and bytearrays anywhere in the arguments become attachments.
+
+        :param ack_id: asks the peer for an acknowledgement with this id.
+        :raises TypeError: if the serializer cannot encode an argument.
+        """
+        return self._encode(EVENT, [event, *args], namespace, ack_id)
+
+    def encode_ack(self, args: tuple[Any, ...], namespace: str, ack_id: int) -> Outgoing:
+        """Encode the acknowledgement of an event.
+
+        :raises TypeError: if the serializer cannot encode an argument.
+        """
+        return self._encode(ACK, list(args), namespace, ack_id)
+
+    def encode_connect(self, sid: str, namespace: str) -> Outgoing:
+        """Encode the acceptance of a client."""
+        return self._encode(CONNECT, {"sid": sid}, namespace, None)
+
+    def encode_connect_error(self, data: Any, namespace: str) -> Outgoing:
+        """Encode the refusal of a client.
+
+        :raises ValueError: if there are bytes in the data; this packet can have no attachments.
+        """
+        return self._encode(CONNECT_ERROR, data, namespace, None)
+
+    def encode_disconnect(self, namespace: str, data: Any = None) -> Outgoing:
+        """Encode the end of a client.
+
+        :raises ValueError: if there are bytes in the data; this packet can have no attachments.
+        """
+        return self._encode(DISCONNECT, data, namespace, None)
+
+    # JSON by an object of the application's
+
+    def _encode_with_json(self, kind: int, data: Any, namespace: str, ack_id: int | None) -> Outgoing:
+        attachments: list[bytes] = []
+        data = _take_out(data, attachments)
+        body = "" if data is None else self._json.dumps(data, separators=(",", ":"))
+        outgoing = _assemble(kind, body, namespace, ack_id, attachments)
+        _ = (
+            outgoing.frames
+        )  # text that is not Unicode fails here, at its sender, and not where it is delivered
+        return outgoing
+
+    def _load_with_json(self, text: str, position: int) -> Any:
+        try:
+            return self._json.loads(text[position:])
+        except Exception as error:  # noqa: BLE001  # the application's parser may raise anything on bad input
+            raise ProtocolError(f"packet with invalid JSON: {error!r}") from error
+
+    # JSON text, with attachments beside it
+
+    def _parse_text(self, text: str | bytes) -> Incoming | _Pending:
+        if not isinstance(text, str):
+            raise ProtocolError("binary message where a packet was expected")
+        kind = _KINDS.get(text[:1])
+        if kind is None:
+            raise ProtocolError(f"Socket.IO packet of unknown type {text[:1]!r}")
+        position, count = 1, 0
+        if kind > CONNECT_ERROR:
+            position, count = self._attachment_count(text)
+        namespace = "/"
+        if text.startswith("/", position):
+            namespace, position = _namespace(text, position)
+        if kind not in _WITH_ARRAY:
+            return Incoming(
+                kind, namespace, None, self._loads(text, position) if position < len(text) else None
+            )
+        bracket = text.find("[", position)
+        if bracket == position:
+            ack_id = None
+        else:
+            if bracket < 0:
+                bracket = len(text)
+            ack_id = _ack_id(text[position:bracket])
+        data = self._loads(text, bracket) if bracket < len(text) else None
+        if kind < BINARY_EVENT:
+            return _checked(kind, namespace, ack_id, data)
+        return self._with_attachments(_checked(kind - 3, namespace, ack_id, data), count)
+
+    def _attachment_count(self, text: str) -> tuple[int, int]:
+        """Return where the rest begins, and the number of attachments of a binary packet."""
+        dash = text.find("-", 1, 12)
+        digits = text[1:dash] if dash > 0 else ""
+        if not (digits.isdecimal() and digits.isascii()):
+            raise ProtocolError("binary packet without a number of attachments")
+        count = int(digits)
+        self._check_count(count)
+        return dash + 1, count
+
+    def _check_count(self, count: int) -> None:
+        if count > self.max_attachments:
+            raise ProtocolError(f"packet of {count} attachments exceeds the limit of {self.max_attachments}")
+
+    def _with_attachments(self, packet: Incoming, count: int) -> Incoming | _Pending:
+        return _PendingText(packet, count, self.max_attached_bytes) if count else packet
+
+    # packet classes
+
+    def _encode_with_class(self, kind: int, data: Any, namespace: str, ack_id: int | None) -> Outgoing:
+        assert self._packet_class is not None
+        encoded = self._packet_class(kind, data=data, namespace=namespace, id=ack_id).encode()
+        parts = encoded if isinstance(encoded, list) else [encoded]
+        return Outgoing(
+            tuple([EIO_MESSAGE + part if isinstance(part, str) else bytes(part) for part in parts]),
+            kind == EVENT,
+        )
+
+    def _parse_with_class(self, message: str | bytes) -> Incoming | _Pending:
+        assert self._packet_class is not None
+        try:
+            packet = self._packet_class(encoded_packet=message)
+        except Exception as error:  # noqa: BLE001  # a serializer may raise anything on bad input
+            raise ProtocolError(f"packet that cannot be decoded: {error!r}") from error
+        if packet.attachment_count:
+            self._check_count(packet.attachment_count)
+            return _PendingPacket(packet, self.max_attached_bytes)
+        return _from_packet(packet)
+
+
+class Decoder:
+    """Decode the messages of one connection. Keeps a packet until its attachments have come; otherwise nothing.
+
+    Not thread-safe: the messages of a connection come one after the other. After a :exc:`ProtocolError` the
+    connection is to be closed.
+    """
+
+    __slots__ = ("_parse", "_pending")
+
+    def __init__(self, codec: Codec) -> None:
+        self._parse = codec.parse
+        self._pending: _Pending | None = None
+
+    def decode(self, data: str | bytes) -> Incoming | None:
+        """Take the content of one Engine.IO message.
+
+        JSON is read as python-socketio reads it: ``NaN`` and ``Infinity`` are accepted, integers of more than 100
+        digits are not.
+
+        :param data: text without the leading ``4``, or the bytes of a binary message.
+        :returns: the packet, or ``None`` if attachments are still to come.
+        :raises ProtocolError: if the peer broke the protocol.
+        """
+        if self._pending is not None:
+            return self._attach(self._pending, data)
+        found = self._parse(data)
+        if found.__class__ is Incoming:
+            return found  # type: ignore[return-value]  # mypy does not narrow by an exact class
+        self._pending = found  # type: ignore[assignment]  # likewise
+        return None
+
+    def _attach(self, pending: _Pending, data: str | bytes) -> Incoming | None:
+        if isinstance(data, str):
+            raise ProtocolError("text message where an attachment was expected")
+        packet = pending.add(data)
+        if packet is not None:
+            self._pending = None
+        return packet
+
+
+# encoding JSON text
+
+
+class _BytesFound(Exception):
+    """There are bytes in the data, so the packet is a binary one."""
+
+
+class _TextEncoder(standard_json.JSONEncoder):
+    """Encode JSON and notice bytes on the way, so that data without them is walked once, in C."""
+
+    def default(self, o: Any) -> Any:
+        if isinstance(o, (bytes, bytearray)):
+            raise _BytesFound
+        return super().default(o)
+
+
+class _BinaryEncoder(standard_json.JSONEncoder):
+    """Encode JSON and put a placeholder for everything that is bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(separators=(",", ":"))
+        self.attachments: list[bytes] = []
+
+    def default(self, o: Any) -> Any:
+        if isinstance(o, (bytes, bytearray)):
+            self.attachments.append(bytes(o))
+            return _placeholder(len(self.attachments) - 1)
+        return super().default(o)
+
+
+_dump = _TextEncoder(separators=(",", ":")).encode
+
+
+def _encode_text(kind: int, data: Any, namespace: str, ack_id: int | None) -> Outgoing:
+    try:
+        body = "" if data is None else _dump(data)
+    except _BytesFound:
+        pass
+    else:
+        return _assemble(kind, body, namespace, ack_id, ())
+    encoder = _BinaryEncoder()
+    body = encoder.encode(data)
+    return _assemble(kind, body, namespace, ack_id, encoder.attachments)
+
+
+def _assemble(
+    kind: int, body: str, namespace: str, ack_id: int | None, attachments: list[bytes] | tuple[()]
+) -> Outgoing:
+    """Source: socket.io-protocol v5, "Packet encoding"."""
+    number = "" if ack_id is None else ack_id
+    prefix = "" if namespace == "/" or not namespace else namespace + ","
+    if not attachments:
+        return Outgoing((f"4{kind}{prefix}{number}{body}",), kind == EVENT)
+    if kind != EVENT and kind != ACK:
+        raise ValueError(f"a packet of type {kind} cannot contain bytes, only events and acks can")
+    text = f"4{kind + 3}{len(attachments)}-{prefix}{number}{body}"
+    return Outgoing((text, *attachments), kind == EVENT)
+
+
+def _placeholder(number: int) -> dict[str, Any]:
+    """Source: socket.io-protocol v5, "Packet encoding", binary attachments."""
+    return {"_placeholder": True, "num": number}
+
+
+def _take_out(value: Any, attachments: list[bytes]) -> Any:
+    """Return a copy of a value with placeholders where it has bytes, which are appended to the attachments."""
+    if isinstance(value, (bytes, bytearray)):
+        attachments.append(bytes(value))
+        return _placeholder(len(attachments) - 1)
+    if isinstance(value, (list, tuple)):
+        return [_take_out(item, attachments) for item in value]
+    if isinstance(value, dict):
+        return {key: _take_out(item, attachments) for key, item in value.items()}
+    return value
+
+
+# decoding JSON text
+
+_KINDS = {str(kind): kind for kind in range(7)}
+_WITH_ARRAY = frozenset((EVENT, ACK, BINARY_EVENT, BINARY_ACK))
+_ONLY_SPACE = re.compile(r"[ \t\n\r]*\Z")
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"integer of {len(digits)} digits exceeds the limit of {MAX_DIGITS}")
+    return int(digits)
+
+
+_decode_short = standard_json.JSONDecoder().raw_decode
+_decode_long = standard_json.JSONDecoder(parse_int=_bounded_int).raw_decode
+
+
+def _load(text: str, position: int) -> Any:
+    """Read the JSON value that makes up the rest of a text."""
+    try:
+        # A short text has no room for a long integer, and reading integers in C takes half the time.
+        value, end = (_decode_short if len(text) <= MAX_DIGITS else _decode_long)(text, position)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"packet with invalid JSON: {error!r}") from None
+    if end != len(text) and _ONLY_SPACE.match(text, end) is None:
+        raise ProtocolError(f"packet with something after its JSON, at character {end}")
+    return value
+
+
+def _namespace(text: str, position: int) -> tuple[str, int]:
+    """Read a namespace without its query string; return it and where the rest begins.
+
+    Source: socket.io-protocol v5, "Packet encoding"; python-socketio's ``Packet.decode`` for the query string.
+    """
+    comma = text.find(",", position)
+    if comma < 0:
+        comma = len(text)
+    return _without_query(text[position:comma]), comma + 1
+
+
+def _without_query(namespace: str) -> str:
+    return namespace.partition("?")[0] if "?" in namespace else namespace
+
+
+def _ack_id(digits: str) -> int | None:
+    if not digits:
+        return None
+    if not (digits.isdecimal() and digits.isascii()) or len(digits) > MAX_DIGITS:
+        raise ProtocolError(f"invalid ack id {digits[:20]!r}")
+    return int(digits)
+
+
+def _checked(kind: int, namespace: str, ack_id: int | None, data: Any) -> Incoming:
+    """Return an EVENT or ACK packet whose payload is what it should be.
+
+    A number as an event's name becomes text, as it does in JavaScript.
+
+    Source: socket.io-parser's ``isPayloadValid``.
+    """
+    if kind == ACK:
+        if data is None:
+            data = []
+        if not isinstance(data, list) or ack_id is None:
+            raise ProtocolError("ack without an id, or whose payload is not an array")
+        return Incoming(ACK, namespace, ack_id, data)
+    if not isinstance(data, list) or not data:
+        raise ProtocolError("event whose payload is not a non-empty array")
+    name = data[0]
+    if name.__class__ is not str:
+        if isinstance(name, bool) or not isinstance(name, (int, float)):
+            raise ProtocolError("event whose name is neither text nor a number")
+        data[0] = str(name)
+    elif name in RESERVED_EVENTS:
+        raise ProtocolError(f"event with the reserved name {name!r}")
+    return Incoming(EVENT, namespace, ack_id, data)
+
+
+class _PendingText:
+    """A JSON packet whose attachments are on their way."""
+
+    __slots__ = ("_attachments", "_count", "_packet", "_room")
+
+    def __init__(self, packet: Incoming, count: int, max_bytes: int | None) -> None:
+        self._packet = packet
+        self._count = count
+        self._room = _Room(max_bytes)
+        self._attachments: list[bytes] = []
+
+    def add(self, attachment: bytes) -> Incoming | None:
+        """Take the next attachment; return the packet when that was the last one."""
+        self._room.take(attachment)
+        self._attachments.append(attachment)
+        if len(self._attachments) < self._count:
+            return None
+        try:
+            return self._packet._replace(data=_put_back(self._packet.data, self._attachments))
+        except RecursionError:
+            raise ProtocolError("binary packet that is nested too deeply") from None
+
+
+class _PendingPacket:
+    """A packet of one of python-socketio's classes whose attachments are on their way."""
+
+    __slots__ = ("_packet", "_room")
+
+    def __init__(self, packet: Any, max_bytes: int | None) -> None:
+        self._packet = packet
+        self._room = _Room(max_bytes)
+
+    def add(self, attachment: bytes) -> Incoming | None:
+        """Take the next attachment; return the packet when that was the last one."""
+        self._room.take(attachment)
+        try:
+            complete = self._packet.add_attachment(attachment)
+        except Exception as error:  # noqa: BLE001  # a serializer may raise anything on bad input
+            raise ProtocolError(f"packet that cannot be decoded: {error!r}") from error
+        return _from_packet(self._packet) if complete else None
+
+
+class _Room:
+    """How many bytes of attachments a packet may still get."""
+
+    __slots__ = ("_left", "_limit")
+
+    def __init__(self, max_bytes: int | None) -> None:
+        self._left = self._limit = max_bytes
+
+    def take(self, attachment: bytes) -> None:
+        """Count an attachment.
+
+        :raises ProtocolError: if it is more than there is room for.
+        """
+        if self._left is None:
+            return
+        self._left -= len(attachment)
+        if self._left < 0:
+            raise ProtocolError(
+                f"packet whose attachments exceed {self._limit} bytes", status=413, close_code=1009
+            )
+
+
+def _put_back(value: Any, attachments: list[bytes]) -> Any:
+    """Return a value with its placeholders replaced by the attachments.
+
+    Source: socket.io-protocol v5, "Packet encoding", binary attachments.
+    """
+    if isinstance(value, list):
+        return [_put_back(item, attachments) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if not (value.get("_placeholder") and "num" in value):
+        return {key: _put_back(item, attachments) for key, item in value.items()}
+    number = value["num"]
+    if number.__class__ is not int or not 0 <= number < len(attachments):
+        raise ProtocolError(f"placeholder for attachment {number!r} of {len(attachments)}")
+    return attachments[number]
+
+
+# packet classes
+
+
+def _packet_class(serializer: str | type[Any], json: Any) -> type[Any] | None:
+    """Return the class that encodes and decodes, ``None`` for the JSON path of this module."""
+    if serializer == "default":
+        return None
+    if serializer == "msgpack":
+        try:
+            from socketio.msgpack_packet import MsgPackPacket as found
+        except ImportError as error:
+            raise InvalidOption(
+                "serializer='msgpack' needs the package msgpack: pip install msgpack"
+            ) from error
+    elif isinstance(serializer, type) and issubclass(serializer, Packet):
+        found = serializer
+    else:
+        raise InvalidOption(
+            f"serializer={serializer!r} does not exist\n"
+            "  available: 'default', 'msgpack', or a subclass of socketio.packet.Packet"
+        )
+    # The class attribute is the process's; a subclass keeps our module to ourselves.
+    return found if json is None else type(found.__name__, (found,), {"json": json})
+
+
+def _from_packet(packet: Any) -> Incoming:
+    """Validate a packet that one of python-socketio's classes decoded."""
+    kind, namespace, ack_id = packet.packet_type, packet.namespace, packet.id
+    if namespace is None:
+        namespace = "/"
+    if kind.__class__ is not int or not CONNECT <= kind <= BINARY_ACK:
+        raise ProtocolError(f"Socket.IO packet of unknown type {kind!r}")
+    if not isinstance(namespace, str):
+        raise ProtocolError("packet whose namespace is not text")
+    if ack_id is not None and ack_id.__class__ is not int:
+        raise ProtocolError("packet whose ack id is not an integer")
+    if kind > CONNECT_ERROR:
+        kind -= 3
+    namespace = _without_query(namespace)
+    if kind == EVENT or kind == ACK:
+        return _checked(kind, namespace, ack_id, packet.data)
+    return Incoming(kind, namespace, None, packet.data)
