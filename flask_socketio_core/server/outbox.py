@@ -54,7 +54,7 @@ class Outbox:
         dropped = 0
         while self._items and self.exceeds(max_bytes, max_packets - len(kept)):
             item = self._items.popleft()
-            if is_event(item):
+            if item.is_event:
                 self.size_bytes -= item.size
                 dropped += 1
             else:
@@ -64,7 +64,7 @@ class Outbox:
 
     def drop_newest(self) -> None:
         """Take out the packet that came last, if it is an event."""
-        if self._items and is_event(self._items[-1]):
+        if self._items and self._items[-1].is_event:
             self.size_bytes -= self._items.pop().size
 
     def next_frames(self) -> bytes:
@@ -92,9 +92,3 @@ class Outbox:
         self._items.clear()
         self.size_bytes = len(self._head)
         return packets
-
-
-def is_event(outgoing: Outgoing) -> bool:
-    """Say whether a packet is an event, text or binary (types 2 and 5 of the Socket.IO protocol)."""
-    first = outgoing.packets[0]
-    return isinstance(first, str) and first[:2] in ("42", "45")

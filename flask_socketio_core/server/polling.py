@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import ProtocolError
+from .packets import EIO_CLOSE, EIO_NOOP
 from .reasons import Reason
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Event
     from .session import Session
-
-CLOSE = "1"
-NOOP = "6"
 
 
 class PollingTransport:
@@ -60,5 +58,5 @@ class PollingTransport:
             self._poller = None
         packets = session.take_packets(self)
         if session.closed and session.close_reason != Reason.CLIENT_DISCONNECT:
-            packets.append(CLOSE)
-        return packets or [NOOP]
+            packets.append(EIO_CLOSE)
+        return packets or [EIO_NOOP]

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ProtocolError
-from .frames import BINARY, CLOSE, PING, FrameReader, build_frame, close_frame
+from .frames import BINARY, CLOSE, PING, FrameReader, close_frame, pong_frame
 from .packets import Outgoing
 from .reasons import Reason
 
@@ -73,7 +73,7 @@ class _RawFrames(Outgoing):
     __slots__ = ()
 
     def __init__(self, frames: bytes) -> None:
-        super().__init__(("",))
+        super().__init__(())
         self._frames = frames
 
 
@@ -184,7 +184,7 @@ class Connection:
 
     def _control(self, target: Target, opcode: int, value: Any) -> None:
         if opcode == PING:
-            target.send(_RawFrames(build_frame(0xA, value)))
+            target.send(_RawFrames(pong_frame(value)))
         elif opcode == CLOSE:
             # The code is echoed, as RFC 6455, section 5.5.1 asks.
             code = int.from_bytes(value[:2], "big") if value else 1000

@@ -60,7 +60,11 @@ class Server:
         self.options = options
         self.mode = mode
         self.clock = clock
-        self.codec = Codec(serializer=options.serializer, json=options.json)
+        self.codec = Codec(
+            serializer=options.serializer,
+            json=options.json,
+            max_attached_bytes=options.max_http_buffer_size,
+        )
         self.settings = SessionSettings(
             ping_interval=options.ping_interval + options.ping_interval_grace,
             ping_timeout=options.ping_timeout,

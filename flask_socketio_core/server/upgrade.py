@@ -16,16 +16,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ProtocolError
-from .packets import Outgoing
+from .packets import PROBE_ANSWER
 
 if TYPE_CHECKING:
     from ..contracts import Lock
+    from .packets import Outgoing
     from .server import Server
     from .session import Session
     from .websocket import WebSocketTransport
 
 PROBE = "2probe"
-PROBE_ANSWER = Outgoing(("3probe",))
 UPGRADE = "5"
 
 

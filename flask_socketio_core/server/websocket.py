@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import ProtocolError
 from .blocking import BlockingConnection
 from .detach import detach
-from .handshake import check_upgrade, response_head
+from .handshake import check_upgrade, refusal_headers, response_head
 from .reactor import Reactor, Target
 from .session import Transport
 from .upgrade import Probe
@@ -60,7 +60,9 @@ class WebSocketEntrance:
         try:
             accept = check_upgrade(environ)
         except ProtocolError as error:
-            raise Refusal(BAD_REQUEST, str(error), status=error.status) from error
+            raise Refusal(
+                BAD_REQUEST, str(error), status=error.status, headers=refusal_headers(error)
+            ) from error
         provider = self._provider(environ)
         if provider is None:
             raise Refusal(BAD_REQUEST, "no installed WebSocket provider can serve this web server")

@@ -7,7 +7,7 @@ from flask_socketio_core.server.packets import Outgoing
 
 
 def event(number: int) -> Outgoing:
-    return Outgoing((f'42["e",{number}]',))
+    return Outgoing((f'42["e",{number}]',), is_event=True)
 
 
 def test_frames_come_out_in_order_and_the_rest_of_a_frame_first() -> None:

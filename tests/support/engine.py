@@ -96,4 +96,4 @@ class Host:
 
 
 def event(number: int) -> Outgoing:
-    return Outgoing((f'42["e",{number}]',))
+    return Outgoing((f'42["e",{number}]',), is_event=True)
