@@ -140,7 +140,7 @@ class Codec:
     ) -> None:
         self.max_attachments = max_attachments
         self.max_attached_bytes = max_attached_bytes
-        self._json = None if json is standard_json else json
+        self._json: Any = None if json is standard_json else json
         self._packet_class = _packet_class(serializer, json)
         self._encode: Callable[[int, Any, str, int | None], Outgoing]
         self.parse: Callable[[str | bytes], Incoming | _Pending]
@@ -203,7 +203,7 @@ class Codec:
     def _load_with_json(self, text: str, position: int) -> Any:
         try:
             return self._json.loads(text[position:])
-        except Exception as error:  # noqa: BLE001  # the application's parser may raise anything on bad input
+        except Exception as error:  # the application's parser may raise anything on bad input
             raise ProtocolError(f"packet with invalid JSON: {error!r}") from error
 
     # JSON text, with attachments beside it
@@ -268,7 +268,7 @@ class Codec:
         assert self._packet_class is not None
         try:
             packet = self._packet_class(encoded_packet=message)
-        except Exception as error:  # noqa: BLE001  # a serializer may raise anything on bad input
+        except Exception as error:  # a serializer may raise anything on bad input
             raise ProtocolError(f"packet that cannot be decoded: {error!r}") from error
         if packet.attachment_count:
             self._check_count(packet.attachment_count)
@@ -302,9 +302,9 @@ class Decoder:
         if self._pending is not None:
             return self._attach(self._pending, data)
         found = self._parse(data)
-        if found.__class__ is Incoming:
-            return found  # type: ignore[return-value]  # mypy does not narrow by an exact class
-        self._pending = found  # type: ignore[assignment]  # likewise
+        if isinstance(found, Incoming):
+            return found
+        self._pending = found
         return None
 
     def _attach(self, pending: _Pending, data: str | bytes) -> Incoming | None:
@@ -454,8 +454,8 @@ def _checked(kind: int, namespace: str, ack_id: int | None, data: Any) -> Incomi
     if kind == ACK:
         if data is None:
             data = []
-        if not isinstance(data, list) or ack_id is None:
-            raise ProtocolError("ack without an id, or whose payload is not an array")
+        if not isinstance(data, list):
+            raise ProtocolError("ack whose payload is not an array")
         return Incoming(ACK, namespace, ack_id, data)
     if not isinstance(data, list) or not data:
         raise ProtocolError("event whose payload is not a non-empty array")
@@ -506,7 +506,7 @@ class _PendingPacket:
         self._room.take(attachment)
         try:
             complete = self._packet.add_attachment(attachment)
-        except Exception as error:  # noqa: BLE001  # a serializer may raise anything on bad input
+        except Exception as error:  # a serializer may raise anything on bad input
             raise ProtocolError(f"packet that cannot be decoded: {error!r}") from error
         return _from_packet(self._packet) if complete else None
 
@@ -559,11 +559,12 @@ def _packet_class(serializer: str | type[Any], json: Any) -> type[Any] | None:
         return None
     if serializer == "msgpack":
         try:
-            from socketio.msgpack_packet import MsgPackPacket as found
+            from socketio.msgpack_packet import MsgPackPacket
         except ImportError as error:
             raise InvalidOption(
                 "serializer='msgpack' needs the package msgpack: pip install msgpack"
             ) from error
+        found: type[Any] = MsgPackPacket
     elif isinstance(serializer, type) and issubclass(serializer, Packet):
         found = serializer
     else:
@@ -589,6 +590,6 @@ def _from_packet(packet: Any) -> Incoming:
     if kind > CONNECT_ERROR:
         kind -= 3
     namespace = _without_query(namespace)
-    if kind == EVENT or kind == ACK:
+    if kind in (EVENT, ACK):
         return _checked(kind, namespace, ack_id, packet.data)
     return Incoming(kind, namespace, None, packet.data)
