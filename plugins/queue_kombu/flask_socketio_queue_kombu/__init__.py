@@ -1,0 +1,1 @@
+"""RabbitMQ and Kombu's other transports as message queue for flask-socketio-core."""

@@ -1,0 +1,255 @@
+"""Any transport of Kombu that can fan out, over one transient fanout exchange, as python-socketio uses it."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qsl, unquote
+
+from flask_socketio_core.cluster import settings, urls
+from flask_socketio_core.cluster.settings import Setting
+from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
+from flask_socketio_core.errors import MessageTooLarge, PartUnsuitable, QueueClosed, QueueUnavailable
+
+from .client import Connection, Exchange, Queue, foreign_errors
+from .transports import ON_REQUEST, claims, transport_of
+
+if TYPE_CHECKING:
+    from flask_socketio_core.contracts import AsyncMode
+
+#: Seconds between two ``b""`` of a quiet channel.
+TICK_S = 0.5
+#: Seconds between two polls of a transport that cannot wait. Kombu's own default of 1.0 is for task queues.
+POLL_S = 0.05
+
+SETTINGS = (
+    Setting("publish_timeout_s", float, 2.0, "seconds a publish may take", above=0),
+    Setting("connect_timeout", float, 2.0, "seconds a connection attempt may take", above=0),
+    Setting("login_method", str, None, "SASL mechanism, as Kombu names it"),
+    Setting("ssl", object, None, "True, or a dict of Kombu's TLS settings"),
+    Setting("transport_options", object, {}, "further options for Kombu's transport"),
+)
+
+
+class KombuQueue(MessageQueue):
+    """Publish to the fanout exchange ``<channel>``, listen with a queue of our own that is bound to it.
+
+    A message reaches whoever is bound at that moment; nothing is kept for a listener that lost its connection.
+    """
+
+    # Order depends on the transport: filesystem names its files by the millisecond.
+    capabilities: ClassVar[QueueCapabilities] = QueueCapabilities(
+        ordered=False, max_message_bytes=16 * 1024 * 1024
+    )
+    known_settings: ClassVar[tuple[Setting, ...]] = SETTINGS
+    label: ClassVar[str] = "kombu"
+
+    def __init__(self, url: str, channel: str, *, mode: AsyncMode, options: Mapping[str, Any]) -> None:
+        super().__init__(url, channel, mode=mode, options=options)
+        self._address, _, query = url.partition("?")
+        scheme, _, rest = self._address.partition("://")
+        if scheme.lower().startswith("kombu+"):
+            self._address = f"{scheme[len('kombu+') :]}://{rest}"
+        self._settings = settings.read(self.known_settings, options, dict(parse_qsl(query)), where=self.label)
+        self._transport = transport_of(scheme)
+        self._transport_options = dict(self._settings["transport_options"])
+        self._check_transport(scheme, rest)
+        self._foreign = foreign_errors(self._transport)
+        self._closed = False
+        self._publisher: Any = None
+        self._producer: Any = None
+        # A queue with one token is the one lock that yields to other tasks in every mode.
+        self._turn = mode.create_queue(1)
+        self._turn.put(None)
+
+    # ---------------------------------------------------------------------------------------------- publishing
+
+    def publish(self, message: bytes, *, key: str = "") -> None:
+        limit = self.capabilities.max_message_bytes
+        if limit is not None and len(message) > limit:
+            raise MessageTooLarge(
+                f"message of {len(message)} bytes exceeds the {self.label} queue's {limit} bytes"
+            )
+        with self._own_turn():
+            self._twice(lambda: self._send(message))
+
+    def _send(self, message: bytes) -> None:
+        if self._producer is None:
+            self._publisher = self._connect(**self._publishing_options())
+            self._declare_exchanges(self._publisher)
+            self._producer = self._publisher.Producer(exchange=self._exchange())
+        self._producer.publish(
+            message, content_type="application/json", content_encoding="utf-8", **self._publish_arguments()
+        )
+
+    def ping(self) -> None:
+        with self._own_turn():
+            self._twice(self._round_trip)
+
+    def _round_trip(self) -> None:
+        with self._connect() as connection:
+            self._declare_exchanges(connection)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._turn.get(timeout=self._settings["publish_timeout_s"])
+        except Empty:
+            return  # whoever is publishing drops the connection when it is done
+        self._drop_publisher()
+        self._turn.put(None)
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        self._check_open()
+        try:
+            self._turn.get(timeout=2 * self._settings["publish_timeout_s"])
+        except Empty:
+            raise QueueUnavailable("other publishers have not finished with the broker in time") from None
+        try:
+            self._check_open()
+            yield
+        finally:
+            if self._closed:
+                self._drop_publisher()
+            self._turn.put(None)
+
+    def _twice(self, action: Callable[[], None]) -> None:
+        """Do something on the publishing connection, again on a new one if the old one had died unnoticed."""
+        was_open = self._publisher is not None
+        try:
+            with self._our_errors():
+                action()
+            return
+        except QueueUnavailable as error:
+            self._drop_publisher()
+            if not was_open or isinstance(error.__cause__, socket.timeout):
+                raise
+        try:
+            with self._our_errors():
+                action()
+        except QueueUnavailable:
+            self._drop_publisher()
+            raise
+
+    def _drop_publisher(self) -> None:
+        connection, self._publisher, self._producer = self._publisher, None, None
+        if connection is not None:
+            connection.collect()  # without the closing handshake, which would wait for a broker that is away
+
+    # ----------------------------------------------------------------------------------------------- listening
+
+    def listen(self) -> Iterator[bytes]:
+        self._check_open()
+        arrived: deque[Any] = deque()
+        with self._our_errors():
+            connection = self._connect(**self._listening_options())
+        try:
+            with self._our_errors():
+                self._declare_exchanges(connection)
+                consumer = self._consume(connection, arrived.append)
+            yield b""
+            yield from self._messages(connection, consumer, arrived)
+        finally:
+            connection.collect()
+
+    def _consume(self, connection: Any, on_message: Callable[[Any], None]) -> Any:
+        queue = Queue(f"{self.channel}.{uuid.uuid4().hex}", self._exchange(), durable=False, auto_delete=True)
+        consumer = connection.Consumer([queue], on_message=on_message, no_ack=True)
+        consumer.consume()
+        return consumer
+
+    def _messages(self, connection: Any, consumer: Any, arrived: deque[Any]) -> Iterator[bytes]:
+        while not self._closed:
+            with self._our_errors():
+                self._drain(connection)
+            if not arrived:
+                yield b""
+            while arrived:
+                yield _body(arrived.popleft())
+        with self._our_errors():
+            consumer.cancel()
+
+    def _drain(self, connection: Any) -> None:
+        try:
+            connection.drain_events(timeout=TICK_S)
+        except TimeoutError:
+            pass
+
+    # ---------------------------------------------------------------------------------------------- connections
+
+    def _exchange(self) -> Any:
+        # Transient, as python-socketio declares it: another declaration of the name would be refused.
+        return Exchange(self.channel, type="fanout", durable=False)
+
+    def _declare_exchanges(self, connection: Any) -> None:
+        self._exchange()(connection.default_channel).declare()
+
+    def _publishing_options(self) -> dict[str, Any]:
+        return {}
+
+    def _listening_options(self) -> dict[str, Any]:
+        return {}
+
+    def _publish_arguments(self) -> dict[str, Any]:
+        return {}
+
+    def _connect(self, *, heartbeat: float = 0, **transport_options: Any) -> Any:
+        connection = Connection(
+            self._address,
+            connect_timeout=self._settings["connect_timeout"],
+            login_method=self._settings["login_method"],
+            ssl=self._settings["ssl"] or False,
+            heartbeat=heartbeat,
+            transport_options={**self._transport_options, **transport_options},
+        )
+        connection.connect()
+        return connection
+
+    def _check_transport(self, scheme: str, rest: str) -> None:
+        verdict = claims(scheme)
+        if not verdict.usable:
+            raise PartUnsuitable(f"message queue {urls.mask(self.url)}: {verdict.reason}")
+        switch = ON_REQUEST.get(self._transport)
+        if switch is not None and not self._transport_options.get(switch):
+            raise PartUnsuitable(
+                f"message queue {urls.mask(self.url)}: Kombu's transport {self._transport!r} fans out only with "
+                f"message_queue_options={{'transport_options': {{{switch!r}: True}}}}"
+            )
+        if self._transport in ("filesystem", "memory"):
+            self._transport_options.setdefault("polling_interval", POLL_S)
+        if self._transport == "filesystem" and rest.strip("/"):
+            self._use_folder(Path("/" + unquote(rest).lstrip("/")))
+
+    def _use_folder(self, folder: Path) -> None:
+        """Let ``filesystem:///some/folder`` mean what it says: Kombu itself ignores the path."""
+        places = {"data_folder_in": "messages", "data_folder_out": "messages", "control_folder": "control"}
+        for option, name in places.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            self._transport_options.setdefault(option, str(folder / name))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise QueueClosed(f"the {self.label} message queue was closed")
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except self._foreign as error:
+            raise QueueUnavailable(
+                f"message queue {urls.mask(self.url)} is unavailable: {urls.describe(error, self.url)}"
+            ) from error
+
+
+def _body(message: Any) -> bytes:
+    body = message.body
+    return body.encode() if isinstance(body, str) else bytes(body)
