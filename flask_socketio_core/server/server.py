@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionRefusedError, ProtocolError
 from .clients import Client, Phase
+from .descriptors import most_connections, raise_limit
 from .mailbox import Mailbox
 from .packets import ACK, CONNECT, DISCONNECT, EVENT, Codec, Decoder, Outgoing
 from .reasons import Reason
@@ -87,6 +88,9 @@ class Server:
         self._timer: Handle | None = None
         self._timer_due_s = 0.0
         self._ordered = options.async_handlers is not True
+        raise_limit()
+        limits = [limit for limit in (options.max_connections, most_connections()) if limit is not None]
+        self.most_connections = min(limits, default=None)
         self._farewells = 0
         self._full = False
         self._idle: Event | None = None
@@ -151,10 +155,14 @@ class Server:
         self._application.on_outbox_overflow(engine_sid, packets, size_bytes)
 
     def log_full(self, limit: int) -> None:
-        """Log that the server has its ``max_connections``, once until it has fewer again."""
+        """Log that the server takes no more connections, once until it takes some again."""
         if not self._full:
             self._full = True
-            self.logger.warning("max_connections=%d reached: new connections are answered 503", limit)
+            self.logger.warning(
+                "%d connections: new ones are answered 503 (max_connections=%s, the rest is the limit of descriptors)",
+                limit,
+                self.options.max_connections,
+            )
 
     # time
 

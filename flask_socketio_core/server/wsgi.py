@@ -53,12 +53,12 @@ def check_capacity(server: Server) -> None:
 
     :raises Refusal: with status 503.
     """
-    limit = server.options.max_connections
     if not server.accepting:
         raise Refusal(BAD_REQUEST, "the server is shutting down", status=503)
+    limit = server.most_connections
     if limit is not None and len(server.sessions) >= limit:
         server.log_full(limit)
-        raise Refusal(BAD_REQUEST, f"the server has its max_connections={limit}", status=503)
+        raise Refusal(BAD_REQUEST, f"the server has its {limit} connections", status=503)
 
 
 def read_body(environ: WSGIEnvironment, limit: int) -> bytes:

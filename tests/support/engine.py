@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from flask_socketio_core.contracts import (
+    AsyncCapabilities,
+    AsyncMode,
+    Event,
+    Handle,
+    Lock,
+    ServeOptions,
+    Task,
+)
+from flask_socketio_core.server.interface import Client
 from flask_socketio_core.server.packets import Codec, Decoder, Outgoing
 from flask_socketio_core.server.session import Session, SessionSettings
 
@@ -97,3 +108,97 @@ class Host:
 
 def event(number: int) -> Outgoing:
     return Outgoing((f'42["e",{number}]',), is_event=True)
+
+
+class ManualMode(AsyncMode):
+    """An async mode whose jobs and timers run when the test says so."""
+
+    name = "manual"
+    capabilities = AsyncCapabilities(green=False, watches=False)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: deque[Callable[[], object]] = deque()
+        self.timers: list[tuple[float, Callable[[], object]]] = []
+
+    def run_jobs(self) -> None:
+        """Run what was spawned, and what that spawns."""
+        while self.jobs:
+            self.jobs.popleft()()
+
+    def spawn(self, job: Callable[[], object]) -> None:
+        self.jobs.append(job)
+
+    def start_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
+        raise NotImplementedError
+
+    def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+    def create_lock(self) -> Lock:
+        return threading.Lock()
+
+    def create_event(self) -> Event:
+        return threading.Event()
+
+    def create_queue(self, maxsize: int = 0) -> Any:
+        raise NotImplementedError
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> Handle:
+        timer = (delay_s, callback)
+        self.timers.append(timer)
+        return _TimerHandle(self, timer)
+
+    def watch(self, fd: int, callback: Callable[[], object]) -> Handle:
+        raise NotImplementedError
+
+    def serve(self, app: Any, host: str, port: int, options: ServeOptions) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        raise NotImplementedError
+
+
+class _TimerHandle:
+    def __init__(self, mode: ManualMode, timer: tuple[float, Callable[[], object]]) -> None:
+        self._mode = mode
+        self._timer = timer
+
+    def cancel(self) -> None:
+        if self._timer in self._mode.timers:
+            self._mode.timers.remove(self._timer)
+
+
+class RecordingApplication:
+    """Records what clients do; answers what the test sets."""
+
+    def __init__(self) -> None:
+        self.namespaces = {"/", "/chat"}
+        self.welcome: bool | Exception = True
+        self.answer: tuple[Any, ...] | None = ()
+        self.log: list[tuple[Any, ...]] = []
+        self.during_connect: Callable[[Any], None] | None = None
+
+    def accepts(self, namespace: str) -> bool:
+        return namespace in self.namespaces
+
+    def on_connect(self, client: Client, auth: Any) -> bool:
+        self.log.append(("connect", client.namespace, auth))
+        if self.during_connect is not None:
+            self.during_connect(client)
+        if isinstance(self.welcome, Exception):
+            raise self.welcome
+        return self.welcome
+
+    def on_connected(self, client: Client) -> None:
+        self.log.append(("connected", client.namespace))
+
+    def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        self.log.append(("event", client.namespace, event, args))
+        return self.answer
+
+    def on_disconnect(self, client: Client, reason: str) -> None:
+        self.log.append(("disconnect", client.namespace, reason))
+
+    def on_outbox_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
+        self.log.append(("overflow", packets, size_bytes))

@@ -1,0 +1,294 @@
+"""The Socket.IO server over recording transports: clients, acks, rooms and their order, without a socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flask_socketio_core import options
+from flask_socketio_core.errors import ConnectionRefusedError, ProtocolError
+from flask_socketio_core.server.server import Server
+from flask_socketio_core.server.session import Session
+from support.engine import DirectTransport, ManualMode, RecordingApplication, WokenTransport
+
+
+class Bench:
+    """A server with the parts a test looks at."""
+
+    def __init__(self, **keywords: Any) -> None:
+        self.mode = ManualMode()
+        self.app = RecordingApplication()
+        self.server = Server(self.app, options.build(keywords), self.mode, clock=lambda: self.now_s)
+        self.now_s = 100.0
+        self._transports: dict[str, WokenTransport] = {}
+
+    def open(self) -> Session:
+        transport = WokenTransport()
+        session = self.server.add_session({"HTTP_HOST": "here"}, transport)
+        self._transports[session.sid] = transport
+        return session
+
+    def join(self, namespace: str = "/") -> tuple[Session, str]:
+        """Open a session, join a namespace and return the client's sid."""
+        session = self.open()
+        session.receive("40" if namespace == "/" else f"40{namespace},")
+        self.mode.run_jobs()
+        self.sent(session)
+        return session, session.clients[namespace].sid
+
+    def sent(self, session: Session) -> list[str | bytes]:
+        """Return what was sent since the last call."""
+        return session.take_packets(self._transports[session.sid])
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_client_is_told_its_sid_after_its_handler_let_it_in(bench: Bench) -> None:
+    session = bench.open()
+    session.receive('40{"token":1}')
+    assert bench.sent(session) == []
+    bench.mode.run_jobs()
+    assert bench.app.log == [("connect", "/", {"token": 1}), ("connected", "/")]
+    sid = session.clients["/"].sid
+    assert bench.sent(session) == [f'40{{"sid":"{sid}"}}']
+
+
+def test_what_a_connect_handler_emits_arrives_behind_connect(bench: Bench) -> None:
+    bench.app.during_connect = lambda client: bench.server.emit("hi", (1,), to=(client.sid,))
+    session = bench.open()
+    session.receive("40")
+    bench.mode.run_jobs()
+    connect, hi = bench.sent(session)
+    assert str(connect).startswith('40{"sid"')
+    assert hi == '42["hi",1]'
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (False, '44{"message":"Connection rejected by server"}'),
+        (ConnectionRefusedError("no", {"code": 7}), '44{"message":"no","data":{"code":7}}'),
+        (ConnectionRefusedError("no"), '44{"message":"no"}'),
+    ],
+)
+def test_a_refused_client_gets_the_reason_and_nothing_that_was_emitted(
+    bench: Bench, answer: bool | Exception, expected: str
+) -> None:
+    bench.app.during_connect = lambda client: bench.server.emit("hi", (1,), to=(client.sid,))
+    bench.app.welcome = answer
+    session = bench.open()
+    session.receive("40")
+    bench.mode.run_jobs()
+    assert bench.sent(session) == [expected]
+    assert session.clients == {}
+    assert bench.server.members(None) == []
+    assert ("disconnect", "/", "client disconnect") not in bench.app.log
+
+
+def test_always_connect_lets_in_first_and_disconnects_on_refusal() -> None:
+    bench = Bench(always_connect=True)
+    bench.app.welcome = False
+    session = bench.open()
+    session.receive("40")
+    assert str(bench.sent(session)[0]).startswith('40{"sid"')
+    bench.mode.run_jobs()
+    assert str(bench.sent(session)[0]).startswith("41")
+    assert bench.server.members(None) == []
+
+
+def test_an_unknown_namespace_is_refused_by_name(bench: Bench) -> None:
+    session = bench.open()
+    session.receive("40/nowhere,")
+    bench.mode.run_jobs()
+    assert bench.sent(session) == ['44/nowhere,{"message":"Invalid namespace"}']
+    assert bench.app.log == []
+
+
+def test_an_event_is_acknowledged_with_what_its_handler_returned(bench: Bench) -> None:
+    session, _ = bench.join()
+    bench.app.answer = ("a", 1)
+    session.receive('4217["hello",{"x":1}]')
+    bench.mode.run_jobs()
+    assert bench.app.log[-1] == ("event", "/", "hello", ({"x": 1},))
+    assert bench.sent(session) == ['4317["a",1]']
+
+
+def test_an_event_nobody_handles_is_not_acknowledged(bench: Bench) -> None:
+    session, _ = bench.join()
+    bench.app.answer = None
+    session.receive('421["hello"]')
+    bench.mode.run_jobs()
+    assert bench.sent(session) == []
+
+
+def test_an_event_for_a_namespace_that_was_not_joined_is_dropped(bench: Bench) -> None:
+    session, _ = bench.join()
+    session.receive('42/chat,["hello"]')
+    bench.mode.run_jobs()
+    assert bench.app.log[-1] == ("connected", "/")
+
+
+def test_acks_reach_their_callbacks_once(bench: Bench) -> None:
+    session, sid = bench.join()
+    answers: list[tuple[Any, ...]] = []
+    bench.server.emit("ask", (1,), to=(sid,), on_ack=lambda *args: answers.append(args))
+    bench.server.emit("ask", (2,), to=(sid,), on_ack=lambda *args: answers.append(args))
+    assert bench.sent(session) == ['421["ask",1]', '422["ask",2]']
+    session.receive('432["two",2]')
+    session.receive('432["again"]')
+    session.receive("431[]")
+    session.receive("4399[]")
+    assert answers == [("two", 2), ()]
+
+
+def test_rooms_address_each_client_once(bench: Bench) -> None:
+    (one, sid1), (two, sid2), (three, _) = bench.join(), bench.join(), bench.join()
+    for sid in (sid1, sid2):
+        bench.server.enter_room(sid, "r")
+        bench.server.enter_room(sid, "q")
+    bench.server.emit("e", (), to=("r", "q", sid1))
+    assert [bench.sent(session) for session in (one, two, three)] == [['42["e"]'], ['42["e"]'], []]
+    bench.server.emit("e", (), skip=frozenset({sid1}))
+    assert [bench.sent(session) for session in (one, two, three)] == [[], ['42["e"]'], ['42["e"]']]
+    bench.server.leave_room(sid1, "r")
+    bench.server.close_room("q")
+    assert bench.server.rooms(sid1) == [sid1]
+    assert bench.server.rooms(sid2) == [sid2, "r"]
+
+
+def test_a_namespace_hears_only_its_own(bench: Bench) -> None:
+    (one, _), (two, _) = bench.join(), bench.join("/chat")
+    bench.server.emit("e", (), namespace="/chat")
+    assert bench.sent(one) == []
+    assert bench.sent(two) == ['42/chat,["e"]']
+    assert sorted(bench.server.namespaces()) == ["/", "/chat"]
+
+
+def test_nobody_enters_another_clients_own_room(bench: Bench) -> None:
+    (_, sid1), (_, sid2) = bench.join(), bench.join()
+    with pytest.raises(ValueError, match="sid of another client"):
+        bench.server.enter_room(sid1, sid2)
+    with pytest.raises(ValueError, match="sid of a client"):
+        bench.server.close_room(sid2)
+    with pytest.raises(ValueError, match="is not connected"):
+        bench.server.enter_room("nobody", "r")
+
+
+@pytest.mark.parametrize(
+    ("leave", "reason"),
+    [
+        (lambda session: session.receive("41"), "client disconnect"),
+        (lambda session: session.lost(), "transport close"),
+        (lambda session: session.violate(ProtocolError("x")), "transport error"),
+    ],
+)
+def test_a_client_that_leaves_is_said_goodbye_once(bench: Bench, leave: Any, reason: str) -> None:
+    session, sid = bench.join()
+    bench.server.enter_room(sid, "r")
+    gone: list[str] = []
+    bench.server.on_client_gone(sid, "/", lambda: gone.append(sid))
+    leave(session)
+    assert gone == [sid]
+    assert bench.server.rooms(sid) == [sid, "r"], "its handler can still read its rooms"
+    session.lost()
+    bench.mode.run_jobs()
+    assert [entry for entry in bench.app.log if entry[0] == "disconnect"] == [("disconnect", "/", reason)]
+    assert bench.server.members("r") == bench.server.members(None) == []
+    with pytest.raises(KeyError):
+        bench.server.client(sid)
+
+
+def test_the_server_disconnects_one_namespace_only(bench: Bench) -> None:
+    session, sid = bench.join()
+    session.receive("40/chat,")
+    bench.mode.run_jobs()
+    bench.sent(session)
+    bench.server.disconnect(sid)
+    bench.server.disconnect(sid)
+    bench.mode.run_jobs()
+    assert bench.sent(session) == ["41"]
+    assert bench.app.log[-1] == ("disconnect", "/", "server disconnect")
+    assert list(session.clients) == ["/chat"]
+
+
+def test_a_client_that_left_while_its_handler_ran_is_said_goodbye_after_it(bench: Bench) -> None:
+    session = bench.open()
+    session.receive("40")
+    session.lost()
+    bench.mode.run_jobs()
+    assert bench.app.log == [("connect", "/", None), ("disconnect", "/", "transport close")]
+    assert session.clients == {}
+
+
+def test_a_broken_packet_is_the_peers_fault(bench: Bench) -> None:
+    session, _ = bench.join()
+    for packet in ("4", "4x", "42{}", '42["connect"]', "42[1,", "44{}"):
+        with pytest.raises(ProtocolError):
+            session.receive(packet)
+
+
+def test_binary_events_wait_for_their_attachments(bench: Bench) -> None:
+    session, _ = bench.join()
+    session.receive('452-["b",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
+    session.receive(b"\0first")
+    bench.mode.run_jobs()
+    assert len(bench.app.log) == 2
+    session.receive(b"\4second")
+    bench.mode.run_jobs()
+    assert bench.app.log[2] == ("event", "/", "b", (b"\0first", b"\4second"))
+
+
+@pytest.mark.parametrize("setting", [False, "ordered"])
+def test_handlers_in_order_run_one_at_a_time(setting: bool | str) -> None:
+    bench = Bench(async_handlers=setting)
+    session, _ = bench.join()
+    for number in range(3):
+        session.receive(f'42["e",{number}]')
+    assert len(bench.mode.jobs) == 1
+    bench.mode.run_jobs()
+    assert [entry[3] for entry in bench.app.log if entry[0] == "event"] == [(0,), (1,), (2,)]
+
+
+def test_shutdown_closes_everybody_and_refuses_the_next(bench: Bench) -> None:
+    session, _ = bench.join()
+    assert bench.server.shutdown(0.01) == 1, "the disconnect handler has not run yet"
+    assert session.closed
+    bench.mode.run_jobs()
+    assert bench.server.shutdown(0.01) == 0
+    assert bench.app.log[-1] == ("disconnect", "/", "server disconnect")
+    assert not bench.server.accepting
+
+
+def test_one_timer_serves_all_sessions(bench: Bench) -> None:
+    sessions = [bench.join()[0] for _ in range(10)]
+    assert len(bench.mode.timers) == 1
+    bench.now_s = 126.3
+    _, tick = bench.mode.timers.pop()
+    tick()
+    assert [bench.sent(session) for session in sessions] == [["2"]] * 10
+    assert len(bench.mode.timers) == 1
+
+
+def test_a_silent_client_is_closed_by_the_timer(bench: Bench) -> None:
+    session, _ = bench.join()
+    for now_s in (126.3, 147.0):
+        bench.now_s = now_s
+        _, tick = bench.mode.timers.pop()
+        tick()
+    bench.mode.run_jobs()
+    assert session.closed
+    assert bench.app.log[-1] == ("disconnect", "/", "ping timeout")
+
+
+def test_a_direct_transport_gets_frames(bench: Bench) -> None:
+    transport = DirectTransport()
+    session = bench.server.add_session({}, transport)
+    session.receive("40")
+    bench.mode.run_jobs()
+    transport.written = b""
+    bench.server.emit("e", ("ü",))
+    assert transport.written == b"\x81\x10" + b'42["e","\\u00fc"]'
