@@ -18,7 +18,7 @@ MODE ?= threading
 QUEUE ?=
 
 PLUGINS := $(sort $(notdir $(patsubst %/pyproject.toml,%,$(wildcard plugins/[a-z]*/pyproject.toml))))
-CHECKED := flask_socketio_core tests tools $(wildcard benchmarks examples)
+CHECKED := flask_socketio_core tests tools examples
 BIN = $(VENV)/bin
 RUN_TESTS = $(BIN)/python tools/run_tests.py
 
@@ -61,10 +61,11 @@ format: venv  ## mend style and format as far as ruff can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-# One run per plugin, because every plugin has modules of the same names under tests/.
+# One run per plugin, because every plugin has modules of the same names under tests/; the benchmarks are scripts.
 types: venv  ## check types
 	@status=0; \
 	$(BIN)/mypy $(CHECKED) || status=1; \
+	MYPYPATH=benchmarks $(BIN)/mypy benchmarks || status=1; \
 	for plugin in $(PLUGINS); do \
 		MYPYPATH=plugins/$$plugin $(BIN)/mypy plugins/$$plugin || status=1; \
 	done; exit $$status
@@ -80,8 +81,10 @@ machine: python  ## install what the tests use besides Python: brokers, Node.js,
 brokers: venv  ## run brokers in the foreground and print their URLs; KINDS="redis rabbitmq kafka"
 	@PYTHONPATH=tests $(BIN)/python -m support.brokers $(KINDS)
 
-bench: venv  ## run the benchmarks
-	@$(BIN)/python -m benchmarks
+bench: venv  ## run the benchmarks; ARGS="..." are passed on
+	@$(INTERPRETER) tools/venv.py --venv $(VENV) --for bench
+	@$(INTERPRETER) tools/machine.py benchmarks/servers
+	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 changelog: python  ## show the next release's changes; VERSION=0.2.0 moves them into CHANGELOG.md
 	@$(INTERPRETER) tools/changelog.py --version "$(VERSION)"

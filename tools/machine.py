@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 #: Folders with a package.json and a lock; each gets its node_modules.
-NODE_PROJECTS = ("tests/js", "examples/chat")
+TEST_PROJECTS = ("tests/js", "examples/chat")
 #: Debian keeps servers out of a user's search path.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
@@ -69,12 +69,16 @@ PARTS = (
 )
 
 
-def main() -> int:
+def main(projects: Sequence[str]) -> int:
+    """Bring the machine up to what the tests need.
+
+    :param projects: folders with a package.json, instead of those of the tests.
+    """
     missing = absent()
     if missing and may_install():
         install(missing)
         missing = absent()
-    unfetched = [project for project in NODE_PROJECTS if not fetch_node_modules(ROOT / project)]
+    unfetched = [project for project in projects or TEST_PROJECTS if not fetch_node_modules(ROOT / project)]
     for part in missing:
         say(f"{part.name} is missing: apt-get install {' '.join(part.packages)}")
     for project in unfetched:
@@ -150,4 +154,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
