@@ -36,7 +36,7 @@ _MASKED = 0x80
 _CONTROL = 0x08
 _OPCODES = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 _BIG_BYTES = 131_072
-"""From here on the tables win, by half: 1.7 ms for 1 MB against 3.3 ms. Measured on CPython 3.11."""
+"""From here on the tables win: about 2 ms for 1 MB against 3.5 ms, on CPython 3.11."""
 _SMALL_TEXT_HEADS = tuple(bytes((_FIN | TEXT, length)) for length in range(126))
 
 

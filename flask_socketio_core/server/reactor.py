@@ -14,13 +14,12 @@ After a fork the child drops its copies without shutting anything down: the conn
 
 from __future__ import annotations
 
-import os
 import socket
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ProtocolError
+from .fork import forget_after_fork
 from .frames import BINARY, CLOSE, PING, FrameReader, close_frame, pong_frame
 from .packets import Outgoing
 from .reasons import Reason
@@ -228,7 +227,7 @@ class Reactor:
         self._poll: Any = None  # select.epoll, as the mode has it before patching
         self._watch: Handle | None = None
         self._connections: dict[int, Connection] = {}
-        _after_fork(self)
+        forget_after_fork(self)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -309,19 +308,3 @@ class Reactor:
             connection.forget()
         if watch is not None:
             watch.cancel()
-
-
-_reactors: weakref.WeakSet[Reactor] = weakref.WeakSet()
-
-
-def _after_fork(reactor: Reactor) -> None:
-    """Have a reactor dropped in every child; one registration with the interpreter serves all of them."""
-    if not _reactors and not getattr(_after_fork, "registered", False) and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forget_all)
-        _after_fork.registered = True  # type: ignore[attr-defined]  # a flag that lives as long as the registration
-    _reactors.add(reactor)
-
-
-def _forget_all() -> None:
-    for reactor in list(_reactors):
-        reactor.forget()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConnectionRefusedError, ProtocolError
 from .clients import Client, Phase
 from .descriptors import most_connections, raise_limit
+from .fork import forget_after_fork
 from .mailbox import Mailbox
 from .packets import ACK, CONNECT, DISCONNECT, EVENT, Codec, Decoder, Outgoing
 from .reasons import Reason
@@ -77,23 +78,35 @@ class Server:
         )
         self.logger = _logger(options.logger, "flask_socketio_core.server")
         self.accepting = True
-        self.sessions: dict[str, Session] = {}
         self._application = application
-        self._lock = mode.create_lock()
-        self._rooms: dict[str, Rooms] = {}
+        self._start_empty()
         shortest = min(
             options.ping_interval, options.ping_timeout, options.connect_timeout, options.upgrade_timeout
         )
         self._wheel = Wheel(max(shortest / 20, 0.01))
-        self._timer: Handle | None = None
-        self._timer_due_s = 0.0
+        forget_after_fork(self)
         self._ordered = options.async_handlers is not True
         raise_limit()
         limits = [limit for limit in (options.max_connections, most_connections()) if limit is not None]
         self.most_connections = min(limits, default=None)
-        self._farewells = 0
         self._full = False
         self._idle: Event | None = None
+
+    def _start_empty(self) -> None:
+        self._lock = self.mode.create_lock()
+        self._rooms: dict[str, Rooms] = {}
+        self.sessions: dict[str, Session] = {}
+        self._timer: Handle | None = None
+        self._timer_due_s = 0.0
+        self._farewells = 0
+
+    def forget(self) -> None:
+        """Have no clients in a forked child: they are the parent's."""
+        self._wheel = Wheel(self._wheel.width_s)
+        timer = self._timer
+        self._start_empty()
+        if timer is not None:
+            timer.cancel()
 
     # sessions
 
