@@ -17,7 +17,7 @@ ROWS = (
     ("errors",),
     ("options", "process"),
     ("contracts",),
-    ("hookspecs",),
+    ("hookspecs", "concurrency"),
     ("plugins",),
     ("server", "cluster"),
     ("dispatch", "namespace"),
@@ -43,10 +43,11 @@ def test_every_module_has_its_row() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / CORE)))
 def test_no_arrow_points_backwards(path: Path) -> None:
     own = top_of(path)
+    limit = ROW_OF.get(own, len(ROWS))
     backward = [
         f"line {line}: {own} imports {name}"
         for line, name in core_imports(path)
-        if ROW_OF.get(name, 0) > ROW_OF[own] and name != own
+        if ROW_OF.get(name, 0) > limit and name != own
     ]
     assert backward == []
 
