@@ -401,7 +401,7 @@ _ONLY_SPACE = re.compile(r"[ \t\n\r]*\Z")
 
 def _bounded_int(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
-        raise ValueError(f"integer of {len(digits)} digits exceeds the limit of {MAX_DIGITS}")
+        raise ValueError(f"integer of {len(digits)} characters exceeds the limit of {MAX_DIGITS}")
     return int(digits)
 
 

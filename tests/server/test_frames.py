@@ -51,7 +51,7 @@ def read(*pieces: bytes, limit: int = LIMIT) -> tuple[list[Message], ProtocolErr
 
 
 # A conversation with one of everything, and what it means.
-CONVERSATION = (
+CONVERSATION: tuple[tuple[bytes, list[Message]], ...] = (
     (client_frame(TEXT, b"2probe"), [(TEXT, "2probe")]),
     (client_frame(TEXT, b""), [(TEXT, "")]),
     (client_frame(PING, b"are you there"), [(PING, b"are you there")]),
