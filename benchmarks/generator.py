@@ -1,0 +1,220 @@
+"""The load generator: raw sockets and one epoll loop, no Socket.IO library.
+
+It speaks just enough of the protocol to connect over WebSocket, to send events and to count what comes back. It is
+pinned to a core of its own, so that the server's CPU time is the server's alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+HANDSHAKE = (
+    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+    "Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) bench/1\r\nAccept-Encoding: gzip, deflate\r\n"
+    "Accept-Language: en\r\nCache-Control: no-cache\r\nPragma: no-cache\r\n\r\n"
+)
+ZERO_MASK = b"\0\0\0\0"
+RANDOM_MASK = b"\x5a\xc3\x17\x88"
+
+
+def frame(text: bytes) -> bytes:
+    """Return a masked client frame with a text, as a browser sends it."""
+    size = len(text)
+    mask = RANDOM_MASK
+    masked = bytes(byte ^ mask[index & 3] for index, byte in enumerate(text))
+    if size < 126:
+        return bytes((0x81, 0x80 | size)) + mask + masked
+    return struct.pack("!BBH", 0x81, 0xFE, size) + mask + masked
+
+
+@dataclass(slots=True)
+class Client:
+    """One connected client."""
+
+    sock: socket.socket
+    rest: bytes = b""
+    joined: bool = False
+    received: int = 0
+    sent_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Timings:
+    """What a run took.
+
+    :param wall_s: from the first byte sent to the last one expected, seconds.
+    :param latencies_s: of each acknowledged event, seconds.
+    """
+
+    wall_s: float = 0.0
+    latencies_s: list[float] = field(default_factory=list)
+
+
+class Generator:
+    """Clients of one server.
+
+    :param port: on 127.0.0.1.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.clients: dict[int, Client] = {}
+        self._poll = select.epoll()
+
+    def connect(self, count: int, *, at_once: int = 50, timeout_s: float = 120) -> float:
+        """Connect more clients and join the default namespace; return how long it took, seconds."""
+        started = time.perf_counter()
+        done = 0
+        while done < count:
+            batch = min(at_once, count - done)
+            fresh = [self._open() for _ in range(batch)]
+            waiting = {client.sock.fileno() for client in fresh}
+
+            def on_text(client: Client, text: bytes, waiting: set[int] = waiting) -> None:
+                if text[:1] == b"0":
+                    client.sock.send(frame(b"40"))
+                elif text[:2] == b"40":
+                    client.joined = True
+                    waiting.discard(client.sock.fileno())
+
+            self._loop(on_text, lambda waiting=waiting: not waiting, timeout_s)  # type: ignore[misc]  # bound default
+            done += batch
+        return time.perf_counter() - started
+
+    def broadcast(self, count: int, *, window: int = 20, timeout_s: float = 300) -> Timings:
+        """Have the server send so many events to everybody; wait until all clients have all of them."""
+        first = next(iter(self.clients.values()))
+        expected = count * len(self.clients)
+        total = 0
+        asked = 0
+
+        def ask() -> None:
+            nonlocal asked
+            step = min(window, count - asked)
+            if step:
+                asked += step
+                first.sock.send(frame(b'42["blast",%d]' % step))
+
+        def on_text(client: Client, text: bytes) -> None:
+            nonlocal total
+            if text[:9] == b'42["tick"':
+                total += 1
+                if total == asked * len(self.clients):
+                    ask()
+
+        started = time.perf_counter()
+        ask()
+        self._loop(on_text, lambda: total >= expected, timeout_s)
+        return Timings(time.perf_counter() - started)
+
+    def events(self, count: int, *, in_flight: int = 50, timeout_s: float = 300) -> Timings:
+        """Send so many events that ask for an ack, one after the other per client, some clients at a time."""
+        payload = b'["echo",{"seq":1,"text":"the quick brown fox jumps"}]'
+        message = frame(b"421" + payload)
+        busy = list(self.clients.values())[:in_flight]
+        sent = answered = 0
+        timings = Timings()
+
+        def send(client: Client) -> None:
+            nonlocal sent
+            if sent < count:
+                sent += 1
+                client.sent_at = time.perf_counter()
+                client.sock.send(message)
+
+        def on_text(client: Client, text: bytes) -> None:
+            nonlocal answered
+            if text[:3] == b"431":
+                answered += 1
+                timings.latencies_s.append(time.perf_counter() - client.sent_at)
+                send(client)
+
+        started = time.perf_counter()
+        for client in busy:
+            send(client)
+        self._loop(on_text, lambda: answered >= count, timeout_s)
+        timings.wall_s = time.perf_counter() - started
+        return timings
+
+    def get(self, count: int, path: bytes = b"/empty") -> None:
+        """Make so many plain requests, each on a new connection: what accepting costs without Socket.IO."""
+        request = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" % path
+        for _ in range(count):
+            with socket.create_connection(("127.0.0.1", self.port), timeout=20) as sock:
+                sock.sendall(request)
+                while sock.recv(65_536):
+                    pass
+
+    def close(self) -> None:
+        """Close every client."""
+        for client in self.clients.values():
+            client.sock.close()
+        self.clients.clear()
+        self._poll.close()
+
+    def _open(self) -> Client:
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        key = base64.b64encode(os.urandom(16)).decode()
+        sock.sendall(HANDSHAKE.format(port=self.port, key=key).encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = sock.recv(65_536)
+            if not data:
+                raise ConnectionError(f"no WebSocket: {head!r}")
+            head += data
+        head, _, rest = head.partition(b"\r\n\r\n")
+        if b" 101 " not in head.split(b"\r\n")[0]:
+            raise ConnectionError(head.decode(errors="replace"))
+        sock.setblocking(False)
+        client = Client(sock, rest)
+        self.clients[sock.fileno()] = client
+        self._poll.register(sock.fileno(), select.EPOLLIN)
+        return client
+
+    def _loop(
+        self, on_text: Callable[[Client, bytes], None], done: Callable[[], bool], timeout_s: float
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        for client in list(self.clients.values()):
+            self._take(client, b"", on_text)
+        while not done():
+            if time.monotonic() > deadline:
+                raise TimeoutError("the server did not send what was expected in time")
+            for fd, _ in self._poll.poll(1.0):
+                client = self.clients[fd]
+                try:
+                    data = client.sock.recv(262_144)
+                except BlockingIOError:
+                    continue
+                if not data:
+                    raise ConnectionError("the server closed a connection")
+                self._take(client, data, on_text)
+
+    def _take(self, client: Client, data: bytes, on_text: Callable[[Client, bytes], None]) -> None:
+        data = client.rest + data
+        start = 0
+        while len(data) - start >= 2:
+            size, head = data[start + 1] & 127, 2
+            if size == 126:
+                if len(data) - start < 4:
+                    break
+                size, head = int.from_bytes(data[start + 2 : start + 4], "big"), 4
+            if len(data) - start < head + size:
+                break
+            text = data[start + head : start + head + size]
+            start += head + size
+            if text == b"2":
+                client.sock.send(frame(b"3"))
+            else:
+                client.received += 1
+                on_text(client, text)
+        client.rest = data[start:]

@@ -1,0 +1,164 @@
+"""Measure servers side by side: ``python benchmarks/run.py`` (``make bench``), see ``benchmarks/README.md``.
+
+Every server is measured in turn, again and again, so that a noisy moment of the machine hits all of them; the table
+shows medians, and ratios to the reference server in Node.js.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from generator import Generator
+from process import Server, free_port, pin_generator, running
+
+HERE = Path(__file__).parent
+SERVERS_DIR = HERE / "servers"
+NODE = "node"
+Figures = dict[str, float]
+
+
+def commands() -> dict[str, list[str]]:
+    """Return the servers that can run here, by name."""
+    python = sys.executable
+    app = str(SERVERS_DIR / "flask_app.py")
+    found = {
+        "floor": [python, str(SERVERS_DIR / "floor.py"), "{port}"],
+        "ours-threading": [python, app, "flask_socketio_core", "threading", "{port}"],
+        "ours-gevent": [python, app, "flask_socketio_core", "gevent", "{port}"],
+        "ours-eventlet": [python, app, "flask_socketio_core", "eventlet", "{port}"],
+        "flask-socketio-threading": [python, app, "flask_socketio", "threading", "{port}"],
+        "flask-socketio-gevent": [python, app, "flask_socketio", "gevent", "{port}"],
+        "flask-socketio-eventlet": [python, app, "flask_socketio", "eventlet", "{port}"],
+    }
+    if shutil.which("node") and (SERVERS_DIR / "node_modules" / "socket.io").exists():
+        found[NODE] = ["node", str(SERVERS_DIR / "node.mjs"), "{port}"]
+    if importlib.util.find_spec("uvicorn"):
+        found["python-socketio-asgi"] = [python, str(SERVERS_DIR / "asgi_app.py"), "{port}"]
+    return found
+
+
+def measure_broadcast(server: Server, load: Generator, scale: float) -> Figures:
+    """CPU of the server per delivered broadcast, microseconds."""
+    count = max(int(scale * 100_000 / len(load.clients)), 20)
+    load.broadcast(min(count, 10))
+    before = server.usage()
+    timings = load.broadcast(count)
+    used = server.usage().cpu_s - before.cpu_s
+    deliveries = count * len(load.clients)
+    return {"broadcast_us": used / deliveries * 1e6, "broadcast_per_s": deliveries / timings.wall_s}
+
+
+def measure_event(server: Server, load: Generator, scale: float) -> Figures:
+    """CPU of the server per acknowledged event, microseconds; latency with 50 events in flight, milliseconds."""
+    count = max(int(scale * 20_000), 500)
+    load.events(500)
+    before = server.usage()
+    timings = load.events(count)
+    used = server.usage().cpu_s - before.cpu_s
+    ranked = sorted(timings.latencies_s)
+    return {
+        "event_us": used / count * 1e6,
+        "event_per_s": count / timings.wall_s,
+        "event_p50_ms": ranked[len(ranked) // 2] * 1e3,
+        "event_p99_ms": ranked[len(ranked) * 99 // 100] * 1e3,
+    }
+
+
+CASES: dict[str, Callable[[Server, Generator, float], Figures]] = {
+    "broadcast": measure_broadcast,
+    "event": measure_event,
+}
+
+
+def measure(command: list[str], clients: int, cases: list[str], scale: float, log: Path, *, floor: bool) -> Figures:
+    """Run one server once through the cases."""
+    with running(command, free_port(), log=log) as server:
+        load = Generator(server.port)
+        figures: Figures = {}
+        try:
+            if not floor:
+                load.get(50)
+                before = server.usage()
+                load.get(300)
+                figures["get_us"] = (server.usage().cpu_s - before.cpu_s) / 300 * 1e6
+            idle = server.usage()
+            load.connect(clients)
+            full = server.usage()
+            figures["connect_us"] = (full.cpu_s - idle.cpu_s) / clients * 1e6
+            figures["kb_per_client"] = (full.rss_kb - idle.rss_kb) / clients
+            figures["threads_per_client"] = (full.threads - idle.threads) / clients
+            for case in cases:
+                if not (floor and case == "event"):
+                    figures |= CASES[case](server, load, scale)
+        finally:
+            load.close()
+    return figures
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    """Lay the medians out, with the ratio to Node's behind those that have one."""
+    columns = sorted({column for figures in results.values() for column in figures})
+    reference = results.get(NODE, {})
+    lines = ["| server | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, figures in results.items():
+        cells = []
+        for column in columns:
+            value = figures.get(column)
+            if value is None:
+                cells.append("-")
+            elif reference.get(column) and name != NODE:
+                cells.append(f"{value:.4g} ({value / reference[column]:.2f}x)")
+            else:
+                cells.append(f"{value:.4g}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse the command line, measure, print the table and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=500)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="1.0: 100,000 deliveries and 20,000 events a run")
+    parser.add_argument("--only", nargs="*", help="names of servers")
+    parser.add_argument("--cases", nargs="*", default=list(CASES))
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    args = parser.parse_args()
+    pin_generator()
+    chosen = {name: command for name, command in commands().items() if not args.only or name in args.only}
+    runs: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in chosen}
+    log = Path(tempfile.mkdtemp(prefix="bench-")) / "servers.log"
+    for round_ in range(args.repeat):
+        for name, command in chosen.items():
+            print(f"round {round_ + 1} of {args.repeat}: {name}", file=sys.stderr, flush=True)
+            figures = measure(command, args.clients, args.cases, args.scale, log, floor=name == "floor")
+            for column, value in figures.items():
+                runs[name][column].append(value)
+    medians = {
+        name: {column: statistics.median(values) for column, values in columns.items()}
+        for name, columns in runs.items()
+    }
+    print(table(medians))
+    if args.json is not None:
+        machine = {"python": platform.python_version(), "system": platform.platform(), "cpu": _cpu_model()}
+        document = {"machine": machine, "clients": args.clients, "repeat": args.repeat, "medians": medians, "runs": runs}
+        args.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+if __name__ == "__main__":
+    main()

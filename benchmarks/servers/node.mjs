@@ -1,0 +1,23 @@
+// The reference server under the same load: node node.mjs PORT
+import { createServer } from "node:http";
+import { Server } from "socket.io";
+
+const http = createServer((request, response) => {
+  if (request.url === "/empty") response.end();
+});
+const io = new Server(http, { transports: ["polling", "websocket"] });
+
+io.on("connection", (socket) => {
+  socket.on("echo", (data, ack) => ack(data));
+  socket.on("blast", (count) => {
+    let seq = 0;
+    const next = () => {
+      if (seq >= count) return;
+      io.emit("tick", { seq: seq++, text: "the quick brown fox jumps" });
+      setImmediate(next);
+    };
+    next();
+  });
+});
+
+http.listen(Number(process.argv[2]), "127.0.0.1");
