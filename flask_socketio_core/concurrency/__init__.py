@@ -1,0 +1,1 @@
+"""What async modes share: worker pools, timers, and the news that the process is about to end."""

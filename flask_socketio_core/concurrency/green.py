@@ -1,0 +1,225 @@
+"""What every mode has whose tasks are greenlets on one hub."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from greenlet import getcurrent, greenlet
+
+from ..contracts import AsyncCapabilities, AsyncMode, Verdict
+from .exit import ExitNotice
+from .greenlets import GreenletPool
+from .jobs import Job, guarded, log_failure, report_saturation
+from .servers import name_server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from ..contracts import Event, Handle, Lock, Task
+
+logger = logging.getLogger("flask_socketio_core.concurrency")
+
+
+class GreenTask:
+    """A greenlet of its own, as :class:`threading.Thread` would show it."""
+
+    def __init__(self, call: Job, done: Event) -> None:
+        self._call = call
+        self._done = done
+
+    def run(self) -> None:
+        """Run to the end; in the greenlet."""
+        try:
+            self._call()
+        except Exception as error:  # noqa: BLE001  # nobody waits for its result
+            log_failure(error, f"task {self._call}")
+        finally:
+            self._done.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the task ended, at most so many seconds."""
+        self._done.wait(timeout)
+
+
+class GreenMode(AsyncMode):
+    """A mode whose tasks are greenlets on the hub of one OS thread, its *home*.
+
+    Other OS threads may spawn jobs, set events and start tasks; what they ask for happens at home. Home is where the
+    mode was made, until a server or a request shows up somewhere else.
+    """
+
+    capabilities: ClassVar[AsyncCapabilities] = AsyncCapabilities(
+        green=True, watches=sys.platform.startswith("linux")
+    )
+    library: ClassVar[str]
+    """The library's name, for messages."""
+    patch_line: ClassVar[str]
+    """What a program has as its first line, so that the standard library yields."""
+
+    def __init__(self, *, max_workers: int = 1000) -> None:
+        super().__init__(max_workers=max_workers)
+        self._ident: Callable[[], int] = self.original("_thread", "get_ident")
+        self._allocate_lock: Callable[[], Lock] = self.original("_thread", "allocate_lock")
+        self._home = self._ident()
+        self._hub: Any = None  # the library's hub object
+        self._early: deque[Job] = deque()
+        self._pool = GreenletPool(self._hub_greenlet, self.call_soon, max_workers, self._on_saturated)
+
+    # what a library brings
+
+    @abstractmethod
+    def _current_hub(self) -> Any:
+        """Return the hub of this OS thread, made if need be."""
+
+    @abstractmethod
+    def _hub_greenlet(self) -> greenlet:
+        """Return the greenlet that runs the home's hub."""
+
+    @abstractmethod
+    def _soon(self, callback: Job) -> None:
+        """Run a callback on the home's hub; called at home."""
+
+    @abstractmethod
+    def _soon_from_outside(self, callback: Job) -> None:
+        """Run a callback on the home's hub; called from another OS thread."""
+
+    @abstractmethod
+    def _start_greenlet(self, run: Job) -> None:
+        """Run something in a greenlet of its own; called at home."""
+
+    # running code
+
+    @property
+    def at_home(self) -> bool:
+        """Say whether this is the OS thread whose hub runs the tasks."""
+        return bool(self._ident() == self._home)
+
+    def hub(self) -> Any:
+        """Return the home's hub; called at home."""
+        if self._hub is None:
+            self._settle()
+        return self._hub
+
+    def move_in(self) -> None:
+        """Make this OS thread the home: here the server's requests run."""
+        if not self.at_home or self._hub is None:
+            self._home = self._ident()
+            self._settle()
+
+    def call_soon(self, callback: Job) -> None:
+        """Run a callback on the hub soon; callable from every OS thread and from signal handlers."""
+        if self.at_home:
+            self.hub()
+            self._soon(callback)
+        else:
+            self._call_from_outside(callback)
+
+    def spawn(self, job: Job) -> None:
+        self._pool.submit(job)
+
+    def start_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
+        task = GreenTask(partial(target, *args, **kwargs), self.create_event())
+        if self.at_home:
+            self.hub()
+            self._start_greenlet(task.run)
+        else:
+            self.call_soon(partial(self._start_greenlet, task.run))
+        return task
+
+    def create_lock(self) -> Lock:
+        return self._allocate_lock()
+
+    def on_exit(self, callback: Callable[[], object]) -> Handle:
+        return ExitNotice(self, callback)
+
+    def close(self) -> None:
+        if self.at_home:
+            self._pool.close()
+
+    def _settle(self) -> None:
+        self._hub = self._current_hub()
+        while self._early:
+            self._soon(self._early.popleft())
+
+    def _call_from_outside(self, callback: Job) -> None:
+        if self._hub is None:
+            self._early.append(callback)  # nobody has run anything at home yet
+        else:
+            self._soon_from_outside(callback)
+
+    def _guarded(self, callback: Job) -> Callable[..., None]:
+        # The hub must not block, and a log handler may: so the log is written by a worker.
+        return guarded(callback, lambda error, what: self.spawn(partial(log_failure, error, what)))
+
+    def _on_saturated(self) -> None:
+        self.start_task(report_saturation, self)
+
+    # does it fit?
+
+    def check_request(self, environ: WSGIEnvironment) -> Verdict:
+        server = name_server(environ)
+        if server is None:
+            return Verdict(usable=True, reason="no sign of a web server, as in a test")
+        if not self._serves_here():
+            return Verdict(
+                usable=False,
+                reason=f"async_mode={self.name!r} cannot work behind {server}, which does not run requests in "
+                f"{self.library}'s greenlets: {self._advice(environ)}",
+            )
+        self.move_in()
+        if not self.is_patched("socket"):
+            logger.warning("%s", self._unpatched())
+        return Verdict(usable=True)
+
+    def _serves_here(self) -> bool:
+        """Say whether the current greenlet belongs to a hub of the library."""
+        current = getcurrent()
+        return current.parent is not None and self._is_hub(current.parent)
+
+    @abstractmethod
+    def _is_hub(self, parent: greenlet) -> bool:
+        """Say whether a greenlet runs a hub of the library."""
+
+    @abstractmethod
+    def _advice(self, environ: WSGIEnvironment) -> str:
+        """Return the line that puts a request of this server into greenlets."""
+
+    def _unpatched(self) -> str:
+        return (
+            f"async_mode={self.name!r}, but {self.library} has not patched the standard library: a handler that "
+            f"waits for a socket, a lock or time.sleep stops every client; put this at the very top of the main "
+            f"module, before all other imports:\n    {self.patch_line}"
+        )
+
+
+class ChildSafeHandle:
+    """A handle that does nothing in a forked child, where the hub's poll set is still the parent's.
+
+    :param stop: stops what was started.
+    :param call_soon: runs it at home.
+    """
+
+    def __init__(self, mode: GreenMode, stop: Job) -> None:
+        self._mode = mode
+        self._stop: Job | None = stop
+        self._pid = os.getpid()
+
+    def cancel(self) -> None:
+        stop, self._stop = self._stop, None
+        if stop is None or os.getpid() != self._pid:
+            return
+        if self._mode.at_home:
+            stop()
+        else:
+            self._mode.call_soon(stop)
+
+
+if TYPE_CHECKING:
+    _: type[Handle] = ChildSafeHandle

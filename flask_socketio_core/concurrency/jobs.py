@@ -1,0 +1,66 @@
+"""Running what is not ours: jobs and callbacks that may raise anything."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode
+
+logger = logging.getLogger("flask_socketio_core.concurrency")
+
+Job = Callable[[], object]
+Report = Callable[[BaseException, str], None]
+"""Called with an error and what failed; must not raise."""
+
+
+def log_failure(error: BaseException, what: str) -> None:
+    """Log an error that nobody else will see. Blocks as long as the log handlers do."""
+    logger.error("%s failed: %s: %s", what, type(error).__name__, error, exc_info=error)
+
+
+def run_job(job: Job) -> None:
+    """Run a job in a fresh context and log what it raises, ``SystemExit`` and a greenlet's ``Timeout`` included.
+
+    :raises KeyboardInterrupt: because only the main program can decide what Ctrl-C means.
+    """
+    try:
+        Context().run(job)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # whatever a handler raises must not end its worker
+        log_failure(error, f"job {describe(job)}")
+
+
+def describe(job: object) -> str:
+    """Name a callable for the log."""
+    inner = getattr(job, "func", job)  # functools.partial
+    return str(getattr(inner, "__qualname__", None) or type(inner).__qualname__)
+
+
+def guarded(callback: Job, report: Report) -> Callable[..., None]:
+    """Wrap a callback of an event loop: whatever it is called with, it gets nothing, and its errors are reported."""
+
+    def call(*_: object) -> None:
+        try:
+            callback()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # an error must not reach the loop, which would drop the callback
+            report(error, f"callback {describe(callback)}")
+
+    return call
+
+
+def report_saturation(mode: AsyncMode) -> None:
+    """Say that all of a mode's workers are busy; in a task that may block."""
+    logger.warning(
+        "all max_workers=%d workers are busy, handlers wait for their turn: raise the option max_workers, or let "
+        "the handlers return sooner",
+        mode.max_workers,
+    )
+    if mode.on_saturated is not None:
+        mode.on_saturated()
