@@ -7,6 +7,7 @@ only when it was selected, by calling the descriptor's ``load``.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -207,6 +208,18 @@ class ServeOptions:
     server: Mapping[str, Any] = field(default_factory=dict)
 
 
+class _AtExit:
+    """A function that the interpreter calls at its end."""
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self._callback = callback
+        atexit.register(callback)
+
+    def cancel(self) -> None:
+        """Do not call it after all."""
+        atexit.unregister(self._callback)
+
+
 class AsyncMode(ABC):
     """A concurrency model together with its web server.
 
@@ -217,6 +230,10 @@ class AsyncMode(ABC):
 
     name: ClassVar[str]
     capabilities: ClassVar[AsyncCapabilities]
+
+    on_saturated: Callable[[], object] | None = None
+    """Set by the owner; called in a task that may block, when ``max_workers`` jobs are busy and one has to wait, and
+    again only after the pool was idle."""
 
     def __init__(self, *, max_workers: int = 1000) -> None:
         """Prepare, but start nothing.
@@ -272,6 +289,15 @@ class AsyncMode(ABC):
 
         :raises NotImplementedError: if ``capabilities.watches`` is ``False``.
         """
+
+    def on_exit(self, callback: Callable[[], object]) -> Handle:
+        """Call back once, in a task that may block for a few seconds, when this process is about to end.
+
+        To be called in the process that serves, at its first request: a process that is forked later does not call
+        back. Pending requests may keep a server from ending, so a mode that learns of the end earlier than the
+        interpreter (a gunicorn worker was told to stop) calls back then.
+        """
+        return _AtExit(callback)
 
     def original(self, module: str, name: str) -> Any:
         """Return a standard-library attribute as it was before any monkey patching (``original("select", "epoll")``)."""
