@@ -1,0 +1,1 @@
+"""Kafka as message queue for flask-socketio-core."""

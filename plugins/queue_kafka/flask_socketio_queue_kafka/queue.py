@@ -1,0 +1,215 @@
+"""Kafka: one topic per channel, no consumer group, so that every server reads everything."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from kafka import TopicPartition, errors
+
+from flask_socketio_core.cluster import urls
+from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
+from flask_socketio_core.errors import MessageTooLarge, QueueClosed, QueueUnavailable
+
+from .client import TOPIC_MAX_BYTES, ClientFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from flask_socketio_core.contracts import AsyncMode
+
+#: Seconds between two ``b""`` of a quiet channel.
+TICK_S = 0.5
+#: Seconds of silence after which the listener asks the broker for a sign of life. kafka-python reconnects by itself
+#: and says nothing, so this is how an outage is noticed.
+SILENCE_S = 3.0
+#: Bytes that a record needs besides its value and key, generously.
+OVERHEAD = 1024
+#: Seconds between two looks for partitions that were added to the topic.
+PARTITIONS_S = 60.0
+
+
+class KafkaQueue(MessageQueue):
+    """Publish with a key, so that a room's messages stay in one partition and in order; read every partition.
+
+    A message counts as accepted when kafka-python has taken it; it sends, retries and removes repeats on its own
+    thread. If the broker does not acknowledge for ``publish_timeout_s``, further messages are refused, which bounds
+    what is waiting there.
+    """
+
+    capabilities: ClassVar[QueueCapabilities] = QueueCapabilities(
+        durable=True,
+        replay=True,
+        max_message_bytes=TOPIC_MAX_BYTES - OVERHEAD,
+        needs_patched=("socket", "select", "threading"),
+    )
+
+    def __init__(self, url: str, channel: str, *, mode: AsyncMode, options: Mapping[str, Any]) -> None:
+        super().__init__(url, channel, mode=mode, options=options)
+        self._clients = ClientFactory(url, channel, options)
+        self._stall_s = self._clients.settings["publish_timeout_s"]
+        self._producer: Any = None
+        self._closed = False
+        self._lock = mode.create_lock()
+        self._pending: dict[int, float] = {}  # number of a message -> when it was handed to kafka-python
+        self._number = 0
+        # A queue with one token is the one lock that yields to other tasks in every mode.
+        self._turn = mode.create_queue(1)
+        self._turn.put(None)
+        self._positions: dict[int, int] = {}  # partition -> offset of the next message
+
+    # ---------------------------------------------------------------------------------------------- publishing
+
+    def publish(self, message: bytes, *, key: str = "") -> None:
+        self._check_open()
+        limit = self.capabilities.max_message_bytes
+        if limit is not None and len(message) > limit:
+            raise MessageTooLarge(f"message of {len(message)} bytes exceeds the Kafka queue's {limit} bytes")
+        self._check_progress()
+        with self._our_errors():
+            producer = self._producer or self._open_producer()
+            number = self._note()
+            try:
+                future = producer.send(self.channel, value=message, key=key.encode() or None)
+            except errors.MessageSizeTooLargeError as error:
+                self._forget(number)
+                raise MessageTooLarge(str(error)) from error
+            except BaseException:
+                self._forget(number)
+                raise
+        future.add_callback(lambda _: self._forget(number))
+        future.add_errback(partial(self._give_back, number, message, key))
+
+    def flush(self, timeout_s: float) -> int:
+        producer = self._producer
+        if producer is not None:
+            try:
+                producer.flush(timeout=timeout_s)
+            except errors.KafkaError:
+                pass  # the count below tells
+        return len(self._pending)
+
+    def ping(self) -> None:
+        self._check_open()
+        with self._our_errors():
+            self._clients.ensure_topic()
+
+    def close(self) -> None:
+        self._closed = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                producer.close(timeout=0)
+            except errors.KafkaError:
+                pass  # messages were left: the caller wants them gone, or has flushed before
+
+    def _open_producer(self) -> Any:
+        """Connect once, while other publishers wait for their turn."""
+        self._turn.get()
+        try:
+            if self._producer is None:
+                self._clients.ensure_topic()
+                self._producer = self._clients.producer()
+            return self._producer
+        finally:
+            self._turn.put(None)
+
+    def _check_progress(self) -> None:
+        with self._lock:
+            oldest = next(iter(self._pending.values()), None)
+        if oldest is not None and time.monotonic() - oldest > self._stall_s:
+            raise QueueUnavailable(
+                f"Kafka at {urls.mask(self.url)} has acknowledged nothing for {time.monotonic() - oldest:.1f} s"
+            )
+
+    def _note(self) -> int:
+        with self._lock:
+            self._number += 1
+            self._pending[self._number] = time.monotonic()
+            return self._number
+
+    def _forget(self, number: int) -> None:
+        with self._lock:
+            self._pending.pop(number, None)
+
+    def _give_back(self, number: int, message: bytes, key: str, error: BaseException) -> None:
+        self._forget(number)
+        if self.on_failure is not None and not self._closed:
+            self.on_failure(message, key)
+
+    # ----------------------------------------------------------------------------------------------- listening
+
+    def listen(self) -> Iterator[bytes]:
+        self._check_open()
+        with self._our_errors():
+            self._clients.ensure_topic()
+            consumer = self._clients.consumer()
+        try:
+            with self._our_errors():
+                self._assign(consumer, first=not self._positions)
+            yield b""
+            yield from self._messages(consumer)
+        finally:
+            consumer.close(autocommit=False, timeout_ms=0)
+
+    def _assign(self, consumer: Any, *, first: bool) -> None:
+        """Read all partitions: at first from their ends, later from where we were, new ones from their beginning."""
+        found = consumer.partitions_for_topic(self.channel)
+        if not found:
+            raise errors.UnknownTopicOrPartitionError(f"topic {self.channel!r} is not there")
+        partitions = [TopicPartition(self.channel, number) for number in sorted(found)]
+        if first:
+            ends = consumer.end_offsets(partitions, timeout_ms=int(self._stall_s * 1000))
+            self._positions = {part.partition: offset for part, offset in ends.items()}
+        consumer.assign(partitions)
+        for part in partitions:
+            consumer.seek(part, self._positions.setdefault(part.partition, 0))
+
+    def _messages(self, consumer: Any) -> Iterator[bytes]:
+        heard = looked = time.monotonic()
+        while not self._closed:
+            with self._our_errors():
+                batches = consumer.poll(timeout_ms=int(TICK_S * 1000))
+            now = time.monotonic()
+            if batches:
+                heard = now
+            else:
+                if now - heard > SILENCE_S:
+                    heard = self._check_alive(consumer)
+                if now - looked > PARTITIONS_S:
+                    looked = now
+                    self._look_for_partitions(consumer)
+                yield b""
+            for records in batches.values():
+                for record in records:
+                    self._positions[record.partition] = record.offset + 1
+                    if record.value:
+                        yield record.value
+
+    def _check_alive(self, consumer: Any) -> float:
+        with self._our_errors():
+            consumer.end_offsets(list(consumer.assignment()), timeout_ms=int(self._stall_s * 1000))
+        return time.monotonic()
+
+    def _look_for_partitions(self, consumer: Any) -> None:
+        with self._our_errors():
+            found = consumer.partitions_for_topic(self.channel) or set()
+            if found - {part.partition for part in consumer.assignment()}:
+                self._assign(consumer, first=False)
+
+    # -------------------------------------------------------------------------------------------------- shared
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise QueueClosed("the Kafka message queue was closed")
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (errors.KafkaError, OSError) as error:
+            raise QueueUnavailable(
+                f"Kafka at {urls.mask(self.url)} is unavailable: {urls.describe(error, self.url)}"
+            ) from error
