@@ -83,6 +83,8 @@ def test_any_packets_come_back(sent: list[str | bytes]) -> None:
 
 @given(st.lists(st.one_of(texts, st.binary(min_size=1, max_size=50)), min_size=1, max_size=MAX_PACKETS))
 def test_upstream_writes_and_reads_the_same_bodies(contents: list[str | bytes]) -> None:
+    # Upstream reads text that is JSON as JSON, except after a digit, which every Socket.IO packet begins with.
+    contents = ["2" + content if isinstance(content, str) else content for content in contents]
     theirs = UpstreamPayload([UpstreamPacket(4, data=content) for content in contents]).encode()
     ours = encode_payload(["4" + content if isinstance(content, str) else content for content in contents])
     assert ours == theirs.encode()
