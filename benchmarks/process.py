@@ -52,7 +52,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], port: int, *, log: Path, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+def running(
+    command: Sequence[str], port: int, *, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """Start a server, wait until it listens, and end it afterwards.
 
     :param command: ``{port}`` in it is replaced.
@@ -125,5 +127,7 @@ def _read(pid: int) -> Usage:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     resident_pages = int(fields[21])
     return Usage(
-        (int(fields[11]) + int(fields[12])) / TICKS, resident_pages * os.sysconf("SC_PAGE_SIZE") // 1024, int(fields[17])
+        (int(fields[11]) + int(fields[12])) / TICKS,
+        resident_pages * os.sysconf("SC_PAGE_SIZE") // 1024,
+        int(fields[17]),
     )

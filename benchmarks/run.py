@@ -80,7 +80,9 @@ CASES: dict[str, Callable[[Server, Generator, float], Figures]] = {
 }
 
 
-def measure(command: list[str], clients: int, cases: list[str], scale: float, log: Path, *, floor: bool) -> Figures:
+def measure(
+    command: list[str], clients: int, cases: list[str], scale: float, log: Path, *, floor: bool
+) -> Figures:
     """Run one server once through the cases."""
     with running(command, free_port(), log=log) as server:
         load = Generator(server.port)
@@ -129,7 +131,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="1.0: 100,000 deliveries and 20,000 events a run")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="1.0: 100,000 deliveries and 20,000 events a run"
+    )
     parser.add_argument("--only", nargs="*", help="names of servers")
     parser.add_argument("--cases", nargs="*", default=list(CASES))
     parser.add_argument("--json", type=Path, help="where to write the figures")
@@ -151,13 +155,21 @@ def main() -> None:
     print(table(medians))
     if args.json is not None:
         machine = {"python": platform.python_version(), "system": platform.platform(), "cpu": _cpu_model()}
-        document = {"machine": machine, "clients": args.clients, "repeat": args.repeat, "medians": medians, "runs": runs}
+        document = {
+            "machine": machine,
+            "clients": args.clients,
+            "repeat": args.repeat,
+            "medians": medians,
+            "runs": runs,
+        }
         args.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def _cpu_model() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
+    )
 
 
 if __name__ == "__main__":

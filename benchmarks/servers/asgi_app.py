@@ -32,5 +32,9 @@ async def empty(scope: Any, receive: Any, send: Any) -> None:
 
 if __name__ == "__main__":
     uvicorn.run(
-        socketio.ASGIApp(sio, empty), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", lifespan="off"
+        socketio.ASGIApp(sio, empty),
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        log_level="warning",
+        lifespan="off",
     )

@@ -16,6 +16,7 @@ elif mode == "eventlet":
     eventlet.monkey_patch()
 
 import importlib  # noqa: E402  # patching comes first
+import os  # noqa: E402
 from typing import Any  # noqa: E402
 
 from flask import Flask, request, session  # noqa: E402
@@ -51,5 +52,9 @@ def blast(count: int) -> None:
 
 
 if __name__ == "__main__":
+    if "SAMPLE_INTO" in os.environ:
+        import sampler
+
+        sampler.start(os.environ["SAMPLE_INTO"])
     options = {"allow_unsafe_werkzeug": True} if mode == "threading" else {}
     socketio.run(app, host="127.0.0.1", port=port, **options)

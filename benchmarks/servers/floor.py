@@ -36,7 +36,9 @@ def accept(server: socket.socket) -> socket.socket | None:
             sock.close()
             return None
         head += data
-    key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")).split(b": ")[1]
+    key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")).split(
+        b": "
+    )[1]
     answer = base64.b64encode(hashlib.sha1(key + MAGIC).digest())
     sock.sendall(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -70,7 +72,8 @@ def serve(port: int) -> None:
             elif text.startswith(b'42["blast",'):
                 for seq in range(json.loads(text[2:])[1]):
                     payload = frame(
-                        b'42["tick",%s]' % json.dumps({"seq": seq, "text": "the quick brown fox jumps"}).encode()
+                        b'42["tick",%s]'
+                        % json.dumps({"seq": seq, "text": "the quick brown fox jumps"}).encode()
                     )
                     for sock in clients.values():
                         sock.send(payload)

@@ -37,6 +37,10 @@ INVALID_NAMESPACE = {"message": "Invalid namespace"}
 REFUSED = {"message": "Connection rejected by server"}
 """What a client is told when a connect handler returned ``False``. Source: python-socketio."""
 
+ATTACHED_FACTOR = 10
+"""Most bytes in all attachments of one packet, as a multiple of ``max_http_buffer_size``; the reference server allows
+ten attachments."""
+
 CONNECTED = Phase.CONNECTED
 
 
@@ -65,7 +69,7 @@ class Server:
         self.codec = Codec(
             serializer=options.serializer,
             json=options.json,
-            max_attached_bytes=options.max_http_buffer_size,
+            max_attached_bytes=ATTACHED_FACTOR * options.max_http_buffer_size,
         )
         self.settings = SessionSettings(
             ping_interval=options.ping_interval + options.ping_interval_grace,
