@@ -1,0 +1,301 @@
+"""The reactor with real sockets and threads: whatever happens to one connection ends that connection only."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import random
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from flask_socketio_async_threading.mode import ThreadingMode
+from flask_socketio_core import options
+from flask_socketio_core.server.reactor import Reactor
+from flask_socketio_core.server.server import Server
+from flask_socketio_core.server.session import Session
+from support.engine import RecordingApplication
+
+MASK = b"\x01\x02\x03\x04"
+
+
+def client_frame(text: bytes, opcode: int = 1) -> bytes:
+    masked = bytes(byte ^ MASK[index & 3] for index, byte in enumerate(text))
+    assert len(text) < 126
+    return bytes((0x80 | opcode, 0x80 | len(text))) + MASK + masked
+
+
+class Peer:
+    """The client's end of a connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._rest = b""
+
+    def send(self, text: str) -> None:
+        self.sock.sendall(client_frame(text.encode()))
+
+    def read(self) -> str | None:
+        """Return the next text; ``None`` at the end of the connection or after a close frame."""
+        while True:
+            if len(self._rest) >= 2:
+                size, head = self._rest[1] & 127, 2
+                if size == 126 and len(self._rest) >= 4:
+                    size, head = struct.unpack("!H", self._rest[2:4])[0], 4
+                if (size < 126 or head == 4) and len(self._rest) >= head + size:
+                    opcode = self._rest[0] & 15
+                    text, self._rest = self._rest[head : head + size], self._rest[head + size :]
+                    return None if opcode == 8 else text.decode()
+            data = self.sock.recv(65_536)
+            if not data:
+                return None
+            self._rest += data
+
+
+@dataclass
+class World:
+    """A server, its reactor, and the means to connect."""
+
+    app: RecordingApplication
+    server: Server
+    reactor: Reactor
+    peers: list[Peer] = field(default_factory=list)
+
+    def connect(self) -> tuple[Session, Peer]:
+        ours, theirs = socket.socketpair()
+        theirs.settimeout(10)
+        raw = _socket.socket(fileno=ours.detach())
+        raw.setblocking(False)
+        connection = self.reactor.open(raw, 1000)
+        session = self.server.add_session({}, connection)
+        connection.start(session)
+        peer = Peer(theirs)
+        self.peers.append(peer)
+        return session, peer
+
+    def join(self) -> tuple[Session, Peer, str]:
+        session, peer = self.connect()
+        peer.send("40")
+        answer = peer.read()
+        assert answer is not None
+        assert answer.startswith("40")
+        return session, peer, session.clients["/"].sid
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    descriptors = count_descriptors()
+    mode = ThreadingMode()
+    app = RecordingApplication()
+    server = Server(app, options.build({"outbox_max_bytes": 100_000}), mode)
+    reactor = Reactor(mode, server.report)
+    world = World(app, server, reactor)
+    yield world
+    for peer in world.peers:
+        peer.sock.close()
+    server.shutdown(5)
+    reactor.close()
+    mode.close()
+    wait_until(lambda: count_descriptors() <= descriptors)
+
+
+def count_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def test_an_event_is_answered_and_a_ping_frame_ponged(world: World) -> None:
+    world.app.answer = ("yes",)
+    _, peer, _ = world.join()
+    peer.sock.sendall(client_frame(b"are you there", opcode=9))
+    assert peer.sock.recv(100) == b"\x8a\x0dare you there"
+    peer.send('421["hello"]')
+    assert peer.read() == '431["yes"]'
+
+
+def test_a_close_frame_is_echoed_and_the_end_follows(world: World) -> None:
+    session, peer, _ = world.join()
+    peer.sock.sendall(client_frame(b"\x03\xe9", opcode=8))
+    assert peer.sock.recv(100) == b"\x88\x02\x03\xe9"
+    assert peer.sock.recv(100) == b""
+    assert session.closed
+    wait_until(lambda: len(world.reactor) == 0)
+
+
+def test_a_client_that_vanishes_in_mid_frame_ends_itself_only(world: World) -> None:
+    _, other, _ = world.join()
+    session, peer, _ = world.join()
+    peer.sock.sendall(client_frame(b"42[1")[:5])
+    peer.sock.close()
+    wait_until(lambda: session.closed)
+    other.send('425["still there"]')
+    world.app.answer = ()
+    assert other.read() == "435[]"
+
+
+def test_a_violation_ends_the_connection_with_its_code_and_no_other(world: World) -> None:
+    _, other, _ = world.join()
+    session, peer, _ = world.join()
+    peer.sock.sendall(b"\x81\x02hi")  # not masked
+    assert peer.sock.recv(100) == b"\x88\x02" + (1002).to_bytes(2, "big")
+    wait_until(lambda: session.closed)
+    other.send('421["x"]')
+    assert other.read() == "431[]"
+
+
+def test_an_oversize_frame_is_refused_by_its_header(world: World) -> None:
+    _, peer, _ = world.join()
+    peer.sock.sendall(b"\x81\xff" + (10**9).to_bytes(8, "big") + MASK)
+    assert peer.sock.recv(100) == b"\x88\x02" + (1009).to_bytes(2, "big")
+
+
+def test_an_error_in_the_engine_ends_that_connection_only(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, other, _ = world.join()
+    session, peer, _ = world.join()
+
+    def explode(namespace: str) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(world.app, "accepts", explode)
+    peer.send("40/chat,")
+    assert peer.read() is None
+    wait_until(lambda: session.closed)
+    other.send('421["x"]')
+    assert other.read() == "431[]"
+    wait_until(lambda: "a bug" in caplog.text)
+
+
+def test_a_stalled_client_does_not_slow_the_others_and_is_cut_off(world: World) -> None:
+    stalled, stalled_peer, _ = world.join()
+    _, peer, _ = world.join()
+    text = "x" * 1000
+    for number in range(1000):
+        world.server.emit("e", (number, text))
+        assert peer.read() == f'42["e",{number},"{text}"]'
+        if stalled.closed:
+            break
+    assert stalled.closed
+    wait_until(lambda: any(entry[0] == "overflow" for entry in world.app.log))
+    stalled_peer.sock.close()
+
+
+def test_what_did_not_fit_follows_in_order_when_the_client_reads_again(world: World) -> None:
+    session, peer, sid = world.join()
+    count = 0
+    while not session.has_waiting:
+        world.server.emit("e", (count,), to=(sid,))
+        count += 1
+    for _ in range(100):
+        world.server.emit("e", (count,), to=(sid,))
+        count += 1
+    assert [peer.read() for _ in range(count)] == [f'42["e",{number}]' for number in range(count)]
+    wait_until(lambda: not session.has_waiting)
+
+
+def test_concurrent_emitters_keep_binary_packets_together(world: World) -> None:
+    _, peer, sid = world.join()
+    threads = [
+        threading.Thread(
+            target=lambda: [
+                world.server.emit("b", (b"\x01" * 10, b"\x02" * 10), to=(sid,)) for _ in range(200)
+            ]
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    expected = b'\x81\x4a452-["b",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
+    packet = None
+    data = b""
+    deadline = time.monotonic() + 15
+    while len(data) < 800 * len(packet or b"?") and time.monotonic() < deadline:
+        data += peer.sock.recv(65_536)
+        packet = packet or expected[:1] + bytes((len(expected) - 2,)) + expected[2:] + (
+            b"\x82\x0a" + b"\x01" * 10 + b"\x82\x0a" + b"\x02" * 10
+        )
+    for thread in threads:
+        thread.join()
+    assert packet is not None
+    assert data == packet * 800
+
+
+@pytest.mark.timeout(60)
+def test_no_message_ever_reaches_another_client(world: World) -> None:
+    """Close, accept and emit from several threads until descriptor numbers have been reused many times over."""
+    stop = threading.Event()
+    wrong: list[str] = []
+    numbers: list[int] = []
+    alive: dict[str, None] = {}
+
+    def come_and_go(seed: int) -> None:
+        choice = random.Random(seed)
+        for _ in range(150):
+            session, peer, sid = world.join()
+            numbers.append(session.transport.fd)  # type: ignore[attr-defined]  # the reactor's own transport
+            alive[sid] = None
+            for _ in range(choice.randrange(4)):
+                text = peer.read()
+                if text is not None and text != f'42["for","{sid}"]':
+                    wrong.append(f"{sid} got {text}")
+            if choice.random() < 0.5:
+                session.close("server disconnect")
+            else:
+                peer.sock.close()
+            alive.pop(sid, None)
+            peer.sock.close()
+
+    def emit() -> None:
+        while not stop.is_set():
+            for sid in list(alive):
+                world.server.emit("for", (sid,), to=(sid,))
+
+    emitters = [threading.Thread(target=emit) for _ in range(3)]
+    clients = [threading.Thread(target=come_and_go, args=(seed,)) for seed in range(4)]
+    for thread in emitters + clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    stop.set()
+    for thread in emitters:
+        thread.join()
+    assert wrong == []
+    assert len(set(numbers)) < len(numbers) / 4, "numbers were not reused, so nothing was tested"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_has_no_connections_and_its_parents_clients_notice_nothing(world: World) -> None:
+    _, staying, sid = world.join()
+    leaving, leaving_peer, _ = world.join()
+    to_child, from_parent = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(from_parent)
+        right = len(world.reactor) == 0 and not world.server.sessions and not world.server.members(None)
+        os.read(to_child, 1)  # stay until the parent has looked
+        os._exit(0 if right else 1)
+    os.close(to_child)
+    try:
+        world.server.emit("e", (), to=(sid,))
+        assert staying.read() == '42["e"]'
+        leaving.close("server disconnect")
+        assert leaving_peer.read() == "1"
+        assert leaving_peer.read() is None
+        assert leaving_peer.sock.recv(10) == b"", "the end is seen although a child holds copies"
+    finally:
+        os.close(from_parent)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    staying.send('421["still there"]')
+    assert staying.read() == "431[]"
