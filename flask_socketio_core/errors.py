@@ -15,6 +15,7 @@
     │   │   ├── PartBroken            it is installed, but failed to load; ``__cause__`` says why
     │   │   ├── PartUnsuitable        it works, but not in this process or behind this server
     │   │   └── AmbiguousPart         two plugins claim it
+    │   ├── UnsafeServer              (also a RuntimeError) a development server is asked to serve in production
     │   └── NotInitialised            (also a RuntimeError) used before ``init_app``
     ├── ContextError                  (also a RuntimeError) called outside a Socket.IO handler
     ├── CallError                     a ``call()`` that got no answer
@@ -88,6 +89,10 @@ class PartUnsuitable(SelectionError):
 
 class AmbiguousPart(SelectionError):
     """Two plugins claim the same name or URL scheme."""
+
+
+class UnsafeServer(ConfigurationError, RuntimeError):
+    """A server that is meant for development was asked to serve what looks like production."""
 
 
 class NotInitialised(ConfigurationError, RuntimeError):

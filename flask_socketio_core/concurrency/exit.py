@@ -26,6 +26,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from .gunicorn import find_worker
 from .jobs import log_failure
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class ExitNotice:
         self._lock = mode.create_lock()
         self._begun = False
         self._done = mode.create_event()
-        self._worker = find_gunicorn_worker()
+        self._worker = find_worker()
         _notices.add(self)
         _hook_up()
         if self._worker is not None:
@@ -126,13 +127,6 @@ def _hook_up_uwsgi() -> None:
             previous()
 
     uwsgi.atexit = at_exit
-
-
-def find_gunicorn_worker() -> Any:
-    """Return the gunicorn worker that runs this process, or ``None``: the owner of the handler of SIGTERM."""
-    owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    is_worker = any(kind.__module__.startswith("gunicorn.workers.") for kind in type(owner).__mro__)
-    return owner if is_worker and hasattr(owner, "alive") else None
 
 
 @contextlib.contextmanager

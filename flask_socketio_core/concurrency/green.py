@@ -94,6 +94,10 @@ class GreenMode(AsyncMode):
     def _start_greenlet(self, run: Job) -> None:
         """Run something in a greenlet of its own; called at home."""
 
+    @abstractmethod
+    def drop_in_child(self, stop: Job) -> None:
+        """Stop something of the hub in a forked child, where it must not touch what the parent goes on using."""
+
     # running code
 
     @property
@@ -199,27 +203,40 @@ class GreenMode(AsyncMode):
         )
 
 
-class ChildSafeHandle:
-    """A handle that does nothing in a forked child, where the hub's poll set is still the parent's.
+class HubHandle:
+    """Something that lives on the hub: started and stopped at home, whoever asks for it.
 
-    :param stop: stops what was started.
-    :param call_soon: runs it at home.
+    :param start: starts it and returns what stops it; called at home.
     """
 
-    def __init__(self, mode: GreenMode, stop: Job) -> None:
+    def __init__(self, mode: GreenMode, start: Callable[[], Job]) -> None:
         self._mode = mode
-        self._stop: Job | None = stop
+        self._start = start
+        self._stop: Job | None = None
         self._pid = os.getpid()
+        self.cancelled = False
+        if mode.at_home:
+            self._begin()
+        else:
+            mode.call_soon(self._begin)
 
     def cancel(self) -> None:
-        stop, self._stop = self._stop, None
-        if stop is None or os.getpid() != self._pid:
+        """Stop it, once."""
+        if self.cancelled:
             return
-        if self._mode.at_home:
-            stop()
+        self.cancelled = True
+        if os.getpid() != self._pid:
+            self._mode.drop_in_child(self._end)
+        elif self._mode.at_home:
+            self._end()
         else:
-            self._mode.call_soon(stop)
+            self._mode.call_soon(self._end)
 
+    def _begin(self) -> None:
+        if not self.cancelled:
+            self._stop = self._start()
 
-if TYPE_CHECKING:
-    _: type[Handle] = ChildSafeHandle
+    def _end(self) -> None:
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()

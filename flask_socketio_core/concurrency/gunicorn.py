@@ -1,0 +1,42 @@
+"""What is known of gunicorn's insides, all in one place; the workers of every async mode have it in common."""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+SOCKET = "gunicorn.socket"
+"""Key of a connection's socket in the environ (not with the pywsgi worker)."""
+
+
+def find_worker() -> Any:
+    """Return the gunicorn worker that runs this process, or ``None``.
+
+    It owns the handler of SIGTERM; its ``alive`` turns ``False`` when it is told to end.
+    """
+    owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    is_worker = any(kind.__module__.startswith("gunicorn.workers.") for kind in type(owner).__mro__)
+    return owner if is_worker and hasattr(owner, "alive") else None
+
+
+def find_read_ahead(environ: WSGIEnvironment) -> Callable[[], bytes] | None:
+    """Return what takes the bytes that were read from the socket but not used yet, out of gunicorn's parser.
+
+    ``None`` if the request's body has been hidden by middleware, or is chunked.
+    """
+    reader = getattr(environ.get("wsgi.input"), "reader", None)
+    unreader: Any = getattr(reader, "unreader", None)
+    if not isinstance(getattr(unreader, "buf", None), io.BytesIO):
+        return None
+
+    def take() -> bytes:
+        data = unreader.buf.getvalue()
+        unreader.buf = io.BytesIO()
+        return bytes(data)
+
+    return take

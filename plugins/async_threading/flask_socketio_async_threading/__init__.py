@@ -1,0 +1,1 @@
+"""Threads and the Werkzeug server for flask-socketio-core."""

@@ -1,0 +1,114 @@
+"""OS threads, and Werkzeug's server."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from flask_socketio_core.concurrency.exit import ExitNotice, stopping_on_signals
+from flask_socketio_core.concurrency.jobs import Job, report_saturation
+from flask_socketio_core.concurrency.servers import name_server
+from flask_socketio_core.concurrency.threads import ThreadPool
+from flask_socketio_core.contracts import OK, AsyncCapabilities, AsyncMode, Verdict
+from flask_socketio_core.process import observe
+
+from .server import make_server, run
+from .watch import Clock, Watch
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+    from werkzeug.serving import BaseWSGIServer
+
+    from flask_socketio_core.contracts import Event, Handle, Lock, ServeOptions, Task
+
+
+class ThreadingMode(AsyncMode):
+    """Run handlers in a pool of OS threads; serve with Werkzeug."""
+
+    name: ClassVar[str] = "threading"
+    capabilities: ClassVar[AsyncCapabilities] = AsyncCapabilities(
+        green=False, watches=sys.platform.startswith("linux")
+    )
+
+    def __init__(self, *, max_workers: int = 1000) -> None:
+        super().__init__(max_workers=max_workers)
+        self._pool = ThreadPool(max_workers, partial(report_saturation, self))
+        self._clock = Clock()
+        self._server: BaseWSGIServer | None = None
+
+    def spawn(self, job: Job) -> None:
+        self._pool.submit(job)
+
+    def start_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
+        task = threading.Thread(target=target, args=args, kwargs=kwargs, daemon=True)
+        task.start()
+        return task
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def create_lock(self) -> Lock:
+        return threading.Lock()
+
+    def create_event(self) -> Event:
+        return threading.Event()
+
+    def create_queue(self, maxsize: int = 0) -> Any:
+        return queue.Queue(maxsize)
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> Handle:
+        return self._clock.call_later(delay_s, callback)
+
+    def watch(self, fd: int, callback: Callable[[], object]) -> Handle:
+        if not self.capabilities.watches:
+            raise NotImplementedError("there is no epoll on this platform")
+        return Watch(fd, callback)
+
+    def on_exit(self, callback: Callable[[], object]) -> Handle:
+        return ExitNotice(self, callback)
+
+    def check_request(self, environ: WSGIEnvironment) -> Verdict:
+        patched_by = observe().patched_by
+        if patched_by is None:
+            return OK
+        server = name_server(environ) or "this server"
+        return Verdict(
+            usable=False,
+            reason=f"async_mode='threading' cannot work behind {server}: {patched_by} has monkey-patched the process, "
+            f"and a waiting thread would stop all requests; remove the patching (with gunicorn: use `-k gthread "
+            f"--threads 100`), or use async_mode={patched_by!r}",
+        )
+
+    def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
+        server = make_server(app, host, port, options)
+        self._server = server
+        try:
+            with contextlib.ExitStack() as signals:
+                if not options.use_reloader:  # which handles them itself
+                    signals.enter_context(stopping_on_signals(self._stop_soon))
+                run(server, app, options)
+        finally:
+            self._server = None
+
+    def stop(self) -> None:
+        if self._server is None:
+            raise RuntimeError(
+                "there is nothing to stop: the server was not started by SocketIO.run() in this process; end the "
+                "process with SIGTERM instead"
+            )
+        self._stop_soon()
+
+    def close(self) -> None:
+        self._pool.close()
+        self._clock.close()
+
+    def _stop_soon(self) -> None:
+        # shutdown() waits for the serving loop, which may be what called us.
+        if self._server is not None:
+            threading.Thread(target=self._server.shutdown, name="socketio-stop", daemon=True).start()

@@ -1,0 +1,142 @@
+"""Watching descriptors and the clock, each in a thread of its own."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+from flask_socketio_core.concurrency.jobs import Job, guarded, log_failure
+
+CANCEL_S = 1.0
+"""How long cancelling waits for a callback that runs now, seconds; callbacks do not block."""
+
+Callback = Callable[[], object]
+
+
+class Watch:
+    """Call back whenever a descriptor is readable, in a thread, until cancelled.
+
+    :param fd: watched level-triggered.
+    :param callback: never runs twice at the same time, and does not begin after :meth:`cancel` returned.
+    """
+
+    def __init__(self, fd: int, callback: Callback) -> None:
+        self._fd = fd
+        self._callback = guarded(callback, log_failure)
+        self._pid = os.getpid()
+        self._stopped = False
+        self._running = threading.Lock()
+        self._wake, self._waker = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="socketio-reactor", daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Stop watching. Waits for a callback that runs now, except in that callback itself."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._waker.close()  # the thread reads end-of-file and ends
+        if os.getpid() != self._pid:
+            self._wake.close()  # in a forked child there is no thread
+        elif threading.current_thread() is not self._thread and self._running.acquire(timeout=CANCEL_S):
+            self._running.release()
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.register(self._wake.fileno(), select.POLLIN)
+        running, callback = self._running, self._callback
+        while not self._stopped:
+            poll.poll()
+            with running:
+                if not self._stopped:
+                    callback()
+        self._wake.close()
+
+
+class Timer:
+    """Something to be called once, later."""
+
+    __slots__ = ("callback", "due_s", "number")
+
+    def __init__(self, due_s: float, number: int, callback: Callback) -> None:
+        self.due_s = due_s
+        self.number = number
+        self.callback: Callback | None = callback
+
+    def __lt__(self, other: Timer) -> bool:
+        return (self.due_s, self.number) < (other.due_s, other.number)
+
+    def cancel(self) -> None:
+        """Do not call back after all."""
+        self.callback = None
+
+
+class Clock:
+    """Call back later, from one thread for all; it is there only while something is due."""
+
+    def __init__(self) -> None:
+        self._reset()
+        _clocks.add(self)
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._timers: list[Timer] = []
+        self._numbers = itertools.count()
+        self._running = False
+
+    def call_later(self, delay_s: float, callback: Callback) -> Timer:
+        """Call back once, after so many seconds. The callback must not block."""
+        timer = Timer(time.monotonic() + delay_s, next(self._numbers), callback)
+        with self._changed:
+            heapq.heappush(self._timers, timer)
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="socketio-clock", daemon=True).start()
+            elif self._timers[0] is timer:
+                self._changed.notify()
+        return timer
+
+    def close(self) -> None:
+        """Forget everything that is due."""
+        with self._changed:
+            self._timers.clear()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while (callback := self._next()) is not None:
+            callback()
+
+    def _next(self) -> Job | None:
+        """Wait for the next callback; ``None`` if nothing is due any more."""
+        with self._changed:
+            while self._timers:
+                timer = self._timers[0]
+                wait_s = timer.due_s - time.monotonic()
+                if timer.callback is None or wait_s <= 0:
+                    heapq.heappop(self._timers)
+                    if timer.callback is not None:
+                        return guarded(timer.callback, log_failure)
+                else:
+                    self._changed.wait(wait_s)
+            self._running = False
+            return None
+
+
+_clocks: weakref.WeakSet[Clock] = weakref.WeakSet()
+
+
+def _forget_timers() -> None:
+    for clock in list(_clocks):
+        clock._reset()  # its thread stayed in the parent
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_timers)
