@@ -57,6 +57,9 @@ class AsyncModeInfo:
     :param probe: looks at the process (:class:`~flask_socketio_core.process.ProcessFacts`), must not import anything heavy.
     :param install: the command that installs what is missing.
     :param summary: a few words for the table.
+    :param patch: import path (``"package.module:function"``) of what monkey-patches the standard library for this mode,
+        or ``None``. ``flask socketio run`` calls it, without arguments, before anything else is imported; so its
+        module must import neither Flask nor this package.
     """
 
     name: str
@@ -66,6 +69,7 @@ class AsyncModeInfo:
     probe: Probe = always_usable
     install: str = ""
     summary: str = ""
+    patch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,15 @@ Probes of plugins receive these facts; nothing here knows the name of a plugin.
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from dataclasses import dataclass
+
+import click
+import flask.cli
+
+ASYNC_MODE_KEY = "flask_socketio_core.async_mode"
+"""Key in click's ``Context.meta`` under which a command says which async mode it was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +24,8 @@ class ProcessFacts:
     :param gunicorn_worker: last part of the loaded gunicorn worker module (``"gthread"``, ``"ggevent"``), or ``None``.
     :param uwsgi: ``True`` inside uWSGI.
     :param uwsgi_loop: name of uWSGI's loop engine (``"gevent"``), or ``None`` for its default.
-    :param flask_run: the process was started by ``flask run``.
+    :param flask_run: ``flask run`` is running: Werkzeug's development server will serve, whatever is installed.
+    :param async_mode: the mode that the command line asks for (``flask socketio run --async-mode``), or ``None``.
     """
 
     socket_owner: str = "socket"
@@ -27,6 +33,7 @@ class ProcessFacts:
     uwsgi: bool = False
     uwsgi_loop: str | None = None
     flask_run: bool = False
+    async_mode: str | None = None
 
     @property
     def patched_by(self) -> str | None:
@@ -36,13 +43,21 @@ class ProcessFacts:
 
 def observe() -> ProcessFacts:
     """Look at the process now."""
+    context = click.get_current_context(silent=True)
     return ProcessFacts(
         socket_owner=socket.socket.__module__.partition(".")[0],
         gunicorn_worker=_gunicorn_worker(),
         uwsgi="uwsgi" in sys.modules,
         uwsgi_loop=_uwsgi_loop(),
-        flask_run=os.environ.get("FLASK_RUN_FROM_CLI") == "true",
+        flask_run=_is_flask_run(),
+        async_mode=None if context is None else context.meta.get(ASYNC_MODE_KEY),
     )
+
+
+def _is_flask_run() -> bool:
+    # Not FLASK_RUN_FROM_CLI: Flask sets that for each of its commands, and other processes inherit it.
+    context = click.get_current_context(silent=True)
+    return context is not None and context.command is flask.cli.run_command
 
 
 def _gunicorn_worker() -> str | None:

@@ -1,0 +1,363 @@
+"""Choose among candidates: pure functions from what there is and what is wanted to a selection or an error.
+
+Order is data: the highest priority of what is usable in this process wins; an explicit wish wins over that, and fails
+loudly when it cannot be had. *Unknown*, *not installed*, *broken*, *unsuitable here* and *claimed twice* are five
+errors, and each says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..contracts import OK, QueueInfo, Verdict, WebSocketProviderInfo
+from ..errors import (
+    AmbiguousPart,
+    InvalidOption,
+    PartBroken,
+    PartNotInstalled,
+    PartUnsuitable,
+    SelectionError,
+    UnknownPart,
+)
+from .records import Candidate, Info, Plugin, Selection, one_line
+
+InfoT = TypeVar("InfoT", bound=Info)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One of the three kinds of part, as messages call it.
+
+    :param noun: what one is called.
+    :param prefix: how, by convention, the distributions start whose extra is named like the part.
+    :param entry_prefix: how, by convention, their entry points start.
+    """
+
+    noun: str
+    prefix: str
+    entry_prefix: str
+
+
+ASYNC_MODE = Kind(noun="async mode", prefix="flask-socketio-async-", entry_prefix="async-")
+PROVIDER = Kind(noun="WebSocket provider", prefix="flask-socketio-websocket-", entry_prefix="websocket-")
+QUEUE = Kind(noun="message queue", prefix="flask-socketio-queue-", entry_prefix="queue-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What one kind of part has on offer.
+
+    :param candidates: every part that an installed plugin describes.
+    :param broken: plugins that could not be loaded or described.
+    :param installable: distributions that could be installed, by the name of their part.
+    """
+
+    kind: Kind
+    candidates: Sequence[Candidate[Info]]
+    broken: Sequence[Plugin] = ()
+    installable: Mapping[str, str]
+
+    def absent(self) -> dict[str, str]:
+        """Return what could be installed but is not."""
+        present = {candidate.plugin.distribution for candidate in self.candidates}
+        present |= {plugin.distribution for plugin in self.broken}
+        return {name: dist for name, dist in self.installable.items() if dist not in present}
+
+
+# --------------------------------------------------------------------------------------- by name and by priority
+
+
+def by_priority(candidates: Iterable[Candidate[InfoT]]) -> list[Candidate[InfoT]]:
+    """Sort, highest priority first, then by name."""
+    return sorted(candidates, key=lambda item: (-getattr(item.info, "priority", 0), item.info.name))
+
+
+def best(candidates: Sequence[Candidate[InfoT]], market: Market) -> Selection[InfoT]:
+    """Return the usable candidate of the highest priority.
+
+    :raises SelectionError: if there is none, or two plugins claim its name.
+    """
+    usable = [candidate for candidate in by_priority(candidates) if candidate.usable]
+    if not usable:
+        raise _nothing_usable(market)
+    first = usable[0]
+    _refuse_rivals(
+        [item for item in candidates if item.info.name == first.info.name], first.info.name, market
+    )
+    return Selection(
+        info=first.info,
+        plugin=first.plugin,
+        reason=_joined(_why_first(usable), first.verdict.reason),
+        asked=f"{market.kind.noun} {first.info.name!r}",
+    )
+
+
+def _why_first(usable: Sequence[Candidate[Info]]) -> str:
+    if len(usable) == 1:
+        return "the only one usable here"
+    first, second = (getattr(item.info, "priority", 0) for item in usable[:2])
+    if first == second:
+        return f"first by name of those with priority {first}"
+    return f"highest priority of the usable ones, {first}"
+
+
+def named(
+    candidates: Sequence[Candidate[InfoT]], name: str, asked: str, market: Market, *, reason: str
+) -> Selection[InfoT]:
+    """Return the candidate of that name.
+
+    :param asked: how the user asked for it, for the message.
+    :param reason: the reason to give for the selection.
+    :raises SelectionError: if it cannot be had.
+    """
+    rivals = [candidate for candidate in candidates if candidate.info.name == name]
+    _refuse_rivals(rivals, name, market)
+    if not rivals:
+        raise _unknown(name, asked, market)
+    chosen = rivals[0]
+    refuse_unusable(chosen, asked)
+    return Selection(
+        info=chosen.info, plugin=chosen.plugin, reason=_joined(reason, chosen.verdict.reason), asked=asked
+    )
+
+
+def providers(
+    candidates: Sequence[Candidate[WebSocketProviderInfo]], mode_name: str
+) -> tuple[Selection[WebSocketProviderInfo], ...]:
+    """Return the usable providers that serve a mode, in the order in which requests are offered to them."""
+    usable = [item for item in by_priority(candidates) if item.usable and serves(item.info, mode_name)]
+    return tuple(
+        Selection(
+            info=item.info,
+            plugin=item.plugin,
+            reason=_joined(_provider_reason(number, len(usable), item.info), item.verdict.reason),
+            asked=f"{PROVIDER.noun} {item.info.name!r}",
+        )
+        for number, item in enumerate(usable, 1)
+    )
+
+
+def serves(info: WebSocketProviderInfo, mode_name: str) -> bool:
+    """Say whether a provider can be used with an async mode."""
+    return not info.async_modes or mode_name in info.async_modes
+
+
+def _provider_reason(number: int, count: int, info: WebSocketProviderInfo) -> str:
+    if count == 1:
+        return "the only one usable here"
+    return f"priority {info.priority}, asked {_ordinal(number)} for each request"
+
+
+def _ordinal(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"as number {number}")
+
+
+# ------------------------------------------------------------------------------------------------- by URL scheme
+
+
+def scheme_of(url: str) -> str:
+    """Return a URL's scheme in lower case.
+
+    :raises InvalidOption: if there is none. The message does not show the URL, which may hold a password.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator or not scheme:
+        raise InvalidOption(
+            "message_queue has no URL scheme, expected something like memory:// or name://host:port"
+        )
+    return scheme.lower()
+
+
+def for_scheme(
+    candidates: Sequence[Candidate[QueueInfo]], scheme: str, market: Market
+) -> Selection[QueueInfo]:
+    """Return the queue for a URL scheme: an exact claim beats a prefix, a prefix beats a catch-all.
+
+    :raises SelectionError: if there is none, or it cannot be had.
+    """
+    asked = f"message_queue='{scheme}://...'"
+    chosen, reason = _claimant(candidates, scheme, asked, market)
+    refuse_unusable(chosen, asked)
+    return Selection(info=chosen.info, plugin=chosen.plugin, reason=reason, asked=asked)
+
+
+def _claimant(
+    candidates: Sequence[Candidate[QueueInfo]], scheme: str, asked: str, market: Market
+) -> tuple[Candidate[QueueInfo], str]:
+    exact = [item for item in candidates if scheme in item.info.schemes]
+    if exact:
+        return _single(exact, scheme, market), f"claims {scheme}://"
+    prefixed = [(max(map(len, _prefixes(item.info, scheme)), default=0), item) for item in candidates]
+    longest = max((length for length, _ in prefixed), default=0)
+    if longest:
+        item = _single([item for length, item in prefixed if length == longest], scheme, market)
+        return item, f"claims {scheme[:longest]}*://"
+    _refuse_broken(scheme, asked, market)
+    willing, refusals = [], []
+    for item in candidates:
+        if item.info.catch_all:
+            verdict = claim(item.info, scheme)
+            if verdict.usable:
+                willing.append((item, verdict.reason))
+            elif verdict.reason:
+                refusals.append((item, verdict.reason))
+    if willing:
+        item = _single([item for item, _ in willing], scheme, market)
+        return item, _joined("takes schemes that no other claims", willing[0][1])
+    raise _no_queue(scheme, asked, refusals, market)
+
+
+def _prefixes(info: QueueInfo, scheme: str) -> list[str]:
+    starts = [claimed[:-1] for claimed in info.schemes if claimed.endswith("+*")]
+    return [start for start in starts if scheme.startswith(start) and len(scheme) > len(start)]
+
+
+def claim(info: QueueInfo, scheme: str) -> Verdict:
+    """Ask a catch-all for its verdict on a scheme."""
+    try:
+        return OK if info.claims is None else info.claims(scheme)
+    except Exception as exc:  # noqa: BLE001  # a stranger's function; its failure is its answer
+        return Verdict(usable=False, reason=f"{info.name} failed to answer: {one_line(exc)}")
+
+
+def _single(rivals: Sequence[Candidate[QueueInfo]], scheme: str, market: Market) -> Candidate[QueueInfo]:
+    _refuse_rivals(rivals, f"{scheme}://", market)
+    return rivals[0]
+
+
+def _no_queue(
+    scheme: str, asked: str, refusals: Sequence[tuple[Candidate[QueueInfo], str]], market: Market
+) -> SelectionError:
+    known = sorted({claimed for item in market.candidates for claimed in getattr(item.info, "schemes", ())})
+    near = difflib.get_close_matches(scheme, [*known, *market.absent()], n=1, cutoff=0.6)
+    if refusals and not near:
+        item, reason = refusals[0]
+        return PartUnsuitable(f"{asked} cannot be served by {item.info.name} ({item.plugin}): {reason}")
+    error = _unknown(scheme, asked, market, offered=known)
+    if refusals and isinstance(error, UnknownPart):
+        error = UnknownPart(
+            f"{error}\n  " + "\n  ".join(f"{item.info.name}: {reason}" for item, reason in refusals)
+        )
+    return error
+
+
+# ----------------------------------------------------------------------------------------------------- refusals
+
+
+def refuse_unusable(candidate: Candidate[Info], asked: str) -> None:
+    """Raise the error that says why a candidate that was asked for cannot be had."""
+    owner = f"{asked} ({candidate.plugin})"
+    if candidate.missing:
+        command = candidate.info.install or pip_install(
+            *(text.partition(" (")[0] for text in candidate.missing)
+        )
+        raise PartNotInstalled(f"{owner} needs {', '.join(map(_not_there, candidate.missing))}\n  {command}")
+    if candidate.error is not None:
+        raise PartBroken(f"{owner} is installed but broken: {one_line(candidate.error)}") from candidate.error
+    if not candidate.verdict.usable:
+        raise PartUnsuitable(f"{owner} cannot be used in this process: {candidate.verdict.reason}")
+
+
+def _not_there(missing: str) -> str:
+    return missing if missing.endswith(")") else f"{missing}, which is not installed"
+
+
+def pip_install(*requirements: str) -> str:
+    """Return the command that installs requirements, quoted for a shell where needed."""
+    quoted = (
+        text if text.replace("-", "").replace("_", "").isalnum() else f'"{text}"' for text in requirements
+    )
+    return f"pip install {' '.join(quoted)}"
+
+
+def _refuse_rivals(rivals: Sequence[Candidate[Info]], name: str, market: Market) -> None:
+    if len(rivals) > 1:
+        owners = " and ".join(dict.fromkeys(str(item.plugin) for item in rivals))
+        raise AmbiguousPart(
+            f"{market.kind.noun} {name!r} is claimed by {len(rivals)} plugins: {owners}; uninstall all but one"
+        )
+
+
+def _refuse_broken(name: str, asked: str, market: Market) -> None:
+    """Blame a plugin that is broken, if by its name it is the one that was asked for."""
+    for plugin in market.broken:
+        if plugin.error is not None and _named_like(plugin, name, market.kind):
+            raise PartBroken(
+                f"{asked} is probably provided by plugin {plugin.name!r} ({plugin}), "
+                f"which is installed but broken: {one_line(plugin.error)}"
+            ) from plugin.error
+
+
+def _named_like(plugin: Plugin, name: str, kind: Kind) -> bool:
+    stems = {plugin.name.removeprefix(kind.entry_prefix), plugin.distribution.removeprefix(kind.prefix)}
+    stems -= {plugin.name, plugin.distribution}
+    return any(name == stem or name.startswith(stem) for stem in stems if stem)
+
+
+def _unknown(
+    name: str, asked: str, market: Market, *, offered: Sequence[str] | None = None
+) -> SelectionError:
+    try:
+        _refuse_broken(name, asked, market)
+    except PartBroken as error:
+        return error
+    absent = market.absent()
+    if name in absent:
+        return PartNotInstalled(
+            f"{asked} is provided by {absent[name]}, which is not installed\n"
+            f"{_installed(market)}\n  {pip_install(absent[name])}"
+        )
+    names = list(offered) if offered is not None else [item.info.name for item in market.candidates]
+    lines = [f"{asked} is not provided by any installed plugin", _installed(market)]
+    lines += [f"  broken: {plugin.name} ({plugin}): {one_line(plugin.error)}" for plugin in market.broken]
+    lines += _suggestion(name, names, absent)
+    return UnknownPart("\n".join(lines))
+
+
+def _suggestion(name: str, names: Sequence[str], absent: Mapping[str, str]) -> list[str]:
+    near = difflib.get_close_matches(name, [*names, *absent], n=1, cutoff=0.6)
+    if near and near[0] in names:
+        return [f"  did you mean {near[0]!r}?"]
+    if near:
+        return [f"  did you mean {near[0]!r}?  {pip_install(absent[near[0]])}"]
+    if absent:
+        return [
+            f"  can be installed: {', '.join(f'{extra} ({pip_install(dist)})' for extra, dist in absent.items())}"
+        ]
+    return []
+
+
+def _installed(market: Market) -> str:
+    parts = [_with_schemes(item) for item in market.candidates]
+    return f"  installed: {', '.join(parts) or 'none'}"
+
+
+def _with_schemes(candidate: Candidate[Info]) -> str:
+    schemes = getattr(candidate.info, "schemes", None)
+    name = candidate.info.name
+    shown = name if schemes in (None, (name,)) else f"{name} [{' '.join(schemes)}]"
+    return f"{shown} ({candidate.plugin})"
+
+
+def _nothing_usable(market: Market) -> SelectionError:
+    lines = [f"no {market.kind.noun} can be used in this process"]
+    for item in by_priority(market.candidates):
+        lines.append(f"  {item.info.name} ({item.plugin}): {why_not(item)}")
+    lines += [f"  {plugin.name} ({plugin}): error: {one_line(plugin.error)}" for plugin in market.broken]
+    lines += [f"  not installed: {extra}  {pip_install(dist)}" for extra, dist in market.absent().items()]
+    kind = PartUnsuitable if any(not item.missing for item in market.candidates) else PartNotInstalled
+    return kind("\n".join(lines))
+
+
+def why_not(candidate: Candidate[Info]) -> str:
+    """Return in a few words what speaks against a candidate; empty if nothing does."""
+    if candidate.status != "ok":
+        return candidate.status
+    return "" if candidate.verdict.usable else candidate.verdict.reason or "unsuitable here"
+
+
+def _joined(*reasons: str) -> str:
+    return "; ".join(reason for reason in reasons if reason)

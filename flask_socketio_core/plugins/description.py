@@ -1,0 +1,79 @@
+"""What `flask socketio plugins` shows, as plain data for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartDescription:
+    """One async mode, WebSocket provider or message queue.
+
+    :param kind: ``"async mode"``, ``"WebSocket provider"`` or ``"message queue"``.
+    :param priority: the higher the sooner; ``None`` for a message queue, which is chosen by URL.
+    :param schemes: URL schemes of a message queue.
+    :param async_modes: modes that a WebSocket provider serves; empty for all.
+    :param status: ``"ok"``, ``"missing: redis>=5"`` or ``"error: ..."``.
+    :param selected: whether it is in use.
+    :param reason: why it is, or is not, in use.
+    :param install: the command that installs what is missing.
+    """
+
+    kind: str
+    name: str
+    priority: int | None = None
+    schemes: tuple[str, ...] = ()
+    async_modes: tuple[str, ...] = ()
+    summary: str = ""
+    status: str = "ok"
+    selected: bool = False
+    reason: str = ""
+    install: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginDescription:
+    """One plugin and what it provides.
+
+    :param name: name of its entry point.
+    :param status: ``"ok"``, ``"error: ..."`` or ``"skipped: ..."``; its parts have a status of their own.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    path: str
+    hooks: tuple[str, ...]
+    status: str
+    parts: tuple[PartDescription, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """Every plugin, and which parts were selected.
+
+    :param async_mode: name of the selected async mode; ``None`` if none can be had.
+    :param websocket_providers: names of the providers in use, in the order they are asked.
+    :param message_queue: name of the selected queue; ``None`` if there is none.
+    :param under_flask_run: name of the async mode that ``flask run`` would get, ``None`` if it would get none.
+    :param installable: extras of the core whose distribution is not installed.
+    :param problems: what is wrong with the plugins or could not be selected, as texts.
+    """
+
+    plugins: tuple[PluginDescription, ...]
+    async_mode: str | None = None
+    websocket_providers: tuple[str, ...] = ()
+    message_queue: str | None = None
+    under_flask_run: str | None = None
+    installable: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[PartDescription, ...]:
+        """Every part of every plugin."""
+        return tuple(part for plugin in self.plugins for part in plugin.parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as dicts, lists and strings, for JSON."""
+        return asdict(self)
