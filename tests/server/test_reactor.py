@@ -207,14 +207,12 @@ def test_what_did_not_fit_follows_in_order_when_the_client_reads_again(world: Wo
 
 def test_concurrent_emitters_keep_binary_packets_together(world: World) -> None:
     _, peer, sid = world.join()
-    threads = [
-        threading.Thread(
-            target=lambda: [
-                world.server.emit("b", (b"\x01" * 10, b"\x02" * 10), to=(sid,)) for _ in range(200)
-            ]
-        )
-        for _ in range(4)
-    ]
+
+    def emit() -> None:
+        for _ in range(200):
+            world.server.emit("b", (b"\x01" * 10, b"\x02" * 10), to=(sid,))
+
+    threads = [threading.Thread(target=emit) for _ in range(4)]
     for thread in threads:
         thread.start()
     expected = b'\x81\x4a452-["b",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
