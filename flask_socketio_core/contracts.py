@@ -29,7 +29,8 @@ class Verdict:
     """Whether a part can be used in this process, and why.
 
     :param usable: ``True`` if nothing speaks against it.
-    :param reason: one short sentence for the table of ``flask socketio plugins``; with ``usable=False`` also what to do.
+    :param reason: one short sentence for the table of ``flask socketio plugins``; with ``usable=False`` also what
+        to do.
     """
 
     usable: bool
@@ -54,7 +55,8 @@ class AsyncModeInfo:
     :param priority: the highest usable one wins. Bands: 100 eventlet, 90 gevent under uWSGI, 80 gevent, 0 threading.
     :param load: imports the mode and returns its class; called only when the mode was selected.
     :param requires: PEP 508 requirements, checked against installed distributions without importing them.
-    :param probe: looks at the process (:class:`~flask_socketio_core.process.ProcessFacts`), must not import anything heavy.
+    :param probe: looks at the process (:class:`~flask_socketio_core.process.ProcessFacts`), must not import anything
+        heavy.
     :param install: the command that installs what is missing.
     :param summary: a few words for the table.
     :param patch: import path (``"package.module:function"``) of what monkey-patches the standard library for this mode,
@@ -304,7 +306,7 @@ class AsyncMode(ABC):
         return _AtExit(callback)
 
     def original(self, module: str, name: str) -> Any:
-        """Return a standard-library attribute as it was before any monkey patching (``original("select", "epoll")``)."""
+        """Return a standard-library attribute as it was before monkey patching (``original("select", "epoll")``)."""
         return getattr(importlib.import_module(module), name)
 
     def is_patched(self, module: str) -> bool:
@@ -476,4 +478,4 @@ class MessageQueue(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End listeners and connections; may be repeated. Does not wait for unsent messages: call :meth:`flush` first."""
+        """End listeners and connections; may be repeated. Does not wait for unsent messages: :meth:`flush` does."""
