@@ -127,7 +127,8 @@ class QueueInfo:
         (``kombu+*`` claims ``kombu+redis``). An exact scheme beats a prefix, a prefix beats a catch-all.
     :param load: imports the queue and returns its class.
     :param catch_all: also offer it every scheme that nobody claims and that ``claims`` accepts.
-    :param claims: for a catch-all, say without a heavy import whether a scheme is usable, and why not.
+    :param claims: for a catch-all or a claimed prefix, say without a heavy import whether a scheme is usable, and why
+        not; ``None`` if it does not know the scheme at all.
     :param requires: as in :class:`AsyncModeInfo`.
     :param install: the command that installs what is missing.
     :param summary: a few words for the table.
@@ -137,7 +138,7 @@ class QueueInfo:
     schemes: tuple[str, ...]
     load: Callable[[], type[MessageQueue]]
     catch_all: bool = False
-    claims: Callable[[str], Verdict] | None = None
+    claims: Callable[[str], Verdict | None] | None = None
     requires: tuple[str, ...] = ()
     install: str = ""
     summary: str = ""

@@ -44,6 +44,7 @@ class Kind:
 ASYNC_MODE = Kind(noun="async mode", prefix="flask-socketio-async-", entry_prefix="async-")
 PROVIDER = Kind(noun="WebSocket provider", prefix="flask-socketio-websocket-", entry_prefix="websocket-")
 QUEUE = Kind(noun="message queue", prefix="flask-socketio-queue-", entry_prefix="queue-")
+KINDS = (ASYNC_MODE, PROVIDER, QUEUE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class Market:
     """What one kind of part has on offer.
 
     :param candidates: every part that an installed plugin describes.
-    :param broken: plugins that could not be loaded or described.
+    :param broken: plugins that could not be loaded or described, unless by their names they are of another kind.
     :param installable: distributions that could be installed, by the name of their part.
     """
 
@@ -190,33 +191,47 @@ def _claimant(
     exact = [item for item in candidates if scheme in item.info.schemes]
     if exact:
         return _single(exact, scheme, market), f"claims {scheme}://"
-    prefixed = [(max(map(len, _prefixes(item.info, scheme)), default=0), item) for item in candidates]
-    longest = max((length for length, _ in prefixed), default=0)
-    if longest:
-        item = _single([item for length, item in prefixed if length == longest], scheme, market)
-        return item, f"claims {scheme[:longest]}*://"
-    _refuse_broken(scheme, asked, market)
-    willing, refusals = [], []
-    for item in candidates:
-        if item.info.catch_all:
-            verdict = claim(item.info, scheme)
-            if verdict.usable:
-                willing.append((item, verdict.reason))
-            elif verdict.reason:
-                refusals.append((item, verdict.reason))
-    if willing:
-        item = _single([item for item, _ in willing], scheme, market)
-        return item, _joined("takes schemes that no other claims", willing[0][1])
-    raise _no_queue(scheme, asked, refusals, market)
+    longest = max((_prefix_length(item.info, scheme) for item in candidates), default=0)
+    prefixed = [item for item in candidates if longest and _prefix_length(item.info, scheme) == longest]
+    if prefixed:
+        willing = _willing(prefixed, scheme, asked)
+        reason = f"claims {scheme[:longest]}*://"
+    else:
+        _refuse_broken(scheme, asked, market)
+        catch_alls = [item for item in candidates if item.info.catch_all]
+        willing = _willing(catch_alls, scheme, asked)
+        reason = "takes schemes that no other claims"
+    if not willing:
+        known = sorted({claimed for item in candidates for claimed in item.info.schemes})
+        raise _unknown(scheme, asked, market, offered=known)
+    return _single(willing, scheme, market), reason
 
 
-def _prefixes(info: QueueInfo, scheme: str) -> list[str]:
+def _prefix_length(info: QueueInfo, scheme: str) -> int:
+    """Return the length of the longest prefix that a queue claims of a scheme, 0 for none."""
     starts = [claimed[:-1] for claimed in info.schemes if claimed.endswith("+*")]
-    return [start for start in starts if scheme.startswith(start) and len(scheme) > len(start)]
+    return max((len(start) for start in starts if scheme.startswith(start) and scheme != start), default=0)
 
 
-def claim(info: QueueInfo, scheme: str) -> Verdict:
-    """Ask a catch-all for its verdict on a scheme."""
+def _willing(
+    candidates: Sequence[Candidate[QueueInfo]], scheme: str, asked: str
+) -> list[Candidate[QueueInfo]]:
+    """Return those that take a scheme.
+
+    :raises PartUnsuitable: if none takes it, and one that knows it says why.
+    """
+    verdicts = [(item, claim(item.info, scheme)) for item in candidates]
+    willing = [item for item, verdict in verdicts if verdict is not None and verdict.usable]
+    for item, verdict in verdicts:
+        if not willing and verdict is not None:
+            raise PartUnsuitable(
+                f"{asked} cannot be served by {item.info.name} ({item.plugin}): {verdict.reason}"
+            )
+    return willing
+
+
+def claim(info: QueueInfo, scheme: str) -> Verdict | None:
+    """Ask a queue for its verdict on a scheme that it does not claim by name."""
     try:
         return OK if info.claims is None else info.claims(scheme)
     except Exception as exc:  # noqa: BLE001  # a stranger's function; its failure is its answer
@@ -226,22 +241,6 @@ def claim(info: QueueInfo, scheme: str) -> Verdict:
 def _single(rivals: Sequence[Candidate[QueueInfo]], scheme: str, market: Market) -> Candidate[QueueInfo]:
     _refuse_rivals(rivals, f"{scheme}://", market)
     return rivals[0]
-
-
-def _no_queue(
-    scheme: str, asked: str, refusals: Sequence[tuple[Candidate[QueueInfo], str]], market: Market
-) -> SelectionError:
-    known = sorted({claimed for item in market.candidates for claimed in getattr(item.info, "schemes", ())})
-    near = difflib.get_close_matches(scheme, [*known, *market.absent()], n=1, cutoff=0.6)
-    if refusals and not near:
-        item, reason = refusals[0]
-        return PartUnsuitable(f"{asked} cannot be served by {item.info.name} ({item.plugin}): {reason}")
-    error = _unknown(scheme, asked, market, offered=known)
-    if refusals and isinstance(error, UnknownPart):
-        error = UnknownPart(
-            f"{error}\n  " + "\n  ".join(f"{item.info.name}: {reason}" for item, reason in refusals)
-        )
-    return error
 
 
 # ----------------------------------------------------------------------------------------------------- refusals
@@ -331,15 +330,12 @@ def _suggestion(name: str, names: Sequence[str], absent: Mapping[str, str]) -> l
 
 
 def _installed(market: Market) -> str:
-    parts = [_with_schemes(item) for item in market.candidates]
-    return f"  installed: {', '.join(parts) or 'none'}"
-
-
-def _with_schemes(candidate: Candidate[Info]) -> str:
-    schemes = getattr(candidate.info, "schemes", None)
-    name = candidate.info.name
-    shown = name if schemes in (None, (name,)) else f"{name} [{' '.join(schemes)}]"
-    return f"{shown} ({candidate.plugin})"
+    """Return what there is, one line for each plugin."""
+    names: dict[str, list[str]] = {}
+    for item in market.candidates:
+        names.setdefault(str(item.plugin), []).extend(getattr(item.info, "schemes", (item.info.name,)))
+    lines = [f"{' '.join(offered)} ({plugin})" for plugin, offered in names.items()]
+    return "  installed: " + ("\n             ".join(lines) or "none")
 
 
 def _nothing_usable(market: Market) -> SelectionError:

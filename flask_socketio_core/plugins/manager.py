@@ -270,7 +270,12 @@ class Plugins:
             return Candidate(info=info, plugin=plugin, error=exc)
 
     def _market(self, kind: Kind, candidates: Sequence[Candidate[Info]]) -> Market:
-        broken = [plugin for plugin in self._plugins.values() if plugin.error is not None]
+        others = tuple(other.entry_prefix for other in choice.KINDS if other is not kind)
+        broken = [
+            plugin
+            for plugin in self._plugins.values()
+            if plugin.error is not None and not plugin.name.startswith(others)
+        ]
         installable = requirements.installable(kind.prefix)
         return Market(kind=kind, candidates=candidates, broken=broken, installable=installable)
 

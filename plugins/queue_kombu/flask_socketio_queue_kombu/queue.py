@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote
 
 from flask_socketio_core.cluster import settings, urls
 from flask_socketio_core.cluster.settings import Setting
-from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
+from flask_socketio_core.contracts import MessageQueue, QueueCapabilities, Verdict
 from flask_socketio_core.errors import MessageTooLarge, PartUnsuitable, QueueClosed, QueueUnavailable
 
 from .client import Connection, Exchange, Queue, foreign_errors
@@ -215,7 +215,9 @@ class KombuQueue(MessageQueue):
         return connection
 
     def _check_transport(self, scheme: str, rest: str) -> None:
-        verdict = claims(scheme)
+        verdict = claims(scheme) or Verdict(
+            usable=False, reason=f"Kombu has no transport {self._transport!r}"
+        )
         if not verdict.usable:
             raise PartUnsuitable(f"message queue {urls.mask(self.url)}: {verdict.reason}")
         switch = ON_REQUEST.get(self._transport)

@@ -46,10 +46,11 @@ NO_FAN_OUT = frozenset(
 ON_REQUEST = {"sqs": "supports_fanout"}
 
 
-def claims(scheme: str) -> Verdict:
+def claims(scheme: str) -> Verdict | None:
     """Say whether a URL scheme names a transport that can carry a broadcast.
 
     :param scheme: with or without ``kombu+`` before it.
+    :returns: ``None`` if Kombu has no such transport.
     """
     name = transport_of(scheme)
     if name in FAN_OUT:
@@ -57,7 +58,7 @@ def claims(scheme: str) -> Verdict:
     if name in NO_FAN_OUT:
         reason = f"Kombu's transport {name!r} cannot fan out: it drops every broadcast silently"
         return Verdict(usable=False, reason=reason)
-    return Verdict(usable=False, reason=f"Kombu has no transport {name!r}")
+    return None
 
 
 def transport_of(scheme: str) -> str:
