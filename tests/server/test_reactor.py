@@ -129,7 +129,7 @@ def test_a_close_frame_is_echoed_and_the_end_follows(world: World) -> None:
     peer.sock.sendall(client_frame(b"\x03\xe9", opcode=8))
     assert peer.sock.recv(100) == b"\x88\x02\x03\xe9"
     assert peer.sock.recv(100) == b""
-    assert session.closed
+    wait_until(lambda: session.closed)
     wait_until(lambda: len(world.reactor) == 0)
 
 
