@@ -15,12 +15,12 @@ CORE = "flask_socketio_core"
 #: imports included. A new module has to be given its place here.
 ROWS = (
     ("errors",),
-    ("options", "process"),
+    ("keywords", "options", "process"),
     ("contracts",),
     ("hookspecs", "concurrency"),
     ("plugins",),
     ("server", "cluster"),
-    ("dispatch", "namespace"),
+    ("dispatch", "handlers", "namespace"),
     ("extension",),
     ("context", "cli"),
     ("testing", "__init__"),
