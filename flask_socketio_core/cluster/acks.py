@@ -1,0 +1,53 @@
+"""Acknowledgements that are awaited from clients elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..contracts import Lock
+    from ..server.interface import AckCallback
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """One acknowledgement that is awaited.
+
+    :param on_gone: called instead, if the client leaves before it acknowledges; may be ``None``.
+    """
+
+    on_ack: AckCallback
+    on_gone: Callable[[], Any] | None
+    expires_at: float
+
+
+class PendingAcks:
+    """Number what is awaited, hand each out once, and let none stay for ever."""
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self._awaited: dict[int, Awaited] = {}
+        self._last = 0
+
+    def add(self, awaited: Awaited) -> int:
+        """Keep one and return its number."""
+        with self._lock:
+            self._last += 1
+            self._awaited[self._last] = awaited
+            return self._last
+
+    def take(self, number: Any) -> Awaited | None:
+        """Return one and forget it; ``None`` if it is not awaited (any more)."""
+        with self._lock:
+            return self._awaited.pop(number, None) if isinstance(number, int) else None
+
+    def expire(self, now_s: float) -> list[Awaited]:
+        """Return and forget those whose time is over."""
+        with self._lock:
+            over = [number for number, awaited in self._awaited.items() if awaited.expires_at <= now_s]
+            return [self._awaited.pop(number) for number in over]
+
+    def __len__(self) -> int:
+        return len(self._awaited)

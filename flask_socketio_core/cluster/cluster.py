@@ -1,0 +1,439 @@
+"""Several servers as one: what one process tells clients reaches them wherever they are connected."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CallTimeout, ClientGone, ConfigurationError, PartUnsuitable
+from . import envelope, settings, urls
+from .acks import Awaited
+from .envelope import Message, Wire
+from .link import BusHealth, Link
+from .outbox import Limits
+from .settings import Setting
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode, Handle, MessageQueue
+    from ..server.interface import AckCallback, LocalServer
+
+#: What ``message_queue_options`` may hold for every queue, besides the queue's own options.
+SETTINGS = (
+    Setting(
+        "heartbeat_interval_s", float, 5.0, "seconds between a server's signs of life on the bus", above=0
+    ),
+    Setting("buffer_max_messages", int, 10_000, "most messages that wait for a broker that is away", above=0),
+    Setting(
+        "buffer_max_bytes", int, 32 * 1024 * 1024, "most bytes that wait for a broker that is away", above=0
+    ),
+    Setting("buffer_max_age_s", float, 60.0, "seconds after which a waiting message is dropped", above=0),
+    Setting("ack_expires_s", float, 300.0, "seconds a callback waits for a client elsewhere", above=0),
+)
+#: Seconds that a process which only sends waits for its first subscription before it asks for an acknowledgement.
+SUBSCRIBE_S = 10.0
+
+#: Queues inherited from a parent process. They are neither used nor closed here: their connections are the parent's,
+#: and to be collected as garbage would close some of them.
+_inherited: list[Link] = []
+
+
+class Cluster:
+    """The :class:`~flask_socketio_core.server.interface.Emitter` that joins a server with others over a queue.
+
+    Without a server it is a process that only sends: it opens no subscription and starts no task before it has to.
+    It connects to nothing until it is used, and makes itself anew in a forked child.
+
+    :param queue_class: the selected queue.
+    :param options: ``message_queue_options``: those of every queue (see ``SETTINGS``) and the queue's own.
+    :param server: this process's clients, or ``None``.
+    :param json: module or object with ``dumps`` and ``loads``.
+    :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
+    :raises UnknownOption: for an option that neither the cluster nor the queue knows.
+    """
+
+    def __init__(
+        self,
+        queue_class: type[MessageQueue],
+        url: str,
+        channel: str,
+        *,
+        mode: AsyncMode,
+        options: Mapping[str, Any],
+        server: LocalServer | None = None,
+        json: Any = None,
+        on_state: Callable[[bool, str], object] | None = None,
+        logger: logging.Logger | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        names = {setting.name for setting in SETTINGS}
+        own = {name: value for name, value in options.items() if name in names}
+        foreign = {name: value for name, value in options.items() if name not in names}
+        self._settings = settings.read(SETTINGS, own, {}, where="cluster")
+        self._make_queue = partial(queue_class, url, channel, mode=mode, options=foreign)
+        self._mode = mode
+        self._server = server
+        self._wire = Wire(json)
+        self._on_state = on_state
+        self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
+        self._clock = clock
+        self._owed: dict[tuple[str, str], dict[tuple[str, Any], None]] = {}
+        self._pid = os.getpid()
+        self._link = self._new_link()
+        self._closed = False
+        self._at_exit: Handle | None = None
+        self._owed_lock = mode.create_lock()
+
+    # -------------------------------------------------------------------------------------------------- lifecycle
+
+    def check(self) -> None:
+        """Refuse a queue whose client library would block all tasks of this mode.
+
+        :raises PartUnsuitable: naming the modules that have to be patched.
+        """
+        missing = [
+            name for name in self._link.queue.capabilities.needs_patched if not self._mode.is_patched(name)
+        ]
+        if missing:
+            raise PartUnsuitable(
+                f"message queue {urls.mask(self._link.queue.url)} blocks in {', '.join(missing)}, which async mode "
+                f"{self._mode.name!r} needs patched: monkey-patch the standard library in the program's first lines"
+            )
+
+    def start(self) -> None:
+        """Join the other servers. Called in the process that serves; later calls in it do nothing."""
+        link = self._current()
+        if self._server is None:
+            raise ConfigurationError("a process without a server has nothing to join the cluster with")
+        if not link.listener.started:
+            self.check()
+            link.announce()
+
+    def close(self, timeout_s: float = 2.0) -> int:
+        """Send what waits, for a bounded time, and end; return how many messages were left. May be repeated."""
+        link = self._current()
+        if self._closed:
+            return 0
+        self._closed = True
+        if self._at_exit is not None:
+            self._at_exit.cancel()
+        return link.close(timeout_s)
+
+    def health(self) -> BusHealth:
+        """Return how the connection to the other servers is, without asking the broker."""
+        return self._current().health()
+
+    def ping(self) -> None:
+        """Return if the broker answers now.
+
+        :raises QueueUnavailable: if it does not.
+        """
+        self._current().queue.ping()
+
+    def _current(self) -> Link:
+        if self._pid != os.getpid():
+            _inherited.append(self._link)
+            self._owed = {}
+            self._link = self._new_link()
+            self._closed, self._at_exit = False, None
+            self._owed_lock = self._mode.create_lock()
+            self._pid = os.getpid()
+        return self._link
+
+    def _new_link(self) -> Link:
+        chosen = self._settings
+        return Link(
+            self._make_queue(),
+            self._mode,
+            self._wire,
+            limits=Limits(
+                max_messages=chosen["buffer_max_messages"],
+                max_bytes=chosen["buffer_max_bytes"],
+                max_age_s=chosen["buffer_max_age_s"],
+            ),
+            interval_s=chosen["heartbeat_interval_s"],
+            clock=self._clock,
+            logger=self._logger,
+            on_message=self._on_message,
+            on_state=self._report_state,
+        )
+
+    def _report_state(self, up: bool, detail: str) -> None:
+        if self._on_state is not None:
+            try:
+                self._on_state(up, detail)
+            except Exception:
+                self._logger.exception("unexpected error in an observer of the message queue")
+
+    # ---------------------------------------------------------------------------------------------------- emitter
+
+    def emit(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        *,
+        namespace: str = "/",
+        to: tuple[str, ...] | None = None,
+        skip: frozenset[str] = frozenset(),
+        on_ack: AckCallback | None = None,
+        volatile: bool = False,
+    ) -> None:
+        """Send an event to clients of all servers; see :class:`~flask_socketio_core.server.interface.Emitter`.
+
+        A message to clients of this process alone does not travel. While the broker is away, messages wait in a
+        bounded buffer.
+
+        :raises ValueError: if ``on_ack`` is given without exactly one addressee.
+        :raises MessageTooLarge: if the queue can never carry it.
+        """
+        self._emit(event, args, namespace, to, skip, on_ack, None, volatile)
+
+    def call(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        *,
+        to: str,
+        namespace: str = "/",
+        timeout_s: float = 60.0,
+    ) -> tuple[Any, ...]:
+        """Send an event to one client, wherever it is connected, and return what it acknowledges.
+
+        :raises CallTimeout: if it does not within the time-out, or nobody knows it.
+        :raises ClientGone: if it leaves first.
+        """
+        done = self._mode.create_event()
+        answers: list[tuple[Any, ...]] = []
+
+        def on_ack(*values: Any) -> None:
+            answers.append(values)
+            done.set()
+
+        number = self._emit(event, args, namespace, (to,), frozenset(), on_ack, done.set, False)
+        if not done.wait(timeout_s):
+            self._current().acks.take(number)
+            raise CallTimeout(f"client {to!r} did not acknowledge {event!r} within {timeout_s:g} s")
+        if not answers:
+            raise ClientGone(f"client {to!r} left before it acknowledged {event!r}")
+        return answers[0]
+
+    def _emit(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        namespace: str,
+        to: tuple[str, ...] | None,
+        skip: frozenset[str],
+        on_ack: AckCallback | None,
+        on_gone: Callable[[], None] | None,
+        volatile: bool,
+    ) -> int | None:
+        """Send an event and return the number of the acknowledgement that is awaited from elsewhere."""
+        link = self._current()
+        server = self._server
+        if on_ack is not None and (to is None or len(to) != 1):
+            raise ValueError(
+                "an acknowledgement can be asked of one client only: give its sid as the addressee"
+            )
+        if server is not None and to is not None and all(server.is_connected(sid, namespace) for sid in to):
+            server.emit(event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile)
+            if on_gone is not None:
+                server.on_client_gone(to[0], namespace, on_gone)
+            return None
+        number = None if on_ack is None else self._expect(link, on_ack, on_gone)
+        message = envelope.emit(
+            event,
+            args,
+            host_id=link.node,
+            namespace=namespace,
+            to=to,
+            skip=skip,
+            callback=None if number is None or to is None else (to[0], namespace, number),
+            volatile=volatile,
+        )
+        encoded = link.prepare(message)
+        if server is not None and on_ack is None:  # our own clients wait for no broker
+            server.emit(event, args, namespace=namespace, to=to, skip=skip, volatile=volatile)
+        self._be_closed_at_exit()
+        link.outbox.put(encoded, _key(namespace, to[0] if to else ""))
+        return number
+
+    def _expect(self, link: Link, on_ack: AckCallback, on_gone: Callable[[], None] | None) -> int:
+        """Note that an acknowledgement is awaited, and listen for it."""
+        if not link.listener.started:
+            link.listener.start()
+            link.listener.wait(SUBSCRIBE_S)
+        now_s = self._clock()
+        link.acks.expire(now_s)
+        return link.acks.add(Awaited(on_ack, on_gone, now_s + self._settings["ack_expires_s"]))
+
+    def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
+        """Put a client into a room, wherever it is connected. A client that nobody knows is ignored.
+
+        :raises ValueError: if the room is another client's sid.
+        """
+        if self._is_here(sid, namespace):
+            assert self._server is not None
+            self._server.enter_room(sid, room, namespace)
+        else:
+            self._tell("enter_room", namespace, sid=sid, room=room)
+
+    def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
+        """Take a client out of a room, wherever it is connected."""
+        if self._is_here(sid, namespace):
+            assert self._server is not None
+            self._server.leave_room(sid, room, namespace)
+        else:
+            self._tell("leave_room", namespace, sid=sid, room=room)
+
+    def close_room(self, room: str, namespace: str = "/") -> None:
+        """Take every client of every server out of a room."""
+        if self._server is not None:
+            self._server.close_room(room, namespace)
+        self._tell("close_room", namespace, room=room)
+
+    def disconnect(self, sid: str, namespace: str = "/") -> None:
+        """Disconnect a client from a namespace, wherever it is connected."""
+        if self._is_here(sid, namespace):
+            assert self._server is not None
+            self._server.disconnect(sid, namespace)
+        else:
+            self._tell("disconnect", namespace, sid=sid)
+
+    def _is_here(self, sid: str, namespace: str) -> bool:
+        return self._server is not None and self._server.is_connected(sid, namespace)
+
+    def _tell(self, method: str, namespace: str, **details: str) -> None:
+        link = self._current()
+        message: Message = {"method": method, "namespace": namespace, "host_id": link.node, **details}
+        self._send(link, message, _key(namespace, details.get("room") or details["sid"]))
+
+    def _send(self, link: Link, message: Message, key: str) -> None:
+        self._be_closed_at_exit()
+        link.send(message, key)
+
+    def _be_closed_at_exit(self) -> None:
+        """Let a process that only sends lose nothing when it ends; whoever has a server closes us with it."""
+        if self._server is None and self._at_exit is None:
+            self._at_exit = self._mode.on_exit(self.close)
+
+    # ------------------------------------------------------------------------------------------- from other nodes
+
+    def _on_message(self, message: Message) -> None:
+        method = message["method"]
+        if method == "callback":
+            self._on_callback(message)
+        elif method == "gone":
+            self._on_gone(message)
+        elif self._server is not None:
+            handler = _HANDLERS.get(method)
+            if handler is not None:
+                handler(self, self._server, message)
+
+    def _on_callback(self, message: Message) -> None:
+        link = self._current()
+        if message.get("host_id") == link.node:
+            awaited = link.acks.take(message.get("id"))
+            if awaited is not None:
+                awaited.on_ack(*envelope.unpack(message.get("args", []), bool(message.get("binary"))))
+
+    def _on_gone(self, message: Message) -> None:
+        link = self._current()
+        if message.get("host_id") == link.node:
+            awaited = link.acks.take(message.get("id"))
+            if awaited is not None and awaited.on_gone is not None:
+                awaited.on_gone()
+
+    def _on_emit(self, server: LocalServer, message: Message) -> None:
+        namespace = message.get("namespace") or "/"
+        room = message.get("room")
+        to = None if room is None else tuple(room) if isinstance(room, list) else (room,)
+        skip = message.get("skip_sid") or ()
+        on_ack = self._return_path(server, message, namespace)
+        server.emit(
+            str(message["event"]),
+            envelope.unpack(message.get("data"), bool(message.get("binary"))),
+            namespace=namespace,
+            to=to,
+            skip=frozenset((skip,) if isinstance(skip, str) else skip),
+            on_ack=on_ack,
+            volatile=message.get("volatile") is True,
+        )
+
+    def _return_path(self, server: LocalServer, message: Message, namespace: str) -> AckCallback | None:
+        """Return what sends a client's acknowledgement to the node that asked for it."""
+        callback = message.get("callback")
+        host_id = message.get("host_id")
+        if not isinstance(callback, list) or len(callback) != 3 or not isinstance(host_id, str):
+            return None
+        sid, _, number = callback
+        if isinstance(sid, str) and server.is_connected(sid, namespace) and "node" in message:
+            self._owe(server, sid, namespace, (host_id, number))
+        return partial(self._return_ack, host_id, sid, namespace, number)
+
+    def _return_ack(self, host_id: str, sid: str, namespace: str, number: Any, *values: Any) -> None:
+        # Runs where the client's packet was read, which must not wait for a broker.
+        with self._owed_lock:
+            self._owed.get((sid, namespace), {}).pop((host_id, number), None)
+        args, binary = envelope.pack(list(values))
+        message: Message = {
+            "method": "callback",
+            "host_id": host_id,
+            "sid": sid,
+            "namespace": namespace,
+            "id": number,
+            "args": args,
+        }
+        if binary:
+            message["binary"] = True
+        self._mode.spawn(partial(self._current().send, message, host_id))
+
+    def _owe(self, server: LocalServer, sid: str, namespace: str, debt: tuple[str, Any]) -> None:
+        """Tell the asking node when the client leaves without an answer; one watch per client."""
+        client = (sid, namespace)
+        with self._owed_lock:
+            watched = client in self._owed
+            self._owed.setdefault(client, {})[debt] = None
+        if not watched:
+            server.on_client_gone(sid, namespace, partial(self._client_gone, client))
+
+    def _client_gone(self, client: tuple[str, str]) -> None:
+        with self._owed_lock:
+            owed = self._owed.pop(client, {})
+        for host_id, number in owed:
+            message: Message = {"method": "gone", "host_id": host_id, "id": number, "sid": client[0]}
+            self._mode.spawn(partial(self._current().send, message, host_id))
+
+    def _on_enter_room(self, server: LocalServer, message: Message) -> None:
+        sid, namespace = message["sid"], message.get("namespace") or "/"
+        if server.is_connected(sid, namespace):
+            server.enter_room(sid, message["room"], namespace)
+
+    def _on_leave_room(self, server: LocalServer, message: Message) -> None:
+        sid, namespace = message["sid"], message.get("namespace") or "/"
+        if server.is_connected(sid, namespace):
+            server.leave_room(sid, message["room"], namespace)
+
+    def _on_close_room(self, server: LocalServer, message: Message) -> None:
+        server.close_room(message["room"], message.get("namespace") or "/")
+
+    def _on_disconnect(self, server: LocalServer, message: Message) -> None:
+        sid, namespace = message["sid"], message.get("namespace") or "/"
+        if server.is_connected(sid, namespace):
+            server.disconnect(sid, namespace)
+
+
+_HANDLERS: Mapping[str, Callable[[Cluster, LocalServer, Message], None]] = {
+    "emit": Cluster._on_emit,
+    "enter_room": Cluster._on_enter_room,
+    "leave_room": Cluster._on_leave_room,
+    "close_room": Cluster._on_close_room,
+    "disconnect": Cluster._on_disconnect,
+}
+
+
+def _key(namespace: str, room: str) -> str:
+    return f"{namespace} {room}"

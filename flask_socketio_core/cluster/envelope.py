@@ -1,0 +1,148 @@
+"""The wire format on the bus: JSON that python-socketio's managers read and write, with extra keys of ours.
+
+A message is an object with ``method`` and ``host_id``. Methods of python-socketio: ``emit``, ``callback``,
+``disconnect``, ``enter_room``, ``leave_room``, ``close_room``. Ours besides: ``node`` (a server says that it is
+there) and ``gone`` (who was asked for an acknowledgement has left). Extra keys in every message of ours:
+
+=========  ===========================================================================================
+``v``      version of these additions, now 1
+``node``   id of the sender; ``host_id`` is that of the addressee in a ``callback``
+``seq``    counts the sender's messages; ``(node, seq)`` identifies a message, and a gap is a loss
+=========  ===========================================================================================
+
+Binary values travel as python-socketio sends them: ``data`` is a list of the structure with placeholders and the
+attachments in base64, and ``binary`` is true. In a ``callback`` the same is ours alone: python-socketio cannot send it.
+
+Source: python-socketio 5.18.1, ``pubsub_manager.py`` (format), ``packet.py`` (placeholders).
+"""
+
+from __future__ import annotations
+
+import base64
+import json as standard_json
+from typing import Any
+
+VERSION = 1
+
+Message = dict[str, Any]
+"""A message as JSON has it."""
+
+
+class Malformed(Exception):
+    """A message from the bus that cannot be used."""
+
+
+class Wire:
+    """Encode and decode messages with one JSON module.
+
+    :param json: anything with ``dumps`` and ``loads``; ``None`` for the standard library's.
+    """
+
+    def __init__(self, json: Any = None) -> None:
+        self._json = json or standard_json
+
+    def encode(self, message: Message) -> bytes:
+        """Return a message without its sequence number; :func:`stamp` adds it.
+
+        :raises TypeError: for a value that the JSON module cannot encode.
+        """
+        text = self._json.dumps(message)
+        return (text.encode() if isinstance(text, str) else bytes(text)).strip()
+
+    def decode(self, raw: bytes) -> Message:
+        """Return a message.
+
+        :raises Malformed: if it is none.
+        """
+        try:
+            message = self._json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise Malformed(f"not JSON: {error}") from None
+        if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+            raise Malformed("no object with a method")
+        return message
+
+
+def stamp(encoded: bytes, node: str, seq: int) -> bytes:
+    """Add version, sender and sequence number to an encoded message.
+
+    Done to the bytes, so that the number can be taken at the last moment and the message is encoded only once.
+    """
+    return b'%b,"v":%d,"node":"%b","seq":%d}' % (encoded[:-1], VERSION, node.encode(), seq)
+
+
+def emit(
+    event: str,
+    args: tuple[Any, ...],
+    *,
+    host_id: str,
+    namespace: str,
+    to: tuple[str, ...] | None,
+    skip: frozenset[str],
+    callback: tuple[str, str, int] | None,
+    volatile: bool,
+) -> Message:
+    """Return the message that sends an event to clients elsewhere.
+
+    :param callback: room, namespace and number of the acknowledgement that is asked for.
+    """
+    data, binary = pack(list(args))
+    message: Message = {
+        "method": "emit",
+        "event": event,
+        "data": data,
+        "binary": binary,
+        "namespace": namespace,
+        "room": None if to is None else to[0] if len(to) == 1 else list(to),
+        "skip_sid": sorted(skip) if skip else None,
+        "callback": None if callback is None else list(callback),
+        "host_id": host_id,
+    }
+    if volatile:
+        message["volatile"] = True
+    return message
+
+
+def pack(values: list[Any]) -> tuple[list[Any], bool]:
+    """Return values ready for JSON, and whether binary ones were taken out."""
+    attachments: list[bytes] = []
+    structure = _take_out(values, attachments)
+    if not attachments:
+        return structure, False
+    return [structure, *(base64.b64encode(data).decode() for data in attachments)], True
+
+
+def unpack(data: Any, binary: bool) -> tuple[Any, ...]:
+    """Return the values that were packed.
+
+    :raises Malformed: if placeholders and attachments do not match.
+    """
+    if not binary:
+        return tuple(data) if isinstance(data, list) else (data,)
+    try:
+        attachments = [base64.b64decode(text) for text in data[1:]]
+        structure = _put_back(data[0], attachments)
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        raise Malformed(f"binary attachments do not fit: {error}") from None
+    return tuple(structure) if isinstance(structure, list) else (structure,)
+
+
+def _take_out(value: Any, attachments: list[bytes]) -> Any:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        attachments.append(bytes(value))
+        return {"_placeholder": True, "num": len(attachments) - 1}
+    if isinstance(value, (list, tuple)):
+        return [_take_out(item, attachments) for item in value]
+    if isinstance(value, dict):
+        return {key: _take_out(item, attachments) for key, item in value.items()}
+    return value
+
+
+def _put_back(value: Any, attachments: list[bytes]) -> Any:
+    if isinstance(value, list):
+        return [_put_back(item, attachments) for item in value]
+    if isinstance(value, dict):
+        if value.get("_placeholder") and isinstance(value.get("num"), int) and value["num"] >= 0:
+            return attachments[value["num"]]
+        return {key: _put_back(item, attachments) for key, item in value.items()}
+    return value

@@ -1,0 +1,303 @@
+"""One process's connection to the bus: its identity, its outbox, its listener, and what it knows of the others.
+
+Everything here belongs to the process that made it. After a fork the child makes a link of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from . import urls
+from .acks import PendingAcks
+from .envelope import Malformed, Message, Wire, stamp
+from .listener import Listener
+from .outbox import Limits, Outbox
+from .peers import MISSED_INTERVALS, Peer, Peers
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode, Handle, MessageQueue
+
+#: Seconds that a listener may go without any sign before it is taken for stuck; queues give one twice a second.
+STUCK_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusHealth:
+    """How the connection to the message queue is.
+
+    :param up: ``True`` if messages are sent and, where this process listens, heard.
+    :param detail: one sentence without credentials; empty if all is well.
+    :param node: this process's id on the bus.
+    :param peers: the other servers.
+    :param waiting: messages that wait for the broker.
+    :param waiting_bytes: their size in bytes.
+    :param sent: messages published.
+    :param lost_sent: messages of ours that were given up.
+    :param received: messages heard from others.
+    :param lost_received: messages of others that never arrived.
+    :param duplicates: repeated messages that were dropped.
+    :param lag_s: seconds that our last heartbeat took to come back; ``None`` before the first.
+    """
+
+    up: bool
+    detail: str
+    node: str
+    peers: tuple[Peer, ...]
+    waiting: int
+    waiting_bytes: int
+    sent: int
+    lost_sent: int
+    received: int
+    lost_received: int
+    duplicates: int
+    lag_s: float | None
+
+
+class Link:
+    """Send and receive messages; keep the connection alive and say when it is not.
+
+    :param on_message: called with every new message of another node, and with ``callback`` and ``gone`` messages.
+    :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
+    """
+
+    def __init__(
+        self,
+        queue: MessageQueue,
+        mode: AsyncMode,
+        wire: Wire,
+        *,
+        limits: Limits,
+        interval_s: float,
+        clock: Callable[[], float],
+        logger: logging.Logger,
+        on_message: Callable[[Message], object],
+        on_state: Callable[[bool, str], object],
+    ) -> None:
+        self.node = uuid.uuid4().hex
+        self.queue = queue
+        self.acks = PendingAcks(mode.create_lock())
+        self.peers = Peers()
+        self._mode = mode
+        self._wire = wire
+        self._interval_s = interval_s
+        self._clock = clock
+        self._logger = logger
+        self._on_message = on_message
+        self._on_state = on_state
+        self._name = urls.mask(queue.url)
+        self.outbox = Outbox(
+            queue,
+            mode,
+            limits,
+            lambda encoded, seq: stamp(encoded, self.node, seq),
+            clock=clock,
+            logger=logger,
+            on_outage=self._sending_failed,
+            on_recovery=self._sending_works,
+        )
+        self.listener = Listener(
+            queue,
+            mode,
+            clock=clock,
+            logger=logger,
+            on_message=self._receive,
+            on_lost=self._listening_failed,
+            on_back=self._listening_works,
+        )
+        self._problems: dict[str, str] = {}
+        self._problems_lock = mode.create_lock()
+        self._received = 0
+        self._beating: Handle | None = None
+        self._ended = False
+        self._echo_at = clock()
+        self._sent_at: float | None = None
+        self._lag_s: float | None = None
+
+    # -------------------------------------------------------------------------------------------------- sending
+
+    def prepare(self, message: Message) -> bytes:
+        """Encode a message for the outbox.
+
+        :raises TypeError: for a value that cannot be encoded.
+        :raises MessageTooLarge: if the queue can never carry it.
+        :raises QueueClosed: after :meth:`close`.
+        """
+        encoded = self._wire.encode(message)
+        self.outbox.check(encoded)
+        return encoded
+
+    def send(self, message: Message, key: str) -> None:
+        """Publish a message; raises what :meth:`prepare` raises.
+
+        :param key: messages with one key keep their order on every queue.
+        """
+        self.outbox.put(self.prepare(message), key)
+
+    def announce(self) -> None:
+        """Listen, and tell the other servers that this one is there, now and every few seconds."""
+        self.listener.start()
+        self._mode.spawn(lambda: self._beat("hello"))
+
+    def close(self, timeout_s: float) -> int:
+        """Say good-bye, flush for a bounded time and end; return how many messages were left."""
+        self._ended = True
+        if self._beating is not None:
+            self._beating.cancel()
+            if not self.outbox.down:
+                self._send_news("bye")
+        left = self.outbox.flush(timeout_s)
+        self.listener.stop()
+        self.outbox.close()
+        self.queue.close()
+        if left:
+            self._logger.error(
+                "%d messages for %s were not sent before the end and are lost", left, self._name
+            )
+        return left
+
+    def _beat(self, state: str = "here") -> None:
+        if self._ended:
+            return
+        now_s = self._clock()
+        try:
+            self._look_after(now_s)
+            if not self.outbox.down:  # what is late by then says nothing about now
+                self._sent_at = now_s
+                self._send_news(state)
+        except Exception:
+            self._logger.exception("unexpected error while announcing this server on the message queue")
+        self._beating = self._mode.call_later(self._interval_s, lambda: self._mode.spawn(self._beat))
+
+    def _send_news(self, state: str) -> None:
+        news: Message = {"method": "node", "state": state, "host_id": self.node, "interval": self._interval_s}
+        news.update(async_mode=self._mode.name, version=_version())
+        self.send(news, self.node)
+
+    def _look_after(self, now_s: float) -> None:
+        for node in self.peers.forget_silent(now_s):
+            self._logger.warning("server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS)
+        for awaited in self.acks.expire(now_s):
+            if awaited.on_gone is not None:
+                awaited.on_gone()
+        deaf_s = now_s - self._echo_at
+        if now_s - self.listener.ticked_at > STUCK_S and self.listener.subscribed:
+            self.listener.restart(f"no sign from the listener for {STUCK_S:g} s")
+        elif self.listener.subscribed and not self.outbox.down and deaf_s > 3 * self._interval_s + 1:
+            self._echo_at = now_s
+            self.listener.restart(f"our own messages have not come back for {deaf_s:.0f} s")
+
+    # ------------------------------------------------------------------------------------------------- receiving
+
+    def _receive(self, raw: bytes) -> None:
+        now_s = self._clock()
+        try:
+            message = self._wire.decode(raw)
+        except Malformed as problem:
+            self._logger.warning("ignored %d bytes on %s: %s", len(raw), self._name, problem)
+            return
+        sender, seq = message.get("node"), message.get("seq")
+        if not isinstance(sender, str) or not isinstance(seq, int):  # from python-socketio
+            self._received += 1
+            self._on_message(message)
+        elif sender == self.node:
+            self._hear_ourselves(message, now_s)
+        elif self.peers.is_new(sender, seq, now_s):
+            self._received += 1
+            if message["method"] == "node":
+                self._on_news(sender, message, now_s)
+            else:
+                self._on_message(message)
+
+    def _hear_ourselves(self, message: Message, now_s: float) -> None:
+        self._echo_at = now_s
+        if message["method"] == "node" and self._sent_at is not None:
+            self._lag_s, self._sent_at = now_s - self._sent_at, None
+
+    def _on_news(self, node: str, news: Message, now_s: float) -> None:
+        if news.get("state") == "bye":
+            self.peers.on_bye(node)
+            return
+        if node not in self.peers:
+            self._logger.info("server %s is there (%s)", node, news.get("async_mode"))
+        lost = self.peers.on_heartbeat(node, news, now_s)
+        if lost:
+            self._logger.error("%d messages of server %s never arrived here", lost, node)
+        if news.get("state") == "hello" and self._beating is not None:
+            self._mode.spawn(lambda: self._send_news("here"))
+
+    # ---------------------------------------------------------------------------------------------------- state
+
+    def _sending_failed(self, error: Exception) -> None:
+        self._problem("sending", str(error))
+
+    def _sending_works(self, away_s: float, late: int, lost: int) -> None:
+        self._solved(
+            "sending",
+            f"the broker was away for {away_s:.1f} s: {late} messages sent late, {lost} lost",
+            lost > 0,
+        )
+
+    def _listening_failed(self, error: Exception) -> None:
+        self._problem("listening", str(error))
+
+    def _listening_works(self, away_s: float) -> None:
+        now_s = self._clock()
+        self._echo_at = now_s
+        self.peers.excuse_silence(now_s)
+        gap = away_s > 0 and not self.queue.capabilities.replay
+        what = "what was sent meanwhile did not arrive here" if gap else "what was sent meanwhile follows"
+        self._solved("listening", f"heard nothing for {away_s:.1f} s, {what}" if away_s else "connected", gap)
+
+    def _problem(self, which: str, cause: str) -> None:
+        with self._problems_lock:
+            was_up = not self._problems
+            self._problems[which] = cause
+        self._logger.warning("%s on %s failed, trying again: %s", which, self._name, cause)
+        if was_up:
+            self._on_state(False, cause)
+
+    def _solved(self, which: str, detail: str, loss: bool) -> None:
+        with self._problems_lock:
+            had = self._problems.pop(which, None)
+            now_up = not self._problems
+        if had is None:
+            return
+        self._logger.log(
+            logging.ERROR if loss else logging.INFO, "%s on %s works again: %s", which, self._name, detail
+        )
+        if now_up:
+            self._on_state(True, detail)
+
+    def health(self) -> BusHealth:
+        """Return how the connection is, without asking the broker."""
+        waiting, waiting_bytes = self.outbox.waiting
+        with self._problems_lock:
+            problems = dict(self._problems)
+        if self.listener.started and not self.listener.subscribed and "listening" not in problems:
+            problems["listening"] = "no subscription yet"
+        return BusHealth(
+            up=not problems,
+            detail="; ".join(f"{which}: {cause}" for which, cause in sorted(problems.items())),
+            node=self.node,
+            peers=self.peers.alive(self._clock()),
+            waiting=waiting,
+            waiting_bytes=waiting_bytes,
+            sent=self.outbox.sent,
+            lost_sent=self.outbox.lost,
+            received=self._received,
+            lost_received=self.peers.lost,
+            duplicates=self.peers.duplicates,
+            lag_s=self._lag_s,
+        )
+
+
+def _version() -> str:
+    try:
+        return version("flask-socketio-core")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "?"

@@ -1,0 +1,135 @@
+"""The task that listens to the bus for ever: it reconnects by itself, and can be made to if it has gone deaf."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import QueueClosed, QueueUnavailable
+from .outbox import FIRST_PAUSE_S, LONGEST_PAUSE_S
+
+if TYPE_CHECKING:
+    import logging
+
+    from ..contracts import AsyncMode, MessageQueue
+
+
+class Listener:
+    """Hand every message of a queue to a function, in one task.
+
+    :param on_message: called with each message; what it raises is logged and changes nothing.
+    :param on_lost: called once when the connection is lost, with the cause.
+    :param on_back: called with the seconds it was away when a subscription exists again, and with 0.0 for the first.
+    """
+
+    def __init__(
+        self,
+        queue: MessageQueue,
+        mode: AsyncMode,
+        *,
+        clock: Callable[[], float],
+        logger: logging.Logger,
+        on_message: Callable[[bytes], object],
+        on_lost: Callable[[Exception], object],
+        on_back: Callable[[float], object],
+    ) -> None:
+        self._queue = queue
+        self._mode = mode
+        self._clock = clock
+        self._logger = logger
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._on_back = on_back
+        self._stop = mode.create_event()
+        self._subscribed = mode.create_event()
+        self._run_number = 0
+        self._lost_at: float | None = None
+        self._ever = False
+        self.ticked_at = clock()
+
+    @property
+    def started(self) -> bool:
+        return self._run_number > 0
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether a subscription exists, as far as we know."""
+        return self._subscribed.is_set()
+
+    def start(self) -> None:
+        """Begin to listen, in a task of its own."""
+        self._run_number += 1
+        self._mode.start_task(self._run, self._run_number)
+
+    def restart(self, why: str) -> None:
+        """Leave a connection that has gone deaf to itself and listen on a new one."""
+        self._logger.error("listening to the message queue anew: %s", why)
+        self._lose(QueueUnavailable(why))
+        self.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until a subscription exists."""
+        return self._subscribed.wait(timeout_s)
+
+    def stop(self) -> None:
+        """End as soon as the queue yields; close the queue to make it."""
+        self._stop.set()
+
+    def _run(self, number: int) -> None:
+        pause_s = FIRST_PAUSE_S
+        while self._current(number):
+            before = self._clock()
+            error = self._listen(number)
+            if error is None or not self._current(number):
+                return
+            self._lose(error)
+            if self._clock() - before > LONGEST_PAUSE_S:
+                pause_s = FIRST_PAUSE_S  # it had worked for a while
+            self._stop.wait(pause_s * random.uniform(0.5, 2))
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    def _listen(self, number: int) -> Exception | None:
+        """Listen until something ends it; return what, or ``None`` if that was wanted."""
+        try:
+            for message in self._queue.listen():
+                if not self._current(number):
+                    return None
+                self._note_life()
+                if message:
+                    self._hand_over(message)
+                else:
+                    self._mode.sleep(0)  # lets others run where the client library blocks the whole thread
+        except QueueClosed:
+            return None
+        except QueueUnavailable as error:
+            return error
+        except Exception as error:  # a queue's fault must not make this server deaf
+            self._logger.exception("unexpected error of the message queue")
+            return error
+        return None if self._stop.is_set() else QueueUnavailable("the message queue ended its subscription")
+
+    def _hand_over(self, message: bytes) -> None:
+        try:
+            self._on_message(message)
+        except Exception:
+            self._logger.exception("a message from the message queue could not be handled")
+
+    def _note_life(self) -> None:
+        self.ticked_at = self._clock()
+        if self._subscribed.is_set():
+            return
+        away_s = 0.0 if self._lost_at is None or not self._ever else self.ticked_at - self._lost_at
+        self._lost_at = None
+        self._ever = True
+        self._subscribed.set()
+        self._on_back(away_s)
+
+    def _lose(self, error: Exception) -> None:
+        if self._lost_at is None:
+            self._lost_at = self._clock()
+            self._subscribed.clear()
+            self._on_lost(error)
+
+    def _current(self, number: int) -> bool:
+        return number == self._run_number and not self._stop.is_set()

@@ -1,0 +1,299 @@
+"""What goes to the broker: one message at a time, in order, kept for a while when the broker is away.
+
+Whoever emits publishes, so that the message is with the broker when ``emit()`` returns. While one task publishes,
+others leave their messages with it; no lock is held meanwhile. When the broker is away, messages wait in a bounded
+buffer and a task of its own tries again, so that only one emit per outage waits for a time-out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import MessageTooLarge, QueueClosed, QueueUnavailable
+
+if TYPE_CHECKING:
+    import logging
+
+    from ..contracts import AsyncMode, MessageQueue
+
+#: Seconds between two attempts to reach the broker: grows from the first to the second, halved or doubled by chance.
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+#: Messages of others that one emit publishes before it hands over to a worker.
+HELPFULNESS = 100
+#: Bytes that a stamp adds to a message, generously.
+STAMP_BYTES = 128
+
+
+@dataclass(slots=True)
+class _Letter:
+    payload: bytes
+    key: str
+    written_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much waits for a broker that is away.
+
+    :param max_age_s: seconds after which a message is dropped.
+    """
+
+    max_messages: int
+    max_bytes: int
+    max_age_s: float
+
+
+class Outbox:
+    """Publish in order; buffer, retry and count during an outage.
+
+    :param stamp: makes the payload from an encoded message and its sequence number.
+    :param on_outage: called once when the broker is away, with the cause.
+    :param on_recovery: called once when it is back, with seconds away, messages sent late, messages lost.
+    """
+
+    def __init__(
+        self,
+        queue: MessageQueue,
+        mode: AsyncMode,
+        limits: Limits,
+        stamp: Callable[[bytes, int], bytes],
+        *,
+        clock: Callable[[], float],
+        logger: logging.Logger,
+        on_outage: Callable[[Exception], object],
+        on_recovery: Callable[[float, int, int], object],
+    ) -> None:
+        self._queue = queue
+        self._mode = mode
+        self._limits = limits
+        self._stamp = stamp
+        self._clock = clock
+        self._logger = logger
+        self._on_outage = on_outage
+        self._on_recovery = on_recovery
+        self._lock = mode.create_lock()
+        self._wake = mode.create_event()
+        self._waiting: deque[_Letter] = deque()
+        self._bytes = 0
+        self._seq = 0
+        self._publishing = False
+        self._closed = False
+        self._down_since: float | None = None
+        self._lost_now = 0
+        self._late_now = 0
+        self.sent = 0
+        self.lost = 0
+        queue.on_failure = self._take_back
+
+    @property
+    def down(self) -> bool:
+        """Whether the broker is away, as far as we know."""
+        return self._down_since is not None
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Messages and bytes that wait."""
+        return len(self._waiting), self._bytes
+
+    @property
+    def seq(self) -> int:
+        """Sequence number of the last message."""
+        return self._seq
+
+    def check(self, encoded: bytes) -> None:
+        """Refuse a message that cannot be put.
+
+        :raises MessageTooLarge: if the queue can never carry it.
+        :raises QueueClosed: after :meth:`close`.
+        """
+        limit = self._queue.capabilities.max_message_bytes
+        if limit is not None and len(encoded) + STAMP_BYTES > limit:
+            raise MessageTooLarge(
+                f"message of {len(encoded)} bytes exceeds the message queue's {limit} bytes"
+            )
+        if self._closed:
+            raise QueueClosed("the connection to the message queue was closed")
+
+    def put(self, encoded: bytes, key: str) -> None:
+        """Publish a message, or keep it while the broker is away.
+
+        Blocks for the queue's time-out at most, and only for the first message of an outage.
+
+        :raises QueueClosed: after :meth:`close`.
+        """
+        with self._lock:
+            if self._closed:
+                raise QueueClosed("the connection to the message queue was closed")
+            self._seq += 1
+            self._append(_Letter(self._stamp(encoded, self._seq), key, self._clock()))
+            mine = not self._publishing and self._down_since is None
+            self._publishing = self._publishing or mine
+        if mine:
+            self._publish_some(HELPFULNESS)
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until everything is with the broker; return how many messages are not."""
+        deadline = self._clock() + timeout_s
+        self._wake.set()
+        while (self._waiting or self._publishing) and self._clock() < deadline:
+            self._mode.sleep(0.01)
+        return len(self._waiting) + self._queue.flush(max(deadline - self._clock(), 0))
+
+    def close(self) -> None:
+        """Take no more messages and end the retry task; what waits is dropped."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+            self._bytes = 0
+        self._wake.set()
+
+    # ----------------------------------------------------------------------------------------------- publishing
+
+    def _publish_some(self, most: int | None) -> None:
+        """Publish what waits. Only who has set ``_publishing`` may call this."""
+        done = 0
+        while True:
+            letter = self._next()
+            if letter is None:
+                return
+            if done == most:
+                self._put_back(letter)
+                self._mode.spawn(lambda: self._publish_some(None))
+                return
+            error = self._try(letter)
+            if error is not None:
+                self._broker_is_away(letter, error)
+                return
+            done += 1
+
+    def _next(self) -> _Letter | None:
+        with self._lock:
+            if not self._waiting:
+                self._publishing = False
+                return None
+            letter = self._waiting.popleft()
+            self._bytes -= len(letter.payload)
+            return letter
+
+    def _try(self, letter: _Letter) -> Exception | None:
+        """Publish one message and return the error after which it can be tried again."""
+        try:
+            self._queue.publish(letter.payload, key=letter.key)
+        except QueueUnavailable as error:
+            return error
+        except (QueueClosed, MessageTooLarge) as error:
+            self._count_lost(1)
+            self._logger.error("a message could not be published and is lost: %s", error)
+            return None
+        except Exception as error:  # a queue's fault must neither reach emit() nor end the retries
+            self._logger.exception("unexpected error of the message queue")
+            return error
+        self.sent += 1
+        return None
+
+    def _broker_is_away(self, letter: _Letter, error: Exception) -> None:
+        self._put_back(letter)
+        with self._lock:
+            self._publishing = False
+            first = self._down_since is None and not self._closed
+            if first:
+                self._down_since = self._clock()
+                self._lost_now = self._late_now = 0
+                self._wake.clear()
+        if first:
+            self._on_outage(error)
+            self._mode.start_task(self._retry)
+
+    def _retry(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._closed:
+            self._wake.wait(pause_s * random.uniform(0.5, 2))
+            self._wake.clear()
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            with self._lock:
+                self._drop_old()
+            if self._publish_late():
+                return
+
+    def _publish_late(self) -> bool:
+        """Publish what waits, oldest first; return whether the outage is over."""
+        while not self._closed:
+            with self._lock:
+                letter = self._waiting.popleft() if self._waiting else None
+                if letter is not None:
+                    self._bytes -= len(letter.payload)
+            if letter is None:
+                if not self._late_now and not self._answers():
+                    return False
+                if self._declare_over():
+                    return True
+            elif self._try(letter) is None:
+                self._late_now += 1
+            else:
+                self._put_back(letter)
+                return False
+        return True
+
+    def _answers(self) -> bool:
+        """Ask the broker itself: all that waited may have been dropped for its age."""
+        try:
+            self._queue.ping()
+        except Exception:  # noqa: BLE001  # whatever it is, the broker is not back
+            return False
+        return True
+
+    def _declare_over(self) -> bool:
+        """End the outage, unless a message came in meanwhile that later ones would overtake."""
+        with self._lock:
+            if self._waiting:
+                return False
+            since, self._down_since = self._down_since, None
+        if since is not None:
+            self._on_recovery(self._clock() - since, self._late_now, self._lost_now)
+        return True
+
+    # ------------------------------------------------------------------------------------------------ the buffer
+
+    def _append(self, letter: _Letter) -> None:
+        """Keep a message, and drop the oldest beyond the limits. With the lock held."""
+        self._waiting.append(letter)
+        self._bytes += len(letter.payload)
+        while len(self._waiting) > self._limits.max_messages or self._bytes > self._limits.max_bytes:
+            self._drop_oldest()
+
+    def _put_back(self, letter: _Letter) -> None:
+        with self._lock:
+            if not self._closed:
+                self._waiting.appendleft(letter)
+                self._bytes += len(letter.payload)
+
+    def _take_back(self, payload: bytes, key: str) -> None:
+        """Keep a message that the queue had accepted and could not deliver; called from any thread."""
+        with self._lock:
+            if self._closed:
+                return
+            self.sent -= 1
+            self._append(_Letter(payload, key, self._clock()))
+            mine = not self._publishing and self._down_since is None
+            self._publishing = self._publishing or mine
+        if mine:
+            self._mode.spawn(lambda: self._publish_some(None))
+
+    def _drop_old(self) -> None:
+        oldest_allowed = self._clock() - self._limits.max_age_s
+        while self._waiting and self._waiting[0].written_at < oldest_allowed:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        letter = self._waiting.popleft()
+        self._bytes -= len(letter.payload)
+        self._count_lost(1)
+
+    def _count_lost(self, count: int) -> None:
+        self.lost += count
+        self._lost_now += count

@@ -1,0 +1,148 @@
+"""Who else is on the bus: which nodes live, which messages were heard before, how many were lost. Pure: no clock.
+
+Messages are noted by the one task that listens; other tasks may ask and forget at the same time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Most senders remembered. A sender that is forgotten can repeat itself unnoticed, so this is generous.
+MAX_SENDERS = 10_000
+#: Most missing messages tracked per sender; what goes beyond is counted as lost at once.
+MAX_MISSING = 10_000
+#: Silent intervals after which a node is taken for dead.
+MISSED_INTERVALS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A server that said it is there.
+
+    :param async_mode: name of its async mode.
+    :param version: version of its flask-socketio-core.
+    :param silent_s: seconds since it was last heard.
+    """
+
+    node: str
+    async_mode: str
+    version: str
+    silent_s: float
+
+
+@dataclass(slots=True)
+class _Sender:
+    highest: int
+    heard_at: float
+    missing: set[int] = field(default_factory=set)
+    doubtful: set[int] = field(default_factory=set)  # were missing at the last heartbeat already
+
+
+@dataclass(slots=True)
+class _Node:
+    async_mode: str
+    version: str
+    interval_s: float
+    heard_at: float
+
+
+class Peers:
+    """Keep account of senders and nodes."""
+
+    def __init__(self) -> None:
+        self._senders: OrderedDict[str, _Sender] = OrderedDict()
+        self._nodes: dict[str, _Node] = {}
+        self.lost = 0
+        self.duplicates = 0
+
+    def is_new(self, node: str, seq: int, now_s: float) -> bool:
+        """Say whether a message was not heard before, and note it."""
+        sender = self._senders.get(node)
+        if sender is None:
+            self._senders[node] = _Sender(seq, now_s)
+            if len(self._senders) > MAX_SENDERS:
+                self._senders.popitem(last=False)
+            return True
+        sender.heard_at = now_s
+        self._senders.move_to_end(node)
+        if seq > sender.highest:
+            self._note_gap(sender, seq)
+            return True
+        if seq in sender.missing:
+            sender.missing.discard(seq)
+            sender.doubtful.discard(seq)
+            return True
+        self.duplicates += 1
+        return False
+
+    def _note_gap(self, sender: _Sender, seq: int) -> None:
+        first = sender.highest + 1
+        sender.highest = seq
+        room = MAX_MISSING - len(sender.missing)
+        if seq - first > room:
+            self.lost += seq - first - room
+            first = seq - room
+        sender.missing.update(range(first, seq))
+
+    def on_heartbeat(self, node: str, details: dict[str, Any], now_s: float) -> int:
+        """Note that a node lives and return how many of its messages are lost for certain.
+
+        What was missing at its last heartbeat already cannot be on its way any more: heartbeats travel behind it.
+        """
+        self._nodes[node] = _Node(
+            str(details.get("async_mode", "?")),
+            str(details.get("version", "?")),
+            _interval(details.get("interval")),
+            now_s,
+        )
+        sender = self._senders.get(node)
+        if sender is None:
+            return 0
+        lost = sender.missing & sender.doubtful
+        sender.missing -= lost
+        sender.doubtful = set(sender.missing)
+        self.lost += len(lost)
+        return len(lost)
+
+    def on_bye(self, node: str) -> None:
+        """Forget a node that said it ends."""
+        self._nodes.pop(node, None)
+        self._senders.pop(node, None)
+
+    def forget_silent(self, now_s: float) -> list[str]:
+        """Forget nodes that have been silent for too long and return their ids."""
+        dead = [
+            node
+            for node, state in list(self._nodes.items())
+            if now_s - state.heard_at > MISSED_INTERVALS * state.interval_s
+        ]
+        for node in dead:
+            self._nodes.pop(node, None)
+        return dead
+
+    def excuse_silence(self, now_s: float) -> None:
+        """Start counting silence anew: it was us who could not hear."""
+        for state in list(self._nodes.values()):
+            state.heard_at = now_s
+
+    def alive(self, now_s: float) -> tuple[Peer, ...]:
+        """Return the nodes that live."""
+        return tuple(
+            Peer(
+                node=node,
+                async_mode=state.async_mode,
+                version=state.version,
+                silent_s=now_s - state.heard_at,
+            )
+            for node, state in sorted(self._nodes.items())
+        )
+
+    def __contains__(self, node: str) -> bool:
+        return node in self._nodes
+
+
+def _interval(value: Any) -> float:
+    valid = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 3600
+    return float(value) if valid else 5.0
