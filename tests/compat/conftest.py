@@ -10,6 +10,7 @@ import pytest
 
 from compat.stage import VARIANTS, Stage
 from support.servers import CORE, REFERENCE, THREADING, AppSpec, Server, ServerKind, serving
+from support.wire import drop_all
 
 GetServer: TypeAlias = Callable[[ServerKind, str, str], Server]
 OpenStage: TypeAlias = Callable[[str, str], Stage]
@@ -49,6 +50,7 @@ def open_stage(get_server: GetServer, request: pytest.FixtureRequest) -> Iterato
             return stage
 
         yield open_
+    drop_all()
 
 
 @pytest.fixture

@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 
 from support.servers import RUN_KINDS, AppSpec, Server, ServerKind, kind_params, serving
+from support.wire import drop_all
 
 StartServer = Callable[..., Server]
+
+
+@pytest.fixture(autouse=True)
+def leave_nothing_open() -> Iterator[None]:
+    """Drop the connections that the test did not close."""
+    yield
+    drop_all()
 
 
 @pytest.fixture(scope="session", params=kind_params(*RUN_KINDS))

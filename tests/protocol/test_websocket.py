@@ -97,10 +97,14 @@ def test_upgrade_headers_may_be_spelled_freely(server: Server) -> None:
 
 
 def test_frames_in_the_same_segment_as_the_request_are_not_lost(server: Server) -> None:
-    client = FrameSocket(server.port, after_request=frame(TEXT, "40") + frame(TEXT, '42["message",1]'))
+    ping = frame(PING, b"early")
+    client = FrameSocket(server.port, after_request=frame(TEXT, "40") + ping[:4])
+    client.send(ping[4:])
     assert client.read_text().startswith("0{")
-    assert client.read_text().startswith("40{")
-    assert client.read_text() == '42["message-back",1]'
+    assert {client.read().opcode, client.read().opcode} == {
+        TEXT,
+        PONG,
+    }  # the answer to CONNECT takes a handler
     client.abort()
 
 

@@ -6,6 +6,7 @@ Source: engine.io-protocol v4, "Transports" and "Packet encoding".
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 
 import websocket
 
+from support.wire import remember
 from support.wire.http import HOST, Response, request
 
 SEPARATOR = "\x1e"
@@ -63,6 +65,7 @@ class WebSocket:
             suppress_origin=True,
             redirect_limit=0,
         )
+        remember(self)
 
     def send(self, message: str | bytes) -> None:
         """Send one message, as a text or a binary frame."""
@@ -112,7 +115,8 @@ class WebSocket:
 
     def abort(self) -> None:
         """Drop the TCP connection without a word."""
-        self._socket.shutdown()
+        with contextlib.suppress(websocket.WebSocketException):
+            self._socket.shutdown()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import os
 import socket
 from dataclasses import dataclass
 
+from support.wire import remember
 from support.wire.engine import TIMEOUT_S, Closed, target
 from support.wire.http import HOST
 
@@ -82,7 +83,9 @@ class FrameSocket:
     def __init__(self, port: int, *, after_request: bytes = b"", **query: str) -> None:
         self._socket = socket.create_connection((HOST, port), timeout=TIMEOUT_S)
         self._buffer = b""
+        remember(self)
         self._socket.sendall(handshake_request(port, **query) + after_request)
+        self.head = ""
         self.head = self._read_head()
         if not self.head.startswith("HTTP/1.1 101"):
             self.abort()
@@ -118,13 +121,14 @@ class FrameSocket:
 
     def close_code(self) -> int | None:
         """Read to the end and return the code of the server's close frame, or ``None`` if it sent none."""
+        code = None
         try:
             while True:
                 found = self.read()
-                if found.opcode == CLOSE:
-                    return int.from_bytes(found.payload[:2], "big") if found.payload else None
-        except (Closed, ConnectionError):
-            return None
+                if found.opcode == CLOSE and found.payload:
+                    code = int.from_bytes(found.payload[:2], "big")
+        except Closed:
+            return code
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -143,7 +147,11 @@ class FrameSocket:
         return taken
 
     def _receive(self) -> None:
-        data = self._socket.recv(65536)
+        try:
+            data = self._socket.recv(65536) if self._socket.fileno() >= 0 else b""
+        except ConnectionError:
+            data = b""
         if not data:
+            self.abort()
             raise Closed
         self._buffer += data

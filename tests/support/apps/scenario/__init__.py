@@ -11,10 +11,20 @@ from typing import Any
 from flask import Flask
 
 from support.apps import base
-from support.apps.scenario import classes, connections, context, errors, events, outside, rooms, sessions
+from support.apps.scenario import (
+    classes,
+    connections,
+    context,
+    differences,
+    errors,
+    events,
+    outside,
+    rooms,
+    sessions,
+)
 from support.apps.scenario.journal import TaggedJournal
 
-PARTS = (connections, events, rooms, classes, errors, sessions, context, outside)
+PARTS = (connections, events, rooms, classes, errors, sessions, context, outside, differences)
 
 
 def make_app() -> tuple[Flask, Any]:

@@ -1,0 +1,33 @@
+"""A server of every kind, each started once and kept for the whole run of the tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.servers import DEPLOYED_KINDS, RUN_KINDS, AppSpec, Server, ServerKind, kind_params, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session", params=kind_params(*RUN_KINDS, *DEPLOYED_KINDS))
+def kind(request: pytest.FixtureRequest) -> ServerKind:
+    """Give each kind of server in turn."""
+    found: ServerKind = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def running(kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start a server of that kind."""
+    with serving(kind, AppSpec(app="clients"), tmp_path_factory.mktemp("clients")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: Server) -> Server:
+    """Give the server with an empty journal."""
+    running.reset()
+    return running

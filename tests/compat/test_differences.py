@@ -1,0 +1,270 @@
+"""Every intended difference from Flask-SocketIO 5.7: what it does, what we do. The rows are in COMPAT.md.
+
+Both sides are asserted, so that a release of Flask-SocketIO that changes its mind makes the row obsolete visibly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import flask_socketio
+import pytest
+from flask import Flask
+
+import flask_socketio_core
+from compat.stage import Stage
+from flask_socketio_core import errors
+from support.servers import CORE, REFERENCE, THREADING, AppSpec, serving
+from support.wire.engine import Closed, Polling, WebSocket, target
+from support.wire.http import request
+
+OpenStage = Callable[..., Stage]
+
+
+def lines(stage: Stage, client: str = "A") -> list[str]:
+    """Return what a client received."""
+    return stage.transcript().clients[client]
+
+
+# -- connecting
+
+
+def test_events_of_a_connect_handler_follow_the_connect_packet(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> list[str]:
+        client = stage.client(connect="/emits-on-connect")
+        client.fence("/emits-on-connect")
+        return [line.split()[0] for line in lines(stage)]
+
+    assert play(reference()) == ["EVENT", "CONNECT"]
+    assert play(ours()) == ["CONNECT", "EVENT"]
+
+
+def test_events_of_a_connect_handler_that_refuses_are_dropped(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> list[str]:
+        client = stage.client()
+        client.connect("/emits-on-connect", {"answer": False})
+        client.fence()
+        return [line.split()[0] for line in lines(stage)]
+
+    assert play(reference()) == ["CONNECT", "EVENT", "CONNECT_ERROR"]
+    assert play(ours()) == ["CONNECT", "CONNECT_ERROR"]
+
+
+def test_unknown_namespace_is_refused_as_the_protocol_says(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> list[str]:
+        stage.client(connect="/nowhere")
+        return lines(stage)
+
+    assert play(reference()) == ['CONNECT_ERROR /nowhere "Unable to connect"']
+    assert play(ours()) == ['CONNECT_ERROR /nowhere {"message": "Invalid namespace"}']
+
+
+def test_connect_handler_that_raises_type_error_runs_once(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> int:
+        client = stage.client()
+        client.send(0, namespace="/type-error-on-connect")
+        client.fence()
+        stage.wait("connect ran")
+        return len([entry for entry in stage.transcript().journal if "connect ran" in entry])
+
+    assert play(reference("no default error handler")) == 2
+    assert play(ours("no default error handler")) == 1
+
+
+def test_connect_handler_that_raises_refuses_the_client(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> list[str]:
+        client = stage.client()
+        client.send(0, namespace="/error-on-connect")
+        stage.wait("connect ran")
+        client.fence()
+        return lines(stage)[1:]
+
+    assert play(reference("no default error handler")) == []
+    (answer,) = play(ours("no default error handler"))
+    assert answer.startswith("CONNECT_ERROR /error-on-connect")
+    assert "inside the handler" not in answer
+
+
+def test_disconnect_handler_without_reason_runs_despite_an_error_handler(
+    reference: OpenStage, ours: OpenStage
+) -> None:
+    def play(stage: Stage, noted: str) -> list[str]:
+        client = stage.client(connect="/old-style")
+        client.disconnect("/old-style")
+        stage.wait(noted)
+        return [entry.split('"')[1] for entry in stage.transcript().journal]
+
+    assert play(reference(), "default error handler") == ["default error handler"]
+    assert play(ours(), "disconnect without reason") == ["disconnect without reason"]
+
+
+def test_client_cannot_run_the_connect_handler_by_an_event(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> int:
+        client = stage.client()
+        client.emit("connect", {"fake": True})
+        with contextlib.suppress(Closed, TimeoutError):
+            client.fence()
+        return len(
+            [entry for entry in stage.transcript().journal if '"connect"' in entry or "handler" in entry]
+        )
+
+    assert play(reference()) == 2
+    assert play(ours()) == 1
+
+
+# -- the wire
+
+
+def test_ping_interval_below_a_second_is_announced(reference: OpenStage, ours: OpenStage) -> None:
+    def announced(stage: Stage) -> int:
+        interval: int = Polling(stage.server.port).handshake.fields["pingInterval"]
+        return interval
+
+    assert announced(reference("short pings")) == 0
+    assert announced(ours("short pings")) == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "before", "now"),
+    [
+        pytest.param("GET", {}, 200, 400, id="no transport"),
+        pytest.param("PUT", {"transport": "polling"}, 405, 400, id="unknown method"),
+    ],
+)
+def test_http_status_is_the_one_of_the_protocol(
+    reference: OpenStage, ours: OpenStage, method: str, query: dict[str, str], before: int, now: int
+) -> None:
+    assert request(reference().server.port, method, target(**query)).status == before
+    assert request(ours().server.port, method, target(**query)).status == now
+
+
+def test_client_of_another_protocol_is_told_what_it_needs(reference: OpenStage, ours: OpenStage) -> None:
+    old = target(transport="polling", EIO="3")
+    assert "speaks" not in reference().server.get(old).text
+    assert "this client speaks Engine.IO protocol 3" in ours().server.get(old).text
+
+
+def test_post_is_answered_in_lower_case(reference: OpenStage, ours: OpenStage) -> None:
+    assert Polling(reference().server.port).post("40").text == "OK"
+    assert Polling(ours().server.port).post("40").text == "ok"
+
+
+def test_invalid_packet_closes_the_session(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> list[int]:
+        session = Polling(stage.server.port)
+        session.post("40")
+        session.receive()
+        return [session.post("4zzz").status, session.post('42["fence"]').status]
+
+    assert play(reference()) == [200, 200]
+    assert play(ours()) == [400, 400]
+
+
+def test_second_websocket_of_a_session_is_closed_not_refused(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> str:
+        session = Polling(stage.server.port)
+        first = WebSocket(stage.server.port, sid=session.sid)
+        first.send("2probe")
+        first.receive()
+        first.send("5")
+        first.send("40")
+        while not str(first.receive()).startswith("40{"):
+            pass
+        try:
+            WebSocket(stage.server.port, sid=session.sid).wait_closed()
+        except Exception as error:  # noqa: BLE001  # the type is what the test wants to see
+            return type(error).__name__
+        finally:
+            first.abort()
+        return "closed"
+
+    assert play(reference()) == "WebSocketBadStatusException"
+    assert play(ours()) == "closed"
+
+
+# -- calling and emitting
+
+
+def test_call_ends_when_the_client_leaves(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> Any:
+        caller, other = stage.client("A"), stage.client("B")
+        caller.send(2, ["call and wait", other.sids["/"]], id=1000)
+        other.wait_event("question")
+        other.abort()
+        return caller.read_until(lambda packet: packet.id == 1000).data[0]
+
+    assert play(reference()) == ["TimeoutError", False]
+    assert play(ours()) == ["ClientGone", True]
+
+
+def test_misspelt_keyword_of_emit_is_an_error(reference: OpenStage, ours: OpenStage) -> None:
+    assert reference().client().call("emit with typo") == ["sent"]
+    (text,) = ours().client().call("emit with typo")
+    assert "'brodcast'" in text
+    assert "'broadcast'" in text
+
+
+def test_emit_in_a_plain_view_says_what_is_missing(reference: OpenStage, ours: OpenStage) -> None:
+    assert "AttributeError" in reference().server.get("/emit-without-client").text
+    answer = ours().server.get("/emit-without-client").text
+    assert "ContextError" in answer
+    assert "socketio.emit" in answer
+
+
+def test_stop_works_in_threading_mode(tmp_path_factory: pytest.TempPathFactory) -> None:
+    def play(library: str) -> int:
+        directory = tmp_path_factory.mktemp("stop")
+        with serving(THREADING, AppSpec(app="scenario", library=library), directory) as server:
+            return server.get("/stop").status
+
+    def status(library: str) -> int:
+        with contextlib.suppress(OSError):
+            return play(library)
+        return 200  # it stopped before it could answer
+
+    assert status(REFERENCE) == 500
+    begin = time.monotonic()
+    assert status(CORE) == 200
+    assert time.monotonic() - begin < 10
+
+
+# -- setting up
+
+
+def test_unknown_option_is_an_error() -> None:
+    assert flask_socketio.SocketIO(Flask(__name__), async_mode="threading", ping_intervall=5)
+    with pytest.raises(TypeError, match=r"ping_intervall.*did you mean 'ping_interval'"):
+        flask_socketio_core.SocketIO(Flask(__name__), async_mode="threading", ping_intervall=5)
+
+
+def test_use_before_init_app_says_so() -> None:
+    with pytest.raises(AttributeError, match=r"NoneType"):
+        flask_socketio.SocketIO().emit("event")
+    with pytest.raises(errors.NotInitialised, match=r"init_app"):
+        flask_socketio_core.SocketIO().emit("event")
+
+
+@pytest.mark.parametrize("serializer", ["pickle", "cbor"])
+def test_serializer_that_does_not_exist_is_an_error(serializer: str) -> None:
+    with pytest.raises(AttributeError, match=r"'str' object has no attribute 'json'"):
+        flask_socketio.SocketIO(Flask(__name__), async_mode="threading", serializer=serializer)
+    with pytest.raises(ValueError, match=rf"{serializer}.*msgpack"):
+        flask_socketio_core.SocketIO(Flask(__name__), async_mode="threading", serializer=serializer)
+
+
+def test_unknown_async_mode_names_what_is_installed() -> None:
+    with pytest.raises(ValueError, match=r"^Invalid async_mode specified$"):
+        flask_socketio.SocketIO(Flask(__name__), async_mode="geven")
+    with pytest.raises(errors.UnknownPart, match=r"(?s)geven.*threading.*'gevent'"):
+        flask_socketio_core.SocketIO(Flask(__name__), async_mode="geven")
+
+
+@pytest.mark.parametrize("url", ["reddis://127.0.0.1", "nonsense://127.0.0.1"])
+def test_unknown_queue_url_names_what_is_installed(url: str) -> None:
+    with pytest.raises(Exception, match=r"No such transport|Kombu|transport"):
+        flask_socketio.SocketIO(Flask(__name__), async_mode="threading", message_queue=url)
+    with pytest.raises(errors.UnknownPart, match=r"(?s)memory"):
+        flask_socketio_core.SocketIO(Flask(__name__), async_mode="threading", message_queue=url)

@@ -1,0 +1,119 @@
+"""The application that real clients talk to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, request, session
+
+from support.apps import base
+
+
+def make_app() -> tuple[Flask, Any]:
+    """Make the application and its extension object."""
+    library = base.library()
+    journal = base.Journal()
+    app = Flask(__name__)
+    app.secret_key = "only for tests"
+    socketio = library.SocketIO(app, **base.options())
+    _connections(socketio, library, journal)
+    _events(socketio, library, journal)
+    _rooms(socketio, library)
+    _private(socketio, library)
+
+    @app.get("/announce/<text>")
+    def announce(text: str) -> str:
+        socketio.emit("announced", text)
+        return text
+
+    @app.get("/login/<name>")
+    def login(name: str) -> str:
+        session["name"] = name
+        return name
+
+    base.add_views(app, socketio, journal)
+    return app, socketio
+
+
+def _connections(socketio: Any, library: Any, journal: base.Journal) -> None:
+    @socketio.on("connect")
+    def connect(auth: Any) -> bool | None:
+        if auth == {"enter": "never"}:
+            return False
+        if auth == {"enter": "explain"}:
+            raise library.ConnectionRefusedError("no entry", {"code": 401})
+        session["auth"] = auth
+        return None
+
+    @socketio.on("disconnect")
+    def disconnect(reason: str) -> None:
+        journal.note("disconnect", reason, session.get("label"))
+
+    @socketio.on("kick me")
+    def kick() -> None:
+        library.disconnect()
+
+    @socketio.on("remember")
+    def remember(value: Any) -> None:
+        session["label"] = value
+
+    @socketio.on("recall")
+    def recall() -> list[Any]:
+        return [session.get("label"), session.get("auth"), session.get("name")]
+
+    @socketio.on("transport")
+    def transport() -> str:
+        found: str = socketio.server.transport(request.sid)  # type: ignore[attr-defined]  # set by the extension
+        return found
+
+
+def _events(socketio: Any, library: Any, journal: base.Journal) -> None:
+    @socketio.on("echo")
+    def echo(*args: Any) -> Any:
+        return args
+
+    @socketio.on("echo by event")
+    def echo_by_event(*args: Any) -> None:
+        library.emit("echoed", args)
+
+    @socketio.on("ask me")
+    def ask(*args: Any) -> None:
+        library.emit("question", args, callback=lambda *answer: journal.note("answer", list(answer)))
+
+    @socketio.on("call me")
+    def call(*args: Any) -> Any:
+        return library.call("question", args, timeout=5)
+
+    @socketio.on("count")
+    def count(limit: int) -> None:
+        for number in range(limit):
+            library.emit("number", number)
+
+    @socketio.on("message")
+    def message(text: str) -> None:
+        library.send(f"got {text}")
+
+
+def _rooms(socketio: Any, library: Any) -> None:
+    @socketio.on("join")
+    def join(room: str) -> None:
+        library.join_room(room)
+
+    @socketio.on("leave")
+    def leave(room: str) -> None:
+        library.leave_room(room)
+
+    @socketio.on("say")
+    def say(room: str, text: str) -> None:
+        library.emit("said", text, to=room)
+
+
+def _private(socketio: Any, library: Any) -> None:
+    @socketio.on("connect", namespace="/private")
+    def connect(auth: Any) -> None:
+        if auth != {"token": "secret"}:
+            raise library.ConnectionRefusedError("a token is needed")
+
+    @socketio.on("echo", namespace="/private")
+    def echo(*args: Any) -> list[Any]:
+        return ["private", *args]
