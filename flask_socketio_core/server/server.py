@@ -72,7 +72,7 @@ class Server:
             max_attached_bytes=ATTACHED_FACTOR * options.max_http_buffer_size,
         )
         self.settings = SessionSettings(
-            ping_interval=options.ping_interval + options.ping_interval_grace,
+            ping_interval=options.ping_interval,
             ping_timeout=options.ping_timeout,
             connect_timeout=options.connect_timeout,
             monitor=options.monitor_clients,
@@ -139,7 +139,7 @@ class Server:
         handshake = {
             "sid": session.sid,
             "upgrades": ["websocket"] if upgrades else [],
-            "pingInterval": round(options.ping_interval * 1000),
+            "pingInterval": round((options.ping_interval + options.ping_interval_grace) * 1000),
             "pingTimeout": round(options.ping_timeout * 1000),
             "maxPayload": options.max_http_buffer_size,
         }
