@@ -62,7 +62,10 @@ class Options:
     :param outbox_max_bytes: most bytes waiting for one client that does not read. Default 10 MB.
     :param outbox_max_packets: most packets waiting for one client. Default 10,000.
     :param outbox_policy: what happens beyond: ``"disconnect"``, ``"drop_oldest"`` or ``"drop_newest"``.
-    :param max_connections: most connections of this process; more are answered 503. ``None``: limited by descriptors only.
+    :param max_loop_block: seconds a handler may block the event loop of a green mode before that is logged with its
+        name and stack; 0 switches the watch off. Default 1.
+    :param max_connections: most connections of this process; more are answered 503. ``None``: limited by descriptors
+        only.
     """
 
     async_mode: str | None = None
@@ -99,6 +102,7 @@ class Options:
     outbox_max_bytes: int = 10_000_000
     outbox_max_packets: int = 10_000
     outbox_policy: str = "disconnect"
+    max_loop_block: float = 1.0
     max_connections: int | None = None
 
 
@@ -182,7 +186,8 @@ def _normalise(values: dict[str, Any]) -> None:
 def _check(options: Options) -> None:
     for name in ("ping_interval", "ping_timeout", "connect_timeout", "upgrade_timeout"):
         _check_number(options, name, above=0)
-    _check_number(options, "ping_interval_grace", above=-1e-9)
+    for name in ("ping_interval_grace", "max_loop_block"):
+        _check_number(options, name, above=-1e-9)
     for name in (
         "max_workers",
         "max_http_buffer_size",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .http import Endpoint
 from .server import Server
+from .watchdog import Watchdog
 from .websocket import WebSocketEntrance
 
 if TYPE_CHECKING:
@@ -42,9 +43,14 @@ class Engine:
         self.server = Server(application, options, mode, clock=clock)
         self._entrance = WebSocketEntrance(self.server, providers)
         self._endpoint = Endpoint(self.server, self._entrance)
+        self._watchdog: Watchdog | None = None
+        if mode.capabilities.green and options.max_loop_block:
+            self._watchdog = Watchdog(mode, options.max_loop_block, self.server.logger)
 
     def handle(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request to the server's path (WSGI)."""
+        if self._watchdog is not None:
+            self._watchdog.start()
         return self._endpoint(environ, start_response)
 
     def shutdown(self, timeout_s: float = 3.0) -> int:
@@ -53,6 +59,8 @@ class Engine:
         :param timeout_s: how long to wait for the handlers, seconds.
         :returns: how many handlers are still running.
         """
+        if self._watchdog is not None:
+            self._watchdog.stop()
         running = self.server.shutdown(timeout_s)
         self._entrance.reactor.close()
         return running

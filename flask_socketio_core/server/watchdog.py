@@ -1,0 +1,94 @@
+"""Report what blocks the event loop: a handler that computes, or waits in a library that was not patched.
+
+In a mode whose tasks are greenlets, one such handler stops every client. A native thread asks the loop for a sign of
+life now and then; when none comes within the bound, it looks at what the loop's thread is doing and has it logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode
+    from .interface import Client
+
+LOOKS_PER_BOUND = 4
+"""How often the loop is asked within the bound."""
+
+
+class Watchdog:
+    """Watch the loop of the OS thread that calls :meth:`start`.
+
+    :param mode: a mode whose tasks are greenlets.
+    :param bound_s: how long the loop may be blocked before that is reported, seconds.
+    :param logger: gets a warning, once per blocked stretch, with the handler's name and the stack.
+    """
+
+    def __init__(self, mode: AsyncMode, bound_s: float, logger: logging.Logger) -> None:
+        self._mode = mode
+        self._bound_s = bound_s
+        self._logger = logger
+        self._sleep: Callable[[float], None] = mode.original("time", "sleep")
+        self._clock: Callable[[], float] = mode.original("time", "monotonic")
+        self._running = False
+        self._loop_thread = 0
+        self._beat_s = 0.0
+
+    def start(self) -> None:
+        """Begin to watch; does nothing if it was begun."""
+        if not self._running:
+            self._running = True
+            self._loop_thread = self._mode.original("_thread", "get_ident")()
+            self._mode.original("_thread", "start_new_thread")(self._watch, ())
+
+    def stop(self) -> None:
+        """End the thread, within a fraction of the bound."""
+        self._running = False
+
+    def _watch(self) -> None:
+        look_s = self._bound_s / LOOKS_PER_BOUND
+        while self._running:
+            asked_s = self._clock()
+            self._mode.call_later(0, self._beat)
+            self._sleep(look_s)
+            self._await_beat(asked_s, look_s)
+
+    def _beat(self) -> None:
+        self._beat_s = self._clock()
+
+    def _await_beat(self, asked_s: float, look_s: float) -> None:
+        report = ""
+        while self._running and self._beat_s < asked_s:
+            if not report and self._clock() - asked_s >= self._bound_s:
+                report = describe(
+                    sys._current_frames().get(self._loop_thread)
+                )  # the only way to see another thread
+            self._sleep(look_s)
+        if report:
+            blocked_s = max(self._beat_s - asked_s, self._bound_s)
+            self._mode.spawn(
+                partial(self._logger.warning, "the event loop was blocked for %.1f s %s", blocked_s, report)
+            )
+
+
+def describe(frame: FrameType | None) -> str:
+    """Say which handler a thread is in, and where."""
+    if frame is None:
+        return "by a thread that has ended"
+    stack = "".join(traceback.format_stack(frame))
+    return f"by {_handler(frame)}, which stops every client meanwhile:\n{stack}"
+
+
+def _handler(frame: FrameType | None) -> str:
+    while frame is not None:
+        if frame.f_code.co_name == "_run_event" and "client" in frame.f_locals:
+            client: Client = frame.f_locals["client"]
+            return f"the handler of event {frame.f_locals['data'][0]!r} on namespace {client.namespace!r}"
+        frame = frame.f_back
+    return "code outside of any event handler"
