@@ -70,7 +70,7 @@ class GreenMode(AsyncMode):
         self._home = self._ident()
         self._hub: Any = None  # the library's hub object
         self._early: deque[Job] = deque()
-        self._pool = GreenletPool(self._hub_greenlet, self.call_soon, max_workers, self._on_saturated)
+        self._pool = self._make_pool()
 
     # what a library brings
 
@@ -147,6 +147,9 @@ class GreenMode(AsyncMode):
         if self.at_home:
             self._pool.close()
 
+    def _make_pool(self) -> GreenletPool:
+        return GreenletPool(self._hub_greenlet, self.call_soon, self.max_workers, self._on_saturated)
+
     def _settle(self) -> None:
         self._hub = self._current_hub()
         while self._early:
@@ -178,9 +181,13 @@ class GreenMode(AsyncMode):
                 f"{self.library}'s greenlets: {self._advice(environ)}",
             )
         self.move_in()
+        self.warn_unless_patched()
+        return Verdict(usable=True)
+
+    def warn_unless_patched(self) -> None:
+        """Say it when blocking calls of the standard library stop every client."""
         if not self.is_patched("socket"):
             logger.warning("%s", self._unpatched())
-        return Verdict(usable=True)
 
     def _serves_here(self) -> bool:
         """Say whether the current greenlet belongs to a hub of the library."""

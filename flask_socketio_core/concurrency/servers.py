@@ -1,11 +1,16 @@
-"""Which web server made a WSGI environ."""
+"""Web servers: which one made an environ, and what all of them are told alike."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+import ssl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+    from ..contracts import ServeOptions
 
 
 def name_server(environ: WSGIEnvironment) -> str | None:
@@ -22,3 +27,82 @@ def name_server(environ: WSGIEnvironment) -> str | None:
 def is_gunicorn(environ: WSGIEnvironment) -> bool:
     """Say whether gunicorn made the environ, whichever its worker class."""
     return "gunicorn" in environ.get("SERVER_SOFTWARE", "") or "gunicorn.socket" in environ
+
+
+TLS_OPTIONS = (
+    "certfile",
+    "keyfile",
+    "ssl_context",
+    "ca_certs",
+    "cert_reqs",
+    "ciphers",
+    "ssl_version",
+    "password",
+)
+"""TLS options that every mode's server takes."""
+
+
+def split_options(options: ServeOptions, known: tuple[str, ...], server: str) -> tuple[dict[str, Any], Any]:
+    """Return the options for a web server and the TLS context, or ``None`` for plain HTTP.
+
+    :param known: what this server takes besides TLS.
+    :param server: its name, for the message.
+    :raises TypeError: for an option that does not exist.
+    """
+    given = {name: value for name, value in {**options.server, **options.tls}.items() if value is not None}
+    tls = {name: given.pop(name) for name in TLS_OPTIONS if name in given}
+    for name in given:
+        if name not in known:
+            raise TypeError(
+                f"run() got an unexpected keyword argument {name!r}; {server} takes {', '.join(sorted(known))} and, "
+                f"for TLS, {', '.join(sorted(TLS_OPTIONS))}"
+            )
+    return given, make_tls_context(tls)
+
+
+def make_tls_context(tls: Mapping[str, Any]) -> Any:
+    """Return an :class:`ssl.SSLContext` for a server, or ``None`` if no TLS option was given.
+
+    ``ssl_context`` may be one, a pair of files, or ``"adhoc"``, as with Flask's ``app.run()``.
+    """
+    context = tls.get("ssl_context")
+    if context == "adhoc":
+        from werkzeug.serving import generate_adhoc_ssl_context
+
+        return generate_adhoc_ssl_context()
+    if context is not None and not isinstance(context, tuple):
+        return context
+    files = context if context is not None else (tls.get("certfile"), tls.get("keyfile"))
+    if files[0] is None:
+        if tls:
+            raise TypeError(f"TLS options {', '.join(sorted(tls))} need certfile= or ssl_context=")
+        return None
+    made = ssl.SSLContext(tls.get("ssl_version", ssl.PROTOCOL_TLS_SERVER))
+    made.load_cert_chain(files[0], files[1] if len(files) > 1 else None, tls.get("password"))
+    if "ca_certs" in tls:
+        made.load_verify_locations(tls["ca_certs"])
+    if "cert_reqs" in tls:
+        made.verify_mode = tls["cert_reqs"]
+    if "ciphers" in tls:
+        made.set_ciphers(tls["ciphers"])
+    return made
+
+
+def explain_bind_error(error: OSError, host: str, port: int) -> OSError:
+    """Return an error that says what is the matter with an address."""
+    if error.errno == errno.EADDRINUSE:
+        text = f"port {port} of {host} is in use by another program: stop that one, or choose another port"
+    elif error.errno == errno.EACCES:
+        text = f"port {port} of {host} is not allowed to this user: choose one from 1024 on"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        text = f"{host} is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all of its addresses"
+    else:
+        return error
+    return OSError(error.errno, text)
+
+
+NOT_SERVING = (
+    "there is nothing to stop: the server was not started by SocketIO.run() in this process; end the process with "
+    "SIGTERM instead"
+)
+"""Text of the ``RuntimeError`` of :meth:`~flask_socketio_core.contracts.AsyncMode.stop`."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flask_socketio_core.concurrency.exit import ExitNotice, stopping_on_signals
 from flask_socketio_core.concurrency.jobs import Job, report_saturation
-from flask_socketio_core.concurrency.servers import name_server
+from flask_socketio_core.concurrency.servers import NOT_SERVING, name_server
 from flask_socketio_core.concurrency.threads import ThreadPool
 from flask_socketio_core.contracts import OK, AsyncCapabilities, AsyncMode, Verdict
 from flask_socketio_core.process import observe
@@ -98,10 +98,7 @@ class ThreadingMode(AsyncMode):
 
     def stop(self) -> None:
         if self._server is None:
-            raise RuntimeError(
-                "there is nothing to stop: the server was not started by SocketIO.run() in this process; end the "
-                "process with SIGTERM instead"
-            )
+            raise RuntimeError(NOT_SERVING)
         self._stop_soon()
 
     def close(self) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import _thread
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask.cli import show_server_banner
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader
 from werkzeug.serving import make_server as make_werkzeug_server
 
+from flask_socketio_core.concurrency.reloader import run_with_reloader
+from flask_socketio_core.concurrency.servers import split_options
 from flask_socketio_core.errors import UnsafeServer
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("werkzeug")
 
 SERVER_OPTIONS = ("processes", "request_handler", "passthrough_errors", "threaded", "static_files")
-DEBUGGER_OPTIONS = ("use_debugger", "use_evalex", "load_dotenv")
+IGNORED_OPTIONS = ("use_debugger", "use_evalex", "load_dotenv")
 """Options of ``app.run()`` that have been dealt with before, or mean nothing here."""
 
 
@@ -37,7 +38,9 @@ class QuietRequestHandler(WSGIRequestHandler):
 def make_server(app: WSGIApplication, host: str, port: int, options: ServeOptions) -> BaseWSGIServer:
     """Bind the port; the socket is taken over from the reloader where there is one."""
     check_production(options)
-    given = check_options(options)
+    given, context = split_options(options, SERVER_OPTIONS + IGNORED_OPTIONS, "Werkzeug's server")
+    for name in IGNORED_OPTIONS:
+        given.pop(name, None)
     if files := given.pop("static_files", None):
         from werkzeug.middleware.shared_data import SharedDataMiddleware
 
@@ -53,7 +56,7 @@ def make_server(app: WSGIApplication, host: str, port: int, options: ServeOption
         app,
         threaded=threaded,
         processes=processes,
-        ssl_context=ssl_context(options),
+        ssl_context=context,
         fd=None if inherited is None else int(inherited),
         **given,
     )
@@ -71,14 +74,8 @@ def run(server: BaseWSGIServer, app: WSGIApplication, options: ServeOptions) -> 
     if not options.use_reloader:
         server.serve_forever()
         return
-    from werkzeug._reloader import run_with_reloader
-
-    def serve() -> None:
-        server.serve_forever()
-        _thread.interrupt_main()  # it was stopped; the reloader watches files in the main thread
-
     try:
-        run_with_reloader(serve, **options.reloader_options)
+        run_with_reloader(server.serve_forever, options)
     finally:
         server.server_close()
 
@@ -97,35 +94,3 @@ def check_production(options: ServeOptions) -> None:
             "flask-socketio-core[gevent]), or pass allow_unsafe_werkzeug=True to run()"
         )
     logger.warning("Werkzeug appears to be used in a production deployment, consider another web server")
-
-
-def check_options(options: ServeOptions) -> dict[str, Any]:
-    """Return the options for the server itself.
-
-    :raises TypeError: for one that does not exist.
-    """
-    given = {name: value for name, value in options.server.items() if name not in DEBUGGER_OPTIONS}
-    for name in given:
-        if name not in SERVER_OPTIONS:
-            raise TypeError(
-                f"run() got an unexpected keyword argument {name!r}; Werkzeug's server takes "
-                f"{', '.join(sorted(SERVER_OPTIONS))}"
-            )
-    return given
-
-
-def ssl_context(options: ServeOptions) -> Any:
-    """Return what Werkzeug takes as ``ssl_context``: a context, a pair of files, ``"adhoc"`` or ``None``.
-
-    :raises TypeError: for a TLS option that Werkzeug does not know.
-    """
-    tls = {name: value for name, value in options.tls.items() if value is not None}
-    context = tls.pop("ssl_context", None)
-    files = tls.pop("certfile", None), tls.pop("keyfile", None)
-    if tls:
-        raise TypeError(
-            f"Werkzeug's server does not know the TLS options {', '.join(sorted(tls))}: pass ssl_context="
-        )
-    if context is None and files[0] is not None:
-        return files
-    return context

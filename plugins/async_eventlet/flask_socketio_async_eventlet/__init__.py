@@ -1,0 +1,1 @@
+"""Eventlet's green threads and web server for flask-socketio-core."""

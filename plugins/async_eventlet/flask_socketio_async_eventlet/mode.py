@@ -1,0 +1,151 @@
+"""eventlet's hub, and its web server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import eventlet
+import eventlet.hubs
+import eventlet.patcher
+import eventlet.queue
+
+from flask_socketio_core.concurrency.exit import stopping_on_signals
+from flask_socketio_core.concurrency.green import GreenMode, HubHandle
+from flask_socketio_core.concurrency.reloader import run_with_reloader
+from flask_socketio_core.concurrency.servers import NOT_SERVING, is_gunicorn
+
+from .hooks import PATCH_LINE
+from .hub import GreenEvent, WakeUp, start_watch
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+    from greenlet import greenlet
+
+    from flask_socketio_core.concurrency.jobs import Job
+    from flask_socketio_core.contracts import Event, Handle, ServeOptions
+
+PATCH_GROUPS = {"threading": "thread", "_thread": "thread", "queue": "thread", "ssl": "socket"}
+"""The name under which eventlet patches a module together with others."""
+
+
+class EventletMode(GreenMode):
+    """Run handlers in pooled greenlets on eventlet's hub; serve with its WSGI server."""
+
+    name: ClassVar[str] = "eventlet"
+    library: ClassVar[str] = "eventlet"
+    patch_line: ClassVar[str] = PATCH_LINE
+
+    def __init__(self, *, max_workers: int = 1000) -> None:
+        super().__init__(max_workers=max_workers)
+        self._wake_up: WakeUp | None = None
+        self._pid = os.getpid()
+        self._serving: Any = None  # the greenthread that accepts connections
+
+    def sleep(self, seconds: float) -> None:
+        eventlet.sleep(seconds)
+
+    def create_event(self) -> Event:
+        return GreenEvent(self)
+
+    def create_queue(self, maxsize: int = 0) -> Any:
+        return eventlet.queue.Queue(maxsize or None)
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> Handle:
+        return HubHandle(self, partial(self._start_timer, delay_s, self._guarded(callback)))
+
+    def watch(self, fd: int, callback: Callable[[], object]) -> Handle:
+        if not self.capabilities.watches:
+            raise NotImplementedError("there is no epoll on this platform")
+        return HubHandle(self, lambda: start_watch(self.hub(), fd, self._guarded(callback)))
+
+    def original(self, module: str, name: str) -> Any:
+        return getattr(eventlet.patcher.original(module), name)
+
+    def is_patched(self, module: str) -> bool:
+        return bool(eventlet.patcher.is_monkey_patched(PATCH_GROUPS.get(module, module)))
+
+    def drop_in_child(self, stop: Job) -> None:
+        # Parent and child share the hub's epoll set: taking something out of it here would take it from the parent,
+        # and what the parent's sockets do would be told to the child. So the child begins with a hub of its own.
+        if os.getpid() != self._pid:
+            self._pid = os.getpid()
+            eventlet.hubs.use_hub()
+            self._hub = None
+            if self._wake_up is not None:
+                self._wake_up.close()
+                self._wake_up = None
+            self._pool = self._make_pool()
+
+    # serving
+
+    def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
+        self.warn_unless_patched()
+        if options.use_reloader:
+            run_with_reloader(partial(self._serve, app, host, port, options), options)
+        else:
+            with stopping_on_signals(self._stop_soon):
+                self._serve(app, host, port, options)
+
+    def stop(self) -> None:
+        if self._serving is None:
+            raise RuntimeError(NOT_SERVING)
+        self._stop_soon()
+
+    def _serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
+        from .server import listen, serve
+
+        self.move_in()
+        listener, given = listen(host, port, options)
+        self._serving = eventlet.spawn(serve, listener, app, given)
+        try:
+            self._serving.wait()
+        finally:
+            self._serving = None
+
+    def _stop_soon(self) -> None:
+        serving = self._serving
+        if serving is not None:
+            # eventlet's accept loop ends at this exception, as Ctrl-C would end it.
+            self._call_from_outside(lambda: None if serving.dead else serving.throw(SystemExit))
+
+    # what GreenMode wants to know
+
+    def _settle(self) -> None:
+        super()._settle()
+        if self._wake_up is None:
+            self._wake_up = WakeUp(self._hub)
+
+    def _current_hub(self) -> Any:
+        return eventlet.hubs.get_hub()
+
+    def _hub_greenlet(self) -> greenlet:
+        hub = self.hub()
+        hub.ensure_greenlet()  # it ended if an exception went through it
+        parent: greenlet = hub.greenlet
+        return parent
+
+    def _soon(self, callback: Job) -> None:
+        self._hub.schedule_call_global(0, callback)
+
+    def _soon_from_outside(self, callback: Job) -> None:
+        if self._wake_up is not None:
+            self._wake_up.call(callback)
+
+    def _start_greenlet(self, run: Job) -> None:
+        eventlet.spawn_n(run)
+
+    def _is_hub(self, parent: greenlet) -> bool:
+        return parent is eventlet.hubs.get_hub().greenlet
+
+    def _advice(self, environ: WSGIEnvironment) -> str:
+        if is_gunicorn(environ):
+            return "start the program with socketio.run(app), or use async_mode='gevent' and `gunicorn -k gevent -w 1`"
+        return f"call socketio.run(app) and begin the main module with `{PATCH_LINE}`, or use async_mode='threading'"
+
+    def _start_timer(self, delay_s: float, callback: Job) -> Job:
+        timer = self.hub().schedule_call_global(max(delay_s, 0), callback)
+        stop: Job = timer.cancel
+        return stop

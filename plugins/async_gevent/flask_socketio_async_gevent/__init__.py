@@ -1,0 +1,1 @@
+"""Gevent's greenlets and web server for flask-socketio-core, uWSGI included."""

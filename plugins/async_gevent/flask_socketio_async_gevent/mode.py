@@ -1,0 +1,206 @@
+"""gevent's hub, and its web server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import gevent
+import gevent.event
+import gevent.hub
+import gevent.monkey
+import gevent.queue
+
+from flask_socketio_core.concurrency.exit import stopping_on_signals
+from flask_socketio_core.concurrency.green import GreenMode, HubHandle
+from flask_socketio_core.concurrency.reloader import run_with_reloader
+from flask_socketio_core.concurrency.servers import NOT_SERVING, explain_bind_error, is_gunicorn
+from flask_socketio_core.contracts import AsyncCapabilities
+from flask_socketio_core.errors import ConfigurationError
+
+from .probes import PATCH_LINE
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+    from greenlet import greenlet
+
+    from flask_socketio_core.concurrency.jobs import Job
+    from flask_socketio_core.contracts import Event, Handle, ServeOptions
+
+READABLE = 1
+"""libev's and libuv's EV_READ."""
+
+
+class GeventMode(GreenMode):
+    """Run handlers in pooled greenlets of gevent; serve with its pywsgi server."""
+
+    name: ClassVar[str] = "gevent"
+    library: ClassVar[str] = "gevent"
+    patch_line: ClassVar[str] = PATCH_LINE
+
+    def __init__(self, *, max_workers: int = 1000) -> None:
+        super().__init__(max_workers=max_workers)
+        self._stopping: gevent.event.Event | None = None
+        self._server: Any = None  # a WSGIServer, loaded when it is needed
+
+    def sleep(self, seconds: float) -> None:
+        gevent.sleep(seconds)
+
+    def create_event(self) -> Event:
+        return cast("Event", gevent.event.Event())
+
+    def create_queue(self, maxsize: int = 0) -> Any:
+        return gevent.queue.Queue(maxsize or None)
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> Handle:
+        return HubHandle(self, partial(self._start_timer, delay_s, self._guarded(callback)))
+
+    def watch(self, fd: int, callback: Callable[[], object]) -> Handle:
+        if not self.capabilities.watches:
+            raise NotImplementedError("there is no epoll on this platform")
+        return HubHandle(self, partial(self._start_watch, fd, self._guarded(callback)))
+
+    def original(self, module: str, name: str) -> Any:
+        return gevent.monkey.get_original(module, name)
+
+    def is_patched(self, module: str) -> bool:
+        return bool(gevent.monkey.is_module_patched(module))
+
+    def drop_in_child(self, stop: Job) -> None:
+        # libev's own tables are the child's alone, and its epoll set is made anew after a fork.
+        if self.at_home:
+            stop()
+
+    # serving
+
+    def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
+        from .server import make_server
+
+        self.warn_unless_patched()
+        self.move_in()
+        if options.use_reloader:
+            gevent.monkey.patch_thread()  # the reloader sleeps in one thread and serves in another
+            gevent.monkey.patch_time()
+            run_with_reloader(partial(self._serve, make_server, app, host, port, options), options)
+        else:
+            with stopping_on_signals(self._stop_soon):
+                self._serve(make_server, app, host, port, options)
+
+    def stop(self) -> None:
+        if self._stopping is None:
+            raise RuntimeError(NOT_SERVING)
+        self._stop_soon()
+
+    def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop(timeout=0)
+        super().close()
+
+    def _serve(
+        self,
+        make_server: Callable[..., Any],
+        app: WSGIApplication,
+        host: str,
+        port: int,
+        options: ServeOptions,
+    ) -> None:
+        server = make_server(app, host, port, options)
+        self._stopping = stopping = gevent.event.Event()
+        try:
+            server.start()
+        except OSError as error:
+            self._stopping = None
+            raise explain_bind_error(error, host, port) from error
+        # Not serve_forever(): at its end it kills pending requests, before the engine could answer them.
+        self._server = server
+        try:
+            stopping.wait()
+        finally:
+            self._stopping = None
+            server.close()
+
+    def _stop_soon(self) -> None:
+        if self._stopping is not None:
+            self._call_from_outside(self._stopping.set)
+
+    # what GreenMode wants to know
+
+    def _current_hub(self) -> Any:
+        return gevent.get_hub()
+
+    def _hub_greenlet(self) -> greenlet:
+        hub: greenlet = self.hub()
+        return hub
+
+    def _soon(self, callback: Job) -> None:
+        self._hub.loop.run_callback(callback)
+
+    def _soon_from_outside(self, callback: Job) -> None:
+        self._hub.loop.run_callback_threadsafe(callback)
+
+    def _start_greenlet(self, run: Job) -> None:
+        gevent.spawn(run)
+
+    def _is_hub(self, parent: greenlet) -> bool:
+        return isinstance(parent, gevent.hub.Hub)
+
+    def _advice(self, environ: WSGIEnvironment) -> str:
+        if is_gunicorn(environ):
+            return "start it with `gunicorn -k gevent -w 1`, or use async_mode='threading'"
+        return f"call socketio.run(app) and begin the main module with `{PATCH_LINE}`, or use async_mode='threading'"
+
+    def _start_timer(self, delay_s: float, callback: Job) -> Job:
+        timer = self.hub().loop.timer(max(delay_s, 0))
+
+        def fire() -> None:
+            timer.close()
+            callback()
+
+        timer.start(fire, update=True)
+        return partial(_end_watcher, timer)
+
+    def _start_watch(self, fd: int, callback: Job) -> Job:
+        watcher = self.hub().loop.io(fd, READABLE)
+        watcher.start(callback)
+        return partial(_end_watcher, watcher)
+
+
+class UwsgiMode(GeventMode):
+    """gevent inside uWSGI, which is the web server and has its own way to be stopped."""
+
+    name: ClassVar[str] = "gevent_uwsgi"
+    capabilities: ClassVar[AsyncCapabilities] = AsyncCapabilities(green=True, tls=False, watches=False)
+
+    def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
+        raise ConfigurationError(
+            "async_mode='gevent_uwsgi' has no server of its own, uWSGI is it: start "
+            "`uwsgi --http :5000 --gevent 100 --http-websockets --master --module module:app`"
+        )
+
+    def _advice(self, environ: WSGIEnvironment) -> str:
+        return "start uWSGI with --gevent 100 --http-websockets"
+
+
+def _end_watcher(watcher: Any) -> None:
+    watcher.stop()
+    watcher.close()
+
+
+def forget_descriptor(fd: int) -> None:
+    """Take a descriptor out of the hub's own epoll set, which does not learn that another one takes its number.
+
+    There is nothing to do for libev's other backends, which have no such set; their loop shows no descriptor.
+    """
+    loop_fd = gevent.get_hub().loop.fileno()
+    if loop_fd is None:
+        return
+    epoll = gevent.monkey.get_original("select", "epoll").fromfd(os.dup(loop_fd))
+    try:
+        epoll.unregister(fd)
+    except OSError:
+        pass  # it was not in it
+    finally:
+        epoll.close()
