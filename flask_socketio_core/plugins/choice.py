@@ -53,18 +53,20 @@ class Market:
 
     :param candidates: every part that an installed plugin describes.
     :param broken: plugins that could not be loaded or described, unless by their names they are of another kind.
+    :param skipped: plugins left out by the environment, of this kind or without a sign of another.
     :param installable: distributions that could be installed, by the name of their part.
     """
 
     kind: Kind
     candidates: Sequence[Candidate[Info]]
     broken: Sequence[Plugin] = ()
+    skipped: Sequence[Plugin] = ()
     installable: Mapping[str, str]
 
     def absent(self) -> dict[str, str]:
         """Return what could be installed but is not."""
         present = {candidate.plugin.distribution for candidate in self.candidates}
-        present |= {plugin.distribution for plugin in self.broken}
+        present |= {plugin.distribution for plugin in (*self.broken, *self.skipped)}
         return {name: dist for name, dist in self.installable.items() if dist not in present}
 
 
@@ -202,7 +204,8 @@ def _claimant(
         willing = _willing(catch_alls, scheme, asked)
         reason = "takes schemes that no other claims"
     if not willing:
-        known = sorted({claimed for item in candidates for claimed in item.info.schemes})
+        claimed = {claimed for item in candidates for claimed in item.info.schemes}
+        known = sorted(name for name in claimed if not name.endswith("*"))
         raise _unknown(scheme, asked, market, offered=known)
     return _single(willing, scheme, market), reason
 
@@ -311,7 +314,7 @@ def _unknown(
         )
     names = list(offered) if offered is not None else [item.info.name for item in market.candidates]
     lines = [f"{asked} is not provided by any installed plugin", _installed(market)]
-    lines += [f"  broken: {plugin.name} ({plugin}): {one_line(plugin.error)}" for plugin in market.broken]
+    lines += _left_out(market)
     lines += _suggestion(name, names, absent)
     return UnknownPart("\n".join(lines))
 
@@ -338,11 +341,20 @@ def _installed(market: Market) -> str:
     return "  installed: " + ("\n             ".join(lines) or "none")
 
 
+def _left_out(market: Market) -> list[str]:
+    lines = [f"  broken: {plugin.name} ({plugin}): {one_line(plugin.error)}" for plugin in market.broken]
+    if market.skipped:
+        lines.append(
+            f"  left out by SOCKETIO_LOAD_PLUGINS: {', '.join(plugin.name for plugin in market.skipped)}"
+        )
+    return lines
+
+
 def _nothing_usable(market: Market) -> SelectionError:
     lines = [f"no {market.kind.noun} can be used in this process"]
     for item in by_priority(market.candidates):
         lines.append(f"  {item.info.name} ({item.plugin}): {why_not(item)}")
-    lines += [f"  {plugin.name} ({plugin}): error: {one_line(plugin.error)}" for plugin in market.broken]
+    lines += _left_out(market)
     lines += [f"  not installed: {extra}  {pip_install(dist)}" for extra, dist in market.absent().items()]
     kind = PartUnsuitable if any(not item.missing for item in market.candidates) else PartNotInstalled
     return kind("\n".join(lines))

@@ -99,8 +99,7 @@ def _provider(item: Candidate[WebSocketProviderInfo], chosen: Chosen) -> PartDes
 def _queue(item: Candidate[QueueInfo], chosen: Chosen) -> PartDescription:
     if chosen.queue is not None and chosen.queue.info is item.info:
         return _part(choice.QUEUE, item, reason=chosen.queue.reason, selected=True)
-    other = "the URL's scheme is another's" if chosen.queue is not None else "no message_queue= was given"
-    return _part(choice.QUEUE, item, reason=choice.why_not(item) or other)
+    return _part(choice.QUEUE, item, reason=choice.why_not(item) or "not asked for")
 
 
 def _part(kind: Kind, item: Candidate[Info], *, reason: str, selected: bool = False) -> PartDescription:

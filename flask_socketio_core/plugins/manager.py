@@ -247,7 +247,7 @@ class Plugins:
 
     def _ask(self, hook: str, kind: type[InfoT]) -> list[Candidate[InfoT]]:
         candidates = []
-        for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             name = implementation.plugin_name
             self._note("%s -> %s", hook, self._owner(name))
             try:
@@ -271,13 +271,14 @@ class Plugins:
 
     def _market(self, kind: Kind, candidates: Sequence[Candidate[Info]]) -> Market:
         others = tuple(other.entry_prefix for other in choice.KINDS if other is not kind)
-        broken = [
-            plugin
-            for plugin in self._plugins.values()
-            if plugin.error is not None and not plugin.name.startswith(others)
-        ]
-        installable = requirements.installable(kind.prefix)
-        return Market(kind=kind, candidates=candidates, broken=broken, installable=installable)
+        plugins = [plugin for plugin in self._plugins.values() if not plugin.name.startswith(others)]
+        return Market(
+            kind=kind,
+            candidates=candidates,
+            broken=[plugin for plugin in plugins if plugin.error is not None],
+            skipped=[plugin for plugin in plugins if plugin.skipped],
+            installable=requirements.installable(kind.prefix),
+        )
 
     def _report(self, plugin: Plugin) -> None:
         if plugin.error is not None:

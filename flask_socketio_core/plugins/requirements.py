@@ -47,14 +47,15 @@ def installable(prefix: str) -> dict[str, str]:
         own = metadata.distribution(CORE)
     except metadata.PackageNotFoundError:
         return {}
-    extras = own.metadata.get_all("Provides-Extra") or []
     found: dict[str, str] = {}
-    for requirement in map(Requirement, own.requires or ()):
-        if not requirement.name.startswith(prefix) or requirement.extras or requirement.marker is None:
-            continue
-        for extra in extras:
-            if requirement.marker.evaluate({"extra": extra}) and not requirement.marker.evaluate(
-                {"extra": ""}
-            ):
-                found[extra] = canonicalize_name(requirement.name)
+    for extra in own.metadata.get_all("Provides-Extra") or ():
+        brings = [item for item in map(Requirement, own.requires or ()) if _belongs(item, extra)]
+        # An extra that brings several distributions, or one with extras of its own, is no part's name.
+        if len(brings) == 1 and brings[0].name.startswith(prefix) and not brings[0].extras:
+            found[extra] = canonicalize_name(brings[0].name)
     return found
+
+
+def _belongs(requirement: Requirement, extra: str) -> bool:
+    marker = requirement.marker
+    return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})

@@ -1,0 +1,12 @@
+"""The commands under ``flask socketio``: what there is, what handles what, and a server.
+
+flask socketio plugins      which parts are installed, which are selected, and why
+flask socketio events       the registered event handlers, by namespace
+flask socketio run          serve the application with the selected async mode
+"""
+
+from __future__ import annotations
+
+from .commands import socketio
+
+__all__ = ["socketio"]

@@ -1,0 +1,79 @@
+"""How `flask socketio plugins` shows a description."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from .table import paragraph, table
+
+if TYPE_CHECKING:
+    from ..plugins import Description, PartDescription, PluginDescription
+
+CORE = "flask-socketio-core"
+KINDS = ("async mode", "WebSocket provider", "message queue")
+SELECTED = "*"
+
+
+def view(description: Description, notes: tuple[str, ...] = ()) -> str:
+    """Return the whole page.
+
+    :param notes: what there is to say about the application.
+    """
+    lines = [f"{CORE} {metadata.version(CORE)}, Python {platform.python_version()}"]
+    for note in notes:
+        lines += paragraph(note)
+    for kind in KINDS:
+        lines += ["", f"{kind[0].upper()}{kind[1:]}s", *_parts(description, kind)]
+    lines += _others(description)
+    lines += ["", *_footer(description)]
+    for problem in description.problems:
+        lines += ["", *paragraph(f"error: {problem}")]
+    return "\n".join(lines)
+
+
+def _parts(description: Description, kind: str) -> list[str]:
+    rows = [
+        _row(part, plugin) for plugin in description.plugins for part in plugin.parts if part.kind == kind
+    ]
+    if not rows:
+        return ["  none installed"]
+    rows.sort(key=lambda row: (-int(row[2]) if row[2].lstrip("-").isdigit() else 0, row[1]))
+    return table(rows, flexible=(2, 4), indent=" ")
+
+
+def _row(part: PartDescription, plugin: PluginDescription) -> tuple[str, ...]:
+    how = " ".join(part.schemes) if part.priority is None else str(part.priority)
+    reason = part.status if part.reason in ("", part.status) else f"{part.status}: {part.reason}"
+    return (SELECTED if part.selected else " ", part.name, how, owner_of(plugin), reason)
+
+
+def owner_of(plugin: PluginDescription) -> str:
+    """Return the distribution and version that a plugin came from."""
+    return f"{plugin.distribution} {plugin.version}" if plugin.distribution else f"{plugin.name} (in code)"
+
+
+def _others(description: Description) -> list[str]:
+    """Show plugins that only observe, or that are broken or skipped."""
+    others = [plugin for plugin in description.plugins if not plugin.parts or plugin.status != "ok"]
+    if not others:
+        return []
+    rows = [(" ", plugin.name, owner_of(plugin), _status(plugin)) for plugin in others]
+    return ["", "Other plugins", *table(rows, indent=" ")]
+
+
+def _status(plugin: PluginDescription) -> str:
+    if plugin.status != "ok" or not plugin.hooks:
+        return plugin.status
+    return f"ok: {', '.join(plugin.hooks)}"
+
+
+def _footer(description: Description) -> Iterator[str]:
+    yield f"{SELECTED} selected"
+    if description.under_flask_run not in (None, description.async_mode):
+        yield f"Under `flask run` the async mode is {description.under_flask_run}."
+    if description.installable:
+        names = " ".join(description.installable)
+        yield from paragraph(f'Not installed: {names} (pip install "{CORE}[{description.installable[0]}]")')
