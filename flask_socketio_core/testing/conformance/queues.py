@@ -54,7 +54,7 @@ class Listener:
         self.messages: list[bytes] = []
         self.ticks = 0
         self.errors: list[BaseException] = []
-        self._queue = queue
+        self.queue = queue
         self._again = again
         self._pause_s = pause_s
         self._over = False
@@ -71,7 +71,7 @@ class Listener:
     def _listen(self) -> None:
         while True:
             try:
-                for message in self._queue.listen():
+                for message in self.queue.listen():
                     self._note(message)
                 return
             except QueueUnavailable as error:

@@ -1,0 +1,216 @@
+"""Two servers and a process that only sends act as one, over every queue."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flask_socketio_core.cluster.cluster import Cluster
+from flask_socketio_core.errors import CallTimeout, ClientGone, SocketIOError, UnknownOption
+from flask_socketio_core.testing.conformance.queues import Listener
+from support.nodes import Bus, Member, Node, emitter, wait_until
+
+from .buses import KINDS, make_bus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(params=KINDS)
+def bus(request: pytest.FixtureRequest) -> Bus:
+    return make_bus(request, request.param)
+
+
+@pytest.fixture
+def nodes(bus: Bus) -> Iterator[tuple[Node, Node]]:
+    pair = Node(bus).start(), Node(bus).start()
+    yield pair
+    for node in pair:
+        node.close()
+
+
+@pytest.fixture
+def outside(bus: Bus) -> Iterator[Cluster]:
+    cluster = emitter(bus)
+    yield cluster
+    cluster.close()
+
+
+def _answered(member: Member, caller: Caller) -> bool:
+    member.receive()
+    return bool(caller.answers)
+
+
+class Caller(threading.Thread):
+    """Call a client in a thread of its own."""
+
+    def __init__(self, cluster: Cluster, sid: str, namespace: str) -> None:
+        super().__init__(daemon=True)
+        self.answers: list[tuple[object, ...]] = []
+        self.errors: list[Exception] = []
+        self._call = partial(cluster.call, "ask", (2,), to=sid, namespace=namespace, timeout_s=15)
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answers.append(self._call())
+        except SocketIOError as error:
+            self.errors.append(error)
+
+
+def test_a_broadcast_reaches_every_client_once(nodes: tuple[Node, Node], outside: Cluster) -> None:
+    here, there = nodes[0].connect(), nodes[1].connect()
+    nodes[0].cluster.emit("inside", (1, "two"))
+    outside.emit("outside", ())
+    for member in (here, there):
+        assert sorted(member.wait_for(2)) == [["inside", 1, "two"], ["outside"]]
+
+
+def test_rooms_span_servers_and_skip_is_kept(nodes: tuple[Node, Node], outside: Cluster) -> None:
+    inside = [node.connect() for node in nodes]
+    beside = [node.connect() for node in nodes]
+    for member in inside:
+        nodes[0].cluster.enter_room(member.sid, "room")
+    nodes[1].cluster.enter_room(beside[0].sid, "other")
+    wait_until(lambda: nodes[1].server.members("room"), "member of the room elsewhere")
+    wait_until(lambda: nodes[0].server.members("other"), "member of the other room elsewhere")
+    outside.emit("rooms", (), to=("room", "other"))
+    outside.emit("room", (), to=("room",), skip=frozenset({inside[1].sid}))
+    outside.emit("all", ())
+    assert sorted(inside[0].wait_for(3)) == [["all"], ["room"], ["rooms"]]
+    assert sorted(inside[1].wait_for(2)) == [["all"], ["rooms"]]
+    assert sorted(beside[0].wait_for(2)) == [["all"], ["rooms"]]
+    assert beside[1].wait_for(1) == [["all"]]
+
+
+def test_leaving_and_closing_a_room_works_from_elsewhere(nodes: tuple[Node, Node], outside: Cluster) -> None:
+    members = [nodes[1].connect() for _ in range(2)]
+    for member in members:
+        nodes[1].cluster.enter_room(member.sid, "room")
+    nodes[0].cluster.leave_room(members[0].sid, "room")
+    wait_until(lambda: nodes[1].server.members("room") == [members[1].sid], "one member less")
+    outside.close_room("room")
+    wait_until(lambda: not nodes[1].server.members("room"), "closed room")
+
+
+def test_a_client_elsewhere_is_disconnected(nodes: tuple[Node, Node], outside: Cluster) -> None:
+    first, second = nodes[1].connect(), nodes[1].connect("/chat")
+    nodes[0].cluster.disconnect(first.sid)
+    outside.disconnect(second.sid, "/chat")
+    wait_until(lambda: (first.receive(), first.left)[1], "disconnection by another server")
+    wait_until(lambda: (second.receive(), second.left)[1], "disconnection from outside")
+
+
+def test_binary_values_arrive_as_they_were(nodes: tuple[Node, Node], outside: Cluster) -> None:
+    member = nodes[1].connect()
+    payload = {"a": [b"\x00\xff", {"b": bytes(range(256))}], "text": "ü"}
+    nodes[0].cluster.emit("from inside", (payload, b"x"))
+    assert member.wait_for(1) == [["from inside", payload, b"x"]]
+    outside.emit("from outside", (payload,))
+    assert member.wait_for(2)[1] == ["from outside", payload]
+
+
+def test_a_megabyte_arrives(nodes: tuple[Node, Node]) -> None:
+    member = nodes[1].connect()
+    nodes[0].cluster.emit("big", (b"\x01" * 1_000_000,))
+    assert len(member.wait_for(1)[0][1]) == 1_000_000
+
+
+def test_messages_to_a_room_keep_their_order(nodes: tuple[Node, Node], bus: Bus) -> None:
+    member = nodes[1].connect()
+    nodes[1].cluster.enter_room(member.sid, "room")
+    for number in range(1000):
+        nodes[0].cluster.emit("n", (number,), to=("room",))
+    received = [event[1] for event in member.wait_for(1000, 60)]
+    if bus.queue_class.capabilities.ordered:
+        assert received == list(range(1000))
+    else:
+        assert sorted(received) == list(range(1000))
+
+
+def test_a_message_to_a_local_client_does_not_travel(nodes: tuple[Node, Node], bus: Bus) -> None:
+    tap = Listener(bus.queue_class(bus.url, bus.channel, mode=nodes[0].mode, options={})).subscribed()
+    member = nodes[0].connect()
+    answers: list[tuple[object, ...]] = []
+    nodes[0].cluster.emit("private", (), to=(member.sid,), on_ack=lambda *args: answers.append(args))
+    assert member.wait_for(1) == [["private"]]
+    assert answers == [("ok",)]
+    nodes[0].cluster.emit("public", ())
+    tap.wait_until(lambda: any(b"public" in message for message in tap.messages), 15, "public message")
+    assert not any(b"private" in message for message in tap.messages)
+    tap.queue.close()
+
+
+def test_a_client_elsewhere_acknowledges(nodes: tuple[Node, Node], outside: Cluster) -> None:
+    member = nodes[1].connect("/chat")
+    member.answer = ("yes", {"n": 7})
+    answers: list[tuple[object, ...]] = []
+    nodes[0].cluster.emit(
+        "ask", (1,), namespace="/chat", to=(member.sid,), on_ack=lambda *args: answers.append(args)
+    )
+    wait_until(lambda: (member.receive(), answers)[1], "acknowledgement")
+    assert answers == [("yes", {"n": 7})]
+    for cluster in (nodes[0].cluster, outside):
+        caller = Caller(cluster, member.sid, "/chat")
+        wait_until(partial(_answered, member, caller), "answer to a call")
+        assert caller.answers == [("yes", {"n": 7})]
+
+
+def test_a_call_ends_when_its_client_leaves(nodes: tuple[Node, Node], outside: Cluster) -> None:
+    for cluster in (nodes[0].cluster, outside):
+        member = nodes[1].connect()
+        member.answer = None
+        caller = Caller(cluster, member.sid, "/")
+        member.wait_for(1)
+        member.leave()
+        caller.join(15)
+        assert [type(error) for error in caller.errors] == [ClientGone]
+
+
+def test_a_call_to_nobody_times_out(nodes: tuple[Node, Node]) -> None:
+    with pytest.raises(CallTimeout, match=r"client 'nobody' did not acknowledge 'ask' within 0\.2 s"):
+        nodes[0].cluster.call("ask", (), to="nobody", timeout_s=0.2)
+    assert len(nodes[0].cluster._link.acks) == 0
+
+
+def test_servers_know_each_other_until_one_ends(nodes: tuple[Node, Node]) -> None:
+    ids = [node.cluster.health().node for node in nodes]
+    wait_until(lambda: [peer.node for peer in nodes[0].cluster.health().peers] == [ids[1]], "peer")
+    wait_until(lambda: [peer.node for peer in nodes[1].cluster.health().peers] == [ids[0]], "peer")
+    assert nodes[0].cluster.health().peers[0].async_mode == "plain-threads"
+    nodes[1].close()
+    wait_until(lambda: not nodes[0].cluster.health().peers, "farewell of the peer")
+
+
+def test_two_channels_do_not_hear_each_other(nodes: tuple[Node, Node], bus: Bus) -> None:
+    stranger = Node(Bus(bus.queue_class, bus.url, bus.channel + "-x", bus.options)).start()
+    try:
+        ours, theirs = nodes[0].connect(), stranger.connect()
+        stranger.cluster.emit("theirs", ())
+        nodes[1].cluster.emit("ours", ())
+        assert ours.wait_for(1) == [["ours"]]
+        assert theirs.wait_for(1) == [["theirs"]]
+        assert stranger.cluster.health().peers == ()
+    finally:
+        stranger.close()
+
+
+def test_a_process_that_only_sends_starts_nothing_of_ours(bus: Bus) -> None:
+    before = set(threading.enumerate())
+    cluster = emitter(bus)
+    assert set(threading.enumerate()) == before
+    cluster.emit("hello", ())
+    started = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not {name for name in started if "_run" in name or "_retry" in name}
+    assert not cluster._link.listener.started
+    assert cluster.close() == 0
+
+
+def test_unknown_options_of_cluster_and_queue_are_refused(bus: Bus) -> None:
+    with pytest.raises(UnknownOption, match="bufer_max_messages"):
+        emitter(bus, bufer_max_messages=5)

@@ -1,0 +1,142 @@
+"""Servers of one cluster inside the test process: the real engine and the real queue, and no sockets to clients."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from socketio.packet import Packet
+
+from flask_socketio_core import options
+from flask_socketio_core.cluster.cluster import Cluster
+from flask_socketio_core.contracts import MessageQueue
+from flask_socketio_core.server.server import Server
+from flask_socketio_core.testing.threads import ThreadMode
+
+from .engine import RecordingApplication, WokenTransport
+
+#: Seconds after which something that has to happen did not.
+PATIENCE_S = 15.0
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
+    """Return when a condition holds.
+
+    :param what: what is waited for, for the text of the failure.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"no {what} within {timeout_s:g} s")
+        time.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class Bus:
+    """A queue and where it is."""
+
+    queue_class: type[MessageQueue]
+    url: str
+    channel: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Member:
+    """A client of a node, with what it received. It acknowledges what asks for it with ``answer``."""
+
+    def __init__(self, node: Node, namespace: str) -> None:
+        self.namespace = namespace
+        self.answer: tuple[Any, ...] | None = ("ok",)
+        self.events: list[list[Any]] = []
+        self.left = False
+        self._transport = WokenTransport()
+        self._session = node.server.add_session({}, self._transport)
+        self._partial: Any = None
+        self._session.receive("40" if namespace == "/" else f"40{namespace},")
+        self.sid = ""
+        wait_until(self._joined, "welcome")
+
+    def _joined(self) -> bool:
+        self.receive()
+        return bool(self.sid)
+
+    def receive(self) -> list[list[Any]]:
+        """Take what has arrived and return all events so far."""
+        for packet in self._session.take_packets(self._transport):
+            if isinstance(packet, bytes):
+                if self._partial.add_attachment(packet):
+                    self._take(self._partial)
+            elif packet.startswith("4"):
+                decoded = Packet(encoded_packet=packet[1:])
+                if decoded.attachment_count:
+                    self._partial = decoded
+                else:
+                    self._take(decoded)
+        return self.events
+
+    def _take(self, packet: Any) -> None:
+        if packet.packet_type == 0:
+            self.sid = packet.data["sid"]
+        elif packet.packet_type == 1:
+            self.left = True
+        elif packet.packet_type in (2, 5):
+            self.events.append(packet.data)
+            if packet.id is not None and self.answer is not None:
+                space = "" if self.namespace == "/" else f"{self.namespace},"
+                self._session.receive(f"43{space}{packet.id}{json.dumps(list(self.answer))}")
+
+    def wait_for(self, count: int, timeout_s: float = PATIENCE_S) -> list[list[Any]]:
+        """Wait for that many events and return all of them."""
+        wait_until(
+            lambda: len(self.receive()) >= count,
+            f"{count} events at {self.sid}, only {len(self.events)} came",
+            timeout_s,
+        )
+        return self.events
+
+    def leave(self) -> None:
+        """Close the connection from the client's side."""
+        self._session.receive("41")
+
+
+class Node:
+    """One server of the cluster."""
+
+    def __init__(self, bus: Bus, **options_: Any) -> None:
+        self.mode = ThreadMode()
+        self.states: list[tuple[bool, str]] = []
+        self.server = Server(RecordingApplication(), options.build({}), self.mode)
+        self.cluster = Cluster(
+            bus.queue_class,
+            bus.url,
+            bus.channel,
+            mode=self.mode,
+            options={"heartbeat_interval_s": 0.5, **bus.options, **options_},
+            server=self.server,
+            on_state=lambda up, detail: self.states.append((up, detail)),
+        )
+
+    def start(self, *, wait: bool = True) -> Node:
+        """Join the cluster, and wait until this node hears itself."""
+        self.cluster.start()
+        if wait:
+            wait_until(lambda: self.cluster.health().lag_s is not None, "own heartbeat")
+        return self
+
+    def connect(self, namespace: str = "/") -> Member:
+        """Connect a client."""
+        return Member(self, namespace)
+
+    def close(self) -> None:
+        self.cluster.close(timeout_s=1.0)
+        self.server.shutdown(0.1)
+
+
+def emitter(bus: Bus, **options_: Any) -> Cluster:
+    """Return a process that only sends."""
+    return Cluster(
+        bus.queue_class, bus.url, bus.channel, mode=ThreadMode(), options={**bus.options, **options_}
+    )
