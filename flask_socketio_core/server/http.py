@@ -17,6 +17,7 @@ from ..errors import ProtocolError
 from .cors import Cors
 from .payload import decode_payload, encode_payload
 from .polling import PollingTransport
+from .reasons import Reason
 from .wsgi import (
     BAD_HANDSHAKE_METHOD,
     BAD_REQUEST,
@@ -84,11 +85,11 @@ class Endpoint:
         session = None
         if sid is not None:
             session = self._server.sessions.get(sid)
+            if session is not None and session.overdue(self._server.clock()):
+                session.close(Reason.PING_TIMEOUT)
             if session is None or session.closed:
                 raise Refusal(UNKNOWN_SID)
         if transport == "websocket":
-            if session is not None and session.transport.name != "polling":
-                raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
             return self._websocket.enter(environ, start_response, session)
         if session is None:
             return self._handshake(environ, start_response)
@@ -119,6 +120,8 @@ class Endpoint:
         try:
             if method == "GET":
                 packets = transport.poll(session, self._server.mode, self._longest_poll_s())
+                if not packets:
+                    raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
                 return self._respond(environ, start_response, 200, encode_payload(packets), TEXT_PLAIN)
             if method == "POST":
                 self._post(environ, session)

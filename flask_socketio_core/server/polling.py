@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from ..contracts import AsyncMode, Event
     from .session import Session
 
+UPGRADE_WAIT_S = 0.05
+"""How long a poll that comes during an upgrade may wait for it to complete, seconds.
+
+It may have overtaken the packet that completes the upgrade, and is an error after that. Engine.IO's own server answers
+such a poll within 0.1 s.
+"""
+
 
 class PollingTransport:
     """A woken transport. At most one poll waits at a time.
@@ -39,12 +46,13 @@ class PollingTransport:
         self.wake()
 
     def poll(self, session: Session, mode: AsyncMode, timeout_s: float) -> list[str | bytes]:
-        """Wait until something is to be sent and return it, at least one packet.
+        """Wait until something is to be sent and return it, at least one packet; none if the session was upgraded.
 
         :param timeout_s: longest wait, seconds; NOOP is returned after it.
         :raises ProtocolError: if another poll is waiting.
         """
         poller = mode.create_event()
+        probing = session.probe is not None
         with session.lock:
             overlap = self._poller is not None
             if not overlap:
@@ -52,10 +60,12 @@ class PollingTransport:
         if overlap:
             raise ProtocolError("another poll of this session is waiting")
         try:
-            if not (session.has_waiting or session.closed or session.probe is not None):
-                poller.wait(timeout_s)
+            if not (session.has_waiting or session.closed):
+                poller.wait(UPGRADE_WAIT_S if probing else timeout_s)
         finally:
             self._poller = None
+        if probing and session.transport is not self:
+            return []
         packets = session.take_packets(self)
         if session.closed and session.close_reason != Reason.CLIENT_DISCONNECT:
             packets.append(EIO_CLOSE)

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from .clients import Client
     from .packets import Decoder
 
+TIMER_LATENESS_S = 0.02
+"""How late the timer is at the shortest heartbeats: two slots of its wheel, seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSettings:
@@ -328,9 +331,15 @@ class Session:
             self._beat(now_s)
         return self.next_due()
 
+    def overdue(self, now_s: float) -> bool:
+        """Say whether a ping was not answered in time; exact, while the timer may be late by a slot of its wheel."""
+        return self._host.settings.monitor and self._ping_out and now_s >= self._heartbeat_at
+
     def _beat(self, now_s: float) -> None:
+        # Counted from when the ping was due, so that the timer's usual lateness does not add up, but a client is not
+        # charged for a process that stood still. Set before _ping_out, which overdue() reads first.
+        self._heartbeat_at = max(self._heartbeat_at, now_s - TIMER_LATENESS_S) + self._host.settings.ping_timeout
         self._ping_out = True
-        self._heartbeat_at = now_s + self._host.settings.ping_timeout
         self.send(PING_PACKET)
 
     def _on_pong(self) -> None:

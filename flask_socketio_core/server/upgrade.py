@@ -47,8 +47,11 @@ class Probe:
         self._session = session
         self._connection = connection
         self._probed = False
-        self._due_s = server.clock() + server.options.upgrade_timeout
+        # One too many is accepted and closed at once, as the protocol has it, not refused by HTTP status.
+        wanted = session.transport.name == "polling" and session.probe is None
+        self._due_s = server.clock() + (server.options.upgrade_timeout if wanted else 0)
         self.lock = lock
+        connection.target = self  # before the timer, which may close the connection
         self.sid = session.sid
         self.slot = -1
         server.reschedule(self)

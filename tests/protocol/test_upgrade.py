@@ -9,7 +9,6 @@ import concurrent.futures
 from typing import TYPE_CHECKING
 
 import pytest
-import websocket
 
 from support.servers import Server
 from support.wire.engine import Closed, Polling, WebSocket
@@ -98,15 +97,24 @@ def test_http_is_refused_after_the_upgrade(server: Server) -> None:
     client.abort()
 
 
-def test_second_websocket_is_refused_after_the_upgrade(server: Server) -> None:
+def test_second_websocket_is_closed_after_the_upgrade(server: Server) -> None:
     session = connected(server)
     client = upgrade(session)
     client.send('42["message",1]')
     assert client.receive() == '42["message-back",1]'
-    with pytest.raises(websocket.WebSocketBadStatusException):
-        WebSocket(session.port, sid=session.sid)
+    WebSocket(session.port, sid=session.sid).wait_closed()
     client.send('42["message",2]')
     assert client.receive() == '42["message-back",2]'
+    client.abort()
+
+
+def test_second_websocket_is_closed_during_the_upgrade(server: Server) -> None:
+    session = connected(server)
+    client = probe(session)
+    WebSocket(session.port, sid=session.sid).wait_closed()
+    client.send("5")
+    client.send('42["message",1]')
+    assert client.receive() == '42["message-back",1]'
     client.abort()
 
 
