@@ -148,3 +148,9 @@ class Client:
                 self.gone_callbacks.append(callback)
                 return
         callback()
+
+    def withdraw(self, callback: Callable[[], None]) -> None:
+        """Do not call back when the client leaves after all."""
+        with self.session.lock:
+            if self.gone_callbacks and callback in self.gone_callbacks:
+                self.gone_callbacks.remove(callback)

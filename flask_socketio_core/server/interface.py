@@ -131,8 +131,11 @@ class LocalServer(Emitter, Protocol):
         :raises KeyError: if it is not connected here.
         """
 
-    def on_client_gone(self, sid: str, namespace: str, callback: Callable[[], None]) -> None:
-        """Call back (on the hub, must not block) when a client of this process leaves; at once if it is not here."""
+    def on_client_gone(self, sid: str, namespace: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back (on the hub, must not block) when a client of this process leaves; at once if it is not here.
+
+        :returns: a function that withdraws the callback; it may be called at any time.
+        """
 
     def transport(self, sid: str, namespace: str = "/") -> str:
         """Return ``"polling"`` or ``"websocket"``.

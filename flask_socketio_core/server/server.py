@@ -430,13 +430,14 @@ class Server:
             raise KeyError(f"sid {sid!r} is not connected to namespace {namespace!r} in this process")
         return client
 
-    def on_client_gone(self, sid: str, namespace: str, callback: Callable[[], None]) -> None:
-        """Call back when a client of this process leaves; at once if it is not here."""
+    def on_client_gone(self, sid: str, namespace: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back when a client of this process leaves, at once if it is not here; see :class:`LocalServer`."""
         client = self._find(sid, namespace)
         if client is None:
             callback()
-        else:
-            client.on_gone(callback)
+            return lambda: None
+        client.on_gone(callback)
+        return partial(client.withdraw, callback)
 
     def transport(self, sid: str, namespace: str = "/") -> str:
         """Return ``"polling"`` or ``"websocket"``.
