@@ -82,9 +82,9 @@ def listen(host: str, port: int, options: ServeOptions) -> tuple[Listener, dict[
     given, context = split_options(options, SERVER_OPTIONS + LISTEN_OPTIONS, "eventlet's server")
     given.setdefault("debug", options.debug)
     given.setdefault("log_output", options.log_output)
-    given.setdefault(
-        "custom_pool", Pool(given.pop("max_size", eventlet.wsgi.DEFAULT_MAX_SIMULTANEOUS_REQUESTS))
-    )
+    size: int = given.pop("max_size", eventlet.wsgi.DEFAULT_MAX_SIMULTANEOUS_REQUESTS)
+    pool = Pool(size)  # type: ignore[no-untyped-call]  # eventlet's own constructor
+    given.setdefault("custom_pool", pool)
     backlog = given.pop("backlog", BACKLOG)
     # Not as eventlet does by itself: two programs on one port would take turns with the requests.
     reuse_port = given.pop("reuse_port", False)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from flask_socketio_core.concurrency.jobs import Job
     from flask_socketio_core.contracts import Event, Handle, ServeOptions
 
+    from .server import Connections
+
 READABLE = 1
 """libev's and libuv's EV_READ."""
 
@@ -43,7 +45,7 @@ class GeventMode(GreenMode):
     def __init__(self, *, max_workers: int = 1000) -> None:
         super().__init__(max_workers=max_workers)
         self._stopping: gevent.event.Event | None = None
-        self._server: Any = None  # a WSGIServer, loaded when it is needed
+        self._connections: Connections | None = None
 
     def sleep(self, seconds: float) -> None:
         gevent.sleep(seconds)
@@ -76,17 +78,15 @@ class GeventMode(GreenMode):
     # serving
 
     def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
-        from .server import make_server
-
         self.warn_unless_patched()
         self.move_in()
         if options.use_reloader:
             gevent.monkey.patch_thread()  # the reloader sleeps in one thread and serves in another
             gevent.monkey.patch_time()
-            run_with_reloader(partial(self._serve, make_server, app, host, port, options), options)
+            run_with_reloader(partial(self._serve, app, host, port, options), options)
         else:
             with stopping_on_signals(self._stop_soon):
-                self._serve(make_server, app, host, port, options)
+                self._serve(app, host, port, options)
 
     def stop(self) -> None:
         if self._stopping is None:
@@ -94,20 +94,16 @@ class GeventMode(GreenMode):
         self._stop_soon()
 
     def close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.stop(timeout=0)
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.end()
         super().close()
 
-    def _serve(
-        self,
-        make_server: Callable[..., Any],
-        app: WSGIApplication,
-        host: str,
-        port: int,
-        options: ServeOptions,
-    ) -> None:
-        server = make_server(app, host, port, options)
+    def _serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
+        from .server import Connections, make_server
+
+        connections = Connections()
+        server = make_server(app, host, port, options, connections)
         self._stopping = stopping = gevent.event.Event()
         try:
             server.start()
@@ -115,7 +111,7 @@ class GeventMode(GreenMode):
             self._stopping = None
             raise explain_bind_error(error, host, port) from error
         # Not serve_forever(): at its end it kills pending requests, before the engine could answer them.
-        self._server = server
+        self._connections = connections
         try:
             stopping.wait()
         finally:

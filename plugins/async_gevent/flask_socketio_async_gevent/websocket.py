@@ -99,7 +99,10 @@ class PywsgiProvider(_GreenProvider):
 
     def _find(self, environ: WSGIEnvironment, start_response: StartResponse) -> Place | None:
         handler = getattr(start_response, "__self__", None)
-        stream = getattr(environ.get("wsgi.input"), "rfile", None) or getattr(handler, "rfile", None)
+        body = environ.get("wsgi.input")  # for an upgrade, gevent gives the file itself
+        stream = getattr(body, "rfile", body)
+        if not isinstance(stream, io.BufferedReader):
+            stream = getattr(handler, "rfile", None)
         if not isinstance(stream, io.BufferedReader):
             return None
         sock = getattr(handler, "socket", None) or getattr(stream.raw, "_sock", None)
