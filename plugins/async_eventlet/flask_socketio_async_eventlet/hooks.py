@@ -59,6 +59,7 @@ def socketio_async_modes() -> AsyncModeInfo:
         probe=suits,
         install=INSTALL,
         summary="eventlet's hub and web server",
+        patch="eventlet:monkey_patch",
     )
 
 

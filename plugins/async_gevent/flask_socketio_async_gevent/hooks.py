@@ -73,6 +73,7 @@ def socketio_async_modes() -> Sequence[AsyncModeInfo]:
             probe=probes.suits_gevent,
             install=INSTALL,
             summary="gevent's pywsgi, gunicorn gevent",
+            patch="gevent.monkey:patch_all",
         ),
     )
 
