@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import websocket
 
+from protocol.conftest import assert_websocket_refused
 from support.servers import Server
-from support.wire.engine import WebSocket, target
+from support.wire.engine import target
 from support.wire.http import request
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ def test_foreign_origin_is_refused_by_default(server: Server) -> None:
 
 
 def test_foreign_origin_cannot_open_a_websocket(server: Server) -> None:
-    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-        WebSocket(server.port, headers={"Origin": FOREIGN})
-    assert refused.value.status_code == 400
+    assert_websocket_refused(server, headers={"Origin": FOREIGN})
 
 
 def test_client_without_origin_is_allowed(server: Server) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import websocket
 
+from protocol.conftest import assert_websocket_refused
 from support.servers import Server
 from support.wire.engine import Polling, WebSocket, parse_open, target
 from support.wire.http import request
@@ -64,9 +64,7 @@ def test_session_ids_are_long_and_never_repeat(server: Server) -> None:
 @pytest.mark.parametrize("query", [{"EIO": ""}, {"EIO": "abc"}, {"EIO": "5"}, {"EIO": "2"}])
 def test_another_protocol_version_is_refused(server: Server, query: dict[str, str]) -> None:
     assert server.get(target(transport="polling", **query)).status == 400
-    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-        WebSocket(server.port, query=query)
-    assert refused.value.status_code == 400
+    assert_websocket_refused(server, query=query)
 
 
 def test_client_of_protocol_3_is_told_what_it_needs(server: Server) -> None:
@@ -80,9 +78,7 @@ def test_client_of_protocol_3_is_told_what_it_needs(server: Server) -> None:
 @pytest.mark.parametrize("transport", ["", "abc", "webtransport"])
 def test_missing_or_unknown_transport_is_refused(server: Server, transport: str) -> None:
     assert server.get(target(transport=transport)).status == 400
-    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-        WebSocket(server.port, query={"transport": transport})
-    assert refused.value.status_code == 400
+    assert_websocket_refused(server, query={"transport": transport})
 
 
 def test_websocket_transport_without_upgrade_headers_is_refused(server: Server) -> None:
@@ -101,9 +97,7 @@ def test_unknown_session_is_refused(server: Server, method: str) -> None:
 
 
 def test_websocket_of_an_unknown_session_is_refused(server: Server) -> None:
-    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-        WebSocket(server.port, sid="unknown")
-    assert refused.value.status_code == 400
+    assert_websocket_refused(server, sid="unknown")
 
 
 def test_put_to_a_session_is_refused(server: Server) -> None:
@@ -118,9 +112,7 @@ def test_upgrades_can_be_switched_off(start: StartServer) -> None:
 def test_polling_alone_offers_and_accepts_no_websocket(start: StartServer) -> None:
     server = start(transports=["polling"])
     assert Polling(server.port).handshake.fields["upgrades"] == []
-    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-        WebSocket(server.port)
-    assert refused.value.status_code == 400
+    assert_websocket_refused(server)
 
 
 def test_websocket_alone_accepts_no_polling(start: StartServer) -> None:

@@ -88,6 +88,8 @@ def test_handshake_answers_the_key(server: Server) -> None:
     ],
 )
 def test_bad_upgrade_request_is_refused(server: Server, headers: dict[str, str | None]) -> None:
+    if server.kind.answers_upgrade and headers.get("Sec-WebSocket-Version") == "8":
+        pytest.skip("gevent-websocket opens the draft protocols itself")
     assert upgrade_status(server, headers) in (400, 426)
     assert server.get("/ready").status == 200
 

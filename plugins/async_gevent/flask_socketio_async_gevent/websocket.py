@@ -115,7 +115,10 @@ class GeventWebSocketProvider(_GreenProvider):
     name: ClassVar[str] = "gevent-websocket"
 
     def detect(self, environ: WSGIEnvironment) -> bool:
-        return _is_open(environ)
+        if "HTTP_UPGRADE" in environ:
+            return _is_open(environ)
+        # A polling request does not show the handler, but asks whether an upgrade can be offered.
+        return str(environ.get("SERVER_SOFTWARE", "")).startswith("gevent/")
 
     def _find(self, environ: WSGIEnvironment, start_response: StartResponse) -> Place | None:
         handler = getattr(environ["wsgi.websocket"], "handler", None)
