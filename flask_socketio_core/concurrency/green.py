@@ -70,6 +70,7 @@ class GreenMode(AsyncMode):
         self._home = self._ident()
         self._hub: Any = None  # the library's hub object
         self._early: deque[Job] = deque()
+        self._warned = False
         self._pool = self._make_pool()
 
     # what a library brings
@@ -185,8 +186,9 @@ class GreenMode(AsyncMode):
         return Verdict(usable=True)
 
     def warn_unless_patched(self) -> None:
-        """Say it when blocking calls of the standard library stop every client."""
-        if not self.is_patched("socket"):
+        """Say it, once, when blocking calls of the standard library stop every client."""
+        if not self._warned and not self.is_patched("socket"):
+            self._warned = True
             logger.warning("%s", self._unpatched())
 
     def _serves_here(self) -> bool:

@@ -45,7 +45,8 @@ class FramedSocketTransport(BlockingTransport):
         self._arrived = deque(self._reader.feed(first_bytes)) if first_bytes else deque()
         self._unsent: deque[bytes] = deque()
         self._sending = threading.Lock()  # never waited for, so it suits greenlets as well
-        self._closed = False
+        self._closed = False  # nothing more is read or written
+        self._ended = False  # shut down as well
 
     def receive(self) -> str | bytes | None:
         while not self._closed:
@@ -66,14 +67,19 @@ class FramedSocketTransport(BlockingTransport):
         self._write(text_frame(message) if isinstance(message, str) else binary_frame(message))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        if self._closed:
+        if self._ended:
             return
-        self._closed = True
-        for step in (lambda: self._write(close_frame(code, reason)), self._shutdown):
-            try:
-                step()
-            except GONE:
-                pass  # the peer was faster
+        self._ended = True
+        open_until_now, self._closed = not self._closed, True
+        try:
+            if open_until_now:
+                self._write(close_frame(code, reason))
+        except GONE:
+            pass  # the peer was faster
+        try:
+            self._shutdown()
+        except GONE:
+            pass
 
     def _read(self) -> None:
         try:

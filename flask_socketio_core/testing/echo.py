@@ -142,6 +142,8 @@ class EchoConnection:
             self._handle = self._mode.watch(self._sock.fileno(), self._on_readable)
 
     def _on_readable(self) -> None:
+        if self._handle is None:
+            return  # watch() has not returned yet; we are called again at once
         try:
             data = self._sock.recv(65_536)
         except BlockingIOError:

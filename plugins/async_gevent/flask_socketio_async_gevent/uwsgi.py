@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket as constants
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,12 +36,30 @@ class UwsgiProvider(WebSocketProvider):
         self, environ: WSGIEnvironment, start_response: StartResponse, *, max_message_bytes: int
     ) -> BlockingTransport | None:
         uwsgi: Any = sys.modules["uwsgi"]
+        try:
+            # Not ours: uWSGI would write a head of its own at the end, unless it knows that there is one.
+            uwsgi.websocket_handshake(environ["HTTP_SEC_WEBSOCKET_KEY"], environ.get("HTTP_ORIGIN", ""))
+        except OSError:
+            return None
         sock = socket(fileno=os.dup(uwsgi.connection_fd()))
         return open_framed(
             environ,
-            start_response,
+            _ignore,
+            handshake_done=True,
             recv=sock.recv,
             sendall=sock.sendall,
-            shutdown=partial(sock.shutdown, constants.SHUT_RDWR),
+            shutdown=partial(_end, sock),
             max_message_bytes=max_message_bytes,
         )
+
+
+def _ignore(*_: object) -> Callable[[bytes], object]:
+    """Stand in for ``start_response``."""
+    return _ignore
+
+
+def _end(sock: socket) -> None:
+    try:
+        sock.shutdown(constants.SHUT_RDWR)
+    finally:
+        sock.close()  # our duplicate; uWSGI closes its own
