@@ -71,7 +71,7 @@ def _gunicorn_worker() -> str | None:
 
 def _uwsgi_loop() -> str | None:
     uwsgi = sys.modules.get("uwsgi")
-    loop = getattr(uwsgi, "opt", {}).get("loop") if uwsgi is not None else None
+    loop = getattr(uwsgi, "loop", None)  # --gevent sets it, too
     if isinstance(loop, bytes):
         return loop.decode()
     return loop if isinstance(loop, str) else None
