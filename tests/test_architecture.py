@@ -20,10 +20,10 @@ ROWS = (
     ("hookspecs", "concurrency"),
     ("plugins",),
     ("server", "cluster"),
-    ("dispatch", "handlers", "namespace"),
-    ("extension",),
+    ("addressing", "calling", "client_managers", "dispatch", "handlers", "request_context"),
+    ("binding", "extension", "facade", "middleware", "namespace", "running", "testing"),
     ("context", "cli"),
-    ("testing", "__init__"),
+    ("__init__",),
 )
 ROW_OF = {name: number for number, names in enumerate(ROWS) for name in names}
 MODULES = sorted((ROOT / CORE).rglob("*.py"))

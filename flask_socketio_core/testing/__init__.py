@@ -1,1 +1,7 @@
 """What applications and plugin authors test with."""
+
+from __future__ import annotations
+
+from .client import SocketIOTestClient
+
+__all__ = ["SocketIOTestClient"]

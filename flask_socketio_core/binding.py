@@ -1,0 +1,245 @@
+"""What one ``SocketIO`` object has for one application: the selected parts, and the way to the clients."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import flask
+
+from . import calling
+from .client_managers import adopt
+from .cluster.cluster import Cluster
+from .dispatch import Dispatcher
+from .errors import PartUnsuitable
+from .facade import ServerFacade
+from .server.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from .contracts import AsyncMode, Handle
+    from .handlers import Handlers
+    from .options import Options
+    from .plugins import Plugins
+    from .server.interface import Emitter
+    from .server.server import Server
+
+SHUTDOWN_S = 3.0
+"""How long disconnect handlers may take when the process ends, seconds: below the patience of a supervisor's TERM."""
+
+
+class AppJson:
+    """Flask's JSON, which changes with the application context, tied to one application."""
+
+    def __init__(self, app: flask.Flask) -> None:
+        self._app = app
+
+    def dumps(self, *args: Any, **kwargs: Any) -> str:
+        """Serialise as ``flask.json.dumps`` does inside the application's context."""
+        return self._app.json.dumps(*args, **kwargs)
+
+    def loads(self, *args: Any, **kwargs: Any) -> Any:
+        """Deserialise as ``flask.json.loads`` does inside the application's context."""
+        return self._app.json.loads(*args, **kwargs)
+
+
+class Binding:
+    """The parts in use.
+
+    Constructing it connects to nothing and starts nothing; the first request does.
+
+    :param app: the application; ``None`` for a process that only sends.
+    :param options: the checked options.
+    :param mode: the selected async mode.
+    :param owner: the ``SocketIO`` object.
+    :raises SelectionError: if a provider or queue that was asked for cannot be had.
+    """
+
+    def __init__(
+        self,
+        app: flask.Flask | None,
+        options: Options,
+        mode: AsyncMode,
+        plugins: Plugins,
+        handlers: Handlers,
+        owner: object,
+    ) -> None:
+        options = adopt(options)
+        if options.json is flask.json and app is not None:
+            options = dataclasses.replace(options, json=AppJson(app))
+        self.app = app
+        self.options = options
+        self.mode = mode
+        self.plugins = plugins
+        self.engine: Engine | None = None
+        self.dispatcher: Dispatcher | None = None
+        if app is not None:
+            self._make_engine(app, handlers, owner)
+        self.cluster = self._make_cluster() if options.message_queue else None
+        self._started_in = 0
+        self._unsuitable: PartUnsuitable | None = None
+        self._at_exit: Handle | None = None
+        self.keywords: dict[str, Any] = {}
+        self.facade = ServerFacade(self)
+        self._observes_emits = plugins.observes("socketio_emit")
+
+    def _make_engine(self, app: flask.Flask, handlers: Handlers, owner: object) -> None:
+        selected = self.plugins.select_websocket_providers(self.mode.name, self.options.websocket_provider)
+        providers = [selection.load()() for selection in selected]
+        self.dispatcher = Dispatcher(app, handlers, self.options, self.mode, self.plugins, owner)
+        self.engine = Engine(self.dispatcher, self.options, self.mode, providers)
+        self.dispatcher.logger = self.engine.server.logger
+
+    def _make_cluster(self) -> Cluster:
+        url = self.options.message_queue
+        assert url is not None
+        return Cluster(
+            self.plugins.select_queue(url).load(),
+            url,
+            self.options.channel,
+            mode=self.mode,
+            options=self.options.message_queue_options,
+            server=self.server,
+            json=self.options.json,
+            on_state=lambda up, detail: self.plugins.bus_state(up=up, detail=detail),
+        )
+
+    @property
+    def server(self) -> Server | None:
+        """The clients of this process, or ``None`` in a process that only sends."""
+        return self.engine.server if self.engine is not None else None
+
+    @property
+    def emitter(self) -> Emitter:
+        """What reaches all clients, wherever they are connected."""
+        emitter: Emitter | None = self.cluster or self.server
+        assert emitter is not None  # without an application there is a queue
+        return emitter
+
+    # serving
+
+    def handle(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve a request to our path.
+
+        :raises PartUnsuitable: if the async mode does not fit the server that made the request.
+        """
+        assert self.engine is not None
+        if self._started_in != os.getpid():
+            self._start(environ)
+        if self._unsuitable is not None:
+            raise self._unsuitable
+        return self.engine.handle(environ, start_response)
+
+    def _start(self, environ: WSGIEnvironment | None) -> None:
+        """Do what has to be done once per process that serves, at its first request."""
+        self._started_in = os.getpid()
+        if environ is not None:
+            verdict = self.mode.check_request(environ)
+            self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
+        self._at_exit = self.mode.on_exit(self.shutdown)
+        if self.cluster is not None and self._unsuitable is None:
+            self.cluster.start()
+
+    def start(self) -> None:
+        """Join the other servers before the first request, for clients that do not come over HTTP."""
+        if self._started_in != os.getpid():
+            self._start(None)
+
+    def resume(self) -> None:
+        """Take connections again, after an earlier :meth:`shutdown`."""
+        if self.engine is not None:
+            self.engine.server.accepting = True
+
+    def shutdown(self, timeout_s: float = SHUTDOWN_S) -> None:
+        """Close every connection, run the disconnect handlers and send what still waits for the queue.
+
+        :param timeout_s: how long the handlers may take, seconds.
+        """
+        at_exit, self._at_exit = self._at_exit, None
+        if self.engine is not None:
+            self.engine.shutdown(timeout_s)
+        if self.cluster is not None:
+            self.cluster.close()
+        if at_exit is not None:
+            at_exit.cancel()
+
+    # sending
+
+    def emit(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        *,
+        namespace: str | None,
+        to: tuple[Any, ...] | None,
+        skip: frozenset[str] = frozenset(),
+        callback: Callable[..., Any] | None = None,
+        ignore_queue: bool = False,
+        volatile: bool = False,
+    ) -> None:
+        """Send an event to clients.
+
+        :param ignore_queue: only to clients of this process.
+        """
+        namespace = namespace or "/"
+        if self._observes_emits:
+            self.plugins.emit(event=event, namespace=namespace, to=to, args=args)
+        self._emitter(ignore_queue).emit(
+            event,
+            args,
+            namespace=namespace,
+            to=to,
+            skip=skip,
+            on_ack=None if callback is None else self._acknowledger(callback),
+            volatile=volatile,
+        )
+
+    def call(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        *,
+        namespace: str | None,
+        to: str,
+        timeout_s: float | None,
+        ignore_queue: bool = False,
+    ) -> Any:
+        """Send an event to one client and return what it acknowledges: a value, a tuple of several, or ``None``.
+
+        :raises CallTimeout: if it does not within the time-out.
+        :raises ClientGone: if it leaves before.
+        """
+        namespace = namespace or "/"
+        timeout_s = calling.FOREVER_S if timeout_s is None else timeout_s
+        if self._observes_emits:
+            self.plugins.emit(event=event, namespace=namespace, to=(to,), args=args)
+        server = self.server
+        here = server is not None and (
+            self.cluster is None or ignore_queue or server.is_connected(to, namespace)
+        )
+        if server is not None and here:
+            answer = calling.call(
+                server, self.mode, event, args, to=to, namespace=namespace, timeout_s=timeout_s
+            )
+        else:
+            assert self.cluster is not None  # a process that only sends has a queue
+            answer = self.cluster.call(event, args, to=to, namespace=namespace, timeout_s=timeout_s)
+        if len(answer) > 1:
+            return answer
+        return answer[0] if answer else None
+
+    def _emitter(self, ignore_queue: bool) -> Emitter:
+        if ignore_queue and self.server is not None:
+            return self.server
+        return self.emitter
+
+    def _acknowledger(self, callback: Callable[..., Any]) -> Callable[..., None]:
+        if self.dispatcher is not None:
+            return self.dispatcher.acknowledger(callback)
+        return lambda *args: self.mode.spawn(partial(callback, *args))

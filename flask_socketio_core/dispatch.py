@@ -1,0 +1,295 @@
+"""Run one handler inside a Flask context, with its session and errors: what the engine calls on the Flask side."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import flask
+
+from .errors import ConnectionRefusedError
+from .handlers import ANY, name_of
+from .request_context import Contexts
+
+if TYPE_CHECKING:
+    import logging
+
+    from .contracts import AsyncMode
+    from .handlers import Handlers
+    from .options import Options
+    from .plugins import Plugins
+    from .server.interface import Client
+
+Job = Callable[[], object]
+
+OWNER = "_socketio_core"
+"""Attribute of a handler's request: the ``SocketIO`` object whose handler it is."""
+
+CLIENT = "_socketio_client"
+"""Attribute of a handler's request: the engine's client."""
+
+INVOKE = "_socketio_invoke"
+"""Attribute of a handler's request: runs the handler between observers and error handlers, see :func:`invoke`."""
+
+_FAILED = object()
+"""What a handler came to that raised, and whose error nobody handled."""
+
+_UNHANDLED = object()
+"""What an event comes to that nobody handles."""
+
+_runner: ContextVar[Callable[[Job], None]] = ContextVar("flask_socketio_core.runner")
+
+
+@contextmanager
+def run_with(runner: Callable[[Job], None]) -> Iterator[None]:
+    """Hand jobs of this context to a runner, instead of the async mode's pool, and let it have the handlers' errors.
+
+    For test clients, whose handlers run in the test itself.
+    """
+    token = _runner.set(runner)
+    try:
+        yield
+    finally:
+        _runner.reset(token)
+
+
+def run_here(job: Job) -> None:
+    """Run a job at once, in a fresh context as in production, and raise what it raises."""
+    Context().run(_run_here, job)
+
+
+def _run_here(job: Job) -> None:
+    _runner.set(run_here)
+    job()
+
+
+class Dispatcher:
+    """The engine's :class:`~flask_socketio_core.server.interface.Application` for one Flask application.
+
+    :param owner: the ``SocketIO`` object.
+    :param plugins: observers to be told.
+    """
+
+    def __init__(
+        self,
+        app: flask.Flask,
+        handlers: Handlers,
+        options: Options,
+        mode: AsyncMode,
+        plugins: Plugins,
+        owner: object,
+    ) -> None:
+        self.app = app
+        self.logger: logging.Logger | None = None
+        self._handlers = handlers
+        self._options = options
+        self._mode = mode
+        self._plugins = plugins
+        self._owner = owner
+        self.contexts = Contexts(app, managed=options.manage_session)
+        namespaces = options.namespaces
+        self._accepts_all = namespaces == ANY
+        self._accepted = frozenset(("/",) if namespaces is None else namespaces)
+        self._observes_events = any(
+            plugins.observes(f"socketio_event_{moment}") for moment in ("before", "after", "error")
+        )
+
+    # what the engine calls
+
+    def accepts(self, namespace: str) -> bool:
+        """Say whether clients may connect to a namespace: one with handlers, or one of the ``namespaces`` option."""
+        return self._accepts_all or namespace in self._accepted or self._handlers.has(namespace)
+
+    def on_connect(self, client: Client, auth: Any) -> bool:
+        """Run the connect handler; without one, everybody is welcome.
+
+        :raises ConnectionRefusedError: if the handler raised it, or Python's own.
+        """
+        client.environ["flask.app"] = self.app
+        try:
+            # An empty auth counts as none, as in python-socketio.
+            answer = self._trigger(client, "connect", (client.environ, auth or None), (auth or None,))
+        except builtins.ConnectionRefusedError:
+            raise ConnectionRefusedError("Connection refused by server") from None
+        return answer is not False and answer is not _FAILED
+
+    def on_connected(self, client: Client) -> None:
+        """Tell the observers."""
+        if self._plugins.observes("socketio_connected"):
+            self._plugins.connected(sid=client.sid, namespace=client.namespace, environ=dict(client.environ))
+
+    def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Run an event's handler and return what it acknowledges; ``None`` if there is none, or it failed."""
+        answer = self._trigger(client, event, args, args)
+        if answer is _FAILED or answer is _UNHANDLED:
+            return None
+        if answer is None:
+            return ()
+        return answer if isinstance(answer, tuple) else (answer,)
+
+    def on_disconnect(self, client: Client, reason: str) -> None:
+        """Run the disconnect handler."""
+        try:
+            self._trigger(client, "disconnect", (reason,), (reason,))
+        finally:
+            self._plugins.disconnected(sid=client.sid, namespace=client.namespace, reason=reason)
+
+    def on_outbox_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
+        """Tell the observers."""
+        self._plugins.outbox_overflow(
+            sid=engine_sid, policy=self._options.outbox_policy, packets=packets, size_bytes=size_bytes
+        )
+
+    # callbacks
+
+    def acknowledger(self, callback: Callable[..., Any]) -> Callable[..., None]:
+        """Wrap a callback so that the engine can call it on the hub.
+
+        It runs in a worker; if it was given in a handler, in that client's Flask context, as in Flask-SocketIO.
+        """
+        client = current_client(self._owner)
+        if client is None:
+            job = partial(_run_callback, callback, self)
+        else:
+            job = partial(self._run_callback_for, client, callback)
+        return lambda *args: self.spawn(partial(job, args))
+
+    def spawn(self, job: Job) -> None:
+        """Run a job soon in a worker."""
+        runner = _runner.get(None)
+        (self._mode.spawn if runner is None else runner)(job)
+
+    def _run_callback_for(self, client: Client, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        call = partial(self._invoke, client, None, args, partial(callback, *args))
+        self._run(client, None, args, call, name_of(callback))
+
+    # one handler
+
+    def _trigger(self, client: Client, event: str, args: tuple[Any, ...], given: tuple[Any, ...]) -> Any:
+        """Find and run a handler.
+
+        :param args: what ``request.event["args"]`` is, and what a class's ``trigger_event`` is called with.
+        :param given: what a function is called with.
+        """
+        namespace = client.namespace
+        handler = self._handlers.find(event, namespace)
+        if handler is not None:
+            if handler.event == ANY:
+                args = given = (event, *args)
+            call = partial(self._invoke, client, handler.event, args, partial(handler.call, *given))
+            return self._run(client, handler.event, args, call, handler.name)
+        instance = self._handlers.find_class(namespace)
+        if instance is None:
+            return _UNHANDLED
+        sids = (client.sid,) if instance.namespace != ANY else (namespace, client.sid)
+        call = partial(instance.trigger_event, event, *sids, *args)
+        return self._run(client, event, args, call, type(instance).__qualname__)
+
+    def _run(
+        self, client: Client, event: str | None, args: tuple[Any, ...], call: Callable[[], Any], name: str
+    ) -> Any:
+        """Run something in the context of a client.
+
+        :param name: what is run, for the log.
+        """
+        attributes = {
+            "sid": client.sid,
+            "namespace": client.namespace,
+            "event": {"message": event, "args": args},
+            OWNER: self._owner,
+            CLIENT: client,
+            INVOKE: partial(self._invoke, client, event, args),
+        }
+        try:
+            with self.contexts.open(client.environ, attributes):
+                answer = call()
+                if not self._options.manage_session:
+                    self._save_session()
+                return answer
+        except Exception as error:  # a handler may raise anything
+            refuses = isinstance(error, (ConnectionRefusedError, builtins.ConnectionRefusedError))
+            if _runner.get(None) is not None or (event == "connect" and refuses):
+                raise
+            self._log().exception(
+                "%s %s failed for client %s on namespace %r: %r",
+                "callback" if event is None else f"handler of event {event!r}:",
+                name,
+                client.sid,
+                client.namespace,
+                error,
+            )
+            return _FAILED
+
+    def _invoke(
+        self, client: Client, event: str | None, args: tuple[Any, ...], call: Callable[[], Any]
+    ) -> Any:
+        """Call a handler; what it raises goes to the observers and to the error handler of its namespace."""
+        try:
+            if self._observes_events and event is not None:
+                return self._observed(client, event, args, call)
+            return call()
+        except ConnectionRefusedError:
+            raise  # an answer rather than an error
+        except Exception as error:
+            handle = self._handlers.error_handler(client.namespace)
+            if handle is None:
+                raise
+            return handle(error)
+
+    def _observed(self, client: Client, event: str, args: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+        plugins, sid, namespace = self._plugins, client.sid, client.namespace
+        plugins.event_before(sid=sid, namespace=namespace, event=event, args=args)
+        began_s = time.perf_counter()
+        try:
+            answer = call()
+        except Exception as error:
+            plugins.event_error(sid=sid, namespace=namespace, event=event, error=error)
+            raise
+        duration_s = time.perf_counter() - began_s
+        plugins.event_after(sid=sid, namespace=namespace, event=event, duration_s=duration_s)
+        return answer
+
+    def _save_session(self) -> None:
+        session = flask.session._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
+        if getattr(session, "modified", True):
+            self.app.session_interface.save_session(self.app, session, self.app.response_class())
+
+    def _log(self) -> logging.Logger:
+        assert self.logger is not None  # set once the engine is there
+        return self.logger
+
+
+def _run_callback(callback: Callable[..., Any], dispatcher: Dispatcher, args: tuple[Any, ...]) -> None:
+    try:
+        callback(*args)
+    except Exception:  # a callback may raise anything
+        if _runner.get(None) is not None:
+            raise
+        dispatcher._log().exception("callback %s failed", name_of(callback))
+
+
+def current_client(owner: object | None = None) -> Client | None:
+    """Return the client whose handler is running, or ``None``.
+
+    :param owner: only if it is a handler of this ``SocketIO`` object; ``None`` for any.
+    """
+    if not flask.has_request_context():
+        return None
+    attributes = vars(flask.request._get_current_object())  # type: ignore[attr-defined]  # a LocalProxy
+    if owner is not None and attributes.get(OWNER) is not owner:
+        return None
+    client: Client | None = attributes.get(CLIENT)
+    return client
+
+
+def invoke(call: Callable[[], Any]) -> Any:
+    """Run a method of a class-based namespace as its event's handler; directly if no event is being handled."""
+    if not flask.has_request_context():
+        return call()
+    run = vars(flask.request._get_current_object()).get(INVOKE)  # type: ignore[attr-defined]  # a LocalProxy
+    return call() if run is None else run(call)

@@ -1,0 +1,501 @@
+"""The ``SocketIO`` object: Socket.IO for a Flask application."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import flask
+
+from . import options as option_rules
+from . import process, running
+from .addressing import payload, recipients, refuse_unknown, skipped
+from .binding import Binding
+from .errors import ConfigurationError, NotInitialised
+from .handlers import Handlers
+from .middleware import SocketIOMiddleware
+from .namespace import Namespace
+from .plugins import Plugins
+from .server.reasons import Reason
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from flask.testing import FlaskClient
+    from typing_extensions import Never, Unpack
+
+    from .contracts import AsyncMode, Task
+    from .facade import ServerFacade
+    from .handlers import ErrorHandler
+    from .keywords import OptionKeywords, Recipients, Room
+    from .plugins import Description
+    from .testing.client import SocketIOTestClient
+
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
+
+EXTENSION = "socketio"
+"""Key in ``app.extensions`` of the ``SocketIO`` object that was initialised last, as in Flask-SocketIO."""
+
+MIDDLEWARES = "flask_socketio_core.middlewares"
+"""Key in ``app.extensions`` of the middleware of each ``SocketIO`` object."""
+
+
+class SocketIO:
+    """Socket.IO for a Flask application::
+
+        app = Flask(__name__)
+        socketio = SocketIO(app)
+
+        @socketio.on("say")
+        def say(text):
+            emit("said", text, broadcast=True)
+
+        if __name__ == "__main__":
+            socketio.run(app)
+
+    :param app: the application; without it, call :meth:`init_app` later. With ``message_queue=`` and never an
+        application, this is an emitter for a process that serves no clients.
+    :param options: see :class:`~flask_socketio_core.options.Options`. They win over ``app.config["SOCKETIO_..."]``.
+    :raises UnknownOption: for an option that does not exist, with the nearest match.
+    :raises SelectionError: if a part that was asked for cannot be had.
+    """
+
+    reason = Reason
+
+    def __init__(self, app: Flask | None = None, **options: Unpack[OptionKeywords]) -> None:
+        option_rules.check_names(options)
+        self.handlers = Handlers()
+        self._options: dict[str, Any] = dict(options)
+        self._latest: Binding | None = None
+        self._plugins: Plugins | None = None
+        self._modes: dict[tuple[str, int], AsyncMode] = {}
+        if app is not None or options.get("message_queue") is not None:
+            self.init_app(app)
+
+    # setting up
+
+    def init_app(self, app: Flask | None, **options: Unpack[OptionKeywords]) -> None:
+        """Select the parts and serve an application, besides those served already.
+
+        :param app: the application, or ``None`` for a process that only sends.
+        :param options: win over those of the constructor. Called again for one application, they are added.
+        :raises ConfigurationError: if another ``SocketIO`` object serves the application on the same path.
+        """
+        option_rules.check_names(options)
+        if app is None:
+            self._options.update(options)
+            self._latest = self._bind_sender()
+            return
+        middleware = _middlewares(app).get(self)
+        before = middleware.binding.keywords if middleware is not None else {}
+        keywords = {**self._options, **before, **options}
+        checked = option_rules.build({**option_rules.from_config(app.config), **keywords})
+        _check_path(app, self, checked.path)
+        binding = self._bind(app, checked, self._plugins_here())
+        binding.keywords = keywords
+        if middleware is None:
+            middleware = SocketIOMiddleware(binding, app.wsgi_app)
+            app.wsgi_app = middleware  # type: ignore[method-assign]  # how Flask wants it
+            _middlewares(app)[self] = middleware
+        else:
+            middleware.bind(binding)
+        app.extensions[EXTENSION] = self
+        self._latest = binding
+
+    def _bind(self, app: Flask | None, options: option_rules.Options, plugins: Plugins) -> Binding:
+        selected = plugins.select_async_mode(options.async_mode)
+        key = selected.info.name, options.max_workers
+        mode = self._modes.get(key)
+        if mode is None:
+            mode = self._modes[key] = selected.load()(max_workers=options.max_workers)
+            mode.on_saturated = partial(plugins.workers_saturated, max_workers=options.max_workers)
+        return Binding(app, options, mode, plugins, self.handlers, self)
+
+    def _bind_sender(self) -> Binding:
+        options = option_rules.build(self._options)
+        plugins = self._plugins_here()
+        if options.async_mode is None and plugins.facts.patched_by is None:
+            # A process that serves nothing has no hub that runs: what is chosen for Werkzeug's server suits it.
+            plugins = Plugins(facts=dataclasses.replace(process.observe(), flask_run=True))
+        return self._bind(None, options, plugins)
+
+    def _plugins_here(self) -> Plugins:
+        if self._plugins is None:
+            self._plugins = Plugins()
+        return self._plugins
+
+    def _binding(self) -> Binding:
+        """Return the parts for the application whose context is active, else for the one initialised last."""
+        if flask.has_app_context():
+            middleware = _middlewares(flask.current_app).get(self)
+            if middleware is not None:
+                return middleware.binding
+        if self._latest is None:
+            raise NotInitialised(
+                "this SocketIO object serves no application yet: call init_app(app) first, or pass the application or "
+                "message_queue= to SocketIO()"
+            )
+        return self._latest
+
+    @property
+    def async_mode(self) -> str:
+        """Name of the async mode.
+
+        :raises NotInitialised: before ``init_app``.
+        """
+        return self._binding().mode.name
+
+    @property
+    def server(self) -> ServerFacade:
+        """The public methods of python-socketio's ``Server``.
+
+        :raises NotInitialised: before ``init_app``.
+        """
+        return self._binding().facade
+
+    @property
+    def plugins(self) -> Description:
+        """What is installed, what is in use and why: what ``flask socketio plugins`` shows."""
+        return self._plugins_here().describe()
+
+    # registering handlers
+
+    def on(self, message: str, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function as the handler of an event (decorator)::
+
+            @socketio.on("say", namespace="/chat")
+            def say(text):
+                ...
+
+        :param message: the event; ``"connect"`` and ``"disconnect"`` are the client's coming and going, ``"message"``
+            and ``"json"`` what it sends without a name, ``"*"`` everything without a handler of its own.
+        :param namespace: ``"/"`` by default; ``"*"`` for all without a handler of their own.
+        """
+
+        def register(handler: HandlerT) -> HandlerT:
+            self.handlers.add(message, namespace or "/", handler)
+            return handler
+
+        return register
+
+    def on_event(self, message: str, handler: Callable[..., Any], namespace: str | None = None) -> None:
+        """Register a function as the handler of an event; see :meth:`on`."""
+        self.on(message, namespace)(handler)
+
+    @overload
+    def event(self, handler: HandlerT, /) -> HandlerT: ...
+    @overload
+    def event(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]: ...
+
+    def event(self, namespace: Any = None) -> Any:
+        """Register a function as the handler of the event with its name (decorator)::
+
+        @socketio.event
+        def say(text):
+            ...
+
+        @socketio.event(namespace="/chat")
+        def whisper(text):
+            ...
+        """
+        if callable(namespace):
+            return self.on(namespace.__name__)(namespace)
+        return lambda handler: self.on(handler.__name__, namespace)(handler)
+
+    def on_namespace(self, namespace_handler: Namespace) -> None:
+        """Register a class-based namespace.
+
+        :raises ValueError: if it is no instance of :class:`Namespace`.
+        """
+        instance: object = namespace_handler  # the caller may have no type checker
+        if not isinstance(instance, Namespace):
+            kind = instance if isinstance(instance, type) else type(instance)
+            raise ValueError(f"on_namespace() expects an instance of Namespace, not {kind.__qualname__}")
+        namespace_handler.socketio = self
+        self.handlers.add_class(namespace_handler)
+
+    def on_error(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function that handles what the handlers of a namespace raise (decorator).
+
+        It is called with the exception, in the handler's context; its result is the acknowledgement.
+        """
+
+        def register(handler: HandlerT) -> HandlerT:
+            self.handlers.on_error[namespace or "/"] = _checked_callable(handler)
+            return handler
+
+        return register
+
+    def on_error_default(self, exception_handler: HandlerT) -> HandlerT:
+        """Register a function for what handlers raise in namespaces without an :meth:`on_error` (decorator)."""
+        self.handlers.on_error_default = _checked_callable(exception_handler)
+        return exception_handler
+
+    # sending
+
+    def emit(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = "/",
+        to: Recipients = None,
+        room: Recipients = None,
+        include_self: bool = True,
+        skip_sid: str | Iterable[str] | None = None,
+        callback: Callable[..., Any] | None = None,
+        ignore_queue: bool = False,
+        volatile: bool = False,
+        **unknown: Never,
+    ) -> None:
+        """Send an event to clients, from anywhere.
+
+        :param event: its name.
+        :param args: the event's arguments: anything that JSON can carry, and bytes anywhere in it. A single tuple
+            stands for several arguments, a single ``None`` for none.
+        :param to: a room or sid, or a list of them; ``None`` for everybody in the namespace.
+        :param room: the older name of ``to``.
+        :param include_self: ``False`` leaves out the client whose event is being handled.
+        :param skip_sid: a sid or a list of them to leave out.
+        :param callback: called with what the client acknowledges; ``to`` must be one client's sid. Given in a handler,
+            it runs in that handler's kind of context.
+        :param ignore_queue: send to clients of this process only, not through the message queue.
+        :param volatile: drop it for a client that cannot be written to at once.
+        :raises TypeError: for a keyword that does not exist, with the nearest match.
+        :raises NotInitialised: before ``init_app``.
+        """
+        if unknown:
+            args = _take_data(args, unknown)
+            _refuse_broadcast(unknown)
+            refuse_unknown("SocketIO.emit()", unknown)
+        self._binding().emit(
+            event,
+            payload(args),
+            namespace=namespace,
+            to=recipients(to, room),
+            skip=skipped(skip_sid, include_self=include_self, function="SocketIO.emit()"),
+            callback=callback,
+            ignore_queue=ignore_queue,
+            volatile=volatile,
+        )
+
+    def send(
+        self,
+        data: Any,
+        json: bool = False,
+        namespace: str | None = None,
+        to: Recipients = None,
+        callback: Callable[..., Any] | None = None,
+        include_self: bool = True,
+        skip_sid: str | Iterable[str] | None = None,
+        *,
+        room: Recipients = None,
+        ignore_queue: bool = False,
+        volatile: bool = False,
+        **unknown: Never,
+    ) -> None:
+        """Send a message without a name: the event ``"message"``, or ``"json"``.
+
+        :param json: send it as ``"json"``.
+
+        The other parameters are those of :meth:`emit`.
+        """
+        if unknown:
+            _refuse_broadcast(unknown)
+            refuse_unknown("SocketIO.send()", unknown)
+        self.emit(
+            "json" if json else "message",
+            data,
+            namespace=namespace,
+            to=to,
+            room=room,
+            include_self=include_self,
+            skip_sid=skip_sid,
+            callback=callback,
+            ignore_queue=ignore_queue,
+            volatile=volatile,
+        )
+
+    def call(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = "/",
+        to: str | None = None,
+        room: str | None = None,
+        timeout: float | None = 60,
+        ignore_queue: bool = False,
+        **unknown: Never,
+    ) -> Any:
+        """Send an event to one client, wherever it is connected, and return what it acknowledges.
+
+        :param to: the client's sid.
+        :param timeout: how long to wait, seconds; ``None`` waits for ever.
+        :returns: a value, a tuple of several, or ``None`` for an empty acknowledgement.
+        :raises CallTimeout: if it does not acknowledge in time.
+        :raises ClientGone: as soon as it leaves without.
+
+        The other parameters are those of :meth:`emit`.
+        """
+        if unknown:
+            args = _take_data(args, unknown)
+            known = ("namespace", "to", "room", "timeout", "ignore_queue")
+            refuse_unknown("SocketIO.call()", unknown, known)
+        target = to if to is not None else room
+        if target is None:
+            raise ValueError("SocketIO.call() asks one client: pass its sid as to=")
+        return self._binding().call(
+            event,
+            payload(args),
+            namespace=namespace,
+            to=target,
+            timeout_s=timeout,
+            ignore_queue=ignore_queue,
+        )
+
+    def close_room(self, room: Room, namespace: str | None = None) -> None:
+        """Take everybody out of a room.
+
+        :raises ValueError: if the room is a client's sid.
+        """
+        self._binding().emitter.close_room(room, namespace or "/")
+
+    # serving
+
+    def run(
+        self,
+        app: Flask,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        debug: bool | None = None,
+        use_reloader: bool | None = None,
+        reloader_options: Mapping[str, Any] | None = None,
+        extra_files: list[str] | None = None,
+        log_output: bool | None = None,
+        allow_unsafe_werkzeug: bool = False,
+        **server: Any,  # goes to the web server, whose options we do not know
+    ) -> None:
+        """Serve with the web server of the async mode, until :meth:`stop` or a signal.
+
+        :param host: ``"127.0.0.1"`` by default.
+        :param port: that of ``SERVER_NAME``, or 5000, by default.
+        :param debug: Flask's debug mode, with Werkzeug's debugger; ``app.debug`` by default.
+        :param use_reloader: restart when a source file changes; ``debug`` by default.
+        :param reloader_options: for Werkzeug's reloader: ``extra_files``, ``reloader_type`` and so on.
+        :param extra_files: more files to watch; the older form of ``reloader_options``.
+        :param log_output: log each request; ``debug`` by default.
+        :param allow_unsafe_werkzeug: serve with Werkzeug's server although this looks like production.
+        :param server: for TLS (``certfile``, ``keyfile``, ``ssl_context`` ...), and options of the web server.
+        """
+        middleware = _middlewares(app).get(self)
+        if middleware is None:
+            raise NotInitialised(
+                f"this SocketIO object does not serve the application {app.name!r}: call init_app(app) before run()"
+            )
+        binding = middleware.binding
+        debug = app.debug if debug is None else debug
+        app.debug = debug
+        if debug and server.get("use_debugger", True):
+            running.wrap_debugger(middleware, server)
+        options = running.serve_options(
+            debug=debug,
+            log_output=log_output,
+            use_reloader=use_reloader,
+            reloader_options=reloader_options,
+            extra_files=extra_files,
+            allow_unsafe_werkzeug=allow_unsafe_werkzeug,
+            server=server,
+        )
+        binding.resume()
+        try:
+            binding.mode.serve(app, *running.address(app, host, port), options)
+        finally:
+            binding.shutdown()
+
+    def stop(self) -> None:
+        """Make :meth:`run` return soon. May be called from a handler, a view and another task.
+
+        :raises RuntimeError: if nothing is being served in this process by :meth:`run`.
+        """
+        self._binding().mode.stop()
+
+    def start_background_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
+        """Run a function in a task of its own, of the kind that the async mode has.
+
+        :returns: something that can be waited for with ``join()``.
+        """
+        return self._binding().mode.start_task(target, *args, **kwargs)
+
+    def sleep(self, seconds: float = 0) -> None:
+        """Let other tasks run for at least so many seconds."""
+        self._binding().mode.sleep(seconds)
+
+    def test_client(
+        self,
+        app: Flask,
+        namespace: str | None = None,
+        query_string: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: Any = None,
+        flask_test_client: FlaskClient | None = None,
+    ) -> SocketIOTestClient:
+        """Return a client for tests, connected already; see :class:`SocketIOTestClient`.
+
+        :param flask_test_client: its cookies, and with them its session, become those of the connection.
+        """
+        from .testing.client import SocketIOTestClient
+
+        return SocketIOTestClient(
+            app,
+            self,
+            namespace=namespace,
+            query_string=query_string,
+            headers=headers,
+            auth=auth,
+            flask_test_client=flask_test_client,
+        )
+
+    def binding_of(self, app: Flask) -> Binding:
+        """Return the parts in use for an application; for tests and tools.
+
+        :raises NotInitialised: if it is not served by this object.
+        """
+        middleware = _middlewares(app).get(self)
+        if middleware is None:
+            raise NotInitialised(
+                f"this SocketIO object does not serve the application {app.name!r}: call init_app(app) first"
+            )
+        return middleware.binding
+
+
+def _middlewares(app: Flask) -> dict[SocketIO, SocketIOMiddleware]:
+    found: dict[SocketIO, SocketIOMiddleware] = app.extensions.setdefault(MIDDLEWARES, {})
+    return found
+
+
+def _check_path(app: Flask, owner: SocketIO, path: str) -> None:
+    for other, middleware in _middlewares(app).items():
+        if other is not owner and middleware.binding.options.path == path:
+            raise ConfigurationError(
+                f"another SocketIO object serves the application {app.name!r} at the path {path!r}: pass another path="
+            )
+
+
+def _checked_callable(handler: ErrorHandler) -> ErrorHandler:
+    if not callable(handler):
+        raise ValueError(f"an error handler must be callable, not {type(handler).__name__}")
+    return handler
+
+
+def _take_data(args: tuple[Any, ...], unknown: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the arguments, given by position or, as python-socketio allows, as ``data=``."""
+    return (unknown.pop("data"),) if "data" in unknown and not args else args
+
+
+def _refuse_broadcast(unknown: Mapping[str, Any]) -> None:
+    if "broadcast" in unknown:
+        raise TypeError(
+            "SocketIO.emit() and SocketIO.send() have no broadcast=: without to= they send to everybody in the "
+            "namespace"
+        )
