@@ -22,7 +22,7 @@ from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader, run_simple
 
 from ..errors import ConfigurationError
-from ..plugins import Description, Plugins
+from ..plugins import ASYNC_MODE, Description, Plugins
 from ..process import ASYNC_MODE_KEY, observe
 from . import events_view, launch, plugins_view
 
@@ -180,7 +180,7 @@ def run_command(context: click.Context, /, async_mode: str | None, **options: An
             _patch_first(Plugins().select_async_mode().info.patch)
         app = _load(context.ensure_object(ScriptInfo), settings)
         extension = _extension_of(app)
-        _patch_first(extension.async_mode_info.patch)
+        _patch_first(_patch_of(extension.plugins))
         show_server_banner(get_debug_flag(), context.ensure_object(ScriptInfo).app_import_path)
         extension.run(app, **settings)
     except ConfigurationError as exc:
@@ -237,6 +237,11 @@ def _load(info: ScriptInfo, settings: dict[str, Any]) -> Flask:
         **settings["reloader_options"],
     )
     raise SystemExit(0)
+
+
+def _patch_of(description: Description) -> str | None:
+    modes = (part for part in description.parts if part.kind == ASYNC_MODE and part.selected)
+    return next((part.patch for part in modes), None)
 
 
 def _patch_first(patch: str | None) -> None:

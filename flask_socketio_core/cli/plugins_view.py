@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from ..plugins import ASYNC_MODE, MESSAGE_QUEUE, WEBSOCKET_PROVIDER
 from .table import paragraph, table
 
 if TYPE_CHECKING:
     from ..plugins import Description, PartDescription, PluginDescription
 
 CORE = "flask-socketio-core"
-KINDS = ("async mode", "WebSocket provider", "message queue")
+#: Each kind of part, and the column that says how it is chosen.
+KINDS = {ASYNC_MODE: "priority", WEBSOCKET_PROVIDER: "priority", MESSAGE_QUEUE: "URL schemes"}
 SELECTED = "*"
 
 
@@ -25,8 +27,8 @@ def view(description: Description, notes: tuple[str, ...] = ()) -> str:
     lines = [f"{CORE} {metadata.version(CORE)}, Python {platform.python_version()}"]
     for note in notes:
         lines += paragraph(note)
-    for kind in KINDS:
-        lines += ["", f"{kind[0].upper()}{kind[1:]}s", *_parts(description, kind)]
+    for kind, how in KINDS.items():
+        lines += ["", *_parts(description, kind, how)]
     lines += _others(description)
     lines += ["", *_footer(description)]
     for problem in description.problems:
@@ -34,14 +36,12 @@ def view(description: Description, notes: tuple[str, ...] = ()) -> str:
     return "\n".join(lines)
 
 
-def _parts(description: Description, kind: str) -> list[str]:
-    rows = [
-        _row(part, plugin) for plugin in description.plugins for part in plugin.parts if part.kind == kind
-    ]
-    if not rows:
-        return ["  none installed"]
-    rows.sort(key=lambda row: (-int(row[2]) if row[2].lstrip("-").isdigit() else 0, row[1]))
-    return table(rows, flexible=(2, 4), indent=" ")
+def _parts(description: Description, kind: str, how: str) -> list[str]:
+    found = [(part, plugin) for plugin in description.plugins for part in plugin.parts if part.kind == kind]
+    found.sort(key=lambda pair: (-(pair[0].priority or 0), pair[0].name))
+    header = (" ", kind[0].upper() + kind[1:], how, "distribution", "status")
+    rows = [_row(part, plugin) for part, plugin in found] or [(" ", "none installed", "", "", "")]
+    return table([header, *rows], flexible=(2, 4))
 
 
 def _row(part: PartDescription, plugin: PluginDescription) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ def _others(description: Description) -> list[str]:
     if not others:
         return []
     rows = [(" ", plugin.name, owner_of(plugin), _status(plugin)) for plugin in others]
-    return ["", "Other plugins", *table(rows, indent=" ")]
+    return ["", *table([(" ", "Other plugins", "distribution", "status"), *rows])]
 
 
 def _status(plugin: PluginDescription) -> str:

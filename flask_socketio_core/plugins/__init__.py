@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from .description import Description, PartDescription, PluginDescription
+from .description import (
+    ASYNC_MODE,
+    MESSAGE_QUEUE,
+    WEBSOCKET_PROVIDER,
+    Description,
+    PartDescription,
+    PluginDescription,
+)
 from .manager import Plugins
 from .records import Selection
 
-__all__ = ["Description", "PartDescription", "PluginDescription", "Plugins", "Selection"]
+__all__ = [
+    "ASYNC_MODE",
+    "MESSAGE_QUEUE",
+    "WEBSOCKET_PROVIDER",
+    "Description",
+    "PartDescription",
+    "PluginDescription",
+    "Plugins",
+    "Selection",
+]

@@ -22,6 +22,7 @@ from ..errors import (
     SelectionError,
     UnknownPart,
 )
+from . import description
 from .records import Candidate, Info, Plugin, Selection, one_line
 
 InfoT = TypeVar("InfoT", bound=Info)
@@ -41,9 +42,11 @@ class Kind:
     entry_prefix: str
 
 
-ASYNC_MODE = Kind(noun="async mode", prefix="flask-socketio-async-", entry_prefix="async-")
-PROVIDER = Kind(noun="WebSocket provider", prefix="flask-socketio-websocket-", entry_prefix="websocket-")
-QUEUE = Kind(noun="message queue", prefix="flask-socketio-queue-", entry_prefix="queue-")
+ASYNC_MODE = Kind(noun=description.ASYNC_MODE, prefix="flask-socketio-async-", entry_prefix="async-")
+PROVIDER = Kind(
+    noun=description.WEBSOCKET_PROVIDER, prefix="flask-socketio-websocket-", entry_prefix="websocket-"
+)
+QUEUE = Kind(noun=description.MESSAGE_QUEUE, prefix="flask-socketio-queue-", entry_prefix="queue-")
 KINDS = (ASYNC_MODE, PROVIDER, QUEUE)
 
 

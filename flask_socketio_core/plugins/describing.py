@@ -114,4 +114,5 @@ def _part(kind: Kind, item: Candidate[Info], *, reason: str, selected: bool = Fa
         selected=selected,
         reason=reason,
         install=item.info.install,
+        patch=getattr(item.info, "patch", None),
     )

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+ASYNC_MODE = "async mode"
+WEBSOCKET_PROVIDER = "WebSocket provider"
+MESSAGE_QUEUE = "message queue"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartDescription:
     """One async mode, WebSocket provider or message queue.
 
-    :param kind: ``"async mode"``, ``"WebSocket provider"`` or ``"message queue"``.
+    :param kind: :data:`ASYNC_MODE`, :data:`WEBSOCKET_PROVIDER` or :data:`MESSAGE_QUEUE`.
     :param priority: the higher the sooner; ``None`` for a message queue, which is chosen by URL.
     :param schemes: URL schemes of a message queue.
     :param async_modes: modes that a WebSocket provider serves; empty for all.
@@ -18,6 +22,7 @@ class PartDescription:
     :param selected: whether it is in use.
     :param reason: why it is, or is not, in use.
     :param install: the command that installs what is missing.
+    :param patch: import path of what monkey-patches the process for an async mode.
     """
 
     kind: str
@@ -30,6 +35,7 @@ class PartDescription:
     selected: bool = False
     reason: str = ""
     install: str = ""
+    patch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

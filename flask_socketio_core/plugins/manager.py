@@ -226,7 +226,8 @@ class Plugins:
         )
 
     def _owner(self, name: str) -> str:
-        return f"{name!r} ({self._plugins[name]})"
+        plugin = self._plugins[name]
+        return f"{name!r} ({plugin})" if plugin.distribution else f"{name!r} (registered in code)"
 
     # -- asking for descriptors --------------------------------------------------------------------------------
 

@@ -1,0 +1,191 @@
+"""Each hook is called with what it promises, is documented, and has a test named after it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flask_socketio_core import hookspecs
+from flask_socketio_core.hookspecs import hookimpl
+from flask_socketio_core.plugins import Plugins
+from support.environments import ROOT
+from support.plugins import Describing, mode, provider, queue
+
+HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("socketio_"))
+DESCRIBING = {"socketio_async_modes", "socketio_websocket_providers", "socketio_message_queues"}
+TESTS = "".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test_*.py")))
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_each_hook_is_documented_with_its_arguments(hook: str) -> None:
+    page = (ROOT / "docs" / "hooks.md").read_text()
+    arguments = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
+    assert f"### `{hook}({arguments})`" in page
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_each_hook_has_a_docstring_that_dates_it(hook: str) -> None:
+    assert ".. versionadded:: " in (getattr(hookspecs, hook).__doc__ or "")
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_each_hook_has_a_test_named_after_it(hook: str) -> None:
+    assert re.search(rf"def test_{hook}\b|def test_{hook}_", TESTS)
+
+
+def test_the_documentation_names_no_other_hook() -> None:
+    page = (ROOT / "docs" / "hooks.md").read_text()
+    assert sorted(re.findall(r"^### `(\w+)\(", page, re.MULTILINE)) == HOOKS
+
+
+class Recorder:
+    """A plugin that records each call of one observing hook."""
+
+    def __init__(self, hook: str) -> None:
+        self.calls: list[dict[str, Any]] = []
+        names = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+        source = f"def {hook}({', '.join(names)}):\n    record(locals())"
+        scope: dict[str, Any] = {"record": lambda arguments: self.calls.append(dict(arguments))}
+        exec(source, scope)
+        setattr(self, hook, hookimpl(scope[hook]))
+
+
+@pytest.fixture
+def told(nothing_installed: None) -> Callable[..., dict[str, Any]]:
+    """Return a function that tells a hook and returns what a plugin received."""
+
+    def tell(hook: str, **arguments: Any) -> dict[str, Any]:
+        recorder = Recorder(hook)
+        plugins = Plugins(extra=[recorder])
+        assert plugins.observes(hook)
+        getattr(plugins, hook.removeprefix("socketio_"))(**arguments)
+        (call,) = recorder.calls
+        return call
+
+    return tell
+
+
+Told = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.usefixtures("nothing_installed")
+class TestDescribing:
+    def test_socketio_async_modes(self) -> None:
+        plugins = Plugins(extra=[Describing(modes=[mode("a", 1), mode("b", 2)])])
+        assert plugins.select_async_mode().info.name == "b"
+
+    def test_socketio_websocket_providers(self) -> None:
+        plugins = Plugins(extra=[Describing(providers=[provider("a", 1), provider("b", 2)])])
+        assert [item.info.name for item in plugins.select_websocket_providers("any")] == ["b", "a"]
+
+    def test_socketio_message_queues(self) -> None:
+        plugins = Plugins(extra=[Describing(queues=[queue("a", "a"), queue("b", "b")])])
+        assert plugins.select_queue("b://").info.name == "b"
+
+    def test_each_is_called_once_per_object(self) -> None:
+        calls = []
+
+        class Counting:
+            @hookimpl
+            def socketio_async_modes(self) -> object:
+                calls.append(1)
+                return mode("a")
+
+        plugins = Plugins(extra=[Counting()])
+        plugins.select_async_mode()
+        plugins.describe()
+        plugins.select_async_mode("a")
+        assert calls == [1]
+
+    def test_one_descriptor_needs_no_list_and_none_is_none(self) -> None:
+        class Brief:
+            @hookimpl
+            def socketio_async_modes(self) -> object:
+                return mode("a")
+
+            @hookimpl
+            def socketio_message_queues(self) -> None:
+                return None
+
+        assert [part.name for part in Plugins(extra=[Brief()]).describe().parts] == ["a"]
+
+
+class TestObserving:
+    def test_socketio_connected(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "environ": {"PATH_INFO": "/"}}
+        assert told("socketio_connected", **facts) == facts
+
+    def test_socketio_disconnected(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "reason": "client disconnect"}
+        assert told("socketio_disconnected", **facts) == facts
+
+    def test_socketio_event_before(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "event": "e", "args": (1, b"2")}
+        assert told("socketio_event_before", **facts) == facts
+
+    def test_socketio_event_after(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "event": "e", "duration_s": 0.25}
+        assert told("socketio_event_after", **facts) == facts
+
+    def test_socketio_event_error(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "event": "e", "error": ValueError("no")}
+        assert told("socketio_event_error", **facts) == facts
+
+    def test_socketio_emit(self, told: Told) -> None:
+        facts = {"event": "e", "namespace": "/", "to": ("room",), "args": ({},)}
+        assert told("socketio_emit", **facts) == facts
+
+    def test_socketio_outbox_overflow(self, told: Told) -> None:
+        facts = {"sid": "s", "policy": "disconnect", "packets": 10_001, "size_bytes": 5}
+        assert told("socketio_outbox_overflow", **facts) == facts
+
+    def test_socketio_workers_saturated(self, told: Told) -> None:
+        assert told("socketio_workers_saturated", max_workers=7) == {"max_workers": 7}
+
+    def test_socketio_bus_state(self, told: Told) -> None:
+        facts = {"up": False, "detail": "connection refused"}
+        assert told("socketio_bus_state", **facts) == facts
+
+    @pytest.mark.usefixtures("nothing_installed")
+    def test_what_nobody_implements_is_not_observed(self) -> None:
+        plugins = Plugins()
+        assert [hook for hook in HOOKS if plugins.observes(hook)] == []
+        plugins.emit(event="e", namespace="/", to=None, args=())
+
+    @pytest.mark.usefixtures("nothing_installed")
+    def test_an_observer_may_take_fewer_arguments(self) -> None:
+        seen = []
+
+        class Brief:
+            @hookimpl
+            def socketio_emit(self, event: str) -> None:
+                seen.append(event)
+
+        Plugins(extra=[Brief()]).emit(event="e", namespace="/", to=None, args=())
+        assert seen == ["e"]
+
+    @pytest.mark.usefixtures("nothing_installed")
+    def test_an_observer_that_raises_is_logged_and_keeps_no_other_from_being_told(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Raising:
+            @hookimpl
+            def socketio_workers_saturated(self) -> None:
+                raise RuntimeError("cannot count")
+
+        before, after = Recorder("socketio_workers_saturated"), Recorder("socketio_workers_saturated")
+        plugins = Plugins(extra=[before, Raising(), after])
+        with caplog.at_level(logging.ERROR):
+            plugins.workers_saturated(max_workers=3)
+        assert len(before.calls) == len(after.calls) == 1
+        assert "plugin 'Raising' (registered in code) failed in socketio_workers_saturated" in caplog.text
+        assert "cannot count" in caplog.text
+
+
+def test_every_hook_that_observes_has_a_method() -> None:
+    assert [hook for hook in HOOKS if hook not in DESCRIBING and not hasattr(Plugins, hook[9:])] == []
