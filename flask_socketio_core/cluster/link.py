@@ -110,6 +110,7 @@ class Link:
             on_back=self._listening_works,
         )
         self._problems: dict[str, str] = {}
+        self._solutions: list[str] = []
         self._problems_lock = mode.create_lock()
         self._received = 0
         self._beating: Handle | None = None
@@ -263,15 +264,18 @@ class Link:
 
     def _solved(self, which: str, detail: str, loss: bool) -> None:
         with self._problems_lock:
-            had = self._problems.pop(which, None)
+            if self._problems.pop(which, None) is None:
+                return
+            self._solutions.append(detail)
+            solutions = "; ".join(self._solutions)
             now_up = not self._problems
-        if had is None:
-            return
+            if now_up:
+                self._solutions.clear()
         self._logger.log(
             logging.ERROR if loss else logging.INFO, "%s on %s works again: %s", which, self._name, detail
         )
         if now_up:
-            self._on_state(True, detail)
+            self._on_state(True, solutions)
 
     def health(self) -> BusHealth:
         """Return how the connection is, without asking the broker."""

@@ -82,6 +82,7 @@ class Outbox:
         self._bytes = 0
         self._seq = 0
         self._publishing = False
+        self._held: _Letter | None = None  # taken out of the buffer, and on its way
         self._closed = False
         self._down_since: float | None = None
         self._lost_now = 0
@@ -98,7 +99,11 @@ class Outbox:
     @property
     def waiting(self) -> tuple[int, int]:
         """Messages and bytes that wait."""
-        return len(self._waiting), self._bytes
+        with self._lock:
+            held = self._held
+            if held is None:
+                return len(self._waiting), self._bytes
+            return len(self._waiting) + 1, self._bytes + len(held.payload)
 
     @property
     def seq(self) -> int:
@@ -140,9 +145,9 @@ class Outbox:
         """Wait until everything is with the broker; return how many messages are not."""
         deadline = self._clock() + timeout_s
         self._wake.set()
-        while (self._waiting or self._publishing) and self._clock() < deadline:
+        while self.waiting[0] and self._clock() < deadline:
             self._mode.sleep(0.01)
-        return len(self._waiting) + self._queue.flush(max(deadline - self._clock(), 0))
+        return self.waiting[0] + self._queue.flush(max(deadline - self._clock(), 0))
 
     def close(self) -> None:
         """Take no more messages and end the retry task; what waits is dropped."""
@@ -173,12 +178,11 @@ class Outbox:
 
     def _next(self) -> _Letter | None:
         with self._lock:
+            self._held = None
             if not self._waiting:
                 self._publishing = False
                 return None
-            letter = self._waiting.popleft()
-            self._bytes -= len(letter.payload)
-            return letter
+            return self._take_oldest()
 
     def _try(self, letter: _Letter) -> Exception | None:
         """Publish one message and return the error after which it can be tried again."""
@@ -224,9 +228,8 @@ class Outbox:
         """Publish what waits, oldest first; return whether the outage is over."""
         while not self._closed:
             with self._lock:
-                letter = self._waiting.popleft() if self._waiting else None
-                if letter is not None:
-                    self._bytes -= len(letter.payload)
+                self._held = None
+                letter = self._take_oldest() if self._waiting else None
             if letter is None:
                 if not self._late_now and not self._answers():
                     return False
@@ -266,8 +269,15 @@ class Outbox:
         while len(self._waiting) > self._limits.max_messages or self._bytes > self._limits.max_bytes:
             self._drop_oldest()
 
+    def _take_oldest(self) -> _Letter:
+        """Take a message out of the buffer to publish it. With the lock held."""
+        self._held = letter = self._waiting.popleft()
+        self._bytes -= len(letter.payload)
+        return letter
+
     def _put_back(self, letter: _Letter) -> None:
         with self._lock:
+            self._held = None
             if not self._closed:
                 self._waiting.appendleft(letter)
                 self._bytes += len(letter.payload)

@@ -38,6 +38,7 @@ class _Sender:
     heard_at: float
     missing: set[int] = field(default_factory=set)
     doubtful: set[int] = field(default_factory=set)  # were missing at the last heartbeat already
+    given_up: set[int] = field(default_factory=set)  # counted as lost; some come after all
 
 
 @dataclass(slots=True)
@@ -74,6 +75,10 @@ class Peers:
             sender.missing.discard(seq)
             sender.doubtful.discard(seq)
             return True
+        if seq in sender.given_up:
+            sender.given_up.discard(seq)
+            self.lost -= 1
+            return True
         self.duplicates += 1
         return False
 
@@ -87,9 +92,10 @@ class Peers:
         sender.missing.update(range(first, seq))
 
     def on_heartbeat(self, node: str, details: dict[str, Any], now_s: float) -> int:
-        """Note that a node lives and return how many of its messages are lost for certain.
+        """Note that a node lives and return how many more of its messages are taken for lost.
 
-        What was missing at its last heartbeat already cannot be on its way any more: heartbeats travel behind it.
+        What was missing at its last heartbeat already is hardly on its way any more: heartbeats travel behind it,
+        unless the queue keeps order within a key only.
         """
         self._nodes[node] = _Node(
             str(details.get("async_mode", "?")),
@@ -104,6 +110,9 @@ class Peers:
         sender.missing -= lost
         sender.doubtful = set(sender.missing)
         self.lost += len(lost)
+        sender.given_up |= lost
+        if len(sender.given_up) > MAX_MISSING:
+            sender.given_up = set(sorted(sender.given_up)[-MAX_MISSING:])
         return len(lost)
 
     def on_bye(self, node: str) -> None:

@@ -130,6 +130,10 @@ class Node:
         """Connect a client."""
         return Member(self, namespace)
 
+    def has_peer(self) -> bool:
+        """Say whether this node knows another one."""
+        return bool(self.cluster.health().peers)
+
     def close(self) -> None:
         self.cluster.close(timeout_s=1.0)
         self.server.shutdown(0.1)

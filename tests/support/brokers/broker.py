@@ -159,6 +159,8 @@ class Broker(ABC):
         """Freeze the broker: connections stay open and nothing answers, as behind a broken network."""
         for process in self._processes:
             process.order(b"p")
+        if not _poll(lambda: not self._answers_safely(), 10):
+            self._fail("still answers although it was paused")
 
     def resume(self) -> None:
         """End :meth:`pause`."""
