@@ -87,7 +87,7 @@ class Server:
         shortest = min(
             options.ping_interval, options.ping_timeout, options.connect_timeout, options.upgrade_timeout
         )
-        self._wheel = Wheel(max(shortest / 20, 0.01))
+        self._wheel = Wheel(max(shortest / 50, 0.002))
         forget_after_fork(self)
         self._ordered = options.async_handlers is not True
         raise_limit()
