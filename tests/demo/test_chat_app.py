@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.chat_server import CHAT
 from demo.loading import load_example
+from demo.servers import EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from flask import Flask
+
+
+CHAT = EXAMPLES / "chat"
 
 
 @pytest.fixture
@@ -161,7 +164,7 @@ def test_page_takes_the_client_from_node_modules_or_else_from_its_cdn(
     (tmp_path / "socket.io.min.js").write_text("// the client")
     assert chat.CLIENT_CDN not in web.get("/").text
     with web.get("/client/socket.io.min.js") as answer:
-        assert answer.text == "// the client"
+        assert answer.data == b"// the client"
 
 
 def test_cdn_serves_the_version_that_npm_installs(chat: ModuleType) -> None:

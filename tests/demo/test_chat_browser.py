@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.browser import require_browser, run_scenario
-from demo.chat_server import ChatServer
+from demo.servers import ExampleServer, chat_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytest_plugins = ["support.brokers"]
 pytestmark = pytest.mark.timeout(90)  # seconds: a scenario ends itself after 60
 MODES = ("threading", "gevent", "eventlet")
 
@@ -33,20 +32,20 @@ def screenshots(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def chat(tmp_path: Path) -> Callable[..., ChatServer]:
+def chat(tmp_path: Path) -> Callable[..., ExampleServer]:
     """Make chat servers, each to be used as a context manager."""
 
-    def make(*, mode: str = "", queue: str = "", name: str = "server") -> ChatServer:
+    def make(*, mode: str = "", queue: str = "", name: str = "server") -> ExampleServer:
         if mode in ("gevent", "eventlet") and importlib.util.find_spec(mode) is None:
             pytest.skip(f"{mode} is not installed")
-        return ChatServer(tmp_path / f"{name}.log", mode=mode, queue=queue)
+        return chat_server(tmp_path / f"{name}.log", mode=mode, queue=queue)
 
     return make
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_two_people_talk_over_websocket(
-    chat: Callable[..., ChatServer], screenshots: Path, mode: str
+    chat: Callable[..., ExampleServer], screenshots: Path, mode: str
 ) -> None:
     with chat(mode=mode) as server:
         run_scenario("talk", screenshots=screenshots, url=server.url, mode=mode)
@@ -54,26 +53,26 @@ def test_two_people_talk_over_websocket(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_messages_written_during_a_restart_arrive_after_it(
-    chat: Callable[..., ChatServer], screenshots: Path, mode: str
+    chat: Callable[..., ExampleServer], screenshots: Path, mode: str
 ) -> None:
     with chat(mode=mode) as server:
         actions = {"stop": server.stop, "start": server.start}
         run_scenario("restart", screenshots=screenshots, url=server.url, actions=actions)
 
 
-def test_page_works_by_polling_alone(chat: Callable[..., ChatServer], screenshots: Path) -> None:
+def test_page_works_by_polling_alone(chat: Callable[..., ExampleServer], screenshots: Path) -> None:
     with chat() as server:
         run_scenario("polling", screenshots=screenshots, url=server.url)
 
 
-def test_page_says_that_its_client_is_missing(chat: Callable[..., ChatServer], screenshots: Path) -> None:
+def test_page_says_that_its_client_is_missing(chat: Callable[..., ExampleServer], screenshots: Path) -> None:
     with chat() as server:
         run_scenario("withoutClient", screenshots=screenshots, url=server.url)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_share_rooms_through_redis(
-    chat: Callable[..., ChatServer], screenshots: Path, redis_url: str, mode: str
+    chat: Callable[..., ExampleServer], screenshots: Path, redis_url: str, mode: str
 ) -> None:
     with chat(mode=mode, queue=redis_url) as one, chat(mode=mode, queue=redis_url, name="other") as other:
         actions = {"stop the other": other.stop}

@@ -1,21 +1,19 @@
-"""The smallest example does what it says."""
+"""The smallest example does what it says, served by ``flask run``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demo.chat_server import EXAMPLES
-from demo.loading import load_example
+import socketio
+
+from demo.servers import echo_server
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
 
-def test_echo_returns_the_message_and_acknowledges_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(
-        "FLASK_RUN_FROM_CLI", "true"
-    )  # "flask run" means threading, whatever else is installed
-    example = load_example(EXAMPLES / "echo.py", monkeypatch)
-    client = example.socketio.test_client(example.app)
-    assert client.emit("message", "hello", callback=True) == "got it"
-    assert [packet["args"] for packet in client.get_received()] == ["hello"]
+def test_echo_returns_the_message_and_acknowledges_it(tmp_path: Path) -> None:
+    with echo_server(tmp_path / "echo.log") as server, socketio.SimpleClient() as client:
+        client.connect(server.url, transports=["websocket"])
+        assert client.call("message", "hello", timeout=5) == "got it"
+        assert client.receive(timeout=5) == ["message", "hello"]

@@ -1,4 +1,4 @@
-"""The chat example in a process of its own, started the way ``make demo`` starts it."""
+"""The examples in processes of their own, started the way their users start them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ from typing import TYPE_CHECKING
 from support.servers import HOST, free_port, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Self
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-CHAT = EXAMPLES / "chat"
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 8.0
 
 
-class ChatServer:
-    """A chat server on a port of its own; it can be stopped and started again on that port."""
+class ExampleServer:
+    """A server on a port of its own; it can be stopped and started again on that port.
 
-    def __init__(self, log: Path, *, mode: str = "", queue: str = "") -> None:
+    :param command: makes the command line for a port.
+    """
+
+    def __init__(self, log: Path, command: Callable[[int], list[str]]) -> None:
         self.log = log
-        self.port = free_port()
-        self.url = f"http://{HOST}:{self.port}/"
-        self.arguments = ["--mode", mode, "--queue", queue, "--host", "", "--port", str(self.port)]
+        port = free_port()
+        self.url = f"http://{HOST}:{port}/"
+        self.command = [sys.executable, *command(port)]
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -40,11 +44,11 @@ class ChatServer:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and wait until it serves its page."""
+        """Start the server and wait until it answers."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SOCKETIO_")}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(CHAT / "app.py"), *self.arguments],
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -56,7 +60,7 @@ class ChatServer:
         )
         if not ready or self._ended():
             self.stop()
-            raise AssertionError(f"the chat did not start; it wrote:\n{self.log.read_text()}")
+            raise AssertionError(f"it did not start; it wrote:\n{self.log.read_text()}")
 
     def stop(self) -> None:
         """End the server, the rough way if it does not end on TERM."""
@@ -68,7 +72,7 @@ class ChatServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"the chat still ran {STOP_TIMEOUT_S} s after TERM") from None
+            raise AssertionError(f"it still ran {STOP_TIMEOUT_S} s after TERM") from None
         finally:
             self.process = None
 
@@ -77,6 +81,18 @@ class ChatServer:
 
     def _answers(self) -> bool:
         with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(self.url, timeout=2.0) as page:
+            with urllib.request.urlopen(f"{self.url}socket.io/?EIO=4&transport=polling", timeout=2.0) as page:
                 return bool(page.status == 200)
         return False
+
+
+def chat_server(log: Path, *, mode: str = "", queue: str = "") -> ExampleServer:
+    """Return a chat server with the arguments that ``make demo`` gives it."""
+    choice = ["--mode", mode, "--queue", queue, "--host", ""]
+    return ExampleServer(log, lambda port: [str(EXAMPLES / "chat" / "app.py"), *choice, "--port", str(port)])
+
+
+def echo_server(log: Path) -> ExampleServer:
+    """Return the echo, served by ``flask run``."""
+    app = ["-m", "flask", "--app", str(EXAMPLES / "echo.py"), "run", "--host", HOST]
+    return ExampleServer(log, lambda port: [*app, "--port", str(port)])
