@@ -6,6 +6,7 @@ import json
 import os
 import traceback
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from ..extension import SocketIO
+
+DEFAULTS = "This is what is selected by default."
 
 
 @click.group("socketio", short_help="Show what Socket.IO runs on, or run it.")
@@ -65,27 +68,19 @@ def _describe(info: ScriptInfo) -> tuple[Description, tuple[str, ...]]:
     try:
         app = info.load_app()
     except NoAppException as exc:
-        return _by_default(), (
-            f"No application: {exc.format_message()} This is what is selected by default.",
-        )
+        return _by_default(), (f"No application: {exc.format_message()} {DEFAULTS}",)
     except ConfigurationError as exc:
         description = _by_default()
-        if str(exc) in description.problems:
-            return description, ()
-        return description, (
-            f"The application could not be loaded: {type(exc).__name__}: {exc}",
-            "This is what is selected by default.",
+        problem = f"{type(exc).__name__}: {exc}"
+        problems = tuple(text for text in description.problems if text != str(exc))
+        return replace(description, problems=(*problems, problem)), (
+            f"The application cannot be served. {DEFAULTS}",
         )
     except Exception:  # noqa: BLE001  # whatever the application raises; its plugins can be shown all the same
-        notes = (
-            "The application could not be loaded:",
-            traceback.format_exc(),
-            "This is what is selected by default.",
-        )
-        return _by_default(), notes
+        return _by_default(), ("The application could not be loaded:", traceback.format_exc(), DEFAULTS)
     extension = app.extensions.get("socketio")
     if extension is None:
-        return _by_default(), (f"{app.name!r} has no SocketIO object. This is what is selected by default.",)
+        return _by_default(), (f"{app.name!r} has no SocketIO object. {DEFAULTS}",)
     return extension.plugins, ()
 
 

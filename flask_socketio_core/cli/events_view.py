@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ def view(registrations: Sequence[Registration]) -> list[str]:
         for line in sorted(registrations, key=lambda line: (line.namespace, line.event))
     ]
     underline = tuple("-" * max(map(len, column)) for column in zip(HEADER, *rows, strict=True))
-    return table([HEADER, underline, *rows], flexible=(2, 3))
+    return table([HEADER, underline, *rows], width=sys.maxsize)  # as wide as `flask routes`
 
 
 def _short(location: str) -> str:
