@@ -107,7 +107,7 @@ class CallError(SocketIOError):
     """A ``call()`` got no answer."""
 
 
-class CallTimeout(CallError, _UpstreamTimeoutError, builtins.TimeoutError):  # type: ignore[misc]  # python-socketio is untyped
+class CallTimeout(CallError, _UpstreamTimeoutError, builtins.TimeoutError):
     """The client did not acknowledge within the time-out."""
 
 

@@ -41,7 +41,7 @@ def connect() -> None:
 @socketio.on("echo")
 def echo(data: Any) -> Any:
     # What a handler does with its context: it reads the request and the session.
-    return data if request.sid and session["connected"] else None  # type: ignore[attr-defined]  # set per event
+    return data if request.sid and session["connected"] else None
 
 
 @socketio.on("blast")

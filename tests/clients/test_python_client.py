@@ -86,7 +86,7 @@ def test_transport_is_the_one_asked_for(open_client: OpenClient, transport: str)
 
 def test_text_survives(open_client: OpenClient, transport: str) -> None:
     client = open_client().connect(transport)
-    sent = ("naïve ☃ 𝄞", 1.5, None, True, {"a": [{}]})
+    sent: tuple[Any, ...] = ("naïve ☃ 𝄞", 1.5, None, True, {"a": [{}]})
     assert client.call("echo", *sent) == sent
 
 

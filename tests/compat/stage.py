@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 from support.servers import Server
 from support.wire.engine import Closed
@@ -176,7 +176,11 @@ VARIANTS: dict[str, Variant] = {
 ACTS: list[Act] = []
 
 
-def act(play: Play | None = None, *, variant: str = "default") -> Any:
+@overload
+def act(play: Play) -> Play: ...
+@overload
+def act(*, variant: str) -> Callable[[Play], Play]: ...
+def act(play: Play | None = None, *, variant: str = "default") -> Play | Callable[[Play], Play]:
     """Register a function as an act; usable with and without arguments."""
 
     def register(function: Play) -> Play:

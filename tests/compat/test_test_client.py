@@ -147,7 +147,7 @@ def rooms(library: Any) -> Any:
     @setup.socketio.on("join")
     def join(room: str) -> list[str]:
         library.join_room(room)
-        return sorted(name for name in library.rooms() if name != request.sid)  # type: ignore[attr-defined]  # set by the extension
+        return sorted(name for name in library.rooms() if name != request.sid)
 
     setup.socketio.on("leave")(lambda room: library.leave_room(room))
     setup.socketio.on("close")(lambda room: library.close_room(room))
@@ -175,7 +175,7 @@ def request_of_a_handler(library: Any) -> Any:
             "args": dict(request.args),
             "header": request.headers["X-Test"],
             "path": request.path,
-            "event": [request.event["message"], list(request.event["args"])],  # type: ignore[attr-defined]  # set by the extension
+            "event": [request.event["message"], list(request.event["args"])],
         }
 
     results = [

@@ -63,7 +63,7 @@ def _connections(socketio: Any, library: Any, journal: base.Journal) -> None:
 
     @socketio.on("transport")
     def transport() -> str:
-        found: str = socketio.server.transport(request.sid)  # type: ignore[attr-defined]  # set by the extension
+        found: str = socketio.server.transport(request.sid)
         return found
 
 

@@ -22,6 +22,19 @@ def make_app() -> tuple[Flask, Any]:
     def refuse(auth: Any) -> None:
         raise library.ConnectionRefusedError("not today", auth)
 
+    @socketio.on("disconnect", namespace="/slow-farewell")
+    def slow_farewell(reason: str) -> None:
+        socketio.sleep(0.5)
+        journal.note("slow farewell", reason)
+
+    @socketio.on("leave", namespace="/slow-farewell")
+    def leave() -> None:
+        library.disconnect()
+
+    @socketio.on("message-with-ack", namespace="/slow-farewell")
+    def answer() -> str:
+        return "here"
+
     base.add_views(app, socketio, journal)
     return app, socketio
 
@@ -66,5 +79,5 @@ def _register(socketio: Any, library: Any, journal: base.Journal, namespace: str
 
     @socketio.on("who", namespace=namespace)
     def who() -> str:
-        sid: str = request.sid  # type: ignore[attr-defined]  # set by the extension
+        sid: str = request.sid
         return sid

@@ -76,6 +76,7 @@ class WebSocket:
 
     def send_raw(self, data: bytes) -> None:
         """Write bytes to the TCP connection, past all framing."""
+        assert self._socket.sock is not None
         self._socket.sock.sendall(data)
 
     def receive(self, *, timeout_s: float | None = None) -> str | bytes:

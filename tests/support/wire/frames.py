@@ -84,7 +84,7 @@ class FrameSocket:
         self._socket = socket.create_connection((HOST, port), timeout=TIMEOUT_S)
         self._buffer = b""
         remember(self)
-        self._socket.sendall(handshake_request(port, **query) + after_request)
+        self._socket.sendall(handshake_request(port, None, **query) + after_request)
         self.head = ""
         self.head = self._read_head()
         if not self.head.startswith("HTTP/1.1 101"):

@@ -34,9 +34,9 @@ def register(socketio: Any, app: Flask, library: Any, note: Note) -> None:
     @socketio.on("context")
     def context(*args: Any) -> dict[str, Any]:
         return {
-            "sid": request.sid,  # type: ignore[attr-defined]  # set by the extension
-            "namespace": request.namespace,  # type: ignore[attr-defined]  # set by the extension
-            "event": request.event,  # type: ignore[attr-defined]  # set by the extension
+            "sid": request.sid,
+            "namespace": request.namespace,
+            "event": request.event,
             "args": {name: value for name, value in request.args.items() if name not in ("sid", "who", "t")},
             "header": request.headers.get("X-Test"),
             "cookie": request.cookies.get("taste"),

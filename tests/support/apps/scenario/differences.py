@@ -51,7 +51,7 @@ def register(socketio: Any, app: Flask, library: Any, note: Note) -> None:
 
     @socketio.on("who am i")
     def who_am_i() -> str:
-        sid: str = request.sid  # type: ignore[attr-defined]  # set by the extension
+        sid: str = request.sid
         return sid
 
     @app.get("/stop")

@@ -54,7 +54,7 @@ def _views(socketio: Any, app: Flask, library: Any) -> None:
 def _background(socketio: Any, note: Note) -> None:
     @socketio.on("background")
     def background(count: int) -> str:
-        sid = request.sid  # type: ignore[attr-defined]  # set by the extension
+        sid = request.sid
 
         def work(first: int, *, step: int) -> None:
             for number in range(count):
@@ -74,7 +74,7 @@ def _background(socketio: Any, note: Note) -> None:
 
     @socketio.on("background ask")
     def background_ask() -> None:
-        sid = request.sid  # type: ignore[attr-defined]  # set by the extension
+        sid = request.sid
 
         def work() -> None:
             socketio.emit(
@@ -85,7 +85,7 @@ def _background(socketio: Any, note: Note) -> None:
 
     @socketio.on("background call")
     def background_call() -> None:
-        sid = request.sid  # type: ignore[attr-defined]  # set by the extension
+        sid = request.sid
 
         def work() -> None:
             answer = socketio.call("question", "called", to=sid, timeout=5)

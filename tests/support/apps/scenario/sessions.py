@@ -75,7 +75,7 @@ def register(socketio: Any, app: Flask, library: Any, note: Note) -> None:
 
     @socketio.on("session kind")
     def kind() -> list[bool]:
-        return [isinstance(session._get_current_object(), dict), hasattr(session, "permanent")]  # type: ignore[attr-defined]  # a LocalProxy
+        return [isinstance(session._get_current_object(), dict), hasattr(session, "permanent")]
 
     @socketio.on("session get", namespace="/session")
     def get_elsewhere(*names: str) -> dict[str, Any]:
