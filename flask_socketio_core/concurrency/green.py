@@ -76,8 +76,8 @@ class GreenMode(AsyncMode):
     # what a library brings
 
     @abstractmethod
-    def _current_hub(self) -> Any:
-        """Return the hub of this OS thread, made if need be."""
+    def _reachable_hub(self) -> Any:
+        """Return the hub of this OS thread, made if need be, and ready for :meth:`_soon_from_outside`."""
 
     @abstractmethod
     def _hub_greenlet(self) -> greenlet:
@@ -106,11 +106,21 @@ class GreenMode(AsyncMode):
         """Say whether this is the OS thread whose hub runs the tasks."""
         return bool(self._ident() == self._home)
 
+    @property
+    def is_settled(self) -> bool:
+        """Say whether the home's hub is known."""
+        return self._hub is not None
+
     def hub(self) -> Any:
         """Return the home's hub; called at home."""
         if self._hub is None:
             self._settle()
         return self._hub
+
+    def settle(self) -> None:
+        """Take note of the hub, if this is home: other OS threads can reach it from then on."""
+        if self._hub is None and self.at_home:
+            self._settle()
 
     def move_in(self) -> None:
         """Make this OS thread the home: here the server's requests run."""
@@ -152,13 +162,18 @@ class GreenMode(AsyncMode):
         return GreenletPool(self._hub_greenlet, self.call_soon, self.max_workers, self._on_saturated)
 
     def _settle(self) -> None:
-        self._hub = self._current_hub()
+        self._hub = self._reachable_hub()
+        self._flush_early()
+
+    def _flush_early(self) -> None:
         while self._early:
             self._soon(self._early.popleft())
 
     def _call_from_outside(self, callback: Job) -> None:
         if self._hub is None:
             self._early.append(callback)  # nobody has run anything at home yet
+            if self.is_settled:  # somebody has, just now
+                self._soon_from_outside(self._flush_early)
         else:
             self._soon_from_outside(callback)
 

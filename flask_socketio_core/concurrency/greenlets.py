@@ -84,9 +84,11 @@ class GreenletPool:
                 self._on_saturated()
             return None
         self._count += 1
-        return _Worker(self, self._hub())
+        worker = _Worker(self, self._hub())
+        worker.switch()  # with no job yet: what a greenlet is started with lives as long as the greenlet
+        return worker
 
-    def _keep(self, worker: _Worker) -> bool:
+    def keep(self, worker: _Worker) -> bool:
         """Take a worker back that ended its job; ``False`` if there are enough."""
         if self._jobs:
             self._wake()
@@ -97,7 +99,8 @@ class GreenletPool:
         self._idle.append(worker)
         return True
 
-    def _ended(self) -> None:
+    def ended(self) -> None:
+        """Forget a worker."""
         self._count -= 1
 
 
@@ -108,15 +111,16 @@ class _Worker(greenlet):
         super().__init__(None, hub)
         self._pool = pool
 
-    def run(self, job: Job | None) -> None:
+    def run(self) -> None:
         pool = self._pool
         parent = self.parent
         assert parent is not None  # the hub
         try:
-            while job is not None:
+            while True:
+                job = parent.switch()
                 run_job(job)
-                job = None  # what it refers to must not live until the next one
-                if pool._keep(self):
-                    job = parent.switch()
+                del job  # what it refers to must not live until the next one
+                if not pool.keep(self):
+                    return
         finally:
-            pool._ended()
+            pool.ended()

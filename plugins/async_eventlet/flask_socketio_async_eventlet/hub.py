@@ -23,7 +23,7 @@ class WakeUp:
     """
 
     def __init__(self, hub: Any) -> None:
-        self._hub = hub
+        self.hub = hub
         self._callbacks: deque[Job] = deque()
         self._reader, self._writer = _socket.socketpair()
         self._reader.setblocking(False)
@@ -51,7 +51,7 @@ class WakeUp:
         except BlockingIOError:
             pass
         while self._callbacks:
-            self._hub.schedule_call_global(0, self._callbacks.popleft())
+            self.hub.schedule_call_global(0, self._callbacks.popleft())
 
 
 class GreenEvent:
@@ -80,6 +80,7 @@ class GreenEvent:
         """Wait until it is set, at most so many seconds, and say whether it was."""
         if self.is_set():
             return True
+        self._mode.settle()
         hub = hubs.get_hub()
         current = getcurrent()
         self._waiting.append(current)

@@ -45,6 +45,7 @@ class EventletMode(GreenMode):
         self._serving: Any = None  # the greenthread that accepts connections
 
     def sleep(self, seconds: float) -> None:
+        self.settle()
         eventlet.sleep(seconds)
 
     def create_event(self) -> Event:
@@ -113,13 +114,11 @@ class EventletMode(GreenMode):
 
     # what GreenMode wants to know
 
-    def _settle(self) -> None:
-        super()._settle()
-        if self._wake_up is None:
-            self._wake_up = WakeUp(self._hub)
-
-    def _current_hub(self) -> Any:
-        return eventlet.hubs.get_hub()
+    def _reachable_hub(self) -> Any:
+        hub = eventlet.hubs.get_hub()
+        if self._wake_up is None or self._wake_up.hub is not hub:
+            self._wake_up = WakeUp(hub)
+        return hub
 
     def _hub_greenlet(self) -> greenlet:
         hub = self.hub()

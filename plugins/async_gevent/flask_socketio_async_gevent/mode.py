@@ -16,7 +16,7 @@ import gevent.queue
 from flask_socketio_core.concurrency.exit import stopping_on_signals
 from flask_socketio_core.concurrency.green import GreenMode, HubHandle
 from flask_socketio_core.concurrency.reloader import run_with_reloader
-from flask_socketio_core.concurrency.servers import NOT_SERVING, explain_bind_error, is_gunicorn
+from flask_socketio_core.concurrency.servers import NOT_SERVING, is_gunicorn
 from flask_socketio_core.contracts import AsyncCapabilities
 from flask_socketio_core.errors import ConfigurationError
 
@@ -48,6 +48,7 @@ class GeventMode(GreenMode):
         self._connections: Connections | None = None
 
     def sleep(self, seconds: float) -> None:
+        self.settle()
         gevent.sleep(seconds)
 
     def create_event(self) -> Event:
@@ -105,14 +106,10 @@ class GeventMode(GreenMode):
         connections = Connections()
         server = make_server(app, host, port, options, connections)
         self._stopping = stopping = gevent.event.Event()
-        try:
-            server.start()
-        except OSError as error:
-            self._stopping = None
-            raise explain_bind_error(error, host, port) from error
-        # Not serve_forever(): at its end it kills pending requests, before the engine could answer them.
         self._connections = connections
         try:
+            # Not serve_forever(): at its end it kills pending requests, before the engine could answer them.
+            server.start()
             stopping.wait()
         finally:
             self._stopping = None
@@ -124,7 +121,7 @@ class GeventMode(GreenMode):
 
     # what GreenMode wants to know
 
-    def _current_hub(self) -> Any:
+    def _reachable_hub(self) -> Any:
         return gevent.get_hub()
 
     def _hub_greenlet(self) -> greenlet:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable
+from socket import SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.pywsgi import WSGIServer
+from gevent.socket import getaddrinfo, socket
 
-from flask_socketio_core.concurrency.servers import split_options
+from flask_socketio_core.concurrency.servers import explain_bind_error, split_options
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from flask_socketio_core.contracts import ServeOptions
 
 SERVER_OPTIONS = ("backlog", "spawn", "log", "error_log", "handler_class", "environ")
+BACKLOG = 1024
 
 
 class Connections:
@@ -40,20 +43,40 @@ class Connections:
 def make_server(
     app: WSGIApplication, host: str, port: int, options: ServeOptions, connections: Connections
 ) -> WSGIServer:
-    """Make a server that is not started."""
+    """Bind the port and make a server that is not started.
+
+    :raises OSError: if the port cannot be had, with the reason.
+    """
     given, context = split_options(options, SERVER_OPTIONS, "gevent's server")
     if context is not None:
         given["ssl_context"] = context
     given.setdefault("handler_class", find_handler())
     given.setdefault("log", "default" if options.log_output else None)
     given.setdefault("spawn", connections)
-    server = WSGIServer((host, port), app, **given)
+    listener = listen(host, port, given.pop("backlog", BACKLOG))
+    server = WSGIServer(listener, app, **given)
     if not options.log_output:
         # gevent-websocket's handler does not ask the server's log, and takes a logger from here.
         quiet = logging.getLogger("geventwebsocket.quiet")
         quiet.setLevel(logging.WARNING)
         server.__dict__["logger"] = quiet
     return server
+
+
+def listen(host: str, port: int, backlog: int) -> socket:
+    """Return a listening socket; gevent's own function leaves it open when the port is in use."""
+    listener: socket | None = None
+    try:
+        family, _, _, _, address = getaddrinfo(host, port, 0, SOCK_STREAM)[0]
+        listener = socket(family, SOCK_STREAM)
+        listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(backlog)
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        raise explain_bind_error(error, host, port) from error
+    return listener
 
 
 def find_handler() -> Any:
