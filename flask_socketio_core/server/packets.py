@@ -67,24 +67,21 @@ class Outgoing:
     :param is_event: whether it is a Socket.IO event, which may be dropped without breaking the protocol.
     """
 
-    __slots__ = ("_frames", "is_event", "packets")
+    __slots__ = ("frames", "is_event", "packets")
+
+    frames: bytes
+    """All its WebSocket frames, one per packet, to be written without anything in between. Built when first read:
+    a plain attribute afterwards, because every delivery reads it."""
 
     def __init__(self, packets: tuple[str | bytes, ...], is_event: bool = False) -> None:
         self.packets = packets
         self.is_event = is_event
-        self._frames: bytes | None = None
 
-    @property
-    def frames(self) -> bytes:
-        """All its WebSocket frames, one per packet, to be written without anything in between."""
-        frames = self._frames
-        if frames is None:
-            if len(self.packets) == 1:
-                frames = _frame(self.packets[0])
-            else:
-                frames = b"".join([_frame(packet) for packet in self.packets])
-            self._frames = frames
-        return frames
+    def __getattr__(self, name: str) -> bytes:
+        if name != "frames":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.frames = b"".join([_frame(packet) for packet in self.packets])
+        return self.frames
 
     @property
     def size(self) -> int:

@@ -73,7 +73,7 @@ class _RawFrames(Outgoing):
 
     def __init__(self, frames: bytes) -> None:
         super().__init__(())
-        self._frames = frames
+        self.frames = frames
 
 
 class Connection:

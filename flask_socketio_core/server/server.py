@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .interface import AckCallback, Application
     from .wheel import Timed
 
+Job = Callable[[], object]
+
 INVALID_NAMESPACE = {"message": "Invalid namespace"}
 """What a client is told about a namespace that does not exist. Source: Socket.IO's server."""
 
@@ -273,8 +275,9 @@ class Server:
             callback(*data)
 
     def _on_connect(self, session: Session, namespace: str, auth: Any) -> None:
-        if namespace in session.clients:
-            return  # a repeated CONNECT changes nothing
+        present = session.clients.get(namespace)
+        if present is not None and present.phase is not Phase.GONE:
+            return  # a repeated CONNECT changes nothing; one who left may come back while its farewell still runs
         if not self._application.accepts(namespace):
             session.send(self.codec.encode_connect_error(INVALID_NAMESPACE, namespace))
             return
@@ -308,15 +311,22 @@ class Server:
             answer = self.codec.encode_disconnect(client.namespace, refusal)
         else:
             answer = self.codec.encode_connect_error(refusal, client.namespace)
-        if client.leave():
+        left = client.leave()
+        self._forget(client)  # before the client learns of it and tries again
+        if left:
             client.session.send(answer)
-        self._forget(client)
 
-    def _client_left(self, client: Client, reason: str) -> None:
+    def _client_left(
+        self, client: Client, reason: str, run: Callable[[Job], object] | None = None
+    ) -> None:
         if client.leave() and client.accepted:
             with self._lock:
                 self._farewells += 1
-            self._run(client.session, partial(self._run_farewell, client, reason))
+            farewell = partial(self._run_farewell, client, reason)
+            if run is None:
+                self._run(client.session, farewell)
+            else:
+                run(farewell)
 
     def _run_farewell(self, client: Client, reason: str) -> None:
         try:
@@ -361,7 +371,10 @@ class Server:
         elif clients:
             outgoing = self.codec.encode_event(event, args, namespace, None)
             for client in clients:
-                client.send(outgoing, volatile)
+                if client.phase is CONNECTED:  # what Client.send does, without the call
+                    client.session.send(outgoing, volatile)
+                else:
+                    client.send(outgoing, volatile)
 
     def _emit_with_ack(
         self, event: str, args: tuple[Any, ...], clients: list[Client], on_ack: AckCallback
@@ -392,12 +405,15 @@ class Server:
         if rooms is not None:
             rooms.close(room)
 
-    def disconnect(self, sid: str, namespace: str = "/") -> None:
-        """Disconnect a client of this process."""
+    def disconnect(self, sid: str, namespace: str = "/", run: Callable[[Job], object] | None = None) -> None:
+        """Disconnect a client of this process.
+
+        :param run: runs the disconnect handler; ``None`` for a worker, as when the client leaves by itself.
+        """
         client = self._find(sid, namespace)
         if client is not None and client.phase is not Phase.GONE:
             client.session.send(self.codec.encode_disconnect(namespace))
-            self._client_left(client, Reason.SERVER_DISCONNECT)
+            self._client_left(client, Reason.SERVER_DISCONNECT, run)
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Say whether an accepted or pending client of this process has that sid."""
