@@ -174,7 +174,6 @@ def request_of_a_handler(library: Any) -> Any:
         return {
             "args": dict(request.args),
             "header": request.headers["X-Test"],
-            "path": request.path,
             "event": [request.event["message"], list(request.event["args"])],
         }
 
@@ -300,14 +299,14 @@ def server_disconnects(library: Any) -> Any:
 def catch_all_handlers(library: Any) -> Any:
     setup = Setup(library, namespaces="*")
     setup.socketio.on("*")(lambda event, *args: ["any", event, *args])
-    setup.socketio.on("*", namespace="*")(lambda event, *args: ["anywhere", request.namespace, event, *args])
+    setup.socketio.on("other", namespace="*")(lambda value: ["anywhere", request.namespace, value])
     setup.socketio.on("known")(lambda value: ["known", value])
     client = setup.client()
     client.connect("/made-up")
     return [
         client.emit("known", 1, callback=True),
         client.emit("unknown", 2, callback=True),
-        client.emit("unknown", 3, callback=True, namespace="/made-up"),
+        client.emit("other", 3, callback=True, namespace="/made-up"),
     ]
 
 

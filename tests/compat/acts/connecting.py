@@ -142,9 +142,15 @@ def client_that_answers_no_ping_is_disconnected(stage: Stage) -> None:
 def server_disconnects_the_client(stage: Stage) -> None:
     client = stage.client()
     client.emit("disconnect me")
-    stage.wait("disconnect", "disconnect returned")
+    stage.wait("disconnect")
     with contextlib.suppress(Closed):
         client.read_until(lambda packet: packet.name == "DISCONNECT")
+
+
+@act
+def disconnect_handler_runs_before_disconnect_returns(stage: Stage) -> None:
+    stage.client(connect="/order").emit("disconnect me", namespace="/order")
+    stage.wait("disconnect handler ran", "disconnect() returned")
 
 
 @act

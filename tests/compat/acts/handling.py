@@ -32,8 +32,8 @@ def error_handler_hears_of_disconnect_errors(stage: Stage) -> None:
 @act
 def error_handler_hears_of_connect_errors(stage: Stage) -> None:
     client = stage.client(connect=None)
-    client.connect("/own-error-handler", {"fail": True})
-    stage.wait("own error handler")
+    client.connect("/default-error-handler", {"fail": True})
+    stage.wait("default error handler")
 
 
 @act(variant="no default error handler")

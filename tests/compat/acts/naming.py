@@ -82,8 +82,6 @@ def catch_all_namespaces(stage: Stage) -> None:
     for namespace in ("/made-up", "/another/one"):
         client.connect(namespace)
         client.call("known", 1, namespace=namespace)
-        client.call("unknown", 1, [2], namespace=namespace)
-    client.call("unknown in the default namespace", 1)
     client.call("echo", "explicit handlers come first")
 
 

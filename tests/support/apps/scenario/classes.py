@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, request, session
+from flask import Flask, has_request_context, request, session
+
+from support.apps.scenario.journal import untagged
 
 if TYPE_CHECKING:
     from support.apps.scenario.journal import Note
@@ -14,9 +16,10 @@ def register(socketio: Any, app: Flask, library: Any, note: Note) -> None:
     """Add the namespaces."""
     socketio.on_namespace(_usual(library, note)("/class"))
     socketio.on_namespace(_old_style(library, note)("/class-old-style"))
-    socketio.on_namespace(_with_error_hook(library, note)("/class-errors"))
-    socketio.on_namespace(_with_own_dispatch(library, note)("/class-dispatch"))
+    socketio.on_namespace(_with_error_hook(library, untagged(note))("/class-errors"))
+    socketio.on_namespace(_with_own_dispatch(library, untagged(note))("/class-dispatch"))
     socketio.on_namespace(_refusing(library)("/class-refusing"))
+    socketio.on_namespace(_in_context(library)("/class-context"))
 
     @socketio.on("function", namespace="/class")
     def function(value: Any) -> list[Any]:
@@ -110,6 +113,22 @@ def _with_own_dispatch(library: Any, note: Note) -> Any:
             """Answer at once."""
 
     return OwnDispatch
+
+
+def _in_context(library: Any) -> Any:
+    class InContext(library.Namespace):  # type: ignore[misc]  # its base is chosen at run time
+        def trigger_event(self, event: str, *args: Any) -> Any:
+            if event == "dispatch":
+                return has_request_context()
+            return super().trigger_event(event, *args)
+
+        def error(self, error: Exception) -> bool:  # upstream's signature
+            return has_request_context()
+
+        def on_fail(self) -> None:
+            raise ValueError
+
+    return InContext
 
 
 def _refusing(library: Any) -> Any:

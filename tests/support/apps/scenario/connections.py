@@ -93,7 +93,19 @@ def _disconnecting(socketio: Any, library: Any, note: Note) -> None:
     @socketio.on("disconnect me")
     def disconnect_me() -> None:
         library.disconnect()
-        note("disconnect returned")
+
+    @socketio.on("connect", namespace="/order")
+    def order_connect() -> None:
+        """Accept."""
+
+    @socketio.on("disconnect me", namespace="/order")
+    def order_disconnect_me() -> None:
+        library.disconnect()
+        note("disconnect() returned")
+
+    @socketio.on("disconnect", namespace="/order")
+    def order_disconnected(reason: str) -> None:
+        note("disconnect handler ran", reason)
 
     @socketio.on("disconnect other")
     def disconnect_other(sid: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, jsonify, request
+from flask import Flask, jsonify
 
 if TYPE_CHECKING:
     from support.apps.scenario.journal import Note
@@ -49,10 +49,13 @@ def register(socketio: Any, app: Flask, library: Any, note: Note) -> None:
             return jsonify([type(error).__name__, str(error)])
         return jsonify([])
 
-    @socketio.on("who am i")
-    def who_am_i() -> str:
-        sid: str = request.sid
-        return sid
+    @socketio.on("join for nobody")
+    def join_for_nobody() -> str:
+        try:
+            library.join_room("room", sid="nobody")
+        except (KeyError, ValueError) as error:
+            return type(error).__name__
+        return "no error"
 
     @app.get("/stop")
     def stop() -> str:

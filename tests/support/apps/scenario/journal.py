@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from typing import Any, Protocol
 
 from flask import has_request_context, request
@@ -13,6 +14,15 @@ class Note(Protocol):
     """What the parts of the application are given to write with."""
 
     def __call__(self, name: str, *values: Any) -> None: ...
+
+
+def untagged(note: Note) -> Note:
+    """Make a way to note from where only one of the libraries has a client's context."""
+
+    def noting(name: str, *values: Any) -> None:
+        contextvars.Context().run(note, name, *values)
+
+    return noting
 
 
 class TaggedJournal(Journal):

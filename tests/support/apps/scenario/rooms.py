@@ -36,7 +36,7 @@ def _membership(socketio: Any, library: Any) -> None:
 
     @socketio.on("rooms of")
     def rooms_of(sid: str, namespace: str | None = None) -> list[str]:
-        return sorted(library.rooms(sid, namespace))
+        return sorted(library.rooms(sid, namespace), key=lambda room: (room != sid, room))
 
     @socketio.on("join other")
     def join_other(sid: str, room: str) -> None:
@@ -59,7 +59,6 @@ def _membership(socketio: Any, library: Any) -> None:
         return [
             _error_of(lambda: library.join_room(other)),
             _error_of(lambda: library.close_room(other)),
-            _error_of(lambda: library.join_room("room", sid="nobody")),
             _error_of(lambda: library.leave_room("never joined")),
             _error_of(lambda: library.close_room("nobody is there")),
             _error_of(lambda: library.join_room("room", namespace="/nobody-there")),
@@ -128,8 +127,8 @@ def _addressing(socketio: Any, library: Any, note: Note) -> None:
 
 def _facade(socketio: Any, library: Any) -> None:
     @socketio.on("participants")
-    def participants(room: str) -> list[str]:
-        return sorted(sid for sid, _ in socketio.server.manager.get_participants("/", room))
+    def participants(room: str) -> list[bool]:
+        return sorted(sid == request.sid for sid, _ in socketio.server.manager.get_participants("/", room))
 
     @socketio.on("facade")
     def facade(room: str) -> dict[str, Any]:
