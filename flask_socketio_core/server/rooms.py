@@ -84,7 +84,7 @@ class Rooms:
     def of(self, client: Client) -> list[str]:
         """Return the rooms of a client, its own sid first."""
         with self._lock:
-            return [client.sid, *sorted(client.rooms or ())]
+            return [client.sid, *sorted(client.rooms or (), key=str)]  # rooms need not be text
 
     def members(self, room: str | None) -> list[Client]:
         """Return who is in a room now; ``None`` for the whole namespace."""
