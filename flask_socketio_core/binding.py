@@ -13,7 +13,7 @@ import flask
 from . import calling
 from .client_managers import adopt
 from .cluster.cluster import Cluster
-from .dispatch import Dispatcher
+from .dispatch import Dispatcher, run_nested
 from .errors import PartUnsuitable
 from .facade import ServerFacade
 from .server.engine import Engine
@@ -130,7 +130,7 @@ class Binding:
         :raises PartUnsuitable: if the async mode does not fit the server that made the request.
         """
         assert self.engine is not None
-        if self._started_in != os.getpid():
+        if self._started_in != os.getpid() and self.engine.server.accepting:
             self._start(environ)
         if self._unsuitable is not None:
             raise self._unsuitable
@@ -144,7 +144,10 @@ class Binding:
             self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
         self._at_exit = self.mode.on_exit(self.shutdown)
         if self.cluster is not None and self._unsuitable is None:
-            self.cluster.start()
+            try:
+                self.cluster.start()
+            except PartUnsuitable as error:
+                self._unsuitable = error
 
     def start(self) -> None:
         """Join the other servers before the first request, for clients that do not come over HTTP."""
@@ -153,6 +156,7 @@ class Binding:
 
     def resume(self) -> None:
         """Take connections again, after an earlier :meth:`shutdown`."""
+        self._started_in = 0  # the first request joins the other servers again
         if self.engine is not None:
             self.engine.server.accepting = True
 
@@ -162,6 +166,7 @@ class Binding:
         :param timeout_s: how long the handlers may take, seconds.
         """
         at_exit, self._at_exit = self._at_exit, None
+        self._started_in = 0
         if self.engine is not None:
             self.engine.shutdown(timeout_s)
         if self.cluster is not None:
@@ -233,6 +238,17 @@ class Binding:
         if len(answer) > 1:
             return answer
         return answer[0] if answer else None
+
+    def disconnect(self, sid: str, namespace: str, *, ignore_queue: bool = False) -> None:
+        """Disconnect a client; that of this process has had its disconnect handler when this returns.
+
+        :param ignore_queue: only if it is connected to this process.
+        """
+        server = self.server
+        if server is not None and (ignore_queue or server.is_connected(sid, namespace)):
+            server.disconnect(sid, namespace, run_nested)
+        else:
+            self.emitter.disconnect(sid, namespace)
 
     def _emitter(self, ignore_queue: bool) -> Emitter:
         if ignore_queue and self.server is not None:

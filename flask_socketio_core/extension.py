@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -12,7 +13,7 @@ import flask
 from . import options as option_rules
 from . import process, running
 from .addressing import payload, recipients, refuse_unknown, skipped
-from .binding import Binding
+from .binding import SHUTDOWN_S, Binding
 from .errors import ConfigurationError, NotInitialised
 from .handlers import Handlers
 from .middleware import SocketIOMiddleware
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from typing_extensions import Never, Unpack
 
+    from .cluster.link import BusHealth
     from .contracts import AsyncMode, Task
     from .facade import ServerFacade
     from .handlers import ErrorHandler
     from .keywords import OptionKeywords, Recipients, Room
     from .plugins import Description
     from .testing.client import SocketIOTestClient
+
+logger = logging.getLogger(__name__)
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
@@ -387,12 +391,17 @@ class SocketIO:
         :param log_output: log each request; ``debug`` by default.
         :param allow_unsafe_werkzeug: serve with Werkzeug's server although this looks like production.
         :param server: for TLS (``certfile``, ``keyfile``, ``ssl_context`` ...), and options of the web server.
+
+        Under the command ``flask run`` it does nothing, as Flask's own ``run()``.
         """
         middleware = _middlewares(app).get(self)
         if middleware is None:
             raise NotInitialised(
                 f"this SocketIO object does not serve the application {app.name!r}: call init_app(app) before run()"
             )
+        if process.observe().flask_run:
+            logger.warning("ignored SocketIO.run(): the command 'flask run' serves this application already")
+            return
         binding = middleware.binding
         debug = app.debug if debug is None else debug
         app.debug = debug
@@ -419,6 +428,20 @@ class SocketIO:
         :raises RuntimeError: if nothing is being served in this process by :meth:`run`.
         """
         self._binding().mode.stop()
+
+    def close(self, timeout_s: float = SHUTDOWN_S) -> None:
+        """Close this process's connections and send what still waits for the message queue.
+
+        Done by itself when the process ends; a process that only sends may call it earlier.
+
+        :param timeout_s: how long disconnect handlers may take, seconds.
+        """
+        self._binding().shutdown(timeout_s)
+
+    def health(self) -> BusHealth | None:
+        """Return how the connection to the other servers is, without asking the broker; ``None`` without a queue."""
+        cluster = self._binding().cluster
+        return None if cluster is None else cluster.health()
 
     def start_background_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
         """Run a function in a task of its own, of the kind that the async mode has.

@@ -104,10 +104,16 @@ class Cluster:
             )
 
     def start(self) -> None:
-        """Join the other servers. Called in the process that serves; later calls in it do nothing."""
-        link = self._current()
+        """Join the other servers. Called in the process that serves; later calls in it do nothing.
+
+        After :meth:`close` it joins them anew, under another id.
+        """
         if self._server is None:
             raise ConfigurationError("a process without a server has nothing to join the cluster with")
+        link = self._current()
+        if self._closed:
+            self._link = link = self._new_link()
+            self._closed = False
         if not link.listener.started:
             self.check()
             link.announce()

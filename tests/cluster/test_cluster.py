@@ -187,6 +187,16 @@ def test_servers_know_each_other_until_one_ends(nodes: tuple[Node, Node]) -> Non
     wait_until(lambda: not nodes[0].cluster.health().peers, "farewell of the peer")
 
 
+def test_a_server_that_was_closed_can_join_again(nodes: tuple[Node, Node]) -> None:
+    first = nodes[0].cluster.health().node
+    nodes[0].cluster.close()
+    nodes[0].start()
+    assert nodes[0].cluster.health().node != first
+    member = nodes[0].connect()
+    nodes[1].cluster.emit("hello", ())
+    assert member.wait_for(1) == [["hello"]]
+
+
 def test_two_channels_do_not_hear_each_other(nodes: tuple[Node, Node], bus: Bus) -> None:
     stranger = Node(Bus(bus.queue_class, bus.url, bus.channel + "-x", bus.options)).start()
     try:
