@@ -5,9 +5,10 @@ The conformance suite for providers runs it under the server in question, in a p
     python -m flask_socketio_core.testing.echo my_package.mode:MyMode my_package.websocket:MyProvider 8000
     MODE=... PROVIDER=... gunicorn "flask_socketio_core.testing.echo:make_app()"
 
-``PATCH=gevent.monkey:patch_all`` names a function that is called before anything else, ``MIDDLEWARE=1`` hides the
-server's objects behind a middleware, ``BLOCKING=1`` uses the provider's blocking form only, ``TLS=certificate,key``
-serves TLS.
+``PATCH=gevent.monkey:patch_all`` names a function that is called before anything else. ``MIDDLEWARE=1`` hides the
+server's objects behind a middleware, ``MIDDLEWARE=start_response`` that function only. ``BLOCKING=1`` uses the
+provider's blocking form only, ``TLS=certificate,key`` serves TLS, ``HIDDEN_MODULES=a,b`` makes modules look as if they
+were not installed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-if __name__ == "__main__" and "PATCH" in os.environ:
+for _name in filter(None, os.environ.get("HIDDEN_MODULES", "").split(",")):
+    sys.modules[_name] = None  # type: ignore[assignment]  # the import system's own sign for "not there"
+if "PATCH" in os.environ:
     _module, _, _function = os.environ["PATCH"].partition(":")
     getattr(importlib.import_module(_module), _function)()
 
@@ -191,7 +194,8 @@ class HidingMiddleware:
         self._app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ["wsgi.input"] = HiddenInput(environ["wsgi.input"])
+        if os.environ["MIDDLEWARE"] != "start_response":
+            environ["wsgi.input"] = HiddenInput(environ["wsgi.input"])
         return self._app(environ, lambda *arguments: start_response(*arguments))
 
 

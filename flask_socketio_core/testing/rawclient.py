@@ -118,6 +118,11 @@ class RawClient:
         finally:
             self.sock.settimeout(TIMEOUT_S)
 
+    def reset(self) -> None:
+        """Abort the connection: the server gets a reset instead of end-of-file."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        self.sock.close()
+
     def echo(self, payload: bytes, opcode: int = TEXT) -> bytes:
         """Send a message and return what comes back."""
         self.send(masked(opcode, payload))

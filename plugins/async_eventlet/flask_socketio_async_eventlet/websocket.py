@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from eventlet.green.ssl import GreenSSLSocket
 from eventlet.greenio import GreenSocket
+from eventlet.wsgi import WSGI_LOCAL
 
 from flask_socketio_core.concurrency import gunicorn
 from flask_socketio_core.contracts import SocketLocation, WebSocketProvider
@@ -44,6 +45,9 @@ class EventletProvider(WebSocketProvider):
     ) -> BlockingTransport | None:
         sock, stream = _find(environ)
         take = gunicorn.find_read_ahead(environ) if stream is None else None
+        if INPUT in environ:
+            # Or the server would write a head to the closed connection, and leave it open after that failed.
+            WSGI_LOCAL.already_handled = True
         return open_framed(
             environ,
             start_response,
