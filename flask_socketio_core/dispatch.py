@@ -68,6 +68,14 @@ def _run_here(job: Job) -> None:
     job()
 
 
+def run_nested(job: Job) -> None:
+    """Run a job at once, in a fresh context, while another one is running."""
+    if _runner.get(None) is None:
+        Context().run(job)
+    else:
+        run_here(job)
+
+
 class Dispatcher:
     """The engine's :class:`~flask_socketio_core.server.interface.Application` for one Flask application.
 

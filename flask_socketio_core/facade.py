@@ -169,7 +169,7 @@ class ServerFacade:
 
         :param ignore_queue: only if it is connected to this process.
         """
-        (self._server if ignore_queue else self._emitter).disconnect(sid, namespace or "/")
+        self._binding.disconnect(sid, namespace or "/", ignore_queue=ignore_queue)
 
     # the server
 

@@ -1,0 +1,212 @@
+"""Options, applications and ``SocketIO`` objects: who serves whom, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import flask
+import pytest
+from flask import Flask, current_app
+
+from flask_socketio_core import SocketIO, emit
+from flask_socketio_core.errors import ConfigurationError, InvalidOption, NotInitialised, UnknownOption
+from flask_socketio_core.keywords import OptionKeywords
+from flask_socketio_core.options import option_names
+from support.flask_apps import End, MakeApp, new_app
+
+
+def test_keyword_types_name_every_option() -> None:
+    assert set(OptionKeywords.__annotations__) == set(option_names())
+
+
+@pytest.mark.parametrize("give", [SocketIO, lambda **options: SocketIO().init_app(new_app(), **options)])
+def test_unknown_option_is_refused_with_the_nearest_name(give: Callable[..., Any]) -> None:
+    with pytest.raises(
+        TypeError, match=r"unexpected keyword argument 'ping_intervall', did you mean 'ping_interval'"
+    ):
+        give(ping_intervall=5)
+
+
+def test_options_come_from_the_configuration(make_app: MakeApp) -> None:
+    app, socketio = make_app({"SOCKETIO_PING_INTERVAL": 7, "SOCKETIO_PATH": "/live/"})
+    options = socketio.binding_of(app).options
+    assert (options.ping_interval, options.path) == (7, "live")
+
+
+def test_keyword_wins_over_the_configuration(make_app: MakeApp) -> None:
+    app, socketio = make_app({"SOCKETIO_PING_INTERVAL": 7}, ping_interval=9)
+    assert socketio.binding_of(app).options.ping_interval == 9
+
+
+def test_unknown_option_in_the_configuration_is_refused(make_app: MakeApp) -> None:
+    with pytest.raises(UnknownOption, match="unknown option 'SOCKETIO_PING_INTERVALL', did you mean"):
+        make_app({"SOCKETIO_PING_INTERVALL": 7})
+
+
+def test_init_app_options_win_over_those_of_the_constructor(end: End) -> None:
+    socketio, app = SocketIO(async_mode="threading", ping_interval=1, ping_timeout=2), end(new_app())
+    socketio.init_app(app, ping_interval=3)
+    options = socketio.binding_of(app).options
+    assert (options.ping_interval, options.ping_timeout) == (3, 2)
+
+
+@pytest.mark.parametrize("option", ["pickle", "cbor"])
+def test_serializer_that_does_not_exist_is_refused(make_app: MakeApp, option: str) -> None:
+    with pytest.raises(InvalidOption, match=option):
+        make_app(serializer=option)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(lambda socketio: socketio.emit("event"), id="emit"),
+        pytest.param(lambda socketio: socketio.send("text"), id="send"),
+        pytest.param(lambda socketio: socketio.call("event", to="sid"), id="call"),
+        pytest.param(lambda socketio: socketio.close_room("room"), id="close_room"),
+        pytest.param(lambda socketio: socketio.server, id="server"),
+        pytest.param(lambda socketio: socketio.async_mode, id="async_mode"),
+        pytest.param(lambda socketio: socketio.stop(), id="stop"),
+        pytest.param(lambda socketio: socketio.sleep(), id="sleep"),
+        pytest.param(lambda socketio: socketio.start_background_task(print), id="task"),
+    ],
+)
+def test_use_before_init_app_says_what_to_do(use: Callable[[SocketIO], object]) -> None:
+    with pytest.raises(NotInitialised, match=r"serves no application yet: call init_app\(app\) first"):
+        use(SocketIO())
+
+
+def test_run_for_a_foreign_application_says_what_to_do(socketio: SocketIO) -> None:
+    with pytest.raises(NotInitialised, match=r"does not serve the application 'other': call init_app"):
+        socketio.run(new_app("other"))
+
+
+def test_handlers_may_be_registered_before_and_after_init_app(end: End) -> None:
+    socketio, app = SocketIO(async_mode="threading"), end(new_app())
+    socketio.on_event("early", lambda: "early")
+    socketio.init_app(app)
+    socketio.on_event("late", lambda: "late")
+    client = socketio.test_client(app)
+    assert [client.emit(name, callback=True) for name in ("early", "late")] == ["early", "late"]
+
+
+def test_init_app_again_keeps_earlier_options_and_handlers(make_app: MakeApp) -> None:
+    app, socketio = make_app(ping_interval=3)
+    socketio.on_event("event", lambda: "answer")
+    socketio.init_app(app, ping_timeout=4)
+    options = socketio.binding_of(app).options
+    assert (options.ping_interval, options.ping_timeout) == (3, 4)
+    assert socketio.test_client(app).emit("event", callback=True) == "answer"
+
+
+def test_one_object_serves_several_applications_each_with_its_own_clients(end: End) -> None:
+    socketio = SocketIO(async_mode="threading")
+    apps = [end(new_app(name)) for name in ("one", "two")]
+    for app in apps:
+        socketio.init_app(app)
+    socketio.on_event("which", lambda: current_app.name)
+    socketio.on_event("tell", lambda: emit("told", current_app.name, broadcast=True))
+    clients = [socketio.test_client(app) for app in apps]
+    assert [client.emit("which", callback=True) for client in clients] == ["one", "two"]
+    clients[0].emit("tell")
+    assert [len(client.get_received()) for client in clients] == [1, 0]
+
+
+def test_emit_in_a_view_reaches_the_clients_of_its_own_application(end: End) -> None:
+    socketio = SocketIO(async_mode="threading")
+    apps = [end(new_app(name)) for name in ("one", "two")]
+    for app in apps:
+        socketio.init_app(app)
+        app.add_url_rule("/", view_func=lambda: socketio.emit("news") or "sent", endpoint="news")
+    clients = [socketio.test_client(app) for app in apps]
+    apps[0].test_client().get("/")
+    assert [len(client.get_received()) for client in clients] == [1, 0]
+
+
+def test_several_objects_serve_one_application_on_paths_of_their_own(make_app: MakeApp) -> None:
+    app, first = make_app(path="first")
+    second = SocketIO(app, async_mode="threading", path="second")
+    for socketio, name in ((first, "first"), (second, "second")):
+        socketio.on_event("tell", lambda name=name: emit("told", name, broadcast=True))
+    clients = [first.test_client(app), second.test_client(app)]
+    for client in clients:
+        client.emit("tell")
+    # emit() used the object whose handler was running, not the one that was initialised last.
+    assert [[event["args"] for event in client.get_received()] for client in clients] == [
+        [["first"]],
+        [["second"]],
+    ]
+    assert app.extensions["socketio"] is second
+    for path in ("first", "second"):
+        response = app.test_client().get(f"/{path}/?EIO=4&transport=polling")
+        assert json.loads(response.text[1:])["sid"]
+
+
+def test_two_objects_on_one_path_are_refused(make_app: MakeApp) -> None:
+    app, _ = make_app()
+    with pytest.raises(
+        ConfigurationError, match="another SocketIO object serves the application 'app' at the path"
+    ):
+        SocketIO(app, async_mode="threading")
+
+
+def test_middleware_leaves_other_requests_to_the_application(app: Flask) -> None:
+    app.add_url_rule("/socket.iox/", view_func=lambda: "a view", endpoint="view")
+    client = app.test_client()
+    assert client.get("/socket.iox/").text == "a view"
+    assert client.get("/nowhere").status_code == 404
+    assert client.get("/socket.io/?EIO=4&transport=polling").text.startswith("0{")
+
+
+def test_middleware_tells_the_application_to_everybody_inside(app: Flask) -> None:
+    app.add_url_rule("/", view_func=lambda: str(flask.request.environ["flask.app"] is app), endpoint="view")
+    assert app.test_client().get("/").text == "True"
+
+
+def test_flask_json_follows_the_application(make_app: MakeApp) -> None:
+    class Provider(flask.json.provider.DefaultJSONProvider):
+        @staticmethod
+        def default(o: Any) -> Any:
+            return f"provided:{sorted(o)}"
+
+    app, socketio = make_app(json=flask.json)
+    app.json = Provider(app)
+    client = socketio.test_client(app)
+    socketio.emit("event", {2, 1})  # outside of any application context
+    assert client.get_received()[0]["args"] == ["provided:[1, 2]"]
+
+
+def test_description_says_what_is_in_use(socketio: SocketIO) -> None:
+    assert socketio.async_mode == "threading"
+    assert socketio.plugins.async_mode == "threading"
+
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (lambda socketio: socketio.on_namespace(object()), "expects an instance of Namespace, not object"),
+        (lambda socketio: socketio.on_error()("text"), "an error handler must be callable, not str"),
+        (lambda socketio: socketio.on_error_default(None), "an error handler must be callable, not NoneType"),
+    ],
+)
+def test_what_cannot_be_registered_is_refused(
+    socketio: SocketIO, register: Callable[[SocketIO], object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        register(socketio)
+
+
+def test_registering_returns_the_function_itself(socketio: SocketIO) -> None:
+    def handler() -> None: ...
+
+    assert socketio.on("a")(handler) is handler
+    assert socketio.event(handler) is handler
+    assert socketio.event(namespace="/b")(handler) is handler
+    assert socketio.on_error()(handler) is handler
+    assert socketio.on_error_default(handler) is handler
+    assert [(line.namespace, line.event) for line in socketio.handlers] == [
+        ("/", "a"),
+        ("/", "handler"),
+        ("/b", "handler"),
+    ]
