@@ -218,9 +218,10 @@ class Cluster:
             answers.append(values)
             done.set()
 
-        number = self._emit(event, args, namespace, (to,), frozenset(), on_ack, done.set, False)
-        if not done.wait(timeout_s):
-            self._current().acks.take(number)
+        forget = self._emit(event, args, namespace, (to,), frozenset(), on_ack, done.set, False)
+        in_time = done.wait(timeout_s)
+        forget()
+        if not in_time:
             raise CallTimeout(f"client {to!r} did not acknowledge {event!r} within {timeout_s:g} s")
         if not answers:
             raise ClientGone(f"client {to!r} left before it acknowledged {event!r}")
@@ -236,8 +237,8 @@ class Cluster:
         on_ack: AckCallback | None,
         on_gone: Callable[[], None] | None,
         volatile: bool,
-    ) -> int | None:
-        """Send an event and return the number of the acknowledgement that is awaited from elsewhere."""
+    ) -> Callable[[], object]:
+        """Send an event and return what to call when nobody waits for its acknowledgement any more."""
         link = self._current()
         server = self._server
         if on_ack is not None and (to is None or len(to) != 1):
@@ -246,9 +247,7 @@ class Cluster:
             )
         if server is not None and to is not None and all(server.is_connected(sid, namespace) for sid in to):
             server.emit(event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile)
-            if on_gone is not None:
-                server.on_client_gone(to[0], namespace, on_gone)
-            return None
+            return _nothing if on_gone is None else server.on_client_gone(to[0], namespace, on_gone)
         number = None if on_ack is None else self._expect(link, on_ack, on_gone)
         message = envelope.emit(
             event,
@@ -265,7 +264,7 @@ class Cluster:
             server.emit(event, args, namespace=namespace, to=to, skip=skip, volatile=volatile)
         self._be_closed_at_exit()
         link.outbox.put(encoded, _key(namespace, to[0] if to else ""))
-        return number
+        return _nothing if number is None else partial(link.acks.take, number)
 
     def _expect(self, link: Link, on_ack: AckCallback, on_gone: Callable[[], None] | None) -> int:
         """Note that an acknowledgement is awaited, and listen for it."""
@@ -355,15 +354,13 @@ class Cluster:
 
     def _on_emit(self, server: LocalServer, message: Message) -> None:
         namespace = message.get("namespace") or "/"
-        room = message.get("room")
-        to = None if room is None else tuple(room) if isinstance(room, list) else (room,)
         skip = message.get("skip_sid") or ()
         on_ack = self._return_path(server, message, namespace)
         server.emit(
             str(message["event"]),
             envelope.unpack(message.get("data"), bool(message.get("binary"))),
             namespace=namespace,
-            to=to,
+            to=envelope.rooms(message.get("room")),
             skip=frozenset((skip,) if isinstance(skip, str) else skip),
             on_ack=on_ack,
             volatile=message.get("volatile") is True,
@@ -416,15 +413,15 @@ class Cluster:
     def _on_enter_room(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], message.get("namespace") or "/"
         if server.is_connected(sid, namespace):
-            server.enter_room(sid, message["room"], namespace)
+            server.enter_room(sid, envelope.room(message["room"]), namespace)
 
     def _on_leave_room(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], message.get("namespace") or "/"
         if server.is_connected(sid, namespace):
-            server.leave_room(sid, message["room"], namespace)
+            server.leave_room(sid, envelope.room(message["room"]), namespace)
 
     def _on_close_room(self, server: LocalServer, message: Message) -> None:
-        server.close_room(message["room"], message.get("namespace") or "/")
+        server.close_room(envelope.room(message["room"]), message.get("namespace") or "/")
 
     def _on_disconnect(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], message.get("namespace") or "/"
@@ -439,6 +436,10 @@ _HANDLERS: Mapping[str, Callable[[Cluster, LocalServer, Message], None]] = {
     "close_room": Cluster._on_close_room,
     "disconnect": Cluster._on_disconnect,
 }
+
+
+def _nothing() -> None:
+    """Have nothing to forget."""
 
 
 def _key(namespace: str, room: str) -> str:

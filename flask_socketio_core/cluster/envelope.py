@@ -77,9 +77,9 @@ def emit(
     *,
     host_id: str,
     namespace: str,
-    to: tuple[str, ...] | None,
+    to: tuple[Any, ...] | None,
     skip: frozenset[str],
-    callback: tuple[str, str, int] | None,
+    callback: tuple[Any, str, int] | None,
     volatile: bool,
 ) -> Message:
     """Return the message that sends an event to clients elsewhere.
@@ -93,7 +93,7 @@ def emit(
         "data": data,
         "binary": binary,
         "namespace": namespace,
-        "room": None if to is None else to[0] if len(to) == 1 else list(to),
+        "room": _rooms_to_wire(to),
         "skip_sid": sorted(skip) if skip else None,
         "callback": None if callback is None else list(callback),
         "host_id": host_id,
@@ -101,6 +101,27 @@ def emit(
     if volatile:
         message["volatile"] = True
     return message
+
+
+def _rooms_to_wire(to: tuple[Any, ...] | None) -> Any:
+    # A list is several rooms, so a room that is a tuple itself must not travel alone.
+    if to is None or (len(to) == 1 and not isinstance(to[0], tuple)):
+        return None if to is None else to[0]
+    return list(to)
+
+
+def rooms(value: Any) -> tuple[Any, ...] | None:
+    """Return the rooms of an ``emit`` message; ``None`` for everybody."""
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return tuple(room(item) for item in value)
+    return (value,)
+
+
+def room(value: Any) -> Any:
+    """Return a room's name as it was: JSON makes a list of a tuple."""
+    return tuple(room(item) for item in value) if isinstance(value, list) else value
 
 
 def pack(values: list[Any]) -> tuple[list[Any], bool]:
