@@ -178,6 +178,7 @@ def test_a_patched_process_has_no_late_patching_warning(start: Callable[..., Run
     assert "MonkeyPatchWarning" not in server.output.read_text()
 
 
+@pytest.mark.timeout(60)  # the process starts three times, and the reloader looks once a second
 @pytest.mark.parametrize("mode", ["threading", "gevent"])
 def test_the_reloader_serves_what_was_changed(
     start: Callable[..., Running], write_app: Callable[..., None], mode: str
@@ -190,6 +191,7 @@ def test_the_reloader_serves_what_was_changed(
     assert mode in server.page()
 
 
+@pytest.mark.timeout(60)
 def test_the_reloader_survives_an_application_that_cannot_be_imported(
     start: Callable[..., Running], write_app: Callable[..., None], tmp_path: Path
 ) -> None:

@@ -1,0 +1,1 @@
+"""Slow and steady: an async mode, its WebSocket and a message queue for flask-socketio-core."""

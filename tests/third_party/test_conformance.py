@@ -1,0 +1,26 @@
+"""A stranger's parts pass the suites that ours pass: the contracts say all that is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from flask_socketio_core.contracts import AsyncMode, MessageQueue
+from flask_socketio_core.testing.conformance.async_modes import AsyncModeConformance
+from flask_socketio_core.testing.conformance.queues import QueueConformance
+from third_party.socketio_tortoise.socketio_tortoise.mode import TortoiseMode
+from third_party.socketio_tortoise.socketio_tortoise.queue import SpoolQueue
+
+
+class TestTortoiseMode(AsyncModeConformance):
+    mode_class: ClassVar[type[AsyncMode]] = TortoiseMode
+
+
+class TestSpoolQueue(QueueConformance):
+    queue_class: ClassVar[type[MessageQueue]] = SpoolQueue
+
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"spool://{tmp_path}"
