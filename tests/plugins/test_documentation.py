@@ -1,0 +1,65 @@
+"""The examples in the documentation work as they stand there."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+from flask_socketio_core.plugins import ASYNC_MODE, Plugins
+from support.environments import ROOT
+from support.plugins import MakeDistribution
+
+PAGES = ("plugins.md", "hooks.md")
+
+
+def blocks(page: str, language: str = "python") -> list[str]:
+    text = (ROOT / "docs" / page).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_example_is_python(page: str) -> None:
+    for number, source in enumerate(blocks(page)):
+        compile(source, f"{page}, example {number}", "exec")
+
+
+def test_the_plugin_in_20_lines_has_20_lines_and_runs(
+    make_distribution: MakeDistribution, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, project = blocks("plugins.md")[0], blocks("plugins.md", "toml")[0]
+    assert len([line for line in (source + project).splitlines() if line]) <= 20
+    monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "slowlog")
+    make_distribution("socketio-slowlog", plugins={"slowlog": ("socketio_slowlog", source)})
+    plugins = Plugins()
+    with caplog.at_level(logging.WARNING):
+        plugins.event_after(sid="s", namespace="/", event="quick", duration_s=0.1)
+        plugins.event_after(sid="s", namespace="/", event="slow", duration_s=0.7)
+    assert [record.getMessage() for record in caplog.records] == ["event slow took 0.7 s"]
+
+
+def test_the_queue_that_is_described_is_selected(
+    make_distribution: MakeDistribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "queue-pigeon")
+    make_distribution("socketio-pigeon", plugins={"queue-pigeon": ("pigeon_hooks", blocks("plugins.md")[1])})
+    (part,) = Plugins().describe().parts
+    assert (part.schemes, part.status) == (("pigeon", "pigeons"), "missing: pigeon-client>=2")
+
+
+def test_the_observer_in_full_runs(
+    make_distribution: MakeDistribution, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "audit")
+    make_distribution("socketio-audit", plugins={"audit": ("socketio_audit", blocks("hooks.md")[-1])})
+    with caplog.at_level(logging.WARNING):
+        Plugins().event_after(sid="s", namespace="/", event="slow", duration_s=0.7)
+    assert "event slow took 0.7 s" in caplog.text
+
+
+def test_the_priorities_in_the_table_are_those_of_our_modes() -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text()
+    table = {name: int(number) for number, name in re.findall(r"^\| (\d+) \| (\w+) \|$", text, re.MULTILINE)}
+    ours = {part.name: part.priority for part in Plugins().describe().parts if part.kind == ASYNC_MODE}
+    assert {name: table[name] for name in ours} == ours
