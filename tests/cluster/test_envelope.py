@@ -1,0 +1,82 @@
+"""The wire format: what goes in comes out, and what makes no sense is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_socketio_core.cluster import envelope
+from flask_socketio_core.cluster.envelope import Malformed, Wire
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text().filter(lambda key: key != "_placeholder"), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.lists(VALUES, max_size=4))
+def test_values_survive_the_wire(values: list[Any]) -> None:
+    data, binary = envelope.pack(values)
+    assert list(envelope.unpack(json.loads(json.dumps(data)), binary)) == values
+
+
+def test_a_message_is_stamped_with_sender_and_number() -> None:
+    wire = Wire()
+    encoded = wire.encode({"method": "close_room", "room": "r"})
+    message = wire.decode(envelope.stamp(encoded, "abc", 7))
+    assert message == {"method": "close_room", "room": "r", "v": 1, "node": "abc", "seq": 7}
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\xff\xfe", b"not json", b"[1]", b'{"no":"method"}', b'{"method":1}', b"[" * 100_000]
+)
+def test_what_is_no_message_is_refused(raw: bytes) -> None:
+    with pytest.raises(Malformed):
+        Wire().decode(raw)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [[{"_placeholder": True, "num": 1}], "AA=="],
+        [[{"_placeholder": True, "num": 0}], 5],
+        [],
+        {},
+        None,
+    ],
+)
+def test_attachments_that_do_not_fit_are_refused(data: Any) -> None:
+    with pytest.raises(Malformed):
+        envelope.unpack(data, True)
+
+
+@pytest.mark.parametrize(
+    ("to", "wire"),
+    [
+        (None, None),
+        (("room",), "room"),
+        ((5,), 5),
+        (("a", "b"), ["a", "b"]),
+        (((1, "x"),), [[1, "x"]]),
+    ],
+)
+def test_rooms_survive_the_wire(to: tuple[Any, ...] | None, wire: Any) -> None:
+    message = envelope.emit(
+        "e", (), host_id="h", namespace="/", to=to, skip=frozenset(), callback=None, volatile=False
+    )
+    travelled = json.loads(json.dumps(message))
+    assert travelled["room"] == wire
+    assert envelope.rooms(travelled["room"]) == to
+
+
+def test_data_of_python_socketio_that_is_no_list_is_one_value() -> None:
+    assert envelope.unpack("text", False) == ("text",)
+    assert envelope.unpack({"a": 1}, False) == ({"a": 1},)

@@ -1,0 +1,67 @@
+"""Options of a queue are typed and checked, whether they come as a dict or in the URL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flask_socketio_core.cluster import settings
+from flask_socketio_core.cluster.settings import Setting
+from flask_socketio_core.errors import InvalidOption, UnknownOption
+
+KNOWN = (
+    Setting("timeout_s", float, 2.0, "seconds", above=0),
+    Setting("size", int, 10, "a number", above=0),
+    Setting("check", bool, True, "whether to look"),
+    Setting("name", str, None, "a name"),
+    Setting("extra", object, {}, "anything"),
+)
+
+
+def read(options: dict[str, Any] | None = None, query: dict[str, str] | None = None) -> dict[str, Any]:
+    return settings.read(KNOWN, options or {}, query or {}, where="test")
+
+
+def test_defaults_are_complete() -> None:
+    assert read() == {"timeout_s": 2.0, "size": 10, "check": True, "name": None, "extra": {}}
+
+
+def test_the_url_gives_text_and_options_win() -> None:
+    values = read({"size": 3}, {"size": "5", "timeout_s": "1.5", "check": "no", "name": "x"})
+    assert values == {"timeout_s": 1.5, "size": 3, "check": False, "name": "x", "extra": {}}
+
+
+def test_a_whole_number_is_a_float_too() -> None:
+    assert read({"timeout_s": 3})["timeout_s"] == 3.0
+
+
+@pytest.mark.parametrize("where", ["options", "query"])
+def test_an_unknown_name_is_refused_with_the_nearest(where: str) -> None:
+    with pytest.raises(UnknownOption, match=r"'test'.*'timeout', did you mean 'timeout_s'"):
+        settings.read(KNOWN, **{"options": {}, "query": {}, where: {"timeout": "1"}}, where="test")
+
+
+@pytest.mark.parametrize(
+    ("options", "query", "text"),
+    [
+        ({"size": "5"}, {}, "size: expected a whole number greater than 0"),
+        ({"size": True}, {}, "size: expected a whole number"),
+        ({"size": 0}, {}, "greater than 0"),
+        ({"timeout_s": -1.0}, {}, "timeout_s: expected a number greater than 0"),
+        ({"check": "yes"}, {}, "check: expected true or false"),
+        ({}, {"check": "maybe"}, "check= in the message queue URL: expected true or false"),
+        ({}, {"size": "many"}, "size= in the message queue URL: expected a whole number"),
+        ({}, {"extra": "x"}, "extra= in the message queue URL"),
+        ({}, {"size": "-3"}, "greater than 0"),
+    ],
+)
+def test_a_wrong_value_is_refused(options: dict[str, Any], query: dict[str, str], text: str) -> None:
+    with pytest.raises(InvalidOption, match=text):
+        read(options, query)
+
+
+def test_a_refusal_does_not_show_the_value() -> None:
+    with pytest.raises(InvalidOption) as raised:
+        read({"size": "my password"})
+    assert "password" not in str(raised.value)
