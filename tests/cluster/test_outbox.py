@@ -1,0 +1,238 @@
+"""The outbox and the listener over a queue that fails when the test says so."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flask_socketio_core.cluster.cluster import Cluster
+from flask_socketio_core.contracts import AsyncMode, MessageQueue, QueueCapabilities
+from flask_socketio_core.errors import MessageTooLarge, PartUnsuitable, QueueClosed, QueueUnavailable
+from flask_socketio_core.testing.threads import ThreadMode
+from support.nodes import Bus, Node, wait_until
+
+
+class Moody(MessageQueue):
+    """A queue in this process that can be away, deaf, slow or mistaken."""
+
+    capabilities = QueueCapabilities(max_message_bytes=10_000)
+    instances: list[Moody]
+
+    def __init__(self, url: str, channel: str, *, mode: AsyncMode, options: Any) -> None:
+        super().__init__(url, channel, mode=mode, options=options)
+        self.away = False
+        self.deaf = False
+        self.slow_s = 0.0
+        self.published: list[bytes] = []
+        self.subscriptions = 0
+        self._inbox: queue.Queue[bytes] = queue.Queue()
+        self._closed = False
+        self.instances.append(self)
+
+    def publish(self, message: bytes, *, key: str = "") -> None:
+        time.sleep(self.slow_s)
+        if self.away:
+            raise QueueUnavailable("gone fishing")
+        if self._closed:
+            raise QueueClosed("closed")
+        self.published.append(message)
+        if not self.deaf:
+            self._inbox.put(message)
+
+    def listen(self) -> Iterator[bytes]:
+        self.subscriptions += 1
+        self.deaf = False
+        yield b""
+        while not self._closed:
+            try:
+                yield self._inbox.get(timeout=0.05)
+            except queue.Empty:
+                yield b""
+
+    def ping(self) -> None:
+        if self.away:
+            raise QueueUnavailable("gone fishing")
+
+    def close(self) -> None:
+        self._closed = True
+
+
+@pytest.fixture(autouse=True)
+def instances() -> Iterator[list[Moody]]:
+    Moody.instances = []
+    yield Moody.instances
+    for instance in Moody.instances:
+        instance.close()
+
+
+def make(**options: Any) -> tuple[Cluster, Moody, list[tuple[bool, str]]]:
+    states: list[tuple[bool, str]] = []
+    cluster = Cluster(
+        Moody,
+        "moody://user:secret@host",
+        "channel",
+        mode=ThreadMode(),
+        options=options,
+        on_state=lambda up, detail: states.append((up, detail)),
+    )
+    return cluster, Moody.instances[-1], states
+
+
+def numbers(moody: Moody) -> list[int]:
+    return [int(message.partition(b'"data": [')[2].partition(b"]")[0]) for message in moody.published]
+
+
+def test_what_waits_is_sent_in_order_when_the_broker_is_back() -> None:
+    cluster, moody, states = make()
+    cluster.emit("n", (0,))
+    moody.away = True
+    for number in range(1, 50):
+        cluster.emit("n", (number,))
+    assert cluster.health().waiting == 49
+    moody.away = False
+    wait_until(lambda: len(states) == 2, "recovery")
+    assert numbers(moody) == list(range(50))
+    assert states[0] == (False, "gone fishing")
+    assert states[1][0] is True
+    assert "49 messages sent late, 0 lost" in states[1][1]
+
+
+def test_threads_that_emit_together_keep_their_own_order() -> None:
+    cluster, moody, _ = make()
+    moody.slow_s = 0.0005
+
+    def emit(thread: int) -> None:
+        for number in range(200):
+            cluster.emit("n", (thread * 1000 + number,))
+
+    threads = [threading.Thread(target=emit, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cluster.close(timeout_s=5) == 0
+    sent = numbers(moody)
+    assert len(sent) == 800
+    for first in range(0, 4000, 1000):
+        assert [number for number in sent if number // 1000 * 1000 == first] == list(
+            range(first, first + 200)
+        )
+
+
+@pytest.mark.parametrize("limit", [{"buffer_max_messages": 5}, {"buffer_max_bytes": 5 * 245}])
+def test_a_full_buffer_loses_the_oldest(limit: dict[str, int]) -> None:
+    cluster, moody, states = make(**limit)
+    moody.away = True
+    for number in range(100, 120):
+        cluster.emit("n", (number,))
+    assert cluster.health().waiting_bytes <= 5 * 260
+    moody.away = False
+    wait_until(lambda: len(states) == 2, "recovery")
+    sent = numbers(moody)
+    assert sent == list(range(120 - len(sent), 120))
+    assert cluster.health().lost_sent == 20 - len(sent)
+    assert f"{20 - len(sent)} lost" in states[1][1]
+
+
+def test_what_waits_too_long_is_lost() -> None:
+    cluster, moody, states = make(buffer_max_age_s=0.2)
+    moody.away = True
+    cluster.emit("n", (1,))
+    wait_until(lambda: cluster.health().lost_sent == 1, "loss of the old message")
+    assert cluster.health().waiting == 0
+    moody.away = False
+    wait_until(lambda: len(states) == 2, "recovery")
+    cluster.emit("n", (2,))
+    assert numbers(moody) == [2]
+
+
+def test_a_message_that_the_queue_gives_back_is_sent_again() -> None:
+    cluster, moody, _ = make()
+    cluster.emit("n", (1,))
+    assert moody.on_failure is not None
+    moody.on_failure(moody.published[0], "key")
+    wait_until(lambda: len(moody.published) == 2, "second attempt")
+    assert moody.published[0] == moody.published[1]
+
+
+def test_closing_reports_what_was_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    cluster, moody, _ = make()
+    moody.away = True
+    cluster.emit("n", (1,))
+    with caplog.at_level(logging.ERROR, "flask_socketio_core.cluster"):
+        assert cluster.close(timeout_s=0.1) == 1
+    assert "1 messages for moody://user:***@host were not sent" in caplog.text
+    with pytest.raises(QueueClosed):
+        cluster.emit("n", (2,))
+
+
+def test_what_the_queue_can_never_carry_is_refused_before_anything_is_sent() -> None:
+    cluster, moody, _ = make()
+    with pytest.raises(MessageTooLarge, match="exceeds the message queue's 10000 bytes"):
+        cluster.emit("n", ("x" * 10_000,))
+    with pytest.raises(TypeError):
+        cluster.emit("n", (object(),))
+    assert moody.published == []
+
+
+def test_a_mistake_of_the_queue_does_not_reach_emit(caplog: pytest.LogCaptureFixture) -> None:
+    cluster, moody, states = make()
+    moody.publish = None  # type: ignore[assignment,method-assign]  # calling it is a TypeError
+    cluster.emit("n", (1,))
+    del moody.publish
+    wait_until(lambda: len(states) == 2, "recovery")
+    assert numbers(moody) == [1]
+    assert "unexpected error of the message queue" in caplog.text
+
+
+def test_a_server_that_does_not_hear_itself_listens_anew() -> None:
+    node = Node(Bus(Moody, "moody://", "channel"), heartbeat_interval_s=0.1)
+    moody = Moody.instances[0]
+    node.start()
+    moody.deaf = True
+    try:
+        wait_until(lambda: moody.subscriptions == 2, "second subscription")
+        wait_until(lambda: node.states and node.states[-1][0], "recovery")
+        assert node.states[0][0] is False
+        assert "our own messages have not come back" in node.states[0][1]
+    finally:
+        node.close()
+
+
+def test_a_message_that_cannot_be_handled_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    node = Node(Bus(Moody, "moody://", "channel")).start()
+    moody = Moody.instances[0]
+    try:
+        member = node.connect()
+        for raw in (
+            b"nonsense",
+            b'{"method":"emit"}',
+            b'{"method":"emit","event":"e","data":[],"binary":true}',
+        ):
+            moody.publish(raw)
+        moody.publish(b'{"method":"emit","event":"fine","data":[1],"host_id":"x"}')
+        assert member.wait_for(1) == [["fine", 1]]
+        assert caplog.text.count("could not be handled") == 2
+    finally:
+        node.close()
+
+
+class Unpatched(ThreadMode):
+    def is_patched(self, module: str) -> bool:
+        return False
+
+
+def test_a_queue_that_would_block_the_mode_is_refused() -> None:
+    node = Node(Bus(Moody, "moody://user:secret@host", "channel"))
+    node.cluster = Cluster(
+        Moody, "moody://user:secret@host", "channel", mode=Unpatched(), options={}, server=node.server
+    )
+    with pytest.raises(PartUnsuitable, match=r"moody://user:\*\*\*@host blocks in socket") as raised:
+        node.cluster.start()
+    assert "secret" not in str(raised.value)
