@@ -1,0 +1,122 @@
+"""An installed observer is told what really happens in an application."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_socketio_core import SocketIO, SocketIOTestClient, emit, hookspecs, join_room
+from support.plugins import MakeDistribution
+
+OBSERVED = [
+    name
+    for name in vars(hookspecs)
+    if name.startswith("socketio_") and not name.endswith(("_modes", "_providers", "_queues"))
+]
+
+
+def observer() -> str:
+    """Return the source of a plugin that records every observing hook."""
+    lines = ["from flask_socketio_core.hookspecs import hookimpl", "record = []"]
+    for hook in OBSERVED:
+        names = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
+        lines += ["@hookimpl", f"def {hook}({names}):", f"    record.append(({hook[9:]!r}, dict(locals())))"]
+    return "\n".join(lines)
+
+
+Record = list[tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def record(make_distribution: MakeDistribution, monkeypatch: pytest.MonkeyPatch) -> Record:
+    """Install the observer beside the plugins that are always there, and return its record."""
+    pytest.importorskip("flask_socketio_async_threading", reason="no async mode to serve with")
+    monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "async-threading,queue-memory,audit")
+    make_distribution("socketio-audit", plugins={"audit": ("socketio_audit", observer())})
+    found: Record = importlib.import_module("socketio_audit").record
+    return found
+
+
+@pytest.fixture
+def client(record: Record) -> Iterator[SocketIOTestClient]:
+    """Connect a client to an application; what that told the observer is already in the record."""
+    app = Flask(__name__)
+    app.secret_key = "only for tests"
+    socketio = SocketIO(app)
+
+    @socketio.on("connect")
+    def connect() -> None:
+        join_room("room")
+
+    @socketio.on("say")
+    def say(text: str) -> None:
+        emit("said", text, to="room")
+
+    @socketio.on("fail")
+    def fail() -> None:
+        raise ValueError("as asked")
+
+    @socketio.on_error()
+    def handle(error: Exception) -> None:
+        emit("sorry", str(error))
+
+    with socketio.test_client(app) as client:
+        yield client
+
+
+def told(record: Record, hook: str) -> list[dict[str, Any]]:
+    return [arguments for name, arguments in record if name == hook]
+
+
+def test_a_client_that_comes_is_told_after_its_connect_handler(
+    client: SocketIOTestClient, record: Record
+) -> None:
+    assert [name for name, _ in record] == ["event_before", "event_after", "connected"]
+    (connected,) = told(record, "connected")
+    assert connected["namespace"] == "/"
+    assert connected["environ"]["PATH_INFO"] == "/socket.io/"
+
+
+def test_an_event_is_told_before_and_after_its_handler(client: SocketIOTestClient, record: Record) -> None:
+    record.clear()
+    client.emit("say", "hello")
+    assert [name for name, _ in record] == ["event_before", "emit", "event_after"]
+    (before,), (after,) = told(record, "event_before"), told(record, "event_after")
+    assert (before["event"], before["namespace"], before["args"]) == ("say", "/", ("hello",))
+    assert (after["event"], after["sid"]) == ("say", before["sid"])
+    assert after["duration_s"] >= 0
+
+
+def test_what_is_emitted_is_told_with_where_it_goes(client: SocketIOTestClient, record: Record) -> None:
+    record.clear()
+    client.emit("say", "hello")
+    assert told(record, "emit") == [{"event": "said", "namespace": "/", "to": ("room",), "args": ("hello",)}]
+
+
+def test_an_error_is_told_before_the_application_handles_it(
+    client: SocketIOTestClient, record: Record
+) -> None:
+    record.clear()
+    client.emit("fail")
+    assert [name for name, _ in record] == ["event_before", "event_error", "emit"]
+    (failed,) = told(record, "event_error")
+    assert (failed["event"], str(failed["error"])) == ("fail", "as asked")
+    assert [event["name"] for event in client.get_received()] == ["sorry"]
+
+
+def test_a_client_that_goes_is_told_with_its_reason(client: SocketIOTestClient, record: Record) -> None:
+    record.clear()
+    client.disconnect()
+    (gone,) = told(record, "disconnected")
+    assert (gone["namespace"], gone["reason"]) == ("/", SocketIO.reason.CLIENT_DISCONNECT)
+
+
+def test_an_event_without_a_handler_is_not_told(client: SocketIOTestClient, record: Record) -> None:
+    record.clear()
+    client.emit("nobody hears this")
+    assert record == []
