@@ -1,0 +1,442 @@
+"""One handler: its context, its errors, its observers. Every claim about contexts holds on both paths."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import flask
+import pytest
+from flask import Flask, g, request, session, url_for
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.test import create_environ
+
+from flask_socketio_core import Namespace, SocketIO, SocketIOTestClient
+from flask_socketio_core.hookspecs import hookimpl
+from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.request_context import VISIT_KEY, Contexts, ManagedSession, light_context_problem
+from support.flask_apps import Connect, End, new_app
+from support.servers import wait_until
+
+
+@pytest.fixture(params=["light", "full"])
+def path(request: pytest.FixtureRequest, app: Flask, socketio: SocketIO) -> str:
+    """Take the light path or the slow one through Flask's public API."""
+    dispatcher = socketio.binding_of(app).dispatcher
+    assert dispatcher is not None and dispatcher.contexts.light
+    dispatcher.contexts.light = request.param == "light"
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture
+def client(path: str, socketio: SocketIO, connect: Connect) -> SocketIOTestClient:
+    """Connect a client whose connect handler has had the connection's first context."""
+    socketio.on_event("connect", lambda: None)
+    return connect(query_string="colour=red", headers={"X-Test": "yes", "Cookie": "taste=sweet"})
+
+
+def test_the_installed_flask_allows_light_contexts() -> None:
+    assert light_context_problem() is None
+
+
+def test_request_is_that_of_the_connection(client: SocketIOTestClient, socketio: SocketIO) -> None:
+    socketio.on_event(
+        "look",
+        lambda *args: [
+            request.args["colour"],
+            request.headers["X-Test"],
+            request.cookies["taste"],
+            request.path,
+            request.method,
+            type(request.routing_exception) is NotFound,
+            request.url_rule,
+            request.view_args,
+            request.event,
+            request.namespace,
+            flask.current_app.name,
+        ],
+    )
+    answer = client.emit("look", 1, "two", callback=True)
+    event = {"message": "look", "args": [1, "two"]}
+    expected = ["red", "yes", "sweet", "/socket.io/", "GET", True, None, None, event, "/", "app"]
+    assert answer == expected
+
+
+def test_routing_of_the_connection_is_kept(
+    client: SocketIOTestClient, app: Flask, socketio: SocketIO
+) -> None:
+    app.add_url_rule("/<path:anything>", "catch_all", view_func=lambda anything: "", methods=["GET"])
+    socketio.on_event("look", lambda: [request.endpoint, request.view_args])
+    second = socketio.test_client(app)
+    assert second.emit("look", callback=True) == ["catch_all", {"anything": "socket.io/"}]
+
+
+def test_routing_error_of_the_connection_is_kept_without_its_traceback(
+    client: SocketIOTestClient, app: Flask, socketio: SocketIO
+) -> None:
+    app.add_url_rule("/<path:anything>", "catch_all", view_func=lambda anything: "", methods=["POST"])
+    socketio.on_event("look", lambda: type(request.routing_exception) is MethodNotAllowed)
+    second = socketio.test_client(app)
+    assert second.emit("look", callback=True) is True
+    visit = next(iter(socketio.server.environ.values()))[VISIT_KEY]
+    assert visit.routing["routing_exception"].__traceback__ is None
+
+
+def test_url_for_works_as_in_a_request(client: SocketIOTestClient, app: Flask, socketio: SocketIO) -> None:
+    app.add_url_rule("/some/<page>", "some_page", view_func=lambda page: page)
+    socketio.on_event(
+        "look", lambda: [url_for("some_page", page="x"), url_for("some_page", page="y", _external=True)]
+    )
+    assert client.emit("look", callback=True) == ["/some/x", "http://localhost/some/y"]
+
+
+def test_every_event_has_a_request_and_a_g_of_its_own(client: SocketIOTestClient, socketio: SocketIO) -> None:
+    requests: list[Any] = []
+
+    @socketio.on("remember")
+    def remember(value: int) -> Any:
+        before = [g.get("value"), getattr(request, "mine", None)]
+        g.value = value
+        request.mine = value  # type: ignore[attr-defined]  # what an application may do
+        requests.append(request._get_current_object())  # type: ignore[attr-defined]  # a LocalProxy
+        return before
+
+    assert [client.emit("remember", value, callback=True) for value in (1, 2)] == [[None, None], [None, None]]
+    assert requests[0] is not requests[1]
+
+
+def test_teardown_functions_run_after_every_handler(
+    client: SocketIOTestClient, app: Flask, socketio: SocketIO
+) -> None:
+    seen: list[Any] = []
+    app.teardown_request(lambda error: seen.append(("request", error, flask.has_request_context())))
+    app.teardown_appcontext(lambda error: seen.append(("app", error, flask.has_app_context())))
+    failure = ValueError("on purpose")
+
+    @socketio.on("fail")
+    def fail() -> None:
+        raise failure
+
+    socketio.on_event("work", lambda: None)
+    client.emit("work")
+    assert seen == [("request", None, True), ("app", None, True)]
+    seen.clear()
+    with pytest.raises(ValueError, match="on purpose"):
+        client.emit("fail")
+    assert seen == [("request", failure, True), ("app", failure, True)]
+
+
+def test_session_is_shared_by_the_events_of_a_connection(
+    client: SocketIOTestClient, socketio: SocketIO
+) -> None:
+    def look(name: str) -> list[Any]:
+        current = session._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
+        return [session.get(name), isinstance(current, ManagedSession)]
+
+    socketio.on_event("set", lambda name, value: session.update({name: value}))
+    socketio.on_event("get", look)
+    client.emit("set", "name", "value")
+    assert client.emit("get", "name", callback=True) == ["value", True]
+
+
+def test_copied_context_works_in_another_thread(client: SocketIOTestClient, socketio: SocketIO) -> None:
+    @socketio.on("copy")
+    def copy() -> Any:
+        found: list[Any] = []
+
+        @flask.copy_current_request_context
+        def look() -> None:
+            found.extend([request.args["colour"], session["name"]])
+
+        session["name"] = "value"
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        return found
+
+    assert client.emit("copy", callback=True) == ["red", "value"]
+
+
+def test_events_of_one_connection_run_at_the_same_time(app: Flask, path: str) -> None:
+    environ = create_environ("/socket.io/")
+    contexts = Contexts(app, managed=True)
+    contexts.light = path == "light"
+    barrier, found = threading.Barrier(5, timeout=10), []
+
+    def handle(number: int) -> None:
+        with contexts.open(environ, {"sid": number}):
+            g.number = number
+            barrier.wait()
+            found.append((getattr(request, "sid", None), g.number, session._get_current_object()))  # type: ignore[attr-defined]
+            barrier.wait()
+
+    threads = [threading.Thread(target=handle, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted((sid, number) for sid, number, _ in found) == [(number, number) for number in range(5)]
+    assert len({id(shared) for *_, shared in found}) == 1
+
+
+def test_application_with_contexts_of_its_own_keeps_them(end: End) -> None:
+    class OwnApp(Flask):
+        def request_context(self, environ: Any) -> Any:
+            environ["seen"] = environ.get("seen", 0) + 1
+            return super().request_context(environ)
+
+    app = end(OwnApp("app"))
+    socketio = SocketIO(app, async_mode="threading")
+    socketio.on_event("connect", lambda: None)
+    socketio.on_event("look", lambda: request.environ["seen"])
+    client = socketio.test_client(app)
+    assert [client.emit("look", callback=True) for _ in range(2)] == [2, 3]
+
+
+def test_handler_sees_no_context_variables_of_others(client: SocketIOTestClient, socketio: SocketIO) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="unset")
+
+    @socketio.on("set")
+    def set_it() -> str:
+        before = variable.get()
+        variable.set("left behind")
+        return before
+
+    variable.set("the test's")
+    assert [client.emit("set", callback=True) for _ in range(2)] == ["unset", "unset"]
+
+
+def test_waiting_connection_keeps_little(app: Flask) -> None:
+    import tracemalloc
+
+    contexts = Contexts(app, managed=True)
+    environs = [create_environ("/socket.io/") for _ in range(201)]
+    with contexts.open(environs.pop(), {}):
+        pass
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for environ in environs:
+            for _ in range(2):
+                with contexts.open(environ, {"sid": "sid"}):
+                    pass
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / len(environs) < 1000  # bytes
+
+
+# errors
+
+
+def test_unhandled_error_is_logged_with_event_handler_and_traceback(
+    app: Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    @socketio.on("fail")
+    def failing_handler() -> None:
+        raise ValueError("on purpose")
+
+    connection = _Client()
+    dispatcher = socketio.binding_of(app).dispatcher
+    assert dispatcher is not None
+    with caplog.at_level(logging.ERROR):
+        assert dispatcher.on_event(connection, "fail", ()) is None  # nothing to acknowledge
+    (record,) = caplog.records
+    for part in (
+        "event 'fail'",
+        "failing_handler",
+        "client sid",
+        "namespace '/'",
+        "ValueError('on purpose')",
+    ):
+        assert part in record.getMessage()
+    assert record.exc_info is not None
+
+
+def test_failing_connect_handler_refuses_the_client(
+    app: Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    socketio.on_event("connect", lambda auth: auth["missing"])
+    dispatcher = socketio.binding_of(app).dispatcher
+    assert dispatcher is not None
+    assert dispatcher.on_connect(_Client(), {}) is False
+    assert "handler of event 'connect'" in caplog.text
+
+
+class _Client:
+    """As much of the engine's client as the dispatcher needs."""
+
+    sid = "sid"
+    namespace = "/"
+    engine_sid = "engine"
+    app_data: Any = None
+
+    def __init__(self) -> None:
+        self.environ = create_environ("/socket.io/")
+
+
+class WithHook(Namespace):
+    def on_fail(self, text: str) -> None:
+        raise ValueError(text)
+
+    def error(self, error: Exception) -> list[str]:
+        return ["class", str(error), request.namespace]  # type: ignore[attr-defined]  # set by us
+
+
+def test_error_handler_of_the_namespace_answers(socketio: SocketIO, connect: Connect) -> None:
+    @socketio.on("fail")
+    @socketio.on("fail", namespace="/other")
+    def fail() -> None:
+        raise ValueError("on purpose")
+
+    socketio.on_error()(lambda error: ["own", str(error), request.event["message"]])
+    socketio.on_error_default(lambda error: ["default", str(error), request.namespace])
+    client = connect()
+    client.connect("/other")
+    assert client.emit("fail", callback=True) == ["own", "on purpose", "fail"]
+    assert client.emit("fail", namespace="/other", callback=True) == ["default", "on purpose", "/other"]
+
+
+def test_error_method_of_a_class_comes_after_the_error_handlers(socketio: SocketIO, connect: Connect) -> None:
+    socketio.on_namespace(WithHook("/class"))
+    client = connect("/class")
+    assert client.emit("fail", "text", namespace="/class", callback=True) == ["class", "text", "/class"]
+    socketio.on_error_default(lambda error: "default")
+    assert client.emit("fail", "text", namespace="/class", callback=True) == "default"
+
+
+def test_refusal_by_a_class_with_an_error_method_is_a_refusal(socketio: SocketIO, connect: Connect) -> None:
+    from flask_socketio_core import ConnectionRefusedError
+
+    class Refusing(WithHook):
+        def on_connect(self) -> None:
+            raise ConnectionRefusedError("not you", {"code": 7})
+
+    socketio.on_namespace(Refusing())
+    client = connect()
+    assert not client.is_connected()
+    assert client.refusals["/"] == {"message": "not you", "data": {"code": 7}}
+
+
+def test_error_handler_may_fail_itself(socketio: SocketIO, connect: Connect) -> None:
+    @socketio.on("fail")
+    def fail() -> None:
+        raise ValueError("first")
+
+    @socketio.on_error()
+    def failing(error: Exception) -> None:
+        raise KeyError("second")
+
+    client = connect()
+    with pytest.raises(KeyError, match="second"):
+        client.emit("fail")
+
+
+@pytest.mark.parametrize(
+    ("returned", "acknowledged"),
+    [(None, []), ((), []), ((1, 2), [1, 2]), ([1, 2], [1, 2]), (0, 0), (False, False), (("x",), "x")],
+)
+def test_what_a_handler_returns_is_acknowledged(
+    socketio: SocketIO, connect: Connect, returned: Any, acknowledged: Any
+) -> None:
+    socketio.on_event("event", lambda: returned)
+    assert connect().emit("event", callback=True) == acknowledged
+
+
+# observers
+
+
+class Observer:
+    """A plugin that writes down what it observes."""
+
+    __name__ = "observer"
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Any, ...]] = []
+
+    @hookimpl
+    def socketio_connected(self, namespace: str, environ: dict[str, Any]) -> None:
+        self.seen.append(("connected", namespace, environ["PATH_INFO"]))
+
+    @hookimpl
+    def socketio_disconnected(self, namespace: str, reason: str) -> None:
+        self.seen.append(("disconnected", namespace, reason))
+
+    @hookimpl
+    def socketio_event_before(self, event: str, args: tuple[Any, ...]) -> None:
+        self.seen.append(("before", event, args, request.event["message"]))  # type: ignore[attr-defined]  # set by us
+
+    @hookimpl
+    def socketio_event_after(self, event: str, duration_s: float) -> None:
+        self.seen.append(("after", event, duration_s >= 0))
+
+    @hookimpl
+    def socketio_event_error(self, event: str, error: BaseException) -> None:
+        self.seen.append(("error", event, str(error)))
+
+    @hookimpl
+    def socketio_emit(self, event: str, namespace: str, to: Any, args: tuple[Any, ...]) -> None:
+        self.seen.append(("emit", event, namespace, to, args))
+
+
+@pytest.fixture
+def observed(end: End) -> tuple[Callable[[], SocketIOTestClient], SocketIO, Observer]:
+    observer, app = Observer(), end(new_app())
+    socketio = SocketIO(async_mode="threading")
+    socketio._plugins = Plugins(extra=[observer])
+    socketio.init_app(app)
+    return lambda: socketio.test_client(app), socketio, observer
+
+
+def test_plugins_observe_a_clients_life(
+    observed: tuple[Callable[[], SocketIOTestClient], SocketIO, Observer],
+) -> None:
+    connect, socketio, observer = observed
+    socketio.on_event("work", lambda value: socketio.emit("done", value, to="room"))
+    client = connect()
+    client.emit("work", 5)
+    client.disconnect()
+    assert observer.seen == [
+        ("connected", "/", "/socket.io/"),
+        ("before", "work", (5,), "work"),
+        ("emit", "done", "/", ("room",), (5,)),
+        ("after", "work", True),
+        ("disconnected", "/", "client disconnect"),
+    ]
+
+
+@pytest.mark.parametrize("as_class", [True, False])
+def test_plugins_observe_errors_before_error_handlers(
+    observed: tuple[Callable[[], SocketIOTestClient], SocketIO, Observer], as_class: bool
+) -> None:
+    connect, socketio, observer = observed
+    if as_class:
+        socketio.on_namespace(WithHook())
+    else:
+
+        @socketio.on("fail")
+        def fail(text: str) -> None:
+            raise ValueError(text)
+
+    socketio.on_error_default(lambda error: observer.seen.append(("handled",)))
+    connect().emit("fail", "text")
+    assert observer.seen[1:] == [
+        ("before", "fail", ("text",), "fail"),
+        ("error", "fail", "text"),
+        ("handled",),
+    ]
+
+
+def test_real_workers_log_and_go_on(app: Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture) -> None:
+    dispatcher = socketio.binding_of(app).dispatcher
+    assert dispatcher is not None
+
+    def fail(*args: Any) -> None:
+        raise ValueError("on purpose")
+
+    dispatcher.acknowledger(fail)(1)
+    assert wait_until(lambda: "callback" in caplog.text and "fail" in caplog.text, timeout_s=5)

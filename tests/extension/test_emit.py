@@ -1,0 +1,265 @@
+"""Sending: arguments, recipients, keywords, acknowledgements and calls."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import socketio as protocol_library
+from flask import Flask, request
+
+import flask_socketio_core as library
+from flask_socketio_core import SocketIO
+from flask_socketio_core.errors import CallTimeout, ClientGone, ContextError
+from support.flask_apps import Connect
+from support.servers import wait_until
+
+NOTHING = ()
+
+
+@pytest.mark.parametrize(
+    ("args", "received"),
+    [
+        (NOTHING, []),
+        ((None,), []),
+        (("one",), ["one"]),
+        ((("one", 2),), ["one", 2]),
+        (("one", 2), ["one", 2]),
+        (([1, 2],), [[1, 2]]),
+        (((),), []),
+        (({"a": b"bytes"},), [{"a": b"bytes"}]),
+        ((0,), [0]),
+    ],
+)
+def test_arguments_arrive(
+    socketio: SocketIO, connect: Connect, args: tuple[Any, ...], received: list[Any]
+) -> None:
+    client = connect()
+    socketio.emit("event", *args)
+    assert client.get_received() == [{"name": "event", "args": received, "namespace": "/"}]
+
+
+def test_data_may_be_named_as_in_python_socketio(socketio: SocketIO, connect: Connect) -> None:
+    client = connect()
+    socketio.emit("event", data={"a": 1})  # type: ignore[arg-type]  # for old code, not for new
+    assert client.get_received()[0]["args"] == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("function", "keyword", "message"),
+    [
+        ("socketio.emit", "brodcast", r"SocketIO.emit\(\) got an unexpected keyword argument 'brodcast'"),
+        ("socketio.emit", "rooom", r"SocketIO.emit\(\) .* 'rooom', did you mean 'room'"),
+        ("socketio.send", "include_sef", r"SocketIO.send\(\) .* did you mean 'include_self'"),
+        ("socketio.call", "time_out", r"SocketIO.call\(\) .* did you mean 'timeout'"),
+        ("emit", "brodcast", r"emit\(\) .* did you mean 'broadcast'"),
+        ("send", "jso", r"send\(\) .* did you mean 'json'"),
+        ("call", "tiemout", r"call\(\) .* did you mean 'timeout'"),
+        ("socketio.emit", "broadcast", r"have no broadcast=: without to= they send to everybody"),
+    ],
+)
+def test_unknown_keyword_is_refused(socketio: SocketIO, function: str, keyword: str, message: str) -> None:
+    owner, _, name = function.rpartition(".")
+    call: Callable[..., Any] = getattr(socketio if owner else library, name)
+    with pytest.raises(TypeError, match=message):
+        call("event", **{keyword: True})
+
+
+@pytest.fixture
+def crowd(socketio: SocketIO, connect: Connect) -> dict[str, Any]:
+    """Three clients by name; each joins a room of its own name and "all", and knows its sid."""
+
+    @socketio.on("join")
+    def join(*rooms: str) -> str:
+        for room in rooms:
+            library.join_room(room)
+        sid: str = request.sid  # type: ignore[attr-defined]  # set by us
+        return sid
+
+    clients = {name: connect() for name in "abc"}
+    for name, client in clients.items():
+        client.sid = client.emit("join", name, "all", callback=True)  # type: ignore[attr-defined]  # for the tests
+    return clients
+
+
+def received_by(crowd: dict[str, Any]) -> str:
+    return "".join(name for name, client in crowd.items() if client.get_received())
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "abc"),
+        ({"to": "a"}, "a"),
+        ({"room": "b"}, "b"),
+        ({"to": ["a", "b"]}, "ab"),
+        ({"to": ("all", "a")}, "abc"),
+        ({"to": {"a", "c"}}, "ac"),
+        ({"to": []}, ""),  # Flask-SocketIO sends to everybody
+        ({"to": ""}, ""),  # so it does here
+        ({"to": "nobody"}, ""),
+    ],
+)
+def test_recipients(
+    socketio: SocketIO, crowd: dict[str, Any], options: dict[str, Any], expected: str
+) -> None:
+    socketio.emit("event", **options)
+    assert received_by(crowd) == expected
+
+
+def test_each_client_receives_an_event_once(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    socketio.emit("event", to=["all", "a", crowd["a"].sid])
+    assert len(crowd["a"].get_received()) == 1
+
+
+def test_skipped_clients(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    socketio.emit("event", skip_sid=crowd["a"].sid)
+    assert received_by(crowd) == "bc"
+    socketio.emit("event", to="all", skip_sid=[crowd["a"].sid, crowd["b"].sid])
+    assert received_by(crowd) == "c"
+
+
+@pytest.mark.parametrize("function", ["socketio.emit", "emit"])
+def test_sender_may_be_left_out(socketio: SocketIO, crowd: dict[str, Any], function: str) -> None:
+    send = socketio.emit if function == "socketio.emit" else library.emit
+    socketio.on_event("say", lambda: send("event", to="all", include_self=False))
+    crowd["b"].emit("say")
+    assert received_by(crowd) == "ac"
+
+
+def test_sender_cannot_be_left_out_where_there_is_none(socketio: SocketIO) -> None:
+    with pytest.raises(ContextError, match=r"SocketIO.emit\(\) with include_self=False .* pass skip_sid="):
+        socketio.emit("event", include_self=False)
+
+
+def test_context_functions_answer_the_sender_by_default(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    socketio.on_event("say", lambda: library.emit("event"))
+    crowd["b"].emit("say")
+    assert received_by(crowd) == "b"
+    socketio.on_event("say", lambda: library.send("text", broadcast=True))
+    crowd["b"].emit("say")
+    assert received_by(crowd) == "abc"
+
+
+def test_messages_are_events_named_message_and_json(socketio: SocketIO, connect: Connect) -> None:
+    client = connect()
+    socketio.send("text")
+    socketio.send({"a": 1}, json=True)
+    assert [(event["name"], event["args"]) for event in client.get_received()] == [
+        ("message", "text"),
+        ("json", {"a": 1}),
+    ]
+
+
+def test_close_room_takes_everybody_out(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    socketio.close_room("all")
+    socketio.emit("event", to="all")
+    assert received_by(crowd) == ""
+
+
+# acknowledgements
+
+
+def test_callback_of_a_handler_runs_in_the_context_of_its_client(
+    socketio: SocketIO, crowd: dict[str, Any]
+) -> None:
+    seen: list[Any] = []
+
+    def acknowledged(*args: Any) -> None:
+        seen.append([args, request.sid, request.event])  # type: ignore[attr-defined]  # set by us
+
+    socketio.on_event("ask", lambda sid: socketio.emit("question", to=sid, callback=acknowledged))
+    crowd["b"].on("question", lambda: ("yes", 1))
+    crowd["a"].emit("ask", crowd["b"].sid)
+    assert seen == [[("yes", 1), crowd["a"].sid, {"message": None, "args": ("yes", 1)}]]
+
+
+def test_callback_from_elsewhere_runs_in_a_worker(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    threads: list[str] = []
+    crowd["a"].on("question", lambda: None)
+    socketio.emit(
+        "question", to=crowd["a"].sid, callback=lambda: threads.append(threading.current_thread().name)
+    )
+    assert wait_until(lambda: bool(threads), timeout_s=5)
+    assert threads != [threading.current_thread().name]
+
+
+def test_failing_callback_is_an_error_of_its_namespace(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    errors: list[str] = []
+    socketio.on_error_default(lambda error: errors.append(str(error)))
+
+    def fail() -> None:
+        raise ValueError("on purpose")
+
+    socketio.on_event("ask", lambda: library.emit("question", callback=fail))
+    crowd["a"].on("question", lambda: None)
+    crowd["a"].emit("ask")
+    assert errors == ["on purpose"]
+
+
+# calls
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"), [(None, None), (5, 5), ((1, 2), (1, 2)), ([1], [1]), (b"x", b"x")]
+)
+def test_call_returns_what_is_acknowledged(
+    socketio: SocketIO, crowd: dict[str, Any], answer: Any, result: Any
+) -> None:
+    crowd["a"].on("question", lambda *args: answer)
+    assert socketio.call("question", 1, to=crowd["a"].sid) == result
+
+
+def test_call_in_a_handler_asks_its_client(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    socketio.on_event("ask", lambda value: library.call("question", value))
+    crowd["a"].on("question", lambda value: value + 1)
+    assert crowd["a"].emit("ask", 1, callback=True) == 2
+
+
+def test_call_times_out(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    with pytest.raises(
+        CallTimeout, match=r"client '.*' did not acknowledge 'question' within 0\.05 s"
+    ) as caught:
+        socketio.call("question", to=crowd["a"].sid, timeout=0.05)
+    assert isinstance(caught.value, (TimeoutError, protocol_library.exceptions.TimeoutError))
+
+
+def test_call_ends_as_soon_as_the_client_leaves(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    asked = threading.Event()
+    crowd["a"].on("question", asked.set)
+    crowd["a"]._acknowledge = lambda *args: None  # it hears the question and does not answer
+    leaving = threading.Thread(target=lambda: asked.wait(5) and crowd["a"].disconnect())
+    leaving.start()
+    began = time.monotonic()
+    with pytest.raises(ClientGone, match="left before it acknowledged 'question'"):
+        socketio.call("question", to=crowd["a"].sid)
+    assert time.monotonic() - began < 5
+    leaving.join()
+
+
+def test_call_to_nobody_fails_at_once(socketio: SocketIO) -> None:
+    with pytest.raises(ClientGone, match="nobody is connected as 'nobody' to namespace '/'"):
+        socketio.call("question", to="nobody")
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda socketio: socketio.call("question"), lambda socketio: socketio.server.call("q")]
+)
+def test_call_to_everybody_is_refused(socketio: SocketIO, ask: Callable[[SocketIO], object]) -> None:
+    with pytest.raises(ValueError, match="asks one client: pass its sid as to="):
+        ask(socketio)
+
+
+def test_calls_leave_nothing_with_a_client_that_stays(
+    app: Flask, socketio: SocketIO, crowd: dict[str, Any]
+) -> None:
+    crowd["a"].on("question", lambda: None)
+    for _ in range(3):
+        socketio.call("question", to=crowd["a"].sid)
+    server = socketio.binding_of(app).server
+    assert server is not None
+    client = server.client(crowd["a"].sid)
+    assert not client.gone_callbacks and not client.acks
