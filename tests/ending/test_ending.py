@@ -1,0 +1,250 @@
+"""Whoever ends a server, and however: clients are told, disconnect handlers run, and it does not take long."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.servers import (
+    EVENTLET,
+    GEVENT_BUILTIN,
+    GEVENT_WEBSOCKET,
+    GUNICORN_GEVENT,
+    GUNICORN_GEVENT_WEBSOCKET,
+    GUNICORN_GTHREAD,
+    THREADING,
+    UWSGI_GEVENT,
+    AppSpec,
+    Server,
+    ServerKind,
+    kind_params,
+    serving,
+    wait_until,
+)
+from support.wire.engine import Closed, Polling, WebSocket
+
+OURS = (THREADING, EVENTLET, GEVENT_WEBSOCKET, GEVENT_BUILTIN)
+GUNICORN = (GUNICORN_GTHREAD, GUNICORN_GEVENT, GUNICORN_GEVENT_WEBSOCKET)
+SPEC = AppSpec(app="ending")
+#: Seconds within which clients are told and handlers have run.
+END_S = 3.0
+#: Seconds that gunicorn's master takes besides, which looks after its workers once a second.
+MASTER_S = 2.0
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class Guests:
+    """A client on each transport, with a poll that waits."""
+
+    def __init__(self, server: Server) -> None:
+        self.websocket = WebSocket(server.port)
+        self.websocket.receive()
+        self.websocket.send("40")
+        assert str(self.websocket.receive()).startswith("40")
+        self.polling = Polling(server.port)
+        self.polling.post("40")
+        assert str(self.polling.receive()[0]).startswith("40")
+        self.polled: list[Any] = []
+        self._poll = threading.Thread(target=self._wait, daemon=True)
+        self._poll.start()
+        time.sleep(0.1)  # let the poll arrive: nothing shows that it has
+
+    def _wait(self) -> None:
+        try:
+            self.polled.append(self.polling.get(timeout_s=20))
+        except Exception as error:  # noqa: BLE001  # a test asserts on it
+            self.polled.append(error)
+
+    def assert_told(self) -> None:
+        """Assert that both clients are told within the time, each in the way of its transport."""
+        deadline_s = time.monotonic() + END_S
+        packets = []
+        try:
+            while True:
+                packets.append(self.websocket.receive(timeout_s=deadline_s - time.monotonic()))
+        except Closed:
+            pass
+        assert "1" in packets or "41" in packets
+        self._poll.join(max(0, deadline_s - time.monotonic()))
+        assert self.polled, "the pending poll was not answered"
+        assert getattr(self.polled[0], "status", None) == 200, self.polled
+        assert "1" in self.polled[0].text
+
+
+def farewells(server: Server) -> int:
+    """Count the disconnect handlers that have run to their end."""
+    return server.log_text().count("farewell in ")
+
+
+def assert_ended(server: Server, begun_s: float, *, extra_s: float = 0.0) -> None:
+    """Assert that the process is gone within the time, in order."""
+    status = server.process.wait(10)
+    assert time.monotonic() - begun_s < END_S + extra_s, server.log_text()
+    assert status in (0, -signal.SIGTERM, -signal.SIGINT), server.log_text()
+    assert farewells(server) == 2, server.log_text()
+    assert "Traceback" not in server.log_text(), server.log_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", kind_params(*OURS))
+def test_a_signal_ends_a_server_of_ours(kind: ServerKind, number: signal.Signals, tmp_path: Path) -> None:
+    with serving(kind, SPEC, tmp_path) as server:
+        guests = Guests(server)
+        begun_s = time.monotonic()
+        os.kill(server.process.pid, number)
+        guests.assert_told()
+        assert_ended(server, begun_s)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", kind_params(*GUNICORN))
+def test_a_signal_ends_gunicorn(kind: ServerKind, number: signal.Signals, tmp_path: Path) -> None:
+    with serving(kind, SPEC, tmp_path) as server:
+        guests = Guests(server)
+        begun_s = time.monotonic()
+        os.kill(server.process.pid, number)
+        guests.assert_told()
+        assert_ended(server, begun_s, extra_s=MASTER_S)
+
+
+@pytest.mark.parametrize("kind", kind_params(*GUNICORN))
+def test_a_worker_that_is_exchanged_tells_its_clients(kind: ServerKind, tmp_path: Path) -> None:
+    with serving(kind, SPEC, tmp_path) as server:
+        guests = Guests(server)
+        os.kill(server.process.pid, signal.SIGHUP)
+        guests.assert_told()
+        assert wait_until(lambda: farewells(server) == 2, timeout_s=END_S), server.log_text()
+        assert wait_until(lambda: worker(server) not in (None, server.worker_pid), timeout_s=5)
+
+
+# Not with the pywsgi workers, in which gunicorn does not count.
+@pytest.mark.parametrize("kind", kind_params(GUNICORN_GTHREAD, GUNICORN_GEVENT))
+def test_a_worker_that_had_its_requests_tells_its_clients(kind: ServerKind, tmp_path: Path) -> None:
+    limited = dataclasses.replace(kind, command=with_arguments(kind, "--max-requests", "12"))
+    with serving(limited, SPEC, tmp_path) as server:
+        guests = Guests(server)
+        for _ in range(12):
+            worker(server)
+        guests.assert_told()
+        assert wait_until(lambda: farewells(server) == 2, timeout_s=END_S), server.log_text()
+        assert wait_until(lambda: worker(server) not in (None, server.worker_pid), timeout_s=5)
+
+
+@pytest.mark.parametrize("kind", kind_params(*GUNICORN))
+def test_an_application_loaded_before_the_fork_ends_as_well(kind: ServerKind, tmp_path: Path) -> None:
+    preloaded = dataclasses.replace(kind, command=with_arguments(kind, "--preload"))
+    with serving(preloaded, SPEC, tmp_path) as server:
+        guests = Guests(server)
+        begun_s = time.monotonic()
+        os.kill(server.process.pid, signal.SIGTERM)
+        guests.assert_told()
+        assert_ended(server, begun_s, extra_s=MASTER_S)
+
+
+@pytest.mark.parametrize("kind", kind_params(UWSGI_GEVENT))
+def test_a_signal_ends_uwsgi(kind: ServerKind, tmp_path: Path) -> None:
+    with serving(kind, SPEC, tmp_path) as server:
+        guests = Guests(server)
+        os.kill(server.process.pid, signal.SIGINT)
+        guests.websocket.wait_closed(timeout_s=END_S)
+        assert server.process.wait(10) == 0
+        assert farewells(server) == 2, server.log_text()
+
+
+@pytest.mark.parametrize("kind", kind_params(*OURS))
+def test_stop_in_a_handler_ends_a_server_of_ours(kind: ServerKind, tmp_path: Path) -> None:
+    with serving(kind, SPEC, tmp_path) as server:
+        guests = Guests(server)
+        begun_s = time.monotonic()
+        guests.websocket.send('42["stop"]')
+        guests.assert_told()
+        assert_ended(server, begun_s)
+
+
+@pytest.mark.parametrize("kind", kind_params(*OURS))
+def test_stop_in_a_view_ends_a_server_of_ours(kind: ServerKind, tmp_path: Path) -> None:
+    with serving(kind, SPEC, tmp_path) as server:
+        guests = Guests(server)
+        begun_s = time.monotonic()
+        assert server.get("/stop").text == "stopping"
+        guests.assert_told()
+        assert_ended(server, begun_s)
+
+
+@pytest.mark.parametrize("place", ["handler", "view"])
+@pytest.mark.parametrize("kind", kind_params(THREADING, EVENTLET, GEVENT_BUILTIN, GUNICORN_GTHREAD))
+def test_a_forked_child_leaves_the_clients_alone(kind: ServerKind, place: str, tmp_path: Path) -> None:
+    with serving(kind, SPEC, tmp_path) as server:
+        guest, witness = joined(server), joined(server)
+        child = fork_in(server, guest, place)
+        for number in range(20):
+            assert call(witness, "echo", number) == number
+        guest.send("1")
+        guest.wait_closed(timeout_s=2)  # although the child has a copy of the connection
+        assert call(witness, "echo", "still here") == "still here"
+        before_s = cpu_s(child)
+        time.sleep(0.5)
+        assert cpu_s(child) - before_s < 0.15
+        assert len(os.listdir(f"/proc/{child}/task")) == 1
+        assert wait_until(lambda: farewells(server) >= 1, timeout_s=END_S)
+        assert f"farewell in {child}" not in server.log_text()
+
+
+def joined(server: Server) -> WebSocket:
+    """Connect a client to the default namespace."""
+    client = WebSocket(server.port)
+    client.receive()
+    client.send("40")
+    assert str(client.receive()).startswith("40")
+    return client
+
+
+def call(client: WebSocket, event: str, value: Any) -> Any:
+    """Send an event with one value and return what is acknowledged."""
+    client.send("421" + json.dumps([event, value] if value is not None else [event]))
+    answer = str(client.receive())
+    assert answer.startswith("431"), answer
+    return json.loads(answer[3:])[0]
+
+
+def fork_in(server: Server, client: WebSocket, place: str) -> int:
+    """Have the server fork and return the child's process id."""
+    if place == "view":
+        return int(server.get("/fork").text)
+    pid: int = call(client, "fork", None)
+    return pid
+
+
+def worker(server: Server) -> int | None:
+    """Ask which process serves, or ``None`` if nobody does right now."""
+    try:
+        pid: int = json.loads(server.get("/ready", timeout_s=2).body)["pid"]
+        return pid
+    except Exception:  # noqa: BLE001  # between two workers anything can happen
+        return None
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time that a process has used, seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def with_arguments(kind: ServerKind, *arguments: str) -> Callable[[int], list[str]]:
+    """Return a command with more arguments before the application's name."""
+
+    def command(port: int) -> list[str]:
+        *server, app = kind.command(port)
+        return [*server, *arguments, app]
+
+    return command
