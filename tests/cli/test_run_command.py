@@ -86,6 +86,10 @@ class Running:
             client.shutdown()
         return answer
 
+    def started_again(self) -> bool:
+        """Say whether the process was replaced by one that is patched from its start."""
+        return b"importlib.import_module" in Path(f"/proc/{self.process.pid}/cmdline").read_bytes()
+
     def stop(self) -> None:
         # The reloader's child outlives its parent when that is killed.
         children = descendants(self.process.pid)
@@ -153,6 +157,19 @@ def test_the_mode_that_the_application_asks_for_is_patched_too(
     need("gevent")
     write_app("async_mode='gevent'")
     assert start().page() == "gevent gevent first"
+
+
+def test_an_application_that_patches_in_its_first_line_is_patched_earlier(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    need("gevent")
+    late = APP.format(options="", word="late")
+    (tmp_path / "app.py").write_text("import gevent.monkey; gevent.monkey.patch_all()\n" + late)
+    server = start()
+    assert server.page().startswith("gevent gevent ")
+    # The first load, which finds out what is to be patched, warns; the process that serves is a new one.
+    assert server.output.read_text().count("MonkeyPatchWarning") <= 1
+    assert server.started_again()
 
 
 def test_the_command_line_wins_over_the_application(

@@ -1,0 +1,173 @@
+"""`flask socketio run`: serve the application with the selected async mode."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+from flask.cli import CertParamType, ScriptInfo, SeparatedPathType
+from flask.helpers import get_debug_flag
+from werkzeug.serving import is_running_from_reloader, run_simple
+
+from ..errors import ConfigurationError
+from ..plugins import ASYNC_MODE, Plugins
+from ..process import ASYNC_MODE_KEY, observe
+from . import launch
+from .loading import extension_of
+
+if TYPE_CHECKING:
+    import ssl
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from flask import Flask
+
+    from ..extension import SocketIO
+    from ..plugins import Description
+
+
+def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    source = context.get_parameter_source(parameter.name or "")
+    if source not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP):
+        # As Flask's own option does it, for application factories.
+        os.environ["FLASK_DEBUG"] = "1" if value else "0"
+
+
+def _check_key(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    cert = context.params.get("cert")
+    if value is not None and not isinstance(cert, str):
+        raise click.BadParameter("needs a certificate file in --cert", context, parameter)
+    if value is not None and cert == "adhoc":
+        raise click.BadParameter("is not used with --cert adhoc", context, parameter)
+    return value
+
+
+@click.command("run", short_help="Serve the application with the selected async mode.")
+@click.option("--host", "-h", default="127.0.0.1", show_default=True, help="The interface to bind to.")
+@click.option("--port", "-p", default=5000, show_default=True, help="The port to bind to.")
+@click.option("--async-mode", default=None, help="Wins over what the application asks for.")
+@click.option(
+    "--debug/--no-debug", expose_value=False, is_eager=True, callback=_set_debug, help="Set debug mode."
+)
+@click.option(
+    "--reload/--no-reload", default=None, help="Restart when a file changes. By default, with --debug only."
+)
+@click.option(
+    "--cert",
+    type=CertParamType(),
+    is_eager=True,
+    help="A certificate file; 'adhoc' or an SSLContext where possible.",
+)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    callback=_check_key,
+    help="The key file, unless it is in the certificate file.",
+)
+@click.option(
+    "--log-output/--no-log-output", default=None, help="Log requests. By default, with --debug only."
+)
+@click.option("--extra-files", type=SeparatedPathType(), help="More files to restart for.")
+@click.option("--exclude-patterns", type=SeparatedPathType(), help="Files not to restart for.")
+@click.option(
+    "--allow-unsafe-werkzeug",
+    is_flag=True,
+    help="Serve with Werkzeug's server although it is not for production.",
+)
+@click.pass_context
+def run_command(context: click.Context, /, async_mode: str | None, **options: Any) -> None:
+    """Serve the application with the selected async mode, its web server and its WebSocket.
+
+    A mode that monkey-patches the standard library is started in a process that is patched before anything is
+    imported. With --async-mode that is known before the application is loaded; else it is loaded once to ask it.
+    """
+    context.meta[ASYNC_MODE_KEY] = async_mode
+    settings = _run_settings(**options)
+    try:
+        patched = observe().patched_by is not None
+        if async_mode is not None and not patched:
+            _patch_first(Plugins().select_async_mode().info.patch)
+        app = _load(context.ensure_object(ScriptInfo), settings)
+        extension = extension_of(app)
+        if not patched:
+            # An application whose first line patches is too late by now: Flask and more are imported.
+            _patch_first(_patch_of(extension.plugins))
+        _tell(extension, app, settings)
+        extension.run(app, **settings)
+    except ConfigurationError as exc:
+        raise click.ClickException(str(exc)) from exc
+
+
+def _tell(extension: SocketIO, app: Flask, settings: dict[str, Any]) -> None:
+    if not is_running_from_reloader():
+        protocol = "https" if {"certfile", "ssl_context"} & set(settings) else "http"
+        host = f"[{settings['host']}]" if ":" in settings["host"] else settings["host"]
+        click.echo(
+            f" * {app.name!r} on {protocol}://{host}:{settings['port']}, async mode {extension.async_mode}"
+        )
+
+
+def _run_settings(
+    *,
+    reload: bool | None,
+    cert: str | ssl.SSLContext | None,
+    key: str | None,
+    log_output: bool | None,
+    extra_files: list[str] | None,
+    exclude_patterns: list[str] | None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Turn the command's options into keyword arguments of ``SocketIO.run``."""
+    debug = get_debug_flag()
+    watched = {"extra_files": extra_files, "exclude_patterns": exclude_patterns}
+    settings |= {
+        "debug": debug,
+        "use_reloader": debug if reload is None else reload,
+        "reloader_options": {name: value for name, value in watched.items() if value},
+        "log_output": debug if log_output is None else log_output,
+    }
+    if isinstance(cert, str) and cert != "adhoc":
+        settings |= {"certfile": cert} | ({"keyfile": key} if key is not None else {})
+    elif cert is not None:
+        settings["ssl_context"] = cert
+    return settings
+
+
+def _load(info: ScriptInfo, settings: dict[str, Any]) -> Flask:
+    """Load the application. In the reloader's child, a failure is served instead, until a file changes."""
+    try:
+        return info.load_app()
+    except Exception as exc:  # whatever the application raises
+        if not is_running_from_reloader():
+            raise
+        traceback.print_exc()
+        error = exc
+
+    def failure(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        raise error from None
+
+    pair = (settings["certfile"], settings.get("keyfile")) if "certfile" in settings else None
+    run_simple(
+        settings["host"],
+        settings["port"],
+        failure,
+        use_reloader=True,
+        use_debugger=settings["debug"],
+        ssl_context=settings.get("ssl_context", pair),
+        **settings["reloader_options"],
+    )
+    raise SystemExit(0)
+
+
+def _patch_of(description: Description) -> str | None:
+    modes = (part for part in description.parts if part.kind == ASYNC_MODE and part.selected)
+    return next((part.patch for part in modes), None)
+
+
+def _patch_first(patch: str | None) -> None:
+    """Start over, patched, unless that was done or the mode needs none."""
+    if patch is not None and not launch.patched_from_the_start():
+        launch.relaunch(patch)
