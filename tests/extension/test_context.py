@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask, request
+from flask import Flask
 
 import flask_socketio_core as library
 from flask_socketio_core import SocketIO
 from flask_socketio_core.errors import ContextError
-from support.flask_apps import Connect, new_app
+from support.flask_apps import Connect, new_app, request
 
 CALLS: dict[str, Callable[[], Any]] = {
     "emit": lambda: library.emit("event"),
@@ -59,7 +59,7 @@ def test_everything_works_in_a_view_with_namespace_and_target(
 ) -> None:
     client = connect()
     client.on("question", lambda value: value + 1)
-    socketio.on_event("sid", lambda: request.sid)  # type: ignore[attr-defined]  # set by us
+    socketio.on_event("sid", lambda: request.sid)
     sid = client.emit("sid", callback=True)
 
     @app.get("/")

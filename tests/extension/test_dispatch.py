@@ -10,7 +10,7 @@ from typing import Any
 
 import flask
 import pytest
-from flask import Flask, g, request, session, url_for
+from flask import Flask, g, session, url_for
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.test import create_environ
 
@@ -18,7 +18,7 @@ from flask_socketio_core import Namespace, SocketIO, SocketIOTestClient
 from flask_socketio_core.hookspecs import hookimpl
 from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.request_context import VISIT_KEY, Contexts, ManagedSession, light_context_problem
-from support.flask_apps import Connect, End, new_app
+from support.flask_apps import Connect, End, new_app, request
 from support.servers import wait_until
 
 
@@ -101,8 +101,8 @@ def test_every_event_has_a_request_and_a_g_of_its_own(client: SocketIOTestClient
     def remember(value: int) -> Any:
         before = [g.get("value"), getattr(request, "mine", None)]
         g.value = value
-        request.mine = value  # type: ignore[attr-defined]  # what an application may do
-        requests.append(request._get_current_object())  # type: ignore[attr-defined]  # a LocalProxy
+        request.mine = value
+        requests.append(request._get_current_object())
         return before
 
     assert [client.emit("remember", value, callback=True) for value in (1, 2)] == [[None, None], [None, None]]
@@ -284,7 +284,7 @@ class WithHook(Namespace):
         raise ValueError(text)
 
     def error(self, error: Exception) -> list[str]:
-        return ["class", str(error), request.namespace]  # type: ignore[attr-defined]  # set by us
+        return ["class", str(error), request.namespace]
 
 
 def test_error_handler_of_the_namespace_answers(socketio: SocketIO, connect: Connect) -> None:
@@ -368,7 +368,7 @@ class Observer:
 
     @hookimpl
     def socketio_event_before(self, event: str, args: tuple[Any, ...]) -> None:
-        self.seen.append(("before", event, args, request.event["message"]))  # type: ignore[attr-defined]  # set by us
+        self.seen.append(("before", event, args, request.event["message"]))
 
     @hookimpl
     def socketio_event_after(self, event: str, duration_s: float) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import socketio as protocol_library
-from flask import Flask, request
+from flask import Flask
 
 import flask_socketio_core as library
 from flask_socketio_core import SocketIO
 from flask_socketio_core.errors import CallTimeout, ClientGone, ContextError
-from support.flask_apps import Connect
+from support.flask_apps import Connect, request
 from support.servers import wait_until
 
 NOTHING = ()
@@ -76,7 +76,7 @@ def crowd(socketio: SocketIO, connect: Connect) -> dict[str, Any]:
     def join(*rooms: str) -> str:
         for room in rooms:
             library.join_room(room)
-        sid: str = request.sid  # type: ignore[attr-defined]  # set by us
+        sid: str = request.sid
         return sid
 
     clients = {name: connect() for name in "abc"}
@@ -169,7 +169,7 @@ def test_callback_of_a_handler_runs_in_the_context_of_its_client(
     seen: list[Any] = []
 
     def acknowledged(*args: Any) -> None:
-        seen.append([args, request.sid, request.event])  # type: ignore[attr-defined]  # set by us
+        seen.append([args, request.sid, request.event])
 
     socketio.on_event("ask", lambda sid: socketio.emit("question", to=sid, callback=acknowledged))
     crowd["b"].on("question", lambda: ("yes", 1))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import socketio as protocol_library
-from flask import Flask, request
+from flask import Flask
 
 from flask_socketio_core import SocketIO
 from flask_socketio_core.facade import ServerFacade
-from support.flask_apps import Connect, new_app
+from support.flask_apps import Connect, new_app, request
 
 #: What of python-socketio's server the facade leaves out, because it is about what lies beneath.
 LEFT_OUT = {
@@ -56,7 +56,7 @@ def test_reasons_are_those_of_python_socketio() -> None:
 
 @pytest.fixture
 def sid(socketio: SocketIO, connect: Connect) -> str:
-    socketio.on_event("sid", lambda: request.sid)  # type: ignore[attr-defined]  # set by us
+    socketio.on_event("sid", lambda: request.sid)
     found: str = connect(query_string="colour=red").emit("sid", callback=True)
     return found
 

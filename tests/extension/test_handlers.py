@@ -8,11 +8,10 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from flask import request
 
 from flask_socketio_core import Namespace, SocketIO
 from flask_socketio_core.handlers import Handlers, takes_argument
-from support.flask_apps import Connect, MakeApp
+from support.flask_apps import Connect, MakeApp, request
 
 PLACES = [("event", "/a"), ("*", "/a"), ("event", "*"), ("*", "*")]
 
@@ -185,11 +184,11 @@ class Usual(Namespace):
         return args
 
     def on_whoami(self) -> list[str]:
-        return [request.sid, request.namespace, request.event["message"]]  # type: ignore[attr-defined]  # set by us
+        return [request.sid, request.namespace, request.event["message"]]
 
     def on_enter(self, room: str) -> list[str]:
-        self.enter_room(request.sid, room)  # type: ignore[attr-defined]  # set by us
-        return sorted(name for name in self.rooms(request.sid) if name != request.sid)  # type: ignore[attr-defined]
+        self.enter_room(request.sid, room)
+        return sorted(name for name in self.rooms(request.sid) if name != request.sid)
 
     def on_tell(self, room: str) -> None:
         self.emit("told", 1, to=room)
@@ -239,7 +238,7 @@ def test_class_may_dispatch_by_itself_inside_the_context(socketio: SocketIO, con
 
     class Own(Namespace):
         def trigger_event(self, event: str, *args: Any) -> Any:
-            seen.append((event, args[0] == request.sid, args[1:]))  # type: ignore[attr-defined]  # set by us
+            seen.append((event, args[0] == request.sid, args[1:]))
             return None if event == "connect" else super().trigger_event(event, *args)
 
         def on_event(self, value: int) -> int:

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import socketio as protocol_library
-from flask import request
 
 from flask_socketio_core import SocketIO, SocketIOTestClient
 from flask_socketio_core.client_managers import adopt
 from flask_socketio_core.errors import InvalidOption, SelectionError
 from flask_socketio_core.options import build
-from support.flask_apps import MakeApp
+from support.flask_apps import MakeApp, request
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def pair(make_app: MakeApp, url: str) -> list[SocketIOTestClient]:
     clients = []
     for name in ("one", "two"):
         app, socketio = make_app(message_queue=url)
-        socketio.on_event("sid", lambda: request.sid)  # type: ignore[attr-defined]  # set by us
+        socketio.on_event("sid", lambda: request.sid)
         socketio.on_event("all", lambda socketio=socketio, name=name: socketio.emit("news", name))
         clients.append(socketio.test_client(app))
         cluster = socketio.binding_of(app).cluster

@@ -36,7 +36,11 @@ class ServerSide(SessionInterface):
 
 
 def add_handlers(app: Flask, socketio: SocketIO) -> None:
-    app.add_url_rule("/set/<value>", view_func=lambda value: session.update(key=value) or "", endpoint="set")
+    @app.get("/set/<value>")
+    def set_value(value: str) -> str:
+        session["key"] = value
+        return ""
+
     app.add_url_rule("/get", view_func=lambda: str(session.get("key")), endpoint="get")
     for namespace in ("/", "/other"):
         socketio.on_event("set", lambda value: session.__setitem__("key", value), namespace)

@@ -115,10 +115,15 @@ def test_one_object_serves_several_applications_each_with_its_own_clients(end: E
 
 def test_emit_in_a_view_reaches_the_clients_of_its_own_application(end: End) -> None:
     socketio = SocketIO(async_mode="threading")
+
+    def news() -> str:
+        socketio.emit("news")
+        return "sent"
+
     apps = [end(new_app(name)) for name in ("one", "two")]
     for app in apps:
         socketio.init_app(app)
-        app.add_url_rule("/", view_func=lambda: socketio.emit("news") or "sent", endpoint="news")
+        app.add_url_rule("/", view_func=news)
     clients = [socketio.test_client(app) for app in apps]
     apps[0].test_client().get("/")
     assert [len(client.get_received()) for client in clients] == [1, 0]

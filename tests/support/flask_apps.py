@@ -7,11 +7,15 @@ from typing import Any, TypeAlias
 
 import pytest
 from flask import Flask
+from flask import request as flask_request
 
 from flask_socketio_core import SocketIO, SocketIOTestClient
 from flask_socketio_core.extension import MIDDLEWARES
 
 __all__ = ["app", "connect", "end", "make_app", "new_app", "socketio"]
+
+request: Any = flask_request
+"""Flask's, with the attributes that we set and that Flask knows nothing about."""
 
 MakeApp: TypeAlias = Callable[..., tuple[Flask, SocketIO]]
 Connect: TypeAlias = Callable[..., SocketIOTestClient]
