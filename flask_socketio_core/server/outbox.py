@@ -86,9 +86,15 @@ class Outbox:
         self._head = self._head[count:]
         self.size_bytes -= count
 
-    def take_packets(self) -> list[str | bytes]:
-        """Take everything out as Engine.IO packets, for a polling response or a message-based transport."""
-        packets = [packet for item in self._items for packet in item.packets]
-        self._items.clear()
-        self.size_bytes = len(self._head)
+    def take_packets(self, most: int | None = None) -> list[str | bytes]:
+        """Take packets out as Engine.IO packets, for a polling response or a message-based transport.
+
+        :param most: how many at most, except that an event is not taken apart; ``None`` for all.
+        """
+        packets: list[str | bytes] = []
+        items = self._items
+        while items and (most is None or not packets or len(packets) + len(items[0].packets) <= most):
+            item = items.popleft()
+            self.size_bytes -= item.size
+            packets += item.packets
         return packets

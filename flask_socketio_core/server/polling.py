@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ..contracts import AsyncMode, Event
     from .session import Session
 
+MOST_PACKETS = 16
+"""Most packets in one response: python-engineio's client refuses more (``Payload.max_decode_packets``)."""
+
 UPGRADE_WAIT_S = 0.05
 """How long a poll that comes during an upgrade may wait for it to complete, seconds.
 
@@ -66,7 +69,7 @@ class PollingTransport:
             self._poller = None
         if probing and session.transport is not self:
             return []
-        packets = session.take_packets(self)
+        packets = session.take_packets(self, None if session.closed else MOST_PACKETS)
         if session.closed and session.close_reason != Reason.CLIENT_DISCONNECT:
             packets.append(EIO_CLOSE)
         return packets or [EIO_NOOP]

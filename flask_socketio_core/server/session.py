@@ -271,13 +271,19 @@ class Session:
         self._outbox = None
         return True
 
-    def take_packets(self, transport: Transport) -> list[str | bytes]:
-        """Take out what waits, as Engine.IO packets (woken form); nothing for a transport that was left behind."""
+    def take_packets(self, transport: Transport, most: int | None = None) -> list[str | bytes]:
+        """Take out what waits, as Engine.IO packets (woken form); nothing for a transport that was left behind.
+
+        :param most: how many at most, except that an event is not taken apart; ``None`` for all.
+        """
         with self.lock:
-            if transport is not self._transport:
+            outbox = self._outbox
+            if outbox is None or transport is not self._transport:
                 return []
-            outbox, self._outbox = self._outbox, None
-            return outbox.take_packets() if outbox is not None else []
+            packets = outbox.take_packets(most)
+            if not outbox:
+                self._outbox = None
+            return packets
 
     # receiving
 

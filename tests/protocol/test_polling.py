@@ -90,6 +90,17 @@ def test_packets_queued_between_polls_come_in_one_response(server: Server) -> No
     assert found[:5] == [f'42["numbered",{number},"x"]' for number in range(5)]
 
 
+def test_response_has_no_more_packets_than_the_python_client_takes(server: Server) -> None:
+    session = connected(server)
+    session.post('420["burst",50]')
+    found: list[str | bytes] = []
+    while len(found) < 51:
+        packets = session.receive()
+        assert len(packets) <= 16
+        found += packets
+    assert found == [*(f'42["numbered",{number},"x"]' for number in range(50)), "430[]"]
+
+
 def test_poll_waits_until_there_is_something(
     server: Server, pool: concurrent.futures.ThreadPoolExecutor
 ) -> None:
