@@ -40,7 +40,7 @@ def suits(facts: ProcessFacts) -> Verdict:
             f"gunicorn runs {facts.gunicorn_worker} workers: call socketio.run(app) instead of gunicorn"
         )
     if facts.flask_run and facts.patched_by is None:
-        return _no(f"`flask run` serves with threads: call socketio.run(app), or begin with `{PATCH_LINE}`")
+        return _no(f"`flask run` serves with threads: use `flask socketio run`, or begin with `{PATCH_LINE}`")
     return OK
 
 

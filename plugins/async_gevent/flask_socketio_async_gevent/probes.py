@@ -23,7 +23,7 @@ def suits_gevent(facts: ProcessFacts) -> Verdict:
     if facts.gunicorn_worker is not None and facts.gunicorn_worker not in WORKERS:
         return _no(f"gunicorn runs {facts.gunicorn_worker} workers: start it with `gunicorn -k gevent`")
     if facts.flask_run and facts.patched_by is None:
-        return _no(f"`flask run` serves with threads: call socketio.run(app), or begin with `{PATCH_LINE}`")
+        return _no(f"`flask run` serves with threads: use `flask socketio run`, or begin with `{PATCH_LINE}`")
     return OK
 
 
