@@ -83,7 +83,7 @@ class KombuQueue(MessageQueue):
         if self._producer is None:
             self._publisher = self._connect(**self._publishing_options())
             self._declare_exchanges(self._publisher)
-            self._producer = self._publisher.Producer(exchange=self._exchange())
+            self._producer = self._publisher.Producer(exchange=self._exchange(), auto_declare=False)
         self._producer.publish(
             message, content_type="application/json", content_encoding="utf-8", **self._publish_arguments()
         )

@@ -19,10 +19,11 @@ from .fixtures import (
     rabbitmq_url,
     redis_broker,
     redis_url,
+    running,
 )
 from .kafka_server import KafkaBroker
 from .rabbitmq_server import RabbitMQBroker
-from .redis_server import RedisBroker
+from .redis_server import RedisBroker, SentinelBroker
 
 #: Every kind of broker that the tests know, by the name used on the command line.
 KINDS: dict[str, type[Broker]] = {
@@ -39,10 +40,12 @@ __all__ = [
     "KafkaBroker",
     "RabbitMQBroker",
     "RedisBroker",
+    "SentinelBroker",
     "kafka_broker",
     "kafka_url",
     "rabbitmq_broker",
     "rabbitmq_url",
     "redis_broker",
     "redis_url",
+    "running",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+BrokerT = TypeVar("BrokerT", bound=Broker)
+
+
 @contextmanager
-def running(kind: type[Broker]) -> Iterator[Broker]:
+def running(broker: BrokerT) -> Iterator[BrokerT]:
     """Run one broker; where it is not installed the test skips, or fails when ``REQUIRE_BROKERS=1``."""
-    broker = kind()
     try:
         broker.start()
     except BrokerMissing as missing:
@@ -36,21 +38,21 @@ def running(kind: type[Broker]) -> Iterator[Broker]:
 @pytest.fixture(scope="session")
 def redis_broker() -> Iterator[Broker]:
     """A Redis server that the test may stop and start; it must be running when the test ends."""
-    with running(RedisBroker) as broker:
+    with running(RedisBroker()) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def rabbitmq_broker() -> Iterator[Broker]:
     """A RabbitMQ node that the test may stop and start; it must be running when the test ends."""
-    with running(RabbitMQBroker) as broker:
+    with running(RabbitMQBroker()) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[Broker]:
     """A Kafka node that the test may stop and start; it must be running when the test ends."""
-    with running(KafkaBroker) as broker:
+    with running(KafkaBroker()) as broker:
         yield broker
 
 

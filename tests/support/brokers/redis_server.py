@@ -18,6 +18,11 @@ class RedisBroker(Broker):
     install = "apt-get install redis-server"
     port = 0
 
+    def __init__(self, *arguments: str) -> None:
+        """Prepare a server with further arguments, such as ``"--requirepass", "secret"``."""
+        super().__init__()
+        self._arguments = arguments
+
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
@@ -37,7 +42,42 @@ class RedisBroker(Broker):
     def _launch(self) -> list[Process]:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         command += ["--unixsocket", str(self.unix_socket), "--save", "", "--appendonly", "yes"]
-        return [Process(command, log=self._log)]
+        return [Process([*command, *self._arguments], log=self._log)]
+
+    def _answers(self) -> bool:
+        return exchange(self.port, b"PING\r\n", size=7) in (b"+PONG\r\n", b"-NOAUTH")
+
+
+class SentinelBroker(Broker):
+    """A Sentinel that watches one Redis server under the name ``main``.
+
+    :param master: a running server.
+    """
+
+    kind = "sentinel"
+    install = RedisBroker.install
+    port = 0
+
+    def __init__(self, master: RedisBroker) -> None:
+        super().__init__()
+        self._master = master
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://127.0.0.1:{self.port}/0/main"
+
+    def find(self) -> None:
+        if shutil.which("redis-server") is None:
+            raise BrokerMissing(f"redis-server is not installed: {self.install}")
+
+    def _prepare(self) -> None:
+        self.port = free_port()
+        lines = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}")
+        watch = f"sentinel monitor main 127.0.0.1 {self._master.port} 1"
+        (self.folder / "sentinel.conf").write_text("\n".join((*lines, watch, "")))
+
+    def _launch(self) -> list[Process]:
+        return [Process(["redis-server", str(self.folder / "sentinel.conf"), "--sentinel"], log=self._log)]
 
     def _answers(self) -> bool:
         return exchange(self.port, b"PING\r\n", size=7) == b"+PONG\r\n"

@@ -1,0 +1,147 @@
+"""What is particular to Redis: its URLs, Sentinel, passwords, streams that are trimmed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from flask_socketio_core.contracts import MessageQueue
+from flask_socketio_core.errors import InvalidOption, QueueUnavailable, UnknownOption
+from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.testing.conformance.queues import Listener
+from flask_socketio_core.testing.threads import ThreadMode
+from flask_socketio_queue_redis.client import SETTINGS, ClientFactory
+from flask_socketio_queue_redis.pubsub import RedisQueue
+from flask_socketio_queue_redis.streams import RedisStreamsQueue
+from support.brokers import Broker, RedisBroker, SentinelBroker, running
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., MessageQueue]]:
+    made: list[MessageQueue] = []
+
+    def make(queue_class: type[MessageQueue], url: str, **options: Any) -> MessageQueue:
+        made.append(queue_class(url, "test", mode=ThreadMode(), options=options))
+        return made[-1]
+
+    yield make
+    for queue in made:
+        queue.close()
+
+
+def arguments(url: str, **options: Any) -> dict[str, Any]:
+    """Return what redis-py's connections would be made with."""
+    client = ClientFactory(url, options, SETTINGS, where="redis").publisher()
+    found: dict[str, Any] = client.connection_pool.connection_kwargs
+    return found
+
+
+def test_the_plugin_is_listed_as_ok() -> None:
+    plugin = next(item for item in Plugins().describe().plugins if item.name == "queue-redis")
+    assert plugin.status == "ok"
+    assert {part.name: part.status for part in plugin.parts} == {"redis": "ok", "redis-streams": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("url", "queue"),
+    [
+        ("redis://h", "redis"),
+        ("rediss://h", "redis"),
+        ("unix:///s", "redis"),
+        ("redis+sentinel://h/0/s", "redis"),
+        ("valkey://h", "redis"),
+        ("valkeys://h", "redis"),
+        ("valkey+sentinel://h/0/s", "redis"),
+        ("redis+streams://h", "redis-streams"),
+        ("valkey+streams://h", "redis-streams"),
+    ],
+)
+def test_a_url_selects_the_queue(url: str, queue: str) -> None:
+    assert Plugins().select_queue(url).info.name == queue
+
+
+def test_host_port_database_and_credentials_come_from_the_url() -> None:
+    found = arguments("redis://us%3Aer:p%40ss@broker:6380/2")
+    expected = {"host": "broker", "port": 6380, "db": 2, "username": "us:er", "password": "p@ss"}
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_a_url_without_a_host_is_localhost() -> None:
+    found = arguments("redis://")
+    assert (found["host"], found["port"]) == ("localhost", 6379)
+
+
+def test_options_come_from_the_query_and_from_the_dict() -> None:
+    found = arguments("valkey://broker?socket_timeout=7&client_name=me", socket_connect_timeout=3)
+    assert (found["socket_timeout"], found["client_name"], found["socket_connect_timeout"]) == (
+        7.0,
+        "me",
+        3.0,
+    )
+
+
+def test_tls_checks_the_certificate_unless_told_otherwise() -> None:
+    assert arguments("rediss://broker")["ssl_cert_reqs"] == "required"
+    assert arguments("valkeys://broker?ssl_cert_reqs=none")["ssl_cert_reqs"] == "none"
+    assert "ssl_cert_reqs" not in arguments("redis://broker")
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "text"),
+    [
+        ("redis://broker?socket_timout=5", UnknownOption, "did you mean 'socket_timeout'"),
+        ("redis://broker/first", InvalidOption, "database 'first' .* must be a whole number"),
+        ("redis://user:secret@broker:none", InvalidOption, "port that is no number"),
+    ],
+)
+def test_a_wrong_url_is_refused(url: str, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text) as raised:
+        RedisQueue(url, "test", mode=ThreadMode(), options={})
+    assert "secret" not in str(raised.value)
+
+
+def test_a_password_is_used_and_never_shown(make: Callable[..., MessageQueue]) -> None:
+    with running(RedisBroker("--requirepass", "open sesame")) as broker:
+        make(RedisQueue, f"redis://:open%20sesame@127.0.0.1:{broker.port}").ping()
+        make(RedisQueue, f"redis://127.0.0.1:{broker.port}", password="open sesame").ping()
+        wrong = make(RedisQueue, f"redis://:wrong%20word@127.0.0.1:{broker.port}")
+        with pytest.raises(QueueUnavailable, match=r"redis://:\*\*\*@127.0.0.1") as raised:
+            wrong.ping()
+        assert "wrong" not in str(raised.value).replace("WRONGPASS", "").replace("invalid", "")
+
+
+def test_sentinel_leads_to_the_master(make: Callable[..., MessageQueue]) -> None:
+    with running(RedisBroker()) as master, running(SentinelBroker(master)) as sentinel:
+        listener = Listener(make(RedisQueue, sentinel.url)).subscribed()
+        make(RedisQueue, f"redis://127.0.0.1:{master.port}").publish(b"by the master")
+        make(RedisQueue, sentinel.url).publish(b"by sentinel")
+        assert listener.wait_for(2) == [b"by the master", b"by sentinel"]
+
+
+def test_a_stream_is_trimmed(make: Callable[..., MessageQueue], redis_url: str) -> None:
+    queue = make(RedisStreamsQueue, redis_url.replace("redis://", "redis+streams://"), stream_max_length=100)
+    assert isinstance(queue, RedisStreamsQueue)
+    for _ in range(1000):
+        queue.publish(b"x" * 100)
+    length = queue._client.xlen(queue.key)
+    assert length < 300  # Redis trims whole blocks of a hundred or so
+
+
+@pytest.mark.timeout(60)
+def test_a_frozen_server_is_noticed_by_a_listener(
+    make: Callable[..., MessageQueue], redis_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_socketio_queue_redis.pubsub.SILENCE_S", 0.5)
+    monkeypatch.setattr("flask_socketio_queue_redis.pubsub.ANSWER_S", 1.0)
+    listener = Listener(make(RedisQueue, redis_broker.url)).subscribed()
+    time.sleep(1.5)  # quiet, but alive: the server answers
+    assert not listener.errors
+    redis_broker.pause()
+    try:
+        listener.wait_until(lambda: bool(listener.errors), 10, "error of the listener")
+        assert "did not answer" in str(listener.errors[0])
+    finally:
+        redis_broker.resume()
