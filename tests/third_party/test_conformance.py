@@ -9,6 +9,7 @@ import pytest
 
 from flask_socketio_core.contracts import AsyncMode, MessageQueue
 from flask_socketio_core.testing.conformance.async_modes import AsyncModeConformance
+from flask_socketio_core.testing.conformance.providers import WebSocketProviderConformance
 from flask_socketio_core.testing.conformance.queues import QueueConformance
 from third_party.socketio_tortoise.socketio_tortoise.mode import TortoiseMode
 from third_party.socketio_tortoise.socketio_tortoise.queue import SpoolQueue
@@ -16,6 +17,13 @@ from third_party.socketio_tortoise.socketio_tortoise.queue import SpoolQueue
 
 class TestTortoiseMode(AsyncModeConformance):
     mode_class: ClassVar[type[AsyncMode]] = TortoiseMode
+
+
+class TestTortoiseProvider(WebSocketProviderConformance):
+    mode: ClassVar[str] = "socketio_tortoise.mode:TortoiseMode"
+    provider: ClassVar[str] = "socketio_tortoise.websocket:TortoiseProvider"
+    form: ClassVar[str] = "blocking"
+    environment: ClassVar[dict[str, str]] = {"PYTHONPATH": str(Path(__file__).parent / "socketio_tortoise")}
 
 
 class TestSpoolQueue(QueueConformance):
