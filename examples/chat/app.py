@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":  # a green mode replaces what blocks, and must do so before the imports below
-    if "gevent" in sys.argv or "--mode=gevent" in sys.argv:
-        from gevent import monkey
+    with contextlib.suppress(ModuleNotFoundError):  # SocketIO says what to install
+        if "gevent" in sys.argv or "--mode=gevent" in sys.argv:
+            from gevent import monkey
 
-        monkey.patch_all()
-    elif "eventlet" in sys.argv or "--mode=eventlet" in sys.argv:
-        import eventlet
+            monkey.patch_all()
+        elif "eventlet" in sys.argv or "--mode=eventlet" in sys.argv:
+            import eventlet
 
-        eventlet.monkey_patch()
+            eventlet.monkey_patch()
 
 from flask import Flask, Response, render_template, request, send_from_directory
 
 from flask_socketio_core import Namespace, SocketIO, emit, join_room, leave_room
+from flask_socketio_core.errors import ConfigurationError
 
 ROOMS = ("lobby", "music", "help")  # always offered; another room is forgotten when its last guest leaves
 HISTORY_MESSAGES = 50  # kept per room, in this process's memory
@@ -156,7 +158,10 @@ def main() -> None:
     args = parser.parse_args()
     mode, host, port = args.mode or "threading", args.host or "127.0.0.1", int(args.port or 5000)
 
-    app = create_app(mode, args.queue or None)
+    try:
+        app = create_app(mode, args.queue or None)
+    except ConfigurationError as error:
+        sys.exit(f"error: {error}")
     print(f"Chat, served with {mode}: http://{host}:{port}/ (Ctrl-C stops it)", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         # Werkzeug's server wants to hear that this is no production, as soon as there is no terminal.
