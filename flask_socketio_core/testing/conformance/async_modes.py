@@ -559,11 +559,12 @@ def watching(mode: AsyncMode, sock: socket.socket, callback: Callable[[], object
 class Serving:
     """The mode's server, in a task."""
 
-    def __init__(self, mode: AsyncMode, port: int = 0) -> None:
+    def __init__(self, mode: AsyncMode, port: int = 0, *, log_output: bool = False) -> None:
         self.port = port or free_port()
         self.waiting = 0
         self.gate = mode.create_event()
         self._mode = mode
+        self._options = ServeOptions(allow_unsafe_werkzeug=True, log_output=log_output)
         self._error: list[BaseException] = []
         self._ended = mode.create_event()
 
@@ -596,9 +597,8 @@ class Serving:
         assert self._error == []
 
     def _serve(self) -> None:
-        options = ServeOptions(allow_unsafe_werkzeug=True)
         try:
-            self._mode.serve(self._app, "127.0.0.1", self.port, options)
+            self._mode.serve(self._app, "127.0.0.1", self.port, self._options)
         except BaseException as error:  # noqa: BLE001  # a test asserts on it
             self._error.append(error)
         finally:

@@ -1,0 +1,143 @@
+"""The gevent plugin as it is found, chosen and refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from gevent.monkey import get_original
+
+from flask_socketio_async_gevent.mode import GeventMode, UwsgiMode, forget_descriptor
+from flask_socketio_async_gevent.probes import suits_gevent, suits_uwsgi
+from flask_socketio_core.contracts import ServeOptions, Verdict
+from flask_socketio_core.errors import ConfigurationError
+from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.process import ProcessFacts
+from flask_socketio_core.testing.conformance.async_modes import application, in_thread, wait_for
+
+GTHREAD = {"SERVER_SOFTWARE": "gunicorn/27.0.0", "gunicorn.socket": None}
+
+
+def test_it_is_installed_and_listed_as_ok() -> None:
+    description = Plugins(facts=ProcessFacts(socket_owner="gevent")).describe()
+    plugin = next(plugin for plugin in description.plugins if plugin.name == "async-gevent")
+    assert (plugin.status, plugin.distribution) == ("ok", "flask-socketio-async-gevent")
+    mode = next(part for part in plugin.parts if part.name == "gevent")
+    assert (mode.status, mode.selected) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "chosen"),
+    [
+        (ProcessFacts(socket_owner="gevent"), "gevent"),
+        (ProcessFacts(gunicorn_worker="ggevent"), "gevent"),
+        (ProcessFacts(gunicorn_worker="ggevent", socket_owner="gevent"), "gevent"),
+        (ProcessFacts(uwsgi=True, uwsgi_loop="gevent"), "gevent_uwsgi"),
+        (ProcessFacts(flask_run=True), "threading"),
+        (ProcessFacts(flask_run=True, socket_owner="gevent"), "gevent"),
+    ],
+)
+def test_what_is_seen_of_the_process_decides(facts: ProcessFacts, chosen: str) -> None:
+    assert Plugins(facts=facts).select_async_mode().info.name == chosen
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (ProcessFacts(socket_owner="eventlet"), "eventlet has monkey-patched this process"),
+        (ProcessFacts(gunicorn_worker="gthread"), "gunicorn -k gevent"),
+        (ProcessFacts(uwsgi=True), "async_mode='gevent_uwsgi'"),
+        (ProcessFacts(flask_run=True), "call socketio.run"),
+    ],
+)
+def test_what_does_not_fit_comes_with_the_line_to_add(facts: ProcessFacts, reason: str) -> None:
+    verdict = suits_gevent(facts)
+    assert not verdict.usable
+    assert reason in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (ProcessFacts(), "not under uWSGI"),
+        (ProcessFacts(uwsgi=True), "--gevent 100"),
+        (ProcessFacts(uwsgi=True, uwsgi_loop="asyncio"), "--gevent 100"),
+    ],
+)
+def test_uwsgi_needs_its_gevent_loop(facts: ProcessFacts, reason: str) -> None:
+    verdict = suits_uwsgi(facts)
+    assert not verdict.usable
+    assert reason in verdict.reason
+
+
+def test_a_request_in_a_thread_is_refused_with_the_line_to_add() -> None:
+    mode, verdicts = GeventMode(), list[Verdict]()
+    in_thread(mode, lambda: verdicts.append(mode.check_request(GTHREAD)))
+    wait_for(mode, lambda: bool(verdicts))
+    assert not verdicts[0].usable
+    assert "gunicorn -k gevent" in verdicts[0].reason
+
+
+def test_a_request_in_a_greenlet_fits() -> None:
+    mode, verdicts = GeventMode(), list[Verdict]()
+    mode.start_task(lambda: verdicts.append(mode.check_request(GTHREAD))).join(5)
+    assert verdicts[0].usable
+
+
+def test_a_request_of_a_test_client_fits_everywhere() -> None:
+    assert GeventMode().check_request({"REMOTE_ADDR": "127.0.0.1", "wsgi.input": None}).usable
+
+
+def test_forgotten_patching_is_said_with_the_line_to_add() -> None:
+    said = run_unpatched("""
+        from flask_socketio_async_gevent.mode import GeventMode
+        from flask_socketio_core.contracts import ServeOptions
+        mode = GeventMode()
+        mode.call_later(0.1, mode.stop)
+        mode.serve(None, "127.0.0.1", 0, ServeOptions())
+        print("patched:", mode.is_patched("socket"), mode.is_patched("threading"))
+    """)
+    assert "from gevent import monkey; monkey.patch_all()" in said
+    assert "patched: False False" in said
+
+
+def test_uwsgi_s_mode_says_how_to_start_uwsgi() -> None:
+    with pytest.raises(ConfigurationError, match="uwsgi --http :5000 --gevent 100"):
+        UwsgiMode().serve(application, "127.0.0.1", 0, ServeOptions())
+
+
+def test_a_forgotten_descriptor_is_out_of_the_hub_s_epoll_set() -> None:
+    import gevent
+    from gevent.socket import socketpair
+
+    ours, theirs = socketpair()
+    task = gevent.spawn(ours.recv, 1)
+    gevent.sleep(0.01)  # now the hub watches it
+    loop_fd = gevent.get_hub().loop.fileno()
+    if loop_fd is None:
+        pytest.skip("this loop has no epoll set")
+    forget_descriptor(ours.fileno())
+    epoll: Any = get_original("select", "epoll").fromfd(os.dup(loop_fd))
+    with pytest.raises(FileNotFoundError):
+        epoll.modify(ours.fileno(), 1)
+    epoll.close()
+    task.kill()
+    ours.close()
+    theirs.close()
+
+
+def run_unpatched(program: str) -> str:
+    """Run a program in a process that nobody patched, and return what it says."""
+    import textwrap
+
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=15,
+        check=False,
+    )
+    return done.stdout + done.stderr
