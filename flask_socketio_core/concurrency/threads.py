@@ -74,6 +74,7 @@ class ThreadPool:
         self._supervisor: _Gate | None = None
         self._supervised = False
         self._saturated = False
+        self._closing = False
 
     @property
     def threads(self) -> int:
@@ -90,8 +91,9 @@ class ThreadPool:
             self._supervise()
 
     def close(self) -> None:
-        """Let sleeping threads end; busy ones stay for the jobs that they have."""
+        """Let sleeping threads end, and busy ones after the jobs that there are; a later job starts new ones."""
         with self._lock:
+            self._closing = True
             sleeping, self._sleeping = self._sleeping, []
         for gate in sleeping:
             gate.closing = True
@@ -105,6 +107,7 @@ class ThreadPool:
             if self._awake >= self._target:
                 return
             self._awake += 1
+            self._closing = False
             gate = self._sleeping.pop() if self._sleeping else None
         if gate is not None:
             gate.open()
@@ -124,6 +127,8 @@ class ThreadPool:
                     continue
                 if not self._awake:
                     self._saturated = False
+                if self._closing:
+                    return
                 self._sleeping.append(gate)
             if not self._sleep(gate):
                 return

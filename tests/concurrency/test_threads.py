@@ -1,0 +1,132 @@
+"""The thread pool: cheap for short jobs, generous to jobs that block."""
+
+from __future__ import annotations
+
+import operator
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from flask_socketio_core.concurrency import threads
+from flask_socketio_core.concurrency.threads import AWAKE_AT_FIRST, ThreadPool
+from support.servers import wait_until
+
+SOON_S = 5.0
+
+
+@pytest.fixture
+def make_pool() -> Iterator[Callable[..., ThreadPool]]:
+    """Make pools, and end their threads after the test."""
+    pools: list[ThreadPool] = []
+
+    def make(max_workers: int = 1000, on_saturated: Callable[[], object] = lambda: None) -> ThreadPool:
+        pools.append(ThreadPool(max_workers, on_saturated))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.close()
+        assert wait_until(partial(has_threads, pool, 0), timeout_s=SOON_S)
+
+
+def has_threads(pool: ThreadPool, count: int) -> bool:
+    """Say whether a pool has so many threads."""
+    return pool.threads == count
+
+
+def wait_and_note(wait: Callable[[], object], done: list[int], number: int) -> None:
+    """Wait, then note a number."""
+    wait()
+    done.append(number)
+
+
+def test_short_jobs_wake_few_threads(make_pool: Callable[..., ThreadPool]) -> None:
+    pool, done = make_pool(), list[int]()
+    for number in range(5000):
+        pool.submit(partial(done.append, number))
+    assert wait_until(lambda: len(done) == 5000, timeout_s=SOON_S)
+    assert pool.threads <= 2 * AWAKE_AT_FIRST
+
+
+def test_blocked_jobs_bring_more_threads_within_moments(make_pool: Callable[..., ThreadPool]) -> None:
+    pool, gate, ran = make_pool(), threading.Event(), threading.Event()
+    for _ in range(200):
+        pool.submit(lambda: gate.wait(SOON_S))
+    before_s = time.monotonic()
+    pool.submit(ran.set)
+    assert ran.wait(SOON_S)
+    assert time.monotonic() - before_s < 1.0
+    assert pool.threads > 200
+    gate.set()
+
+
+def test_an_idle_pool_ends_its_threads(
+    make_pool: Callable[..., ThreadPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "IDLE_S", 0.05)
+    pool, done = make_pool(), list[int]()
+    for number in range(20):
+        pool.submit(partial(wait_and_note, partial(time.sleep, 0.02), done, number))
+    assert wait_until(lambda: len(done) == 20, timeout_s=SOON_S)
+    assert wait_until(lambda: pool.threads == 0, timeout_s=SOON_S)
+    pool.submit(lambda: done.append(20))
+    assert wait_until(lambda: len(done) == 21, timeout_s=SOON_S)
+
+
+def test_the_maximum_holds_and_saturation_is_told_once(make_pool: Callable[..., ThreadPool]) -> None:
+    told: list[str] = []
+    pool, gate, done = make_pool(3, lambda: told.append("full")), threading.Event(), list[int]()
+    for number in range(12):
+        pool.submit(partial(wait_and_note, partial(gate.wait, SOON_S), done, number))
+    assert wait_until(lambda: told == ["full"], timeout_s=SOON_S)
+    assert pool.threads == 3
+    gate.set()
+    assert wait_until(lambda: len(done) == 12, timeout_s=SOON_S)
+    assert told == ["full"]
+
+
+def test_saturation_is_told_again_after_the_pool_was_idle(make_pool: Callable[..., ThreadPool]) -> None:
+    told: list[str] = []
+    pool = make_pool(1, lambda: told.append("full"))
+    for expected in (["full"], ["full"] * 2):
+        gate = threading.Event()
+        pool.submit(partial(gate.wait, SOON_S))
+        pool.submit(lambda: None)
+        assert wait_until(partial(operator.eq, told, expected), timeout_s=SOON_S)
+        gate.set()
+        assert wait_until(lambda: not pool._awake, timeout_s=SOON_S)
+
+
+def test_no_job_is_lost_between_many_submitters(make_pool: Callable[..., ThreadPool]) -> None:
+    pool, done = make_pool(), list[int]()
+
+    def submit() -> None:
+        for number in range(2000):
+            pool.submit(partial(done.append, number))
+            if number % 50 == 0:
+                time.sleep(0.0005)  # workers fall asleep and are woken again and again
+
+    submitters = [threading.Thread(target=submit) for _ in range(4)]
+    for submitter in submitters:
+        submitter.start()
+    for submitter in submitters:
+        submitter.join(SOON_S)
+    assert wait_until(lambda: len(done) == 8000, timeout_s=SOON_S)
+
+
+def test_a_forked_child_has_a_pool_of_its_own(make_pool: Callable[..., ThreadPool]) -> None:
+    pool, gate = make_pool(), threading.Event()
+    for _ in range(AWAKE_AT_FIRST):
+        pool.submit(lambda: gate.wait(SOON_S))
+    child = os.fork()
+    if child == 0:
+        ran = threading.Event()
+        pool.submit(ran.set)
+        os._exit(0 if ran.wait(SOON_S) else 1)
+    _, status = os.waitpid(child, 0)
+    gate.set()
+    assert os.waitstatus_to_exitcode(status) == 0
