@@ -9,6 +9,7 @@ Source: engine.io-protocol v4, "HTTP long-polling"; error codes of Engine.IO's r
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -57,6 +58,7 @@ class Endpoint:
         self._options = server.options
         self._websocket = websocket
         self._cors = Cors(server.options)
+        self._protocol_logged = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request (WSGI)."""
@@ -69,10 +71,18 @@ class Endpoint:
                 return self._respond(environ, start_response, 200, b"OK", "text/plain")
             return self._serve(environ, start_response, _query(environ))
         except Refusal as refusal:
+            if refusal.code == UNSUPPORTED_PROTOCOL[0]:
+                self._log_protocol(refusal)
             body = json.dumps({"code": refusal.code, "message": str(refusal)}).encode()
             return self._respond(
                 environ, start_response, refusal.status, body, "application/json", refusal.headers
             )
+
+    def _log_protocol(self, refusal: Refusal) -> None:
+        # An old client shows nothing of the answer to its user, so the server's log is where it is looked for.
+        level = logging.INFO if self._protocol_logged else logging.WARNING
+        self._protocol_logged = True
+        self._server.logger.log(level, "%s (said once; further ones are logged at INFO)", refusal)
 
     def _serve(
         self, environ: WSGIEnvironment, start_response: StartResponse, query: dict[str, str]
