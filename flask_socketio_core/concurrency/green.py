@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from _thread import interrupt_main
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -153,6 +154,12 @@ class GreenMode(AsyncMode):
 
     def on_exit(self, callback: Callable[[], object]) -> Handle:
         return ExitNotice(self, callback)
+
+    def interrupter(self) -> Callable[[], object]:
+        """Return what raises ``KeyboardInterrupt`` in this greenlet, for the reloader."""
+        if not self.is_patched("threading"):
+            return interrupt_main
+        return partial(self.call_soon, partial(getcurrent().throw, KeyboardInterrupt))
 
     def close(self) -> None:
         if self.at_home:

@@ -10,15 +10,21 @@ if TYPE_CHECKING:
     from ..contracts import ServeOptions
 
 
-def run_with_reloader(serve: Callable[[], None], options: ServeOptions) -> None:
+def run_with_reloader(
+    serve: Callable[[], None],
+    options: ServeOptions,
+    interrupt: Callable[[], object] = _thread.interrupt_main,
+) -> None:
     """Serve in another thread and start the process again when a file changes; return when serving has ended.
 
     The reloader handles SIGTERM and SIGINT itself.
+
+    :param interrupt: raises ``KeyboardInterrupt`` in the caller's thread or greenlet.
     """
     from werkzeug._reloader import run_with_reloader as watch_files
 
     def run() -> None:
         serve()
-        _thread.interrupt_main()  # it was stopped: the main thread would watch files for ever
+        interrupt()  # it was stopped: the main thread would watch files for ever
 
     watch_files(run, **options.reloader_options)

@@ -85,7 +85,7 @@ class EventletMode(GreenMode):
     def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
         self.warn_unless_patched()
         if options.use_reloader:
-            run_with_reloader(partial(self._serve, app, host, port, options), options)
+            run_with_reloader(partial(self._serve, app, host, port, options), options, self.interrupter())
         else:
             with stopping_on_signals(self._stop_soon):
                 self._serve(app, host, port, options)

@@ -84,7 +84,7 @@ class GeventMode(GreenMode):
         if options.use_reloader:
             gevent.monkey.patch_thread()  # the reloader sleeps in one thread and serves in another
             gevent.monkey.patch_time()
-            run_with_reloader(partial(self._serve, app, host, port, options), options)
+            run_with_reloader(partial(self._serve, app, host, port, options), options, self.interrupter())
         else:
             with stopping_on_signals(self._stop_soon):
                 self._serve(app, host, port, options)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     from flask_socketio_core.contracts import Event, Handle, Lock, ServeOptions, Task
 
+LAST_WORDS_S = 0.1
+"""How long a server that is stopped goes on, seconds: the request that stopped it has to be answered, and the threads
+of requests end with the process."""
+
 
 class ThreadingMode(AsyncMode):
     """Run handlers in a pool of OS threads; serve with Werkzeug."""
@@ -106,6 +110,13 @@ class ThreadingMode(AsyncMode):
         self._clock.close()
 
     def _stop_soon(self) -> None:
-        # shutdown() waits for the serving loop, which may be what called us.
-        if self._server is not None:
-            threading.Thread(target=self._server.shutdown, name="socketio-stop", daemon=True).start()
+        server = self._server
+        if server is None:
+            return
+
+        def shut_down() -> None:
+            time.sleep(LAST_WORDS_S)
+            server.shutdown()
+
+        # In a thread of its own, because shutdown() waits for the serving loop, which may be what called us.
+        threading.Thread(target=shut_down, name="socketio-stop", daemon=True).start()
