@@ -38,4 +38,4 @@ def make_bus(request: pytest.FixtureRequest, kind: str, **options: Any) -> Bus:
     url = "memory://" if broker is None else broker.url
     if scheme:
         url = f"{scheme}://{url.partition('://')[2]}"
-    return Bus(queue_class, url, f"test-{uuid.uuid4().hex[:12]}", options)
+    return Bus(queue_class, url, f"test-{uuid.uuid4().hex[:12]}", options, kind)

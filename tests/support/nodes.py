@@ -36,12 +36,16 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = PA
 
 @dataclass(frozen=True)
 class Bus:
-    """A queue and where it is."""
+    """A queue and where it is.
+
+    :param kind: name of the kind of queue, where tests are parametrised by it.
+    """
 
     queue_class: type[MessageQueue]
     url: str
     channel: str
     options: dict[str, Any] = field(default_factory=dict)
+    kind: str = ""
 
 
 class Member:
