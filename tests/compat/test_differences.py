@@ -12,6 +12,7 @@ from typing import Any
 
 import flask_socketio
 import pytest
+import socketio
 from flask import Flask
 
 import flask_socketio_core
@@ -304,3 +305,37 @@ def test_unknown_queue_url_names_what_is_installed(url: str) -> None:
         flask_socketio.SocketIO(Flask(__name__), async_mode="threading", message_queue=url)
     with pytest.raises(errors.UnknownPart, match=r"(?s)memory"):
         flask_socketio_core.SocketIO(Flask(__name__), async_mode="threading", message_queue=url)
+
+
+def test_valkey_url_is_served_like_a_redis_url() -> None:
+    with pytest.raises(Exception, match=r"valkey|transport"):
+        flask_socketio.SocketIO(Flask(__name__), async_mode="threading", message_queue="valkey://127.0.0.1")
+    assert flask_socketio_core.SocketIO(
+        Flask(__name__), async_mode="threading", message_queue="valkey://127.0.0.1"
+    )
+
+
+def test_client_manager_gives_only_its_url() -> None:
+    def make(library: Any, **manager_options: Any) -> tuple[Any, Any]:
+        manager = socketio.RedisManager("redis://127.0.0.1:1", **manager_options)
+        return manager, library.SocketIO(Flask(__name__), async_mode="threading", client_manager=manager)
+
+    manager, extension = make(flask_socketio)
+    assert extension.server.manager is manager
+    manager, extension = make(flask_socketio_core)
+    assert extension.server.manager is not manager
+    with pytest.raises(errors.InvalidOption, match=r"redis_options.*message_queue_options"):
+        make(flask_socketio_core, redis_options={"health_check_interval": 5})
+
+
+def test_test_client_works_with_a_message_queue() -> None:
+    def play(library: Any, url: str) -> list[str]:
+        app = Flask(__name__)
+        extension = library.SocketIO(app, async_mode="threading", message_queue=url)
+        client = extension.test_client(app)
+        extension.emit("event", "over the queue")
+        return [event["name"] for event in client.get_received()]
+
+    with pytest.raises(RuntimeError, match="cannot be used with a message queue"):
+        play(flask_socketio, "redis://127.0.0.1:1")
+    assert play(flask_socketio_core, "memory://compat") == ["event"]
