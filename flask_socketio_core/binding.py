@@ -136,12 +136,11 @@ class Binding:
             raise self._unsuitable
         return self.engine.handle(environ, start_response)
 
-    def _start(self, environ: WSGIEnvironment | None) -> None:
+    def _start(self, environ: WSGIEnvironment) -> None:
         """Do what has to be done once per process that serves, at its first request."""
         self._started_in = os.getpid()
-        if environ is not None:
-            verdict = self.mode.check_request(environ)
-            self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
+        verdict = self.mode.check_request(environ)
+        self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
         self._at_exit = self.mode.on_exit(self.shutdown)
         if self.cluster is not None and self._unsuitable is None:
             try:
@@ -149,10 +148,10 @@ class Binding:
             except PartUnsuitable as error:
                 self._unsuitable = error
 
-    def start(self) -> None:
-        """Join the other servers before the first request, for clients that do not come over HTTP."""
-        if self._started_in != os.getpid():
-            self._start(None)
+    def join(self) -> None:
+        """Join the other servers before there is a request, for clients that do not come over HTTP."""
+        if self.cluster is not None:
+            self.cluster.start()
 
     def resume(self) -> None:
         """Take connections again, after an earlier :meth:`shutdown`."""

@@ -196,8 +196,13 @@ class Server:
 
     def unschedule(self, item: Timed) -> None:
         """Take something out of the timer."""
+        timer = None
         with self._lock:
             self._wheel.remove(item)
+            if self._wheel.next_due_s() is None:
+                timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
     def _arm(self, due_s: float) -> None:
         with self._lock:

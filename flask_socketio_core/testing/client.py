@@ -136,7 +136,7 @@ class SocketIOTestClient:
         self.close()
 
     def _open(self, query_string: str | None, headers: Mapping[str, str] | None) -> Session:
-        self._binding.start()
+        self._binding.join()
         server = self._binding.server
         assert server is not None  # there is an application
         decoder = Decoder(server.codec)

@@ -12,7 +12,6 @@ from typing import Any
 import click
 import flask.cli
 import pytest
-import socketio as protocol_library
 from flask import Flask
 from werkzeug.debug import DebuggedApplication
 
@@ -23,6 +22,7 @@ from flask_socketio_core.middleware import SocketIOMiddleware
 from flask_socketio_core.running import address
 from support.flask_apps import MakeApp
 from support.servers import free_port, wait_until
+from support.wire.recorder import Recorder
 
 
 @pytest.fixture
@@ -146,10 +146,10 @@ def _in_a_view(url: str, socketio: SocketIO) -> None:
 
 
 def _in_a_handler(url: str, socketio: SocketIO) -> None:
-    client = protocol_library.Client(reconnection=False)
-    client.connect(url, transports=["websocket"])
+    client = Recorder(int(url.rpartition(":")[2]))
+    client.connect()
     client.emit("stop")
-    client.wait()  # until the server ends the connection
+    client.wait_closed()
 
 
 def _in_another_thread(url: str, socketio: SocketIO) -> None:

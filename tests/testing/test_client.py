@@ -273,6 +273,15 @@ def test_client_leaves_nothing_behind(end: End) -> None:
     assert gone() is None
 
 
+def test_forgotten_client_does_not_keep_its_application(socketio: SocketIO) -> None:
+    app = new_app("forgotten")
+    SocketIO(app, async_mode="threading").test_client(app)
+    gone = weakref.ref(app)
+    del app
+    gc.collect()
+    assert gone() is None
+
+
 def test_context_manager_disconnects_every_namespace(socketio: SocketIO, connect: Connect) -> None:
     gone: list[str] = []
     for namespace in ("/", "/other"):
