@@ -11,8 +11,11 @@ import click
 from click.core import ParameterSource
 from flask.cli import CertParamType, ScriptInfo, SeparatedPathType
 from flask.helpers import get_debug_flag
-from werkzeug.serving import is_running_from_reloader, run_simple
+from werkzeug.debug import DebuggedApplication
+from werkzeug.serving import is_running_from_reloader, make_server
 
+from ..concurrency.reloader import run_with_reloader
+from ..contracts import ServeOptions
 from ..errors import ConfigurationError
 from ..plugins import ASYNC_MODE, Plugins
 from ..process import ASYNC_MODE_KEY, observe
@@ -22,7 +25,7 @@ from .loading import extension_of
 if TYPE_CHECKING:
     import ssl
 
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from flask import Flask
 
     from ..extension import SocketIO
@@ -149,17 +152,23 @@ def _load(info: ScriptInfo, settings: dict[str, Any]) -> Flask:
     def failure(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         raise error from None
 
-    pair = (settings["certfile"], settings.get("keyfile")) if "certfile" in settings else None
-    run_simple(
+    _serve_failure(DebuggedApplication(failure) if settings["debug"] else failure, settings)
+    raise SystemExit(0)
+
+
+def _serve_failure(app: WSGIApplication, settings: dict[str, Any]) -> None:
+    # Werkzeug's server, because no async mode was selected; the parent may have bound the port for its children.
+    inherited = os.environ.get("WERKZEUG_SERVER_FD")
+    files = (settings["certfile"], settings.get("keyfile")) if "certfile" in settings else None
+    server = make_server(
         settings["host"],
         settings["port"],
-        failure,
-        use_reloader=True,
-        use_debugger=settings["debug"],
-        ssl_context=settings.get("ssl_context", pair),
-        **settings["reloader_options"],
+        app,
+        threaded=True,
+        ssl_context=settings.get("ssl_context", files),
+        fd=None if inherited is None else int(inherited),
     )
-    raise SystemExit(0)
+    run_with_reloader(server.serve_forever, ServeOptions(reloader_options=settings["reloader_options"]))
 
 
 def _patch_of(description: Description) -> str | None:

@@ -50,7 +50,7 @@ class SpoolQueue(MessageQueue):
         yield b""
         quiet_until_s = time.monotonic() + TICK_S
         while not self._closed:
-            fresh = [name for name in self._names() if name not in seen]
+            fresh = self._fresh(seen)
             seen.update(fresh)
             for name in fresh:
                 yield (self._folder / name).read_bytes()
@@ -68,6 +68,11 @@ class SpoolQueue(MessageQueue):
 
     def close(self) -> None:
         self._closed = True
+
+    def _fresh(self, seen: set[str]) -> list[str]:
+        # A listing may show a file and not the one before it; whatever is before it is in the next listing.
+        newest = max(self._names(), default="")
+        return [name for name in self._names() if name <= newest and name not in seen]
 
     def _names(self) -> list[str]:
         return sorted(name for name in os.listdir(self._folder) if not name.startswith("."))
