@@ -173,7 +173,10 @@ class Endpoint:
             body, encoding = compress(body, environ.get("HTTP_ACCEPT_ENCODING", ""))
             if encoding:
                 all_headers.append(("Content-Encoding", encoding))
-        all_headers.append(("Content-Length", str(len(body))))
+        if "uwsgi.version" not in environ:
+            # uWSGI's HTTP router closes the connection without saying so. A client that was given a length takes it
+            # for kept alive, and loses the request that it sends next.
+            all_headers.append(("Content-Length", str(len(body))))
         start_response(STATUS.get(status, f"{status} Error"), all_headers)
         return [body]
 
