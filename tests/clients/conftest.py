@@ -21,8 +21,16 @@ def kind(request: pytest.FixtureRequest) -> ServerKind:
 
 @pytest.fixture(scope="session")
 def running(kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Start a server of that kind."""
-    with serving(kind, AppSpec(app="clients"), tmp_path_factory.mktemp("clients")) as server:
+    """Start a server of that kind.
+
+    It pings often because of python-socketio's client: asked to leave while a POST is under way, it sends no CLOSE and
+    waits for its pending poll to be answered by something else.
+    """
+    with serving(
+        kind,
+        AppSpec(app="clients", options={"ping_interval": 2, "ping_timeout": 3}),
+        tmp_path_factory.mktemp("clients"),
+    ) as server:
         yield server
 
 

@@ -119,9 +119,10 @@ def _gunicorn(*worker: str) -> Callable[[int], list[str]]:
 
 def _uwsgi(port: int) -> list[str]:
     program = find_program("uwsgi") or "uwsgi"
-    server = [program, "--http", f"{HOST}:{port}", "--gevent", "200", "--http-websockets", "--master"]
+    server = [program, "--http", f"{HOST}:{port}", "--gevent", "200", "--gevent-monkey-patch"]
     paths = [argument for path in sys.path if path for argument in ("--pythonpath", path)]
-    return [*server, "--need-app", *paths, "--module", "support.apps.wsgi:app"]
+    server += ["--http-websockets", "--master", "--need-app"]
+    return [*server, *paths, "--module", "support.apps.wsgi:app"]
 
 
 THREADING = ServerKind(name="threading", mode="threading", command=_launch)
