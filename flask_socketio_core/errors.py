@@ -28,7 +28,8 @@
         ├── QueueClosed               used after ``close()``
         └── MessageTooLarge           larger than the queue can carry
 
-:class:`ConnectionRefusedError` is python-socketio's own class, so that an ``except`` clause written for it goes on working.
+:class:`ConnectionRefusedError` is python-socketio's own class, so that an ``except`` clause written for it goes on
+working.
 """
 
 from __future__ import annotations

@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 import flask
 
 from . import options as option_rules
 from . import process, running
-from .addressing import payload, recipients, refuse_unknown, skipped
 from .binding import SHUTDOWN_S, Binding
 from .errors import ConfigurationError, NotInitialised
-from .handlers import Handlers
 from .middleware import SocketIOMiddleware
 from .namespace import Namespace
 from .plugins import Plugins
+from .registration import HandlerRegistration
+from .sending import Sender
 from .server.reasons import Reason
 
 if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
-    from typing_extensions import Never, Unpack
+    from typing_extensions import Unpack
 
     from .cluster.link import BusHealth
     from .contracts import AsyncMode, Task
     from .facade import ServerFacade
-    from .handlers import ErrorHandler
-    from .keywords import OptionKeywords, Recipients, Room
+    from .keywords import OptionKeywords
     from .plugins import Description
     from .testing.client import SocketIOTestClient
 
 logger = logging.getLogger(__name__)
-
-HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
 EXTENSION = "socketio"
 """Key in ``app.extensions`` of the ``SocketIO`` object that was initialised last, as in Flask-SocketIO."""
@@ -45,7 +42,7 @@ MIDDLEWARES = "flask_socketio_core.middlewares"
 """Key in ``app.extensions`` of the middleware of each ``SocketIO`` object."""
 
 
-class SocketIO:
+class SocketIO(HandlerRegistration, Sender):
     """Socket.IO for a Flask application::
 
         app = Flask(__name__)
@@ -68,8 +65,8 @@ class SocketIO:
     reason = Reason
 
     def __init__(self, app: Flask | None = None, **options: Unpack[OptionKeywords]) -> None:
+        super().__init__()
         option_rules.check_names(options)
-        self.handlers = Handlers()
         self._options: dict[str, Any] = dict(options)
         self._latest: Binding | None = None
         self._plugins: Plugins | None = None
@@ -163,50 +160,6 @@ class SocketIO:
         """What is installed, what is in use and why: what ``flask socketio plugins`` shows."""
         return self._plugins_here().describe()
 
-    # registering handlers
-
-    def on(self, message: str, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
-        """Register a function as the handler of an event (decorator)::
-
-            @socketio.on("say", namespace="/chat")
-            def say(text):
-                ...
-
-        :param message: the event; ``"connect"`` and ``"disconnect"`` are the client's coming and going, ``"message"``
-            and ``"json"`` what it sends without a name, ``"*"`` everything without a handler of its own.
-        :param namespace: ``"/"`` by default; ``"*"`` for all without a handler of their own.
-        """
-
-        def register(handler: HandlerT) -> HandlerT:
-            self.handlers.add(message, namespace or "/", handler)
-            return handler
-
-        return register
-
-    def on_event(self, message: str, handler: Callable[..., Any], namespace: str | None = None) -> None:
-        """Register a function as the handler of an event; see :meth:`on`."""
-        self.on(message, namespace)(handler)
-
-    @overload
-    def event(self, handler: HandlerT, /) -> HandlerT: ...
-    @overload
-    def event(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]: ...
-
-    def event(self, namespace: Any = None) -> Any:
-        """Register a function as the handler of the event with its name (decorator)::
-
-        @socketio.event
-        def say(text):
-            ...
-
-        @socketio.event(namespace="/chat")
-        def whisper(text):
-            ...
-        """
-        if callable(namespace):
-            return self.on(namespace.__name__)(namespace)
-        return lambda handler: self.on(handler.__name__, namespace)(handler)
-
     def on_namespace(self, namespace_handler: Namespace) -> None:
         """Register a class-based namespace.
 
@@ -218,151 +171,6 @@ class SocketIO:
             raise ValueError(f"on_namespace() expects an instance of Namespace, not {kind.__qualname__}")
         namespace_handler.socketio = self
         self.handlers.add_class(namespace_handler)
-
-    def on_error(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
-        """Register a function that handles what the handlers of a namespace raise (decorator).
-
-        It is called with the exception, in the handler's context; its result is the acknowledgement.
-        """
-
-        def register(handler: HandlerT) -> HandlerT:
-            self.handlers.on_error[namespace or "/"] = _checked_callable(handler)
-            return handler
-
-        return register
-
-    def on_error_default(self, exception_handler: HandlerT) -> HandlerT:
-        """Register a function for what handlers raise in namespaces without an :meth:`on_error` (decorator)."""
-        self.handlers.on_error_default = _checked_callable(exception_handler)
-        return exception_handler
-
-    # sending
-
-    def emit(
-        self,
-        event: str,
-        *args: Any,
-        namespace: str | None = "/",
-        to: Recipients = None,
-        room: Recipients = None,
-        include_self: bool = True,
-        skip_sid: str | Iterable[str] | None = None,
-        callback: Callable[..., Any] | None = None,
-        ignore_queue: bool = False,
-        volatile: bool = False,
-        **unknown: Never,
-    ) -> None:
-        """Send an event to clients, from anywhere.
-
-        :param event: its name.
-        :param args: the event's arguments: anything that JSON can carry, and bytes anywhere in it. A single tuple
-            stands for several arguments, a single ``None`` for none.
-        :param to: a room or sid, or a list of them; ``None`` for everybody in the namespace.
-        :param room: the older name of ``to``.
-        :param include_self: ``False`` leaves out the client whose event is being handled.
-        :param skip_sid: a sid or a list of them to leave out.
-        :param callback: called with what the client acknowledges; ``to`` must be one client's sid. Given in a handler,
-            it runs in that handler's kind of context.
-        :param ignore_queue: send to clients of this process only, not through the message queue.
-        :param volatile: drop it for a client that cannot be written to at once.
-        :raises TypeError: for a keyword that does not exist, with the nearest match.
-        :raises NotInitialised: before ``init_app``.
-        """
-        if unknown:
-            args = _take_data(args, unknown)
-            _refuse_broadcast(unknown)
-            refuse_unknown("SocketIO.emit()", unknown)
-        self._binding().emit(
-            event,
-            payload(args),
-            namespace=namespace,
-            to=recipients(to, room),
-            skip=skipped(skip_sid, include_self=include_self, function="SocketIO.emit()"),
-            callback=callback,
-            ignore_queue=ignore_queue,
-            volatile=volatile,
-        )
-
-    def send(
-        self,
-        data: Any,
-        json: bool = False,
-        namespace: str | None = None,
-        to: Recipients = None,
-        callback: Callable[..., Any] | None = None,
-        include_self: bool = True,
-        skip_sid: str | Iterable[str] | None = None,
-        *,
-        room: Recipients = None,
-        ignore_queue: bool = False,
-        volatile: bool = False,
-        **unknown: Never,
-    ) -> None:
-        """Send a message without a name: the event ``"message"``, or ``"json"``.
-
-        :param json: send it as ``"json"``.
-
-        The other parameters are those of :meth:`emit`.
-        """
-        if unknown:
-            _refuse_broadcast(unknown)
-            refuse_unknown("SocketIO.send()", unknown)
-        self.emit(
-            "json" if json else "message",
-            data,
-            namespace=namespace,
-            to=to,
-            room=room,
-            include_self=include_self,
-            skip_sid=skip_sid,
-            callback=callback,
-            ignore_queue=ignore_queue,
-            volatile=volatile,
-        )
-
-    def call(
-        self,
-        event: str,
-        *args: Any,
-        namespace: str | None = "/",
-        to: str | None = None,
-        room: str | None = None,
-        timeout: float | None = 60,
-        ignore_queue: bool = False,
-        **unknown: Never,
-    ) -> Any:
-        """Send an event to one client, wherever it is connected, and return what it acknowledges.
-
-        :param to: the client's sid.
-        :param timeout: how long to wait, seconds; ``None`` waits for ever.
-        :returns: a value, a tuple of several, or ``None`` for an empty acknowledgement.
-        :raises CallTimeout: if it does not acknowledge in time.
-        :raises ClientGone: as soon as it leaves without.
-
-        The other parameters are those of :meth:`emit`.
-        """
-        if unknown:
-            args = _take_data(args, unknown)
-            known = ("namespace", "to", "room", "timeout", "ignore_queue")
-            refuse_unknown("SocketIO.call()", unknown, known)
-        target = to if to is not None else room
-        if target is None:
-            raise ValueError("SocketIO.call() asks one client: pass its sid as to=")
-        return self._binding().call(
-            event,
-            payload(args),
-            namespace=namespace,
-            to=target,
-            timeout_s=timeout,
-            ignore_queue=ignore_queue,
-        )
-
-    def close_room(self, room: Room, namespace: str | None = None) -> None:
-        """Take everybody out of a room.
-
-        :raises ValueError: if the room is a client's sid.
-        """
-        self._binding().emitter.close_room(room, namespace or "/")
 
     # serving
 
@@ -503,22 +311,3 @@ def _check_path(app: Flask, owner: SocketIO, path: str) -> None:
             raise ConfigurationError(
                 f"another SocketIO object serves the application {app.name!r} at the path {path!r}: pass another path="
             )
-
-
-def _checked_callable(handler: ErrorHandler) -> ErrorHandler:
-    if not callable(handler):
-        raise ValueError(f"an error handler must be callable, not {type(handler).__name__}")
-    return handler
-
-
-def _take_data(args: tuple[Any, ...], unknown: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the arguments, given by position or, as python-socketio allows, as ``data=``."""
-    return (unknown.pop("data"),) if "data" in unknown and not args else args
-
-
-def _refuse_broadcast(unknown: Mapping[str, Any]) -> None:
-    if "broadcast" in unknown:
-        raise TypeError(
-            "SocketIO.emit() and SocketIO.send() have no broadcast=: without to= they send to everybody in the "
-            "namespace"
-        )

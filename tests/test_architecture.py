@@ -21,7 +21,17 @@ ROWS = (
     ("plugins",),
     ("server", "cluster"),
     ("addressing", "calling", "client_managers", "dispatch", "handlers", "request_context"),
-    ("binding", "extension", "facade", "middleware", "namespace", "running", "testing"),
+    (
+        "binding",
+        "extension",
+        "facade",
+        "middleware",
+        "namespace",
+        "registration",
+        "running",
+        "sending",
+        "testing",
+    ),
     ("context", "cli"),
     ("__init__",),
 )

@@ -1,0 +1,83 @@
+"""The part of :class:`~flask_socketio_core.extension.SocketIO` that registers handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from .handlers import Handlers
+
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
+
+
+class HandlerRegistration:
+    """Register functions as handlers; they serve all applications, before and after ``init_app``."""
+
+    def __init__(self) -> None:
+        self.handlers = Handlers()
+        """What was registered; iterating yields one line per handler."""
+
+    def on(self, message: str, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function as the handler of an event (decorator)::
+
+            @socketio.on("say", namespace="/chat")
+            def say(text):
+                ...
+
+        :param message: the event; ``"connect"`` and ``"disconnect"`` are the client's coming and going, ``"message"``
+            and ``"json"`` what it sends without a name, ``"*"`` everything without a handler of its own.
+        :param namespace: ``"/"`` by default; ``"*"`` for all without a handler of their own.
+        """
+
+        def register(handler: HandlerT) -> HandlerT:
+            self.handlers.add(message, namespace or "/", handler)
+            return handler
+
+        return register
+
+    def on_event(self, message: str, handler: Callable[..., Any], namespace: str | None = None) -> None:
+        """Register a function as the handler of an event; see :meth:`on`."""
+        self.on(message, namespace)(handler)
+
+    @overload
+    def event(self, handler: HandlerT, /) -> HandlerT: ...
+    @overload
+    def event(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]: ...
+
+    def event(self, namespace: Any = None) -> Any:
+        """Register a function as the handler of the event with its name (decorator)::
+
+        @socketio.event
+        def say(text):
+            ...
+
+        @socketio.event(namespace="/chat")
+        def whisper(text):
+            ...
+        """
+        if callable(namespace):
+            return self.on(namespace.__name__)(namespace)
+        return lambda handler: self.on(handler.__name__, namespace)(handler)
+
+    def on_error(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function that handles what the handlers of a namespace raise (decorator).
+
+        It is called with the exception, in the handler's context; its result is the acknowledgement.
+        """
+
+        def register(handler: HandlerT) -> HandlerT:
+            self.handlers.on_error[namespace or "/"] = _checked_callable(handler)
+            return handler
+
+        return register
+
+    def on_error_default(self, exception_handler: HandlerT) -> HandlerT:
+        """Register a function for what handlers raise in namespaces without an :meth:`on_error` (decorator)."""
+        self.handlers.on_error_default = _checked_callable(exception_handler)
+        return exception_handler
+
+
+def _checked_callable(handler: HandlerT) -> HandlerT:
+    if not callable(handler):
+        raise ValueError(f"an error handler must be callable, not {type(handler).__name__}")
+    return handler
