@@ -1,0 +1,66 @@
+"""The reference says what the code says."""
+
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+
+import pytest
+
+from flask_socketio_core import errors, options
+from support.documents import page, pages
+
+
+def test_generated_parts_are_current(reference: ModuleType) -> None:
+    stale = [
+        path.name
+        for path in reference.pages()
+        if reference.fill(path.read_text("utf-8")) != path.read_text("utf-8")
+    ]
+    assert stale == [], "run tools/reference.py"
+
+
+def test_a_part_that_does_not_exist_is_an_error(reference: ModuleType) -> None:
+    with pytest.raises(reference.CannotGenerate, match=r"no part 'optoins'\n  available: options"):
+        reference.fill("<!-- generated: optoins -->\n<!-- end -->")
+
+
+@pytest.mark.parametrize("name", options.option_names())
+def test_every_option_is_in_the_reference(name: str) -> None:
+    assert f"`{name}`" in page("docs/options.md").text
+
+
+def test_defaults_are_those_of_the_code(reference: ModuleType) -> None:
+    rows = [line.split(" | ") for line in reference.options().splitlines()[2:]]
+    shown = {row[0].strip("| `"): row[2].strip("`") for row in rows}
+    used = options.Options()
+    for name, text in shown.items():
+        value = getattr(used, name)
+        assert eval(text) == (list(value) if isinstance(value, tuple) else value), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, thing in vars(errors).items()
+        if inspect.isclass(thing) and issubclass(thing, errors.SocketIOError)
+    ],
+)
+def test_every_error_says_what_to_do(name: str) -> None:
+    assert any(line.startswith(f"| `{name}`") for line in page("docs/errors.md").text.splitlines())
+
+
+@pytest.mark.parametrize("variable", ["SOCKETIO_LOAD_PLUGINS", "SOCKETIO_TRACE_PLUGINS"])
+def test_every_environment_variable_is_in_the_reference(variable: str) -> None:
+    assert variable in page("docs/options.md").text
+
+
+def test_pages_with_generated_parts_are_found(reference: ModuleType) -> None:
+    assert {path.name for path in reference.pages()} == {
+        "architecture.md",
+        "errors.md",
+        "options.md",
+        "queues.md",
+    }
+    assert len(pages()) > len(reference.pages())

@@ -1,0 +1,257 @@
+"""Write the generated parts of the documentation, from the source's own words.
+
+A page holds a pair of comments; what stands between them is replaced, the rest is a person's::
+
+    <!-- generated: options -->
+    <!-- end -->
+
+``--check`` writes nothing and ends with status 1 if a page is not current.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import operator
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = Path("flask_socketio_core")
+#: Where the options of ``message_queue_options`` are listed: title and files.
+QUEUES = (
+    ("Every queue", (CORE / "cluster/cluster.py",)),
+    (
+        "`redis` and `redis-streams`",
+        (
+            Path("plugins/queue_redis/flask_socketio_queue_redis/client.py"),
+            Path("plugins/queue_redis/flask_socketio_queue_redis/streams.py"),
+        ),
+    ),
+    (
+        "`rabbitmq` and `kombu`",
+        (
+            Path("plugins/queue_kombu/flask_socketio_queue_kombu/queue.py"),
+            Path("plugins/queue_kombu/flask_socketio_queue_kombu/rabbitmq.py"),
+        ),
+    ),
+    ("`kafka`", (Path("plugins/queue_kafka/flask_socketio_queue_kafka/client.py"),)),
+)
+#: What the second of a queue's files adds is not for the first kind of it.
+ONLY = {
+    "streams.py": "`redis-streams` only: ",
+    "rabbitmq.py": "`rabbitmq` only: ",
+}
+#: Fields that nobody gives by name: half of the pair that another option may be.
+UNNAMED = ("ping_interval_grace",)
+MARK = re.compile(r"(<!-- generated: (?P<part>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+ARITHMETIC = {ast.Mult: operator.mul, ast.Add: operator.add, ast.Sub: operator.sub}
+
+
+class CannotGenerate(Exception):
+    """The source is not as this tool expects it; the text says where."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if a page is not current")
+    check = parser.parse_args(argv).check
+    stale = []
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        current = fill(text)
+        if current != text:
+            stale.append(str(path.relative_to(ROOT)))
+            if not check:
+                path.write_text(current, encoding="utf-8")
+    for name in stale:
+        sys.stdout.write(f"{name}: {'is not current, run tools/reference.py' if check else 'written'}\n")
+    return int(check and bool(stale))
+
+
+def pages() -> list[Path]:
+    """Return the pages that have generated parts."""
+    return [path for path in sorted((ROOT / "docs").rglob("*.md")) if MARK.search(path.read_text("utf-8"))]
+
+
+def fill(text: str) -> str:
+    """Return a page with its generated parts made anew.
+
+    :raises CannotGenerate: for a part that does not exist.
+    """
+
+    def replacement(found: re.Match[str]) -> str:
+        part = PARTS.get(found["part"])
+        if part is None:
+            raise CannotGenerate(f"there is no part {found['part']!r}\n  available: {', '.join(PARTS)}")
+        return f"{found[1]}\n{part()}\n\n{found[3]}"
+
+    return MARK.sub(replacement, text)
+
+
+# ------------------------------------------------------------------------------------------------------ the parts
+
+
+def options() -> str:
+    """Return the table of all options, from the fields and the docstring of ``Options``."""
+    module = parse(CORE / "options.py")
+    texts = parameters(docstring_of(module, "Options"))
+    constants = constants_of(module)
+    rows = []
+    for field in fields_of(module, "Options"):
+        name = field.target.id if isinstance(field.target, ast.Name) else ""
+        if name in UNNAMED:
+            continue
+        if name not in texts:
+            raise CannotGenerate(f"Options.{name} is not described in the class's docstring")
+        rows.append((f"`{name}`", kind(field.annotation), default(field.value, constants), texts[name]))
+    return table(("option", "type", "default", "meaning"), rows)
+
+
+def queue_options() -> str:
+    """Return a table per message queue, from its ``Setting(...)`` lines."""
+    sections = []
+    for title, files in QUEUES:
+        rows = [
+            (f"`{name}`", f"`{kind}`", f"`{value}`", ONLY.get(path.name, "") + text)
+            for path in files
+            for name, kind, value, text in settings_of(path)
+        ]
+        sections.append(f"{title}:\n\n{table(('option', 'type', 'default', 'meaning'), rows)}")
+    return "\n\n".join(sections)
+
+
+def error_tree() -> str:
+    """Return the tree of errors as the module's docstring draws it."""
+    text = ast.get_docstring(parse(CORE / "errors.py")) or ""
+    found = re.search(r"::\n\n((?:    .*\n|\n)+)", text)
+    if found is None:
+        raise CannotGenerate("the docstring of errors.py has no tree behind '::'")
+    return f"```text\n{textwrap.dedent(found[1]).strip()}\n```"
+
+
+def arrows() -> str:
+    """Return the rows of modules from the test that guards them."""
+    rows = ast.literal_eval(constants_of(parse(Path("tests/test_architecture.py")))["ROWS"])
+    return "```text\n" + "\n".join(", ".join(row) for row in rows) + "\n```"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "options": options,
+    "queue-options": queue_options,
+    "error-tree": error_tree,
+    "arrows": arrows,
+}
+
+
+# ------------------------------------------------------------------------------------------------ reading source
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
+
+
+def class_of(module: ast.Module, name: str) -> ast.ClassDef:
+    for node in module.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return node
+    raise CannotGenerate(f"there is no class {name}")
+
+
+def docstring_of(module: ast.Module, name: str) -> str:
+    return ast.get_docstring(class_of(module, name)) or ""
+
+
+def fields_of(module: ast.Module, name: str) -> list[ast.AnnAssign]:
+    return [node for node in class_of(module, name).body if isinstance(node, ast.AnnAssign)]
+
+
+def parameters(docstring: str) -> dict[str, str]:
+    """Return what a docstring says about each ``:param name:``."""
+    found = re.finditer(r"^:param (\w+): (.*(?:\n +.*)*)", docstring, re.MULTILINE)
+    return {match[1]: sentence(" ".join(match[2].split())) for match in found}
+
+
+def sentence(text: str) -> str:
+    """Return a docstring's text as Markdown."""
+    text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+def constants_of(module: ast.Module) -> dict[str, ast.expr]:
+    return {
+        target.id: node.value
+        for node in module.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def kind(annotation: ast.expr) -> str:
+    text = re.sub(r"Callable\[.*?\]\s*(?=\||$)|Callable\[\.\.\., bool\]", "callable", ast.unparse(annotation))
+    parts = [part.strip() for part in re.split(r"\|", text)]
+    plain = [
+        re.sub(r"\[.*\]", "", part).replace("Mapping", "dict").replace("tuple", "list") for part in parts
+    ]
+    return " or ".join(f"`{'any' if part == 'Any' else part}`" for part in dict.fromkeys(plain))
+
+
+def default(value: ast.expr | None, constants: dict[str, ast.expr]) -> str:
+    """Return a field's default as the user would write it."""
+    if isinstance(value, ast.Call):  # field(default_factory=dict)
+        factory = {word.arg: ast.unparse(word.value) for word in value.keywords}.get("default_factory")
+        return {"dict": "`{}`", "list": "`[]`"}[str(factory)]
+    if isinstance(value, ast.Name):
+        value = constants[value.id]
+    if value is None:
+        raise CannotGenerate("an option has no default")
+    if isinstance(value, ast.Tuple):  # a list to whoever gives it
+        value = ast.List(value.elts, ast.Load())
+    return f"`{number(value)}`"
+
+
+def number(value: ast.expr) -> str:
+    """Return an expression's source, calculated if it is arithmetic."""
+    result = calculated(value)
+    return ast.unparse(value) if result is None else grouped(result)
+
+
+def calculated(value: ast.expr) -> int | None:
+    if isinstance(value, ast.Constant) and type(value.value) is int:
+        return value.value
+    if isinstance(value, ast.BinOp) and type(value.op) in ARITHMETIC:
+        left, right = calculated(value.left), calculated(value.right)
+        if left is not None and right is not None:
+            result: int = ARITHMETIC[type(value.op)](left, right)
+            return result
+    return None
+
+
+def grouped(value: int) -> str:
+    return f"{value:_}" if abs(value) >= 10_000 else str(value)
+
+
+def settings_of(path: Path) -> list[tuple[str, str, str, str]]:
+    """Return name, type, default and text of each ``Setting(...)`` in a file, in the file's order."""
+    found = []
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Setting":
+            name, type_name, value, text = node.args[:4]
+            words = (ast.literal_eval(name), ast.unparse(type_name), number(value), ast.literal_eval(text))
+            found.append((node.lineno, words))
+    if not found:
+        raise CannotGenerate(f"{path} has no Setting(...)")
+    return [words for _, words in sorted(found)]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
