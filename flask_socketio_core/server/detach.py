@@ -21,7 +21,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -82,14 +82,17 @@ def detach(location: SocketLocation) -> Detached:
             os.dup2(dummy.fileno(), location.fd, inheritable=False)
         undo.callback(os.dup2, ours.fileno(), location.fd, inheritable=False)
         first_bytes = location.read_buffered()
-        _send_at_once(ours)
+        send_at_once(ours)
         ours.setblocking(False)
         undo.pop_all()
     return Detached(ours, first_bytes, DetachedBody(peer))
 
 
-def _send_at_once(sock: _socket.socket) -> None:
-    # Nagle's algorithm holds a second small frame back until the first was acknowledged, up to 40 ms.
+def send_at_once(sock: Any) -> None:
+    """Have small frames sent without waiting for the acknowledgement of those before, which takes up to 40 ms.
+
+    :param sock: a raw, green or TLS socket.
+    """
     if sock.family != getattr(_socket, "AF_UNIX", None):
         with contextlib.suppress(OSError):
             sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)

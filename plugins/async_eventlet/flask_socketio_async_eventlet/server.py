@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable
 from socket import SOCK_STREAM
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,17 @@ PAUSE_S = 0.1
 
 class Pool(eventlet.GreenPool):
     """Requests in greenlets; the server does not wait for pending ones, because only the engine can answer them."""
+
+    def spawn(self, function: Callable[..., object], *arguments: Any) -> Any:
+        """Serve a connection; a client that is gone, or does not speak TLS, is no news."""
+
+        def serve_connection() -> None:
+            try:
+                function(*arguments)
+            except (OSError, ValueError) as error:  # a TLS socket that is shut down raises the latter
+                logger.debug("a connection ended: %s", error)
+
+        return super().spawn(serve_connection)  # type: ignore[no-untyped-call]  # eventlet is not typed
 
     def waitall(self) -> None:
         """Do not wait."""

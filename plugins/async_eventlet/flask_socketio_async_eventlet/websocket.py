@@ -14,6 +14,7 @@ from eventlet.wsgi import WSGI_LOCAL
 
 from flask_socketio_core.concurrency import gunicorn
 from flask_socketio_core.contracts import SocketLocation, WebSocketProvider
+from flask_socketio_core.server.detach import send_at_once
 from flask_socketio_core.server.framed import open_framed
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class EventletProvider(WebSocketProvider):
         self, environ: WSGIEnvironment, start_response: StartResponse, *, max_message_bytes: int
     ) -> BlockingTransport | None:
         sock, stream = _find(environ)
+        send_at_once(sock)
         take = gunicorn.find_read_ahead(environ) if stream is None else None
         if INPUT in environ:
             # Or the server would write a head to the closed connection, and leave it open after that failed.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gevent.socket import socket
 
 from flask_socketio_core.contracts import WebSocketProvider
+from flask_socketio_core.server.detach import send_at_once
 from flask_socketio_core.server.framed import open_framed
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class UwsgiProvider(WebSocketProvider):
         except OSError:
             return None
         sock = socket(fileno=os.dup(uwsgi.connection_fd()))
+        send_at_once(sock)
         return open_framed(
             environ,
             _ignore,

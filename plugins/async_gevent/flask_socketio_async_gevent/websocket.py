@@ -15,6 +15,7 @@ from gevent.ssl import SSLSocket
 
 from flask_socketio_core.concurrency import gunicorn
 from flask_socketio_core.contracts import SocketLocation, WebSocketProvider
+from flask_socketio_core.server.detach import send_at_once
 from flask_socketio_core.server.framed import open_framed
 
 from .mode import forget_descriptor
@@ -77,6 +78,7 @@ class _GreenProvider(WebSocketProvider):
         place = self._find(environ, start_response)
         if place is None:
             return None
+        send_at_once(place.sock)
         return open_framed(
             environ,
             start_response,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from flask_socketio_core.concurrency import gunicorn
 from flask_socketio_core.contracts import SocketLocation, WebSocketProvider
+from flask_socketio_core.server.detach import send_at_once
 from flask_socketio_core.server.framed import open_framed
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class _ThreadedProvider(WebSocketProvider):
         self, environ: WSGIEnvironment, start_response: StartResponse, *, max_message_bytes: int
     ) -> BlockingTransport | None:
         sock = environ[self.key]
+        send_at_once(sock)
         recv, first_bytes = self._receiver(environ, sock)
         sendall: Callable[[bytes], object] = sock.sendall
         if isinstance(sock, ssl.SSLSocket):
