@@ -321,9 +321,7 @@ class Server:
         if left:
             client.session.send(answer)
 
-    def _client_left(
-        self, client: Client, reason: str, run: Callable[[Job], object] | None = None
-    ) -> None:
+    def _client_left(self, client: Client, reason: str, run: Callable[[Job], object] | None = None) -> None:
         if client.leave() and client.accepted:
             with self._lock:
                 self._farewells += 1
