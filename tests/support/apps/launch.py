@@ -30,7 +30,8 @@ def main(port: int) -> None:
     hide_modules()
     patch(json.loads(os.environ["OPTIONS_UNDER_TEST"]).get("async_mode"))
     wsgi = importlib.import_module("support.apps.wsgi")
-    wsgi.socketio.run(wsgi.app, host="127.0.0.1", port=port, allow_unsafe_werkzeug=True)
+    server = json.loads(os.environ.get("RUN_UNDER_TEST", "{}"))  # more arguments of run()
+    wsgi.socketio.run(wsgi.app, host="127.0.0.1", port=port, allow_unsafe_werkzeug=True, **server)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,117 @@
+"""The engine over TLS that Python itself ends: the blocking shell, in every mode."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_socketio_core.testing.rawclient import BINARY, CLOSE, TEXT, RawClient, get, handshake, masked
+from support.servers import CORE, TESTS, free_port, wait_until
+from support.tls import certificate, needs_openssl
+
+PATH = "/socket.io/?EIO=4&transport=websocket"
+MODES = ("threading", "eventlet", "gevent")
+
+pytestmark = [needs_openssl, pytest.mark.timeout(60)]
+
+
+class EncryptedServer:
+    """An application served with TLS, in a process of its own."""
+
+    def __init__(self, mode: str, directory: Path) -> None:
+        certfile, keyfile = certificate()
+        self.port = free_port()
+        self.log = directory / "log.txt"
+        environment = {
+            "PYTHONPATH": str(TESTS),
+            "APP_UNDER_TEST": "ending",
+            "LIBRARY_UNDER_TEST": CORE,
+            "OPTIONS_UNDER_TEST": json.dumps({"async_mode": mode}),
+            "RUN_UNDER_TEST": json.dumps({"certfile": certfile, "keyfile": keyfile}),
+        }
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "support.apps.launch", str(self.port)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **environment},
+            )
+
+    def is_ready(self) -> bool:
+        """Say whether it answers."""
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return bool(get(self.port, "/ready", tls=True))
+        except (OSError, EOFError):
+            return False
+
+    def join(self) -> RawClient:
+        """Connect a client to the default namespace."""
+        client = RawClient(self.port, tls=True)
+        client.send(handshake(PATH))
+        assert client.read_head().startswith("HTTP/1.1 101 ")
+        assert client.read_frame()[1].startswith(b'0{"sid"')
+        client.send(masked(TEXT, b"40"))
+        assert client.read_frame()[1].startswith(b'40{"sid"')
+        return client
+
+
+@pytest.fixture(params=MODES)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EncryptedServer]:
+    """Serve with TLS in each mode."""
+    if request.param != "threading" and importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    running = EncryptedServer(request.param, tmp_path)
+    try:
+        assert wait_until(running.is_ready, timeout_s=15), running.log.read_text()
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def test_text_and_binary_events_are_acknowledged(server: EncryptedServer) -> None:
+    with server.join() as client:
+        client.send(masked(TEXT, b'421["echo",5]'))
+        assert client.read_frame() == (TEXT, b"431[5]")
+        client.send(masked(TEXT, b'451-2["echo",{"_placeholder":true,"num":0}]') + masked(BINARY, b"bytes"))
+        assert client.read_frame() == (TEXT, b'461-2[{"_placeholder":true,"num":0}]')
+        assert client.read_frame() == (BINARY, b"bytes")
+
+
+def test_both_directions_are_used_at_once(server: EncryptedServer) -> None:
+    with server.join() as client:
+        for _ in range(10):
+            for number in range(40):
+                client.send(masked(TEXT, b'42%d["echo","%s"]' % (number, b"x" * 1000)))
+            answers = {client.read_frame()[1].partition(b"[")[0] for _ in range(40)}
+            assert answers == {b"43%d" % number for number in range(40)}
+
+
+def test_a_client_that_does_not_speak_tls_ends_only_itself(server: EncryptedServer) -> None:
+    with server.join() as client:
+        with RawClient(server.port) as stranger:
+            stranger.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            stranger.read_rest()
+        client.send(masked(TEXT, b'421["echo",5]'))
+        assert client.read_frame() == (TEXT, b"431[5]")
+        assert server.is_ready()
+
+
+def test_a_signal_tells_the_clients_and_ends_the_server(server: EncryptedServer) -> None:
+    with server.join() as client:
+        server.process.send_signal(signal.SIGTERM)
+        frames = [client.read_frame()]
+        while frames[-1][0] != CLOSE:
+            frames.append(client.read_frame())
+        assert server.process.wait(8) == 0
+        assert server.log.read_text().count("farewell in ") == 1
