@@ -3,6 +3,10 @@
 Waking one thread per job is what a burst of short jobs pays for most: the threads then queue for the interpreter's
 lock (35 us per job of 5 us in bursts of 500, against 8 us here). So only a few threads are awake at first, and more
 are added when jobs wait although the processor does not work: then the awake ones are blocked.
+
+The thread that reads the WebSockets may even run the jobs itself (:meth:`ThreadPool.help`), which needs no switch at
+all. When one of them blocks, another thread takes the reading over within 10 ms, and the jobs go to the pool for a
+while.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from .jobs import Job, log_failure, run_job
 
@@ -26,6 +31,12 @@ GROWTH = 0.5
 """By which share the number of awake threads grows at each stall."""
 DECAY_S = 1.0
 """How often the number of awake threads is lowered by a tenth, seconds."""
+HELP_BATCH = 64
+"""Most jobs that a helping thread runs before it returns to its own work."""
+HELP_LINGER_S = 0.02
+"""How long the supervisor keeps watch after the last help, seconds: to wake it costs as much as to wake a worker."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 16.0
+"""How long nobody helps after a job blocked a helper, seconds; twice as long each time, until help went well again."""
 IDLE_S = 10.0
 """How long a thread waits for a job before it ends, seconds."""
 
@@ -75,6 +86,11 @@ class ThreadPool:
         self._supervised = False
         self._saturated = False
         self._closing = False
+        self._helper = 0
+        self._help_over: Callable[[], object] | None = None
+        self._helped_s = 0.0
+        self._help_again_s = 0.0
+        self._pause_s = FIRST_PAUSE_S
 
     @property
     def threads(self) -> int:
@@ -85,10 +101,9 @@ class ThreadPool:
     def submit(self, job: Job) -> None:
         """Run a job soon; jobs are taken in the order given."""
         self._jobs.append(job)
-        if self._awake < self._target:
-            self._wake_one()
-        elif not self._supervised:
-            self._supervise()
+        if self._helper == threading.get_ident():
+            return  # it runs the job itself, or wakes others for it, when it is back in help()
+        self._wake_some()
 
     def close(self) -> None:
         """Let sleeping threads end, and busy ones after the jobs that there are; a later job starts new ones."""
@@ -99,7 +114,74 @@ class ThreadPool:
             gate.closing = True
             gate.open()
 
+    # the thread that helps
+
+    @contextmanager
+    def helper(self) -> Iterator[None]:
+        """Let this thread submit jobs without waking anybody; it calls :meth:`help` afterwards."""
+        self._helper = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._helper = 0
+
+    def help(self, take_over: Callable[[], object]) -> bool:
+        """Run waiting jobs in this thread, as long as they do not block; otherwise have the pool run them.
+
+        :param take_over: has another thread do what this one does besides; called when a job blocks.
+        :returns: ``False`` if that happened: this thread's own work is in other hands.
+        """
+        jobs = self._jobs
+        if not jobs:
+            return True
+        with self._lock:
+            helps = (
+                self._awake < self._max and self._help_over is None and time.monotonic() >= self._help_again_s
+            )
+            if helps:
+                self._awake += 1
+                self._help_over = take_over
+        if not helps:
+            for _ in range(min(len(jobs), self._max)):
+                self._wake_some()
+                if self._awake >= self._target:
+                    break
+            return True
+        if not self._supervised:
+            self._supervise()
+        for _ in range(HELP_BATCH):
+            try:
+                job = jobs.popleft()
+            except IndexError:
+                break
+            self._run(job)
+            del job
+            if self._help_over is not take_over:
+                break
+        with self._lock:
+            self._awake -= 1
+            still = self._help_over is take_over
+            if still:
+                self._help_over = None
+                self._helped_s = time.monotonic()
+        return still
+
+    def _end_help(self) -> None:
+        """Relieve the helper of its own work: a job blocks it."""
+        with self._lock:
+            take_over, self._help_over = self._help_over, None
+            self._help_again_s = time.monotonic() + self._pause_s
+            self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+        if take_over is not None:
+            take_over()
+
     # workers
+
+    def _wake_some(self) -> None:
+        if self._awake < self._target:
+            self._wake_one()
+        elif not self._supervised:
+            self._supervise()
 
     def _wake_one(self) -> None:
         with self._lock:
@@ -149,12 +231,15 @@ class ThreadPool:
                 job = jobs.popleft()
             except IndexError:
                 return
-            self._taken += 1
-            try:
-                run_job(job)
-            except KeyboardInterrupt as error:  # raised by the job itself: signals go to the main thread
-                log_failure(error, "a job")
+            self._run(job)
             del job  # what it refers to must not live until the next one
+
+    def _run(self, job: Job) -> None:
+        self._taken += 1
+        try:
+            run_job(job)
+        except KeyboardInterrupt as error:  # raised by the job itself: signals go to the main thread
+            log_failure(error, "a job")
 
     # how many of them are awake
 
@@ -179,10 +264,12 @@ class ThreadPool:
         gate = self._supervisor = _Gate()
         while True:
             while self._has_backlog():
-                taken, cpu_s = self._taken, time.process_time()
+                taken, cpu_s, help_over = self._taken, time.process_time(), self._help_over
                 time.sleep(STALL_S)
                 stuck = taken == self._taken
-                if stuck or time.process_time() - cpu_s < BUSY_SHARE * STALL_S:
+                if stuck and help_over is not None and help_over is self._help_over:
+                    self._end_help()
+                if self._jobs and (stuck or time.process_time() - cpu_s < BUSY_SHARE * STALL_S):
                     self._grow()
             if not gate.wait(IDLE_S):
                 with self._lock:
@@ -194,7 +281,12 @@ class ThreadPool:
     def _has_backlog(self) -> bool:
         with self._lock:
             self._supervised = False  # in this order: a job that comes now asks for supervision again
-            self._supervised = bool(self._jobs)
+            now_s = time.monotonic()
+            self._supervised = (
+                bool(self._jobs) or self._help_over is not None or now_s < self._helped_s + HELP_LINGER_S
+            )
+            if self._pause_s > FIRST_PAUSE_S and now_s > self._help_again_s + self._pause_s:
+                self._pause_s = FIRST_PAUSE_S
             return self._supervised
 
     def _grow(self) -> None:

@@ -130,3 +130,61 @@ def test_a_forked_child_has_a_pool_of_its_own(make_pool: Callable[..., ThreadPoo
     _, status = os.waitpid(child, 0)
     gate.set()
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def submit_as_helper(pool: ThreadPool, *jobs: Callable[[], object]) -> None:
+    """Submit jobs as a thread that will help."""
+    with pool.helper():
+        for job in jobs:
+            pool.submit(job)
+
+
+def test_a_helping_thread_runs_short_jobs_itself_and_in_order(make_pool: Callable[..., ThreadPool]) -> None:
+    pool, ran = make_pool(), list[tuple[int, int]]()
+    submit_as_helper(
+        pool, *(partial(lambda number: ran.append((number, threading.get_ident())), n) for n in range(9))
+    )
+    assert ran == [], "nothing runs before the callback is done"
+    assert pool.help(lambda: None)
+    assert ran == [(number, threading.get_ident()) for number in range(9)]
+    assert pool.threads == 0
+
+
+def test_a_helper_that_a_job_blocks_is_relieved_and_the_rest_runs_elsewhere(
+    make_pool: Callable[..., ThreadPool],
+) -> None:
+    pool, gate, rest, relieved = make_pool(), threading.Event(), threading.Event(), threading.Event()
+
+    def finish() -> None:
+        assert relieved.wait(SOON_S)
+        assert rest.wait(SOON_S)
+        gate.set()
+
+    other = threading.Thread(target=finish)
+    other.start()
+    submit_as_helper(pool, lambda: gate.wait(SOON_S), rest.set)
+    assert not pool.help(relieved.set), "its own work is in other hands"
+    other.join()
+
+
+def test_after_a_block_the_jobs_go_to_the_pool_for_a_while(
+    make_pool: Callable[..., ThreadPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "FIRST_PAUSE_S", 60.0)
+    pool, relieved, idents = make_pool(), threading.Event(), list[int]()
+    submit_as_helper(pool, lambda: relieved.wait(SOON_S))
+    assert not pool.help(relieved.set)
+    submit_as_helper(pool, *(lambda: idents.append(threading.get_ident()) for _ in range(20)))
+    assert pool.help(relieved.set)
+    assert wait_until(lambda: len(idents) == 20, timeout_s=SOON_S)
+    assert threading.get_ident() not in idents
+
+
+def test_a_helper_counts_as_a_worker(make_pool: Callable[..., ThreadPool]) -> None:
+    pool, gate, ran = make_pool(max_workers=1), threading.Event(), list[str]()
+    pool.submit(lambda: gate.wait(SOON_S))
+    submit_as_helper(pool, lambda: ran.append("late"))
+    assert pool.help(lambda: None)
+    assert ran == [], "the only worker is busy"
+    gate.set()
+    assert wait_until(lambda: ran == ["late"], timeout_s=SOON_S)

@@ -72,7 +72,7 @@ class ThreadingMode(AsyncMode):
     def watch(self, fd: int, callback: Callable[[], object]) -> Handle:
         if not self.capabilities.watches:
             raise NotImplementedError("there is no epoll on this platform")
-        return Watch(fd, callback)
+        return Watch(fd, callback, self._pool)
 
     def on_exit(self, callback: Callable[[], object]) -> Handle:
         return ExitNotice(self, callback)

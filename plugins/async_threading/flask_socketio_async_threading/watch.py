@@ -11,8 +11,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from flask_socketio_core.concurrency.jobs import Job, guarded, log_failure
+
+if TYPE_CHECKING:
+    from flask_socketio_core.concurrency.threads import ThreadPool
 
 CANCEL_S = 1.0
 """How long cancelling waits for a callback that runs now, seconds; callbacks do not block."""
@@ -25,17 +29,19 @@ class Watch:
 
     :param fd: watched level-triggered.
     :param callback: never runs twice at the same time, and does not begin after :meth:`cancel` returned.
+    :param pool: gets the jobs that callbacks submit; the watching thread runs the short ones itself.
     """
 
-    def __init__(self, fd: int, callback: Callback) -> None:
+    def __init__(self, fd: int, callback: Callback, pool: ThreadPool) -> None:
         self._fd = fd
+        self._pool = pool
         self._callback = guarded(callback, log_failure)
         self._pid = os.getpid()
         self._stopped = False
         self._running = threading.Lock()
         self._wake, self._waker = socket.socketpair()
-        self._thread = threading.Thread(target=self._run, name="socketio-reactor", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread
+        self._start_thread()
 
     def cancel(self) -> None:
         """Stop watching. Waits for a callback that runs now, except in that callback itself."""
@@ -48,16 +54,23 @@ class Watch:
         elif threading.current_thread() is not self._thread and self._running.acquire(timeout=CANCEL_S):
             self._running.release()
 
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="socketio-reactor", daemon=True)
+        self._thread.start()
+
     def _run(self) -> None:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         poll.register(self._wake.fileno(), select.POLLIN)
-        running, callback = self._running, self._callback
+        running, callback, pool = self._running, self._callback, self._pool
+        take_over = self._start_thread
         while not self._stopped:
             poll.poll()
-            with running:
+            with running, pool.helper():
                 if not self._stopped:
                     callback()
+            if not pool.help(take_over):
+                return  # another thread watches now
         self._wake.close()
 
 
