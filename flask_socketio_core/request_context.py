@@ -56,13 +56,20 @@ class Visit:
 
     :param session: the managed session, or ``None`` where Flask manages it.
     :param routing: what routing set on the request of the first event.
+    :param fresh: what a request has right after it was made, to copy from; ``None`` if each one has to be made.
     """
 
-    __slots__ = ("routing", "session")
+    __slots__ = ("fresh", "routing", "session")
 
-    def __init__(self, session: ManagedSession | None, routing: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        session: ManagedSession | None,
+        routing: Mapping[str, Any],
+        fresh: Mapping[str, Any] | None = None,
+    ) -> None:
         self.session = session
         self.routing = routing
+        self.fresh = fresh
 
 
 class HandlerContext(Protocol):
@@ -106,11 +113,12 @@ class Contexts:
 class _FullContext:
     """A request context of Flask's own making. The first one of a connection leaves its :class:`Visit` behind."""
 
-    __slots__ = ("_attributes", "_context", "_environ", "_managed")
+    __slots__ = ("_app", "_attributes", "_context", "_environ", "_managed")
 
     def __init__(
         self, app: flask.Flask, environ: WSGIEnvironment, attributes: Mapping[str, Any], *, managed: bool
     ) -> None:
+        self._app = app
         self._context = app.request_context(environ)
         self._environ = environ
         self._managed = managed
@@ -123,7 +131,10 @@ class _FullContext:
         if visit is None:
             session = ManagedSession(flask.session) if self._managed else None
             # setdefault: another event of this connection may have been faster.
-            visit = self._environ.setdefault(VISIT_KEY, Visit(session, _routing_of(self._context.request)))
+            visit = self._environ.setdefault(
+                VISIT_KEY,
+                Visit(session, _routing_of(self._context.request), _fresh(self._app, self._environ)),
+            )
         if visit.session is not None:
             # Before Flask 3.1.3 the attribute was a public one.
             name = "_session" if hasattr(self._context, "_session") else "session"
@@ -152,6 +163,15 @@ _NOT_FOUND_ROUTING: Mapping[str, Any] = {"routing_exception": NOT_FOUND}
 # the light path
 
 
+def _fresh(app: flask.Flask, environ: WSGIEnvironment) -> Mapping[str, Any] | None:
+    """Return the state of a new request, unless the application's class has something of its own done for each."""
+    if app.request_class.__init__ is not flask.Request.__init__:
+        return None
+    request = app.request_class(environ)
+    request.json_module = app.json
+    return vars(request)
+
+
 class _LightContext(RequestContext):
     """A request context whose routing was done before."""
 
@@ -173,9 +193,14 @@ class _LightContext(RequestContext):
 def _light_context(
     app: flask.Flask, environ: WSGIEnvironment, attributes: Mapping[str, Any], visit: Visit
 ) -> RequestContext:
-    request = app.request_class(environ)
-    request.json_module = app.json
-    state = vars(request)
+    if visit.fresh is None:
+        request = app.request_class(environ)
+        request.json_module = app.json
+        state = vars(request)
+    else:
+        request = app.request_class.__new__(app.request_class)
+        state = vars(request)
+        state.update(visit.fresh)
     state.update(visit.routing)
     state.update(attributes)
     context = _LightContext.__new__(_LightContext)
@@ -224,7 +249,8 @@ def _try_out() -> str | None:
     environ = _environ()
     full = app.request_context(environ)
     session = ManagedSession(kept=True)
-    light = _light_context(app, environ, {"sid": "sid"}, Visit(session, {"routing_exception": NOT_FOUND}))
+    visit = Visit(session, {"routing_exception": NOT_FOUND}, _fresh(app, environ))
+    light = _light_context(app, environ, {"sid": "sid"}, visit)
     if vars(light).keys() != vars(full).keys():
         return f"Flask's context has other attributes: {sorted(vars(full).keys() ^ vars(light).keys())}"
     expected = (True, True, "sid", "/probe/x", True, True)
