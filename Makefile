@@ -21,13 +21,16 @@ PLUGINS := $(sort $(notdir $(patsubst %/pyproject.toml,%,$(wildcard plugins/[a-z
 CHECKED := flask_socketio_core tests tools examples
 BIN = $(VENV)/bin
 RUN_TESTS = $(BIN)/python tools/run_tests.py
+# The groups of tests that tools/run_tests.py knows.
+GROUPS := core threading clients protocol cluster compat demo ending third_party packaging $(PLUGINS)
+TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test $(addprefix test-,$(PLUGINS)) test-core test-packaging lint format types wheels machine brokers bench changelog clean python
+.PHONY: help venv demo test $(addprefix test-,$(GROUPS)) lint format types wheels machine brokers bench changelog clean python
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z<> -]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
-	@echo "  make test-NAME        one group of tests; NAME is core, packaging or one of"
+	@echo "  make test-NAME        one group of tests: $(filter-out $(PLUGINS),$(GROUPS))"
 	@echo "                        $(PLUGINS)"
 	@echo "PYTHON=python3.13 chooses another interpreter, VERSIONS=floor the oldest dependencies that we support;"
 	@echo "each choice has an environment of its own."
@@ -46,11 +49,11 @@ demo: python  ## run the chat example; MODE=gevent QUEUE=redis://... HOST= PORT=
 			|| echo "npm could not fetch the browser's client: the page takes it from its CDN" >&2; fi
 	@$(BIN)/python examples/chat/app.py --mode "$(MODE)" --queue "$(QUEUE)" --host "$(HOST)" --port "$(PORT)"
 
-test: venv machine  ## run every test; REQUIRE_BROKERS=1 makes a missing broker, browser or Node.js a failure
-	@$(INTERPRETER) tools/venv.py --venv $(VENV) --for uwsgi || echo "==> uWSGI could not be built: its tests skip" >&2
-	@$(RUN_TESTS)
+test: venv machine  ## run every test; REQUIRE_BROKERS=1: nothing may be missing; TESTS="core threading", JOBS=1
+	@[ -n "$(TESTS)" ] || $(INTERPRETER) tools/venv.py --venv $(VENV) --for uwsgi || echo "==> uWSGI could not be built: its tests skip" >&2
+	@$(RUN_TESTS) $(TESTS)
 
-$(addprefix test-,$(PLUGINS)) test-core test-packaging: test-%: venv
+$(addprefix test-,$(GROUPS)): test-%: venv
 	@$(RUN_TESTS) $*
 
 lint: venv  ## check style and format
