@@ -197,6 +197,26 @@ def test_application_with_contexts_of_its_own_keeps_them(end: End) -> None:
     assert [client.emit("look", callback=True) for _ in range(2)] == [2, 3]
 
 
+def test_request_class_with_a_constructor_of_its_own_is_made_for_every_event(end: End) -> None:
+    class NumberedRequest(flask.Request):
+        made = 0
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            NumberedRequest.made += 1
+            self.number = NumberedRequest.made
+
+    app = end(new_app())
+    app.request_class = NumberedRequest
+    socketio = SocketIO(app, async_mode="threading")
+    numbers: list[int] = []
+    socketio.on_event("look", lambda: numbers.append(flask.request.number))  # type: ignore[attr-defined]  # see above
+    client = socketio.test_client(app)
+    for _ in range(3):
+        client.emit("look")
+    assert len(set(numbers)) == 3
+
+
 def test_handler_sees_no_context_variables_of_others(client: SocketIOTestClient, socketio: SocketIO) -> None:
     variable: ContextVar[str] = ContextVar("variable", default="unset")
 
