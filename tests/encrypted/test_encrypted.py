@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -65,18 +66,27 @@ class EncryptedServer:
         return client
 
 
-@pytest.fixture(params=MODES)
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EncryptedServer]:
-    """Serve with TLS in each mode."""
-    if request.param != "threading" and importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    running = EncryptedServer(request.param, tmp_path)
+@contextlib.contextmanager
+def serving_encrypted(mode: str, directory: Path) -> Iterator[EncryptedServer]:
+    """Serve with TLS in a mode."""
+    if mode != "threading" and importlib.util.find_spec(mode) is None:
+        pytest.skip(f"{mode} is not installed")
+    running = EncryptedServer(mode, directory)
     try:
-        assert wait_until(running.is_ready, timeout_s=15), running.log.read_text()
+        assert wait_until(running.is_ready, timeout_s=30), running.log.read_text()
         yield running
     finally:
         running.process.kill()
         running.process.wait()
+
+
+@pytest.fixture(scope="module", params=MODES)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EncryptedServer]:
+    """Give a server that all tests share."""
+    with serving_encrypted(request.param, tmp_path_factory.mktemp("encrypted")) as running:
+        yield running
 
 
 def test_text_and_binary_events_are_acknowledged(server: EncryptedServer) -> None:
@@ -107,8 +117,9 @@ def test_a_client_that_does_not_speak_tls_ends_only_itself(server: EncryptedServ
         assert server.is_ready()
 
 
-def test_a_signal_tells_the_clients_and_ends_the_server(server: EncryptedServer) -> None:
-    with server.join() as client:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_signal_tells_the_clients_and_ends_the_server(mode: str, tmp_path: Path) -> None:
+    with serving_encrypted(mode, tmp_path) as server, server.join() as client:
         server.process.send_signal(signal.SIGTERM)
         frames = [client.read_frame()]
         while frames[-1][0] != CLOSE:
