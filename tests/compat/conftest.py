@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from compat.stage import VARIANTS, Stage
-from support.servers import CORE, REFERENCE, THREADING, AppSpec, Server, ServerKind, serving
+from support.servers import CORE, REFERENCE, THREADING, AppSpec, Server, ServerKind, Servers
 from support.wire import drop_all
 
 GetServer: TypeAlias = Callable[[ServerKind, str, str], Server]
@@ -19,20 +19,15 @@ OpenStage: TypeAlias = Callable[[str, str], Stage]
 @pytest.fixture(scope="session")
 def get_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GetServer]:
     """Give the server of a kind, library and variant; started at its first use."""
-    servers: dict[tuple[str, str, str], Server] = {}
-    with contextlib.ExitStack() as stack:
+    servers = Servers(tmp_path_factory.mktemp("compat"))
 
-        def get(kind: ServerKind, library: str, variant: str) -> Server:
-            key = (kind.name, library, variant)
-            if key not in servers:
-                setup = VARIANTS[variant]
-                spec = AppSpec(
-                    app="scenario", library=library, options=setup.options, settings=setup.settings
-                )
-                servers[key] = stack.enter_context(serving(kind, spec, tmp_path_factory.mktemp("compat")))
-            return servers[key]
+    def get(kind: ServerKind, library: str, variant: str) -> Server:
+        setup = VARIANTS[variant]
+        spec = AppSpec(app="scenario", library=library, options=setup.options, settings=setup.settings)
+        return servers.get(kind, spec)
 
-        yield get
+    yield get
+    servers.stop()
 
 
 @pytest.fixture

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import websocket
 
-from support.servers import RUN_KINDS, AppSpec, Server, ServerKind, kind_params, serving
+from support.servers import RUN_KINDS, AppSpec, Server, ServerKind, Servers, kind_params
 from support.wire import drop_all
 from support.wire.engine import Closed, WebSocket
 
@@ -45,18 +43,15 @@ def kind(request: pytest.FixtureRequest) -> ServerKind:
 @pytest.fixture(scope="session")
 def start(kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Give a server with certain options."""
-    servers: dict[str, Server] = {}
-    with contextlib.ExitStack() as stack:
+    servers = Servers(tmp_path_factory.mktemp("protocol"))
 
-        def get(**options: Any) -> Server:
-            key = json.dumps(options, sort_keys=True)
-            if key not in servers:
-                spec = AppSpec(app="protocol", options=options)
-                servers[key] = stack.enter_context(serving(kind, spec, tmp_path_factory.mktemp("protocol")))
-            servers[key].reset()
-            return servers[key]
+    def get(**options: Any) -> Server:
+        server = servers.get(kind, AppSpec(app="protocol", options=options))
+        server.reset()
+        return server
 
-        yield get
+    yield get
+    servers.stop()
 
 
 @pytest.fixture

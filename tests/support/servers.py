@@ -238,6 +238,7 @@ class Server:
         self.spec = spec
         self.log = log
         self.port = free_port()
+        self._told_to_stop = False
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 kind.command(self.port),
@@ -295,13 +296,18 @@ class Server:
         """Return what the server wrote so far."""
         return self.log.read_text(errors="replace")
 
+    def begin_stop(self, signal_number: int | None = None) -> None:
+        """Tell the server to stop, without waiting for it."""
+        if self.process.poll() is None and not self._told_to_stop:
+            self._told_to_stop = True
+            self.process.send_signal(self.kind.stop_signal if signal_number is None else signal_number)
+
     def stop(self, signal_number: int | None = None, *, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """End the server and return its exit status (negative: the signal that killed it).
 
         :raises AssertionError: if it did not end in time; it is killed then.
         """
-        if self.process.poll() is None:
-            self.process.send_signal(self.kind.stop_signal if signal_number is None else signal_number)
+        self.begin_stop(signal_number)
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -364,6 +370,36 @@ def _environment(kind: ServerKind, spec: AppSpec) -> dict[str, str]:
         "HIDDEN_MODULES": ",".join(kind.hidden),
         **kind.env,
     }
+
+
+class Servers:
+    """Servers that are started at their first use and stopped together."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start none yet.
+
+        :param directory: where their logs go.
+        """
+        self._directory = directory
+        self._running: dict[str, Server] = {}
+
+    def get(self, kind: ServerKind, spec: AppSpec) -> Server:
+        """Return the server of that kind and application."""
+        key = json.dumps([kind.name, spec.app, spec.library, spec.options, spec.settings], sort_keys=True)
+        if key not in self._running:
+            self._running[key] = Server(kind, spec, self._directory / f"{kind.name}-{len(self._running)}.log")
+        return self._running[key]
+
+    def stop(self) -> None:
+        """Stop them all at the same time.
+
+        :raises AssertionError: if one did not stop in time.
+        """
+        for server in self._running.values():
+            server.begin_stop()
+        with contextlib.ExitStack() as stack:
+            for server in self._running.values():
+                stack.callback(server.stop)
 
 
 @contextlib.contextmanager
