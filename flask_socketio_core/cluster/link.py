@@ -142,7 +142,7 @@ class Link:
     def announce(self) -> None:
         """Listen, and tell the other servers that this one is there, now and every few seconds."""
         self.listener.start()
-        self._mode.spawn(lambda: self._beat("hello"))
+        self._schedule_beat()
 
     def close(self, timeout_s: float) -> int:
         """Say good-bye, flush for a bounded time and end; return how many messages were left."""
@@ -161,22 +161,25 @@ class Link:
             )
         return left
 
-    def _beat(self, state: str = "here") -> None:
+    def _schedule_beat(self) -> None:
+        self._beating = self._mode.call_later(self._interval_s, lambda: self._mode.spawn(self._beat))
+
+    def _beat(self) -> None:
         if self._ended:
             return
         now_s = self._clock()
         try:
             self._look_after(now_s)
             if not self.outbox.down:  # what is late by then says nothing about now
-                self._sent_at = now_s
-                self._send_news(state)
+                self._send_news("here")
         except Exception:
             self._logger.exception("unexpected error while announcing this server on the message queue")
-        self._beating = self._mode.call_later(self._interval_s, lambda: self._mode.spawn(self._beat))
+        self._schedule_beat()
 
     def _send_news(self, state: str) -> None:
         news: Message = {"method": "node", "state": state, "host_id": self.node, "interval": self._interval_s}
         news.update(async_mode=self._mode.name, version=_version())
+        self._sent_at = self._clock()
         self.send(news, self.node)
 
     def _look_after(self, now_s: float) -> None:
@@ -250,6 +253,8 @@ class Link:
         now_s = self._clock()
         self._echo_at = now_s
         self.peers.excuse_silence(now_s)
+        if self._beating is not None:  # whoever answers is heard now
+            self._mode.spawn(lambda: self._send_news("hello"))
         gap = away_s > 0 and not self.queue.capabilities.replay
         what = "what was sent meanwhile did not arrive here" if gap else "what was sent meanwhile follows"
         self._solved("listening", f"heard nothing for {away_s:.1f} s, {what}" if away_s else "connected", gap)

@@ -39,6 +39,8 @@ class _Sender:
     missing: set[int] = field(default_factory=set)
     doubtful: set[int] = field(default_factory=set)  # were missing at the last heartbeat already
     given_up: set[int] = field(default_factory=set)  # counted as lost; some come after all
+    first: int = 0  # the first that was heard; earlier ones may be on their way
+    early: set[int] = field(default_factory=set)  # such earlier ones that have come
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ class Peers:
         """Say whether a message was not heard before, and note it."""
         sender = self._senders.get(node)
         if sender is None:
-            self._senders[node] = _Sender(seq, now_s)
+            self._senders[node] = _Sender(seq, now_s, first=seq)
             if len(self._senders) > MAX_SENDERS:
                 self._senders.popitem(last=False)
             return True
@@ -78,6 +80,9 @@ class Peers:
         if seq in sender.given_up:
             sender.given_up.discard(seq)
             self.lost -= 1
+            return True
+        if seq < sender.first and seq not in sender.early and len(sender.early) < MAX_MISSING:
+            sender.early.add(seq)
             return True
         self.duplicates += 1
         return False

@@ -23,6 +23,14 @@ def test_a_sender_is_heard_from_any_number_on() -> None:
     assert peers.on_heartbeat("n", NEWS, 0.0) == 0
 
 
+def test_what_was_sent_before_the_first_that_was_heard_is_delivered_once() -> None:
+    peers = Peers()
+    assert hear(peers, 5, 4, 3, 4, 6) == [5, 4, 3, 6]
+    peers.on_heartbeat("n", NEWS, 0.0)
+    assert peers.on_heartbeat("n", NEWS, 0.0) == 0
+    assert peers.duplicates == 1
+
+
 def test_what_comes_late_is_delivered() -> None:
     peers = Peers()
     assert hear(peers, 1, 4, 3, 2, 3) == [1, 4, 3, 2]

@@ -73,6 +73,8 @@ class Member:
             if isinstance(packet, bytes):
                 if self._partial.add_attachment(packet):
                     self._take(self._partial)
+            elif packet == "2":
+                self._session.receive("3")
             elif packet.startswith("4"):
                 decoded = Packet(encoded_packet=packet[1:])
                 if decoded.attachment_count:
