@@ -148,6 +148,13 @@ class SocketIO(HandlerRegistration, Sender):
         return self._binding().mode.name
 
     @property
+    def manage_session(self) -> bool:
+        """Whether each connection has a session of its own; the option of that name."""
+        if self._latest is None:
+            return bool(self._options.get("manage_session", True))
+        return self._binding().options.manage_session
+
+    @property
     def server(self) -> ServerFacade:
         """The public methods of python-socketio's ``Server``.
 

@@ -12,7 +12,6 @@ Between events a connection keeps one :class:`Visit`, in its environ.
 
 from __future__ import annotations
 
-import copy
 import functools
 import io
 import logging
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import flask
 from flask.ctx import RequestContext
 from flask.sessions import SessionMixin
+from werkzeug.datastructures import EnvironHeaders
 from werkzeug.exceptions import HTTPException, NotFound
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 VISIT_KEY = "flask_socketio_core.visit"
 """Where a connection's environ keeps its :class:`Visit`."""
+
+SESSION_KEY = "saved_session"
+"""Where it shows the managed session, as in Flask-SocketIO: applications' tests look there."""
 
 NOT_FOUND = NotFound()
 """What routing says about most connections; one object for all of them."""
@@ -127,6 +130,9 @@ class _FullContext:
     def __enter__(self) -> None:
         vars(self._context.request).update(self._attributes)
         self._context.__enter__()
+        error = self._context.request.routing_exception
+        if error is not None:  # its traceback's frames would keep this connection in a cycle
+            error.__traceback__ = error.__context__ = None
         visit = self._environ.get(VISIT_KEY)
         if visit is None:
             session = ManagedSession(flask.session) if self._managed else None
@@ -135,6 +141,8 @@ class _FullContext:
                 VISIT_KEY,
                 Visit(session, _routing_of(self._context.request), _fresh(self._app, self._environ)),
             )
+            if visit.session is not None:
+                self._environ[SESSION_KEY] = visit.session
         if visit.session is not None:
             # Before Flask 3.1.3 the attribute was a public one.
             name = "_session" if hasattr(self._context, "_session") else "session"
@@ -147,13 +155,10 @@ class _FullContext:
 
 
 def _routing_of(request: flask.Request) -> Mapping[str, Any]:
-    """Return what routing set on a request, holding on to no traceback."""
-    found = {name: getattr(request, name) for name in ("url_rule", "view_args", "routing_exception")}
-    error = found["routing_exception"]
-    if type(error) is NotFound:
+    """Return what routing set on a request."""
+    if type(request.routing_exception) is NotFound:
         return _NOT_FOUND_ROUTING
-    if error is not None:
-        found["routing_exception"] = copy.copy(error)
+    found = {name: getattr(request, name) for name in ("url_rule", "view_args", "routing_exception")}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -167,9 +172,11 @@ def _fresh(app: flask.Flask, environ: WSGIEnvironment) -> Mapping[str, Any] | No
     """Return the state of a new request, unless the application's class has something of its own done for each."""
     if app.request_class.__init__ is not flask.Request.__init__:
         return None
-    request = app.request_class(environ)
+    request = app.request_class(environ, populate_request=False)
     request.json_module = app.json
-    return vars(request)
+    state = dict(vars(request))
+    del state["environ"], state["headers"]  # they lead back to the environ, which holds this: no cycles
+    return state
 
 
 class _LightContext(RequestContext):
@@ -201,6 +208,7 @@ def _light_context(
         request = app.request_class.__new__(app.request_class)
         state = vars(request)
         state.update(visit.fresh)
+        state["environ"], state["headers"] = environ, EnvironHeaders(environ)
     state.update(visit.routing)
     state.update(attributes)
     context = _LightContext.__new__(_LightContext)

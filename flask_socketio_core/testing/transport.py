@@ -33,6 +33,7 @@ class TestTransport:
     def close(self, code: int) -> None:
         """Hand over what waits, and that this was the end."""
         self.wake()
+        self.session = None  # a closed session keeps its transport
         self._receive("1")
 
 

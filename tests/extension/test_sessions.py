@@ -57,6 +57,7 @@ def test_managed_session_begins_as_a_copy_and_goes_its_own_way(make_app: MakeApp
     client.emit("set", "socket")
     assert client.emit("get", callback=True) == "socket"
     assert browser.get("/get").text == "http"
+    assert socketio.server.environ[client.eio_sid]["saved_session"]["key"] == "socket"
 
 
 def test_managed_session_is_shared_by_the_namespaces_of_a_connection(make_app: MakeApp) -> None:
@@ -105,6 +106,11 @@ def test_server_side_session_left_to_flask_is_saved_when_an_error_was_handled(ma
 
     socketio.test_client(app).emit("fail")
     assert interface.values == {"key": "before"}
+
+
+def test_option_can_be_read(make_app: MakeApp) -> None:
+    assert SocketIO().manage_session and not SocketIO(manage_session=False).manage_session
+    assert not make_app(manage_session=False)[1].manage_session
 
 
 @pytest.mark.parametrize("managed", [True, False])

@@ -282,6 +282,32 @@ def test_forgotten_client_does_not_keep_its_application(socketio: SocketIO) -> N
     assert gone() is None
 
 
+def test_closed_connection_is_freed_without_the_garbage_collector(
+    socketio: SocketIO, connect: Connect
+) -> None:
+    class Probe:
+        """Something in a session that can be watched."""
+
+    watched: list[weakref.ref[Probe]] = []
+
+    @socketio.on("keep")
+    def keep() -> None:
+        session["probe"] = probe = Probe()
+        watched.append(weakref.ref(probe))
+
+    client = connect()
+    gc.collect()
+    gc.disable()
+    try:
+        client.emit("keep")
+        client.emit("keep")  # with a context of the other kind
+        client.disconnect()
+        client._session = None
+        assert [reference() for reference in watched] == [None, None]
+    finally:
+        gc.enable()
+
+
 def test_context_manager_disconnects_every_namespace(socketio: SocketIO, connect: Connect) -> None:
     gone: list[str] = []
     for namespace in ("/", "/other"):
