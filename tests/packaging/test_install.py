@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.environments import ROOT, run
+
 if TYPE_CHECKING:
     from support.environments import Environment
+
+TEST_TOOLS = (
+    "hypothesis",
+    "msgpack",
+    "pytest",
+    "pytest-timeout",
+    "python-socketio[client]",
+)
+#: Tests whose subject is the core itself, and none of the servers and queues that plugins bring.
+THE_CORES_OWN = ("concurrency", "extension", "plugins", "server", "testing")
 
 WHAT_IS_INSTALLED = """
 import importlib.metadata as metadata, json
@@ -56,3 +72,24 @@ def test_core_imports_without_any_plugin(fresh_environment: Callable[[], Environ
     environment.uninstall("flask-socketio-async-threading")
     environment.run("python", "-c", "import flask_socketio_core")
     assert installed(environment)["plugins"] == []
+
+
+@pytest.mark.timeout(600)
+def test_core_passes_its_tests_with_no_other_plugin_no_broker_and_no_network(
+    fresh_environment: Callable[[], Environment],
+) -> None:
+    environment = fresh_environment()
+    environment.install("flask-socketio-core", *TEST_TOOLS)
+    program = str(environment.folder / "bin" / "pytest")
+    folders = [f"tests/{name}" for name in THE_CORES_OWN]
+    command = [*without_network(), program, "-q", "-p", "no:cacheprovider", *folders]
+    closing_line = run(*command, cwd=ROOT, limit_s=550).splitlines()[-1]
+    assert re.search(r"\b[1-9]\d\d+ passed", closing_line), closing_line
+
+
+def without_network() -> tuple[str, ...]:
+    """Return the start of a command that has nothing but its own loopback, where this machine lets us."""
+    prefix = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+    if os.geteuid() or not (shutil.which("unshare") and shutil.which("ip")):
+        return ()
+    return prefix if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0 else ()

@@ -43,8 +43,8 @@ class Environment:
         self.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", *distributions)
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command out of reach of the environment that runs the tests."""
+def run(*command: str | Path, cwd: Path, limit_s: float = INDEX_LIMIT_S) -> str:
+    """Run a command out of reach of the environment that runs the tests, and return what it printed."""
     inherited = {
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")
     }
@@ -55,7 +55,7 @@ def run(*command: str | Path, cwd: Path) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=INDEX_LIMIT_S,
+        timeout=limit_s,
     )
     if result.returncode:
         output = (result.stdout + result.stderr)[-6000:]
