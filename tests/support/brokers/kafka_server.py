@@ -10,7 +10,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from .broker import Broker, BrokerFailed, BrokerMissing, Process, exchange, free_port
+from .broker import Broker, BrokerFailed, BrokerMissing, Process, exchange, free_ports
 
 KAFKA_VERSION = "4.1.0"
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -51,7 +51,7 @@ class KafkaBroker(Broker):
             _download(self._libs, self.install)
 
     def _prepare(self) -> None:
-        self.port, controller = free_port(), free_port()
+        self.port, controller = free_ports(2)
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
@@ -69,9 +69,10 @@ class KafkaBroker(Broker):
         }
         self._config = self.folder / "server.properties"
         self._config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        # Given with an equals sign, because one in 64 begins with a hyphen.
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = self._java(
-            "64m", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config)
+            "64m", "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._config)
         )
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:

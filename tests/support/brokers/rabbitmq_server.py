@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .broker import Broker, BrokerMissing, Process, exchange, free_port
+from .broker import Broker, BrokerMissing, Process, exchange, free_ports
 
 #: The package's own script. The ``rabbitmq-server`` on Debian's PATH changes the user and its directories.
 _SCRIPTS = (
@@ -39,7 +39,7 @@ class RabbitMQBroker(Broker):
 
     def _prepare(self) -> None:
         folder = self.folder
-        self.port, self._dist_port, self._epmd_port = free_port(), free_port(), free_port()
+        self.port, self._dist_port, self._epmd_port = free_ports(3)
         (folder / "enabled_plugins").write_text("[].\n")
         # A full disk on a laptop is no reason to block publishers.
         (folder / "rabbitmq.conf").write_text(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from .broker import Broker, BrokerMissing, Process, exchange, free_port
+from .broker import Broker, BrokerMissing, Process, exchange, free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ class RedisBroker(Broker):
             raise BrokerMissing(f"redis-server is not installed: {self.install}")
 
     def _prepare(self) -> None:
-        self.port = free_port()
+        self.port = free_ports(1)[0]
 
     def _launch(self) -> list[Process]:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
@@ -71,7 +71,7 @@ class SentinelBroker(Broker):
             raise BrokerMissing(f"redis-server is not installed: {self.install}")
 
     def _prepare(self) -> None:
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         lines = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}")
         watch = f"sentinel monitor main 127.0.0.1 {self._master.port} 1"
         (self.folder / "sentinel.conf").write_text("\n".join((*lines, watch, "")))
