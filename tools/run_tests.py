@@ -27,6 +27,8 @@ WAITING = ("clients", "protocol", "cluster", "compat", "demo", "ending", "third_
 SHARES_THE_CORE_PROCESS = "async_threading"
 #: One server of the core and its mode, for a Python that is not the main one.
 THREADING_ONLY = ("tests/clients", "tests/protocol", "-k", "threading")
+#: Groups whose tests are in another one as well.
+LEFT_OUT = (SHARES_THE_CORE_PROCESS, "threading")
 #: Groups in a patched process. Elsewhere a test that is out of time can be failed by a signal and the run goes on;
 #: there only the default of pyproject.toml works, which ends the run.
 GREEN = ("async_eventlet", "async_gevent")
@@ -59,8 +61,7 @@ def main(names: Sequence[str]) -> int:
             f"error: no tests are called {', '.join(unknown)}\n  available: {', '.join(groups)}\n"
         )
         return 2
-    left_out = {SHARES_THE_CORE_PROCESS, "threading"}
-    chosen = {name: groups[name] for name in names or groups if names or name not in left_out}
+    chosen = {name: groups[name] for name in names or groups if names or name not in LEFT_OUT}
     if NEEDS_KAFKA & set(chosen):
         fetch_kafka()
     results = [run_group(name, chosen[name]) for name in chosen] if len(chosen) == 1 else run_together(chosen)
