@@ -13,12 +13,13 @@ from typing import Any
 import flask_socketio
 import pytest
 import socketio
-from flask import Flask
+from flask import Flask, g, session
+from flask.sessions import SecureCookieSessionInterface
 
 import flask_socketio_core
 from compat.stage import Stage
 from flask_socketio_core import errors
-from support.servers import CORE, REFERENCE, THREADING, AppSpec, serving
+from support.servers import CORE, EVENTLET, REFERENCE, THREADING, AppSpec, ServerKind, kind_params, serving
 from support.wire.engine import Closed, Polling, WebSocket, target
 from support.wire.http import HttpError, request
 
@@ -237,6 +238,13 @@ def test_call_ends_when_the_client_leaves(reference: OpenStage, ours: OpenStage)
     assert play(ours()) == ["ClientGone", True]
 
 
+@pytest.mark.parametrize("kind", kind_params(EVENTLET))
+def test_join_waits_for_a_background_task(kind: ServerKind, reference: OpenStage, ours: OpenStage) -> None:
+    assert kind  # read by open_stage
+    assert reference().client().call("join background") == [[]]
+    assert ours().client().call("join background") == [["ran"]]
+
+
 def test_misspelt_keyword_of_emit_is_an_error(reference: OpenStage, ours: OpenStage) -> None:
     assert reference().client().call("emit with typo") == ["sent"]
     (text,) = ours().client().call("emit with typo")
@@ -339,3 +347,113 @@ def test_test_client_works_with_a_message_queue() -> None:
     with pytest.raises(RuntimeError, match="cannot be used with a message queue"):
         play(flask_socketio, "redis://127.0.0.1:1")
     assert play(flask_socketio_core, "memory://compat") == ["event"]
+
+
+# -- on the Flask side, seen through the test clients
+
+
+def make_pair(library: Any, **options: Any) -> tuple[Flask, Any]:
+    """Make an application and its extension object."""
+    app = Flask(__name__)
+    app.secret_key = "only for tests"
+    return app, library.SocketIO(app, async_mode="threading", **options)
+
+
+def test_emit_to_an_empty_list_reaches_nobody() -> None:
+    def play(library: Any, to: Any) -> int:
+        app, extension = make_pair(library)
+        client = extension.test_client(app)
+        extension.emit("event", to=to)
+        return len(client.get_received())
+
+    nobody: tuple[Any, ...] = ([], "")
+    assert [play(flask_socketio, to) for to in nobody] == [1, 1]
+    assert [play(flask_socketio_core, to) for to in nobody] == [0, 0]
+
+
+def test_call_works_when_handlers_run_in_order() -> None:
+    def play(library: Any) -> Any:
+        app, extension = make_pair(library, async_handlers=False)
+        extension.on_event("ask", lambda: library.call("question", timeout=5))
+        client = extension.test_client(app)
+        if library is flask_socketio_core:
+            client.on("question", lambda: "answer")
+        return client.emit("ask", callback=True)
+
+    with pytest.raises(RuntimeError, match="async_handlers is False"):
+        play(flask_socketio)
+    assert play(flask_socketio_core) == "answer"
+
+
+def test_class_with_an_error_method_can_refuse_clients() -> None:
+    def play(library: Any) -> bool:
+        class Refusing(library.Namespace):  # type: ignore[misc]  # its base is chosen at run time
+            def on_connect(self) -> None:
+                raise library.ConnectionRefusedError("not you")
+
+            def error(self, error: Exception) -> None: ...
+
+        app, extension = make_pair(library)
+        extension.on_namespace(Refusing())
+        return bool(extension.test_client(app).is_connected())
+
+    assert [play(library) for library in (flask_socketio, flask_socketio_core)] == [True, False]
+
+
+def test_session_left_to_flask_is_saved_after_a_handled_error() -> None:
+    class Counting(SecureCookieSessionInterface):
+        saved = 0
+
+        def save_session(self, *args: Any) -> None:
+            self.saved += 1
+
+    def play(library: Any) -> int:
+        app, extension = make_pair(library, manage_session=False)
+        app.session_interface = counting = Counting()
+        extension.on_error_default(lambda error: None)
+
+        @extension.on("fail")
+        def fail() -> None:
+            session["changed"] = True
+            raise ValueError
+
+        extension.test_client(app).emit("fail")
+        return counting.saved
+
+    assert [play(library) for library in (flask_socketio, flask_socketio_core)] == [0, 1]
+
+
+def test_each_application_of_one_object_has_its_own_clients() -> None:
+    def play(library: Any) -> list[int]:
+        extension = library.SocketIO(async_mode="threading")
+        apps = [Flask(name) for name in ("one", "two")]
+        clients = []
+        for app in apps:
+            extension.init_app(app)
+            clients.append(extension.test_client(app))
+        with apps[0].app_context():
+            extension.emit("event")
+        return [len(client.get_received()) for client in clients]
+
+    assert [play(library) for library in (flask_socketio, flask_socketio_core)] == [[0, 1], [1, 0]]
+
+
+def test_test_client_refuses_unknown_keywords() -> None:
+    def play(library: Any) -> None:
+        app, extension = make_pair(library)
+        extension.test_client(app).emit("event", brodcast=True)
+
+    play(flask_socketio)
+    with pytest.raises(TypeError, match="brodcast"):
+        play(flask_socketio_core)
+
+
+def test_handlers_do_not_share_the_tests_application_context() -> None:
+    def play(library: Any) -> Any:
+        app, extension = make_pair(library)
+        extension.on_event("look", lambda: [g.get("value")])
+        with app.app_context():
+            g.value = "the test's"
+            return extension.test_client(app).emit("look", callback=True)
+
+    assert [play(library) for library in (flask_socketio, flask_socketio_core)] == [["the test's"], [None]]
