@@ -16,6 +16,7 @@ import pytest
 
 from support.servers import (
     EVENTLET,
+    FLASK_RUN,
     GEVENT_BUILTIN,
     GEVENT_WEBSOCKET,
     GUNICORN_GEVENT,
@@ -102,6 +103,16 @@ def test_a_signal_ends_a_server_of_ours(kind: ServerKind, number: signal.Signals
         guests = Guests(server)
         begun_s = time.monotonic()
         os.kill(server.process.pid, number)
+        guests.assert_told()
+        assert_ended(server, begun_s)
+
+
+@pytest.mark.parametrize("kind", kind_params(FLASK_RUN))
+def test_ctrl_c_ends_flask_run(kind: ServerKind, tmp_path: Path) -> None:
+    with serving(kind, SPEC, tmp_path) as server:
+        guests = Guests(server)
+        begun_s = time.monotonic()
+        os.kill(server.process.pid, signal.SIGINT)
         guests.assert_told()
         assert_ended(server, begun_s)
 

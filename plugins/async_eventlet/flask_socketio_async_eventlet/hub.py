@@ -40,6 +40,11 @@ class WakeUp:
         except OSError:
             pass  # closed: there is no hub any more
 
+    def stop(self) -> None:
+        """Watch nothing any more, and give the descriptors back; on the hub's thread."""
+        self.hub.remove(self._listener)
+        self.close()
+
     def close(self) -> None:
         """Give the descriptors back, without touching the hub's poll set: for a forked child."""
         self._reader.close()

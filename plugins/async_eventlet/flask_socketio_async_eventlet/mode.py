@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -41,7 +42,6 @@ class EventletMode(GreenMode):
     def __init__(self, *, max_workers: int = 1000) -> None:
         super().__init__(max_workers=max_workers)
         self._wake_up: WakeUp | None = None
-        self._pid = os.getpid()
         self._serving: Any = None  # the greenthread that accepts connections
 
     def sleep(self, seconds: float) -> None:
@@ -69,16 +69,27 @@ class EventletMode(GreenMode):
         return bool(eventlet.patcher.is_monkey_patched(PATCH_GROUPS.get(module, module)))
 
     def drop_in_child(self, stop: Job) -> None:
-        # Parent and child share the hub's epoll set: taking something out of it here would take it from the parent,
-        # and what the parent's sockets do would be told to the child. So the child begins with a hub of its own.
-        if os.getpid() != self._pid:
-            self._pid = os.getpid()
-            eventlet.hubs.use_hub()
+        """Do nothing: the child has a hub of its own by then, and the old one is the parent's."""
+
+    def close(self) -> None:
+        super().close()
+        if self._wake_up is not None and self.at_home:
+            self._wake_up.stop()
+            self._wake_up = None
             self._hub = None
-            if self._wake_up is not None:
-                self._wake_up.close()
-                self._wake_up = None
-            self._pool = self._make_pool()
+
+    def leave_parent(self) -> None:
+        """Begin again in a forked child, with a hub of its own.
+
+        Parent and child share the old hub's epoll set: taking something out of it here would take it from the parent,
+        and what the parent's sockets do would be told to the child.
+        """
+        eventlet.hubs.use_hub()
+        self._hub = None
+        if self._wake_up is not None:
+            self._wake_up.close()
+            self._wake_up = None
+        self._pool = self._make_pool()
 
     # serving
 
@@ -118,6 +129,7 @@ class EventletMode(GreenMode):
         hub = eventlet.hubs.get_hub()
         if self._wake_up is None or self._wake_up.hub is not hub:
             self._wake_up = WakeUp(hub)
+            _at_work.add(self)
         return hub
 
     def _hub_greenlet(self) -> greenlet:
@@ -148,3 +160,15 @@ class EventletMode(GreenMode):
         timer = self.hub().schedule_call_global(max(delay_s, 0), callback)
         stop: Job = timer.cancel
         return stop
+
+
+_at_work: weakref.WeakSet[EventletMode] = weakref.WeakSet()
+
+
+def _leave_parents() -> None:
+    for mode in list(_at_work):
+        mode.leave_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_parents)

@@ -37,7 +37,7 @@ def test_it_comes_first_when_nothing_speaks_against_it(facts: ProcessFacts) -> N
         (ProcessFacts(socket_owner="gevent"), "gevent has monkey-patched this process"),
         (ProcessFacts(gunicorn_worker="ggevent"), "gunicorn runs ggevent workers"),
         (ProcessFacts(uwsgi=True), "use gevent there"),
-        (ProcessFacts(flask_run=True), "call socketio.run"),
+        (ProcessFacts(flask_run=True), "flask socketio run"),
     ],
 )
 def test_what_does_not_fit_comes_with_what_to_do(facts: ProcessFacts, reason: str) -> None:

@@ -50,7 +50,7 @@ def test_what_is_seen_of_the_process_decides(facts: ProcessFacts, chosen: str) -
         (ProcessFacts(socket_owner="eventlet"), "eventlet has monkey-patched this process"),
         (ProcessFacts(gunicorn_worker="gthread"), "gunicorn -k gevent"),
         (ProcessFacts(uwsgi=True), "async_mode='gevent_uwsgi'"),
-        (ProcessFacts(flask_run=True), "call socketio.run"),
+        (ProcessFacts(flask_run=True), "flask socketio run"),
     ],
 )
 def test_what_does_not_fit_comes_with_the_line_to_add(facts: ProcessFacts, reason: str) -> None:
