@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,13 @@ from support.servers import DEPLOYED_KINDS, RUN_KINDS, AppSpec, Server, ServerKi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count only the tests themselves against their time; starting and stopping servers has its own limits."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(20, func_only=True))
 
 
 @pytest.fixture(scope="session", params=kind_params(*RUN_KINDS, *DEPLOYED_KINDS))

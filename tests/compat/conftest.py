@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -14,6 +15,13 @@ from support.wire import drop_all
 
 GetServer: TypeAlias = Callable[[ServerKind, str, str], Server]
 OpenStage: TypeAlias = Callable[[str, str], Stage]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count only the tests themselves against their time; starting and stopping servers has its own limits."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(20, func_only=True))
 
 
 @pytest.fixture(scope="session")

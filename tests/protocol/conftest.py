@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,13 @@ def assert_websocket_refused(server: Server, **how: Any) -> None:
         with pytest.raises(websocket.WebSocketBadStatusException) as refused:
             WebSocket(server.port, **how)
         assert refused.value.status_code == 400
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count only the tests themselves against their time; starting and stopping servers has its own limits."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(20, func_only=True))
 
 
 @pytest.fixture(autouse=True)

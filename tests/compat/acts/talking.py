@@ -180,8 +180,8 @@ def custom_json_module(stage: Stage) -> None:
 def background_task_emits(stage: Stage) -> None:
     client = stage.client()
     client.call("background", 3)
+    client.call("background go")
     client.wait_event("done")
-    client.call("join background")
 
 
 @act

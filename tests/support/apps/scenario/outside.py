@@ -52,13 +52,20 @@ def _views(socketio: Any, app: Flask, library: Any) -> None:
 
 
 def _background(socketio: Any, note: Note) -> None:
+    told_to_go: set[str] = set()
+
+    @socketio.on("background go")
+    def go() -> None:
+        told_to_go.add(request.sid)
+
     @socketio.on("background")
     def background(count: int) -> str:
         sid = request.sid
 
         def work(first: int, *, step: int) -> None:
-            for number in range(count):
+            while sid not in told_to_go:
                 socketio.sleep(0.01)
+            for number in range(count):
                 socketio.emit("tick", first + number * step, to=sid)
             socketio.emit("done", to=sid)
 
