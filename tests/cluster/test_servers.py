@@ -147,5 +147,5 @@ def _answers_at_once(server: Server) -> None:
     for _ in range(10):
         started = time.monotonic()
         assert server.get("/ready", timeout_s=5).status == 200
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 1.5
         time.sleep(0.1)

@@ -24,7 +24,7 @@ def socketio_message_queues() -> QueueInfo:
         name="kafka",
         schemes=("kafka",),
         load=_load,
-        requires=("kafka-python>=3.0,<4",),
+        requires=("kafka-python>=3.0.6,<4",),
         install="pip install flask-socketio-queue-kafka",
         summary="durable, resumes",
     )

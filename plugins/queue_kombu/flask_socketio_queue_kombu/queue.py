@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 TICK_S = 0.5
 #: Seconds between two polls of a transport that cannot wait. Kombu's own default of 1.0 is for task queues.
 POLL_S = 0.05
+#: Transports that tell when a subscription exists. The others subscribe when they are first polled.
+NATIVE = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
+#: Seconds given to that first poll.
+SETTLE_S = 0.1
 
 SETTINGS = (
     Setting("publish_timeout_s", float, 2.0, "seconds a publish may take", above=0),
@@ -156,6 +160,8 @@ class KombuQueue(MessageQueue):
             with self._our_errors():
                 self._declare_exchanges(connection)
                 consumer = self._consume(connection, arrived.append)
+                if self._transport not in NATIVE:
+                    self._drain(connection, SETTLE_S)
             yield b""
             yield from self._messages(connection, consumer, arrived)
         finally:
@@ -178,9 +184,9 @@ class KombuQueue(MessageQueue):
         with self._our_errors():
             consumer.cancel()
 
-    def _drain(self, connection: Any) -> None:
+    def _drain(self, connection: Any, timeout_s: float = TICK_S) -> None:
         try:
-            connection.drain_events(timeout=TICK_S)
+            connection.drain_events(timeout=timeout_s)
         except TimeoutError:
             pass
 

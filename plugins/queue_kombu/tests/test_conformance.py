@@ -42,6 +42,8 @@ class TestKombuOverAMQP(QueueConformance):
         return rabbitmq_broker
 
 
+# Kombu 5.4 calls redis-py in a way that redis-py 5.3 deprecates.
+@pytest.mark.filterwarnings("ignore:Call to 'get_connection':DeprecationWarning")
 class TestKombuOverRedis(QueueConformance):
     queue_class = KombuQueue
 
