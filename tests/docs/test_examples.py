@@ -41,12 +41,13 @@ def app_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_the_tutorials_client_talks_to_its_application(app_folder: Path) -> None:
     with serving(*SERVE, cwd=app_folder) as url:
         output = run("client.py", url, cwd=app_folder)
-    assert sorted(output.splitlines()) == ["acknowledged: got it", "the server said hello"]
+    assert "acknowledged: got it" in output  # two threads print: their lines may be mixed
+    assert "the server said hello" in output
 
 
 def test_the_tutorials_page_is_served_and_speaks_of_the_same_events(app_folder: Path) -> None:
     with serving(*SERVE, cwd=app_folder) as url:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=20) as answer:
             html = answer.read().decode()
     assert html.strip() == (app_folder / "templates/index.html").read_text().strip()
     application = (app_folder / "app.py").read_text()
