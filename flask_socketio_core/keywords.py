@@ -53,6 +53,7 @@ class OptionKeywords(TypedDict, total=False):
     outbox_max_packets: int
     outbox_policy: Literal["disconnect", "drop_oldest", "drop_newest"]
     max_connections: int | None
+    max_pending_events: int
     max_loop_block: float
 
 

@@ -62,6 +62,9 @@ class Options:
     :param outbox_max_bytes: most bytes waiting for one client that does not read. Default 10 MB.
     :param outbox_max_packets: most packets waiting for one client. Default 10,000.
     :param outbox_policy: what happens beyond: ``"disconnect"``, ``"drop_oldest"`` or ``"drop_newest"``.
+    :param max_pending_events: most events of one connection whose handlers have not finished; beyond, nothing more is
+        read from it until half of them have, apart from what the last read has brought (64 kB, or one polling
+        request). Default 1000.
     :param max_loop_block: seconds a handler may block the event loop of a green mode before that is logged with its
         name and stack; 0 switches the watch off. Default 1.
     :param max_connections: most connections of this process; more are answered 503. ``None``: limited by descriptors
@@ -102,6 +105,7 @@ class Options:
     outbox_max_bytes: int = 10_000_000
     outbox_max_packets: int = 10_000
     outbox_policy: str = "disconnect"
+    max_pending_events: int = 1000
     max_loop_block: float = 1.0
     max_connections: int | None = None
 
@@ -194,6 +198,7 @@ def _check(options: Options) -> None:
         "max_packets_per_payload",
         "outbox_max_bytes",
         "outbox_max_packets",
+        "max_pending_events",
     ):
         _check_number(options, name, above=0, whole=True)
     if options.max_connections is not None:

@@ -9,7 +9,7 @@ from ..errors import ProtocolError
 from .reasons import Reason
 
 if TYPE_CHECKING:
-    from ..contracts import AsyncMode, BlockingTransport
+    from ..contracts import AsyncMode, BlockingTransport, Event
     from .packets import Outgoing
     from .reactor import Target
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class BlockingConnection:
     """A woken transport over a :class:`~flask_socketio_core.contracts.BlockingTransport`."""
 
-    __slots__ = ("_code", "_mode", "_transport", "_wakeup", "target")
+    __slots__ = ("_code", "_held", "_mode", "_released", "_transport", "_wakeup", "target")
 
     name: str = "websocket"
     write: Callable[[bytes], int] | None = None
@@ -27,6 +27,8 @@ class BlockingConnection:
         self._mode = mode
         self._wakeup = mode.create_event()
         self._code: int | None = None
+        self._held = False
+        self._released: Event | None = None  # made when it is first needed
         self.target: Target | None = None
 
     def wake(self) -> None:
@@ -38,6 +40,19 @@ class BlockingConnection:
         if self._code is None:
             self._code = code or 1000
         self._wakeup.set()
+        self.release()
+
+    def hold(self) -> None:
+        """Let the reader wait before it takes another message."""
+        if self._released is None:
+            self._released = self._mode.create_event()
+        self._held = True
+
+    def release(self) -> None:
+        """Let the reader go on."""
+        self._held = False
+        if self._released is not None:
+            self._released.set()
 
     def answer(self, outgoing: Outgoing) -> bool:
         """Send one small packet while an upgrade is tried; only the reading task does that."""
@@ -62,6 +77,8 @@ class BlockingConnection:
             while (message := self._transport.receive()) is not None:
                 assert self.target is not None
                 self.target.receive(message)
+                if self._held:
+                    self._wait_while_held()
         except ProtocolError as error:
             assert self.target is not None
             self.target.violate(error)
@@ -69,6 +86,13 @@ class BlockingConnection:
         except OSError:
             return Reason.TRANSPORT_ERROR
         return Reason.TRANSPORT_CLOSE
+
+    def _wait_while_held(self) -> None:
+        released = self._released
+        assert released is not None
+        while self._held and self._code is None:
+            released.wait()
+            released.clear()
 
     def _write_all(self) -> None:
         try:

@@ -134,7 +134,7 @@ class Endpoint:
                     raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
                 return self._respond(environ, start_response, 200, encode_payload(packets), TEXT_PLAIN)
             if method == "POST":
-                self._post(environ, session)
+                self._post(environ, session, transport)
                 return self._respond(environ, start_response, 200, b"ok", "text/html")
         except ProtocolError as error:
             self._server.logger.info("session %s: %s", session.sid, error)
@@ -146,12 +146,14 @@ class Endpoint:
         # Without monitoring nobody else would ever answer a quiet client's poll.
         return self._options.ping_interval + self._options.ping_timeout
 
-    def _post(self, environ: WSGIEnvironment, session: Session) -> None:
+    def _post(self, environ: WSGIEnvironment, session: Session, transport: PollingTransport) -> None:
         with session.lock:
             overlap, session.posting = session.posting, True
         if overlap:
             raise ProtocolError("another request of this session is still being received")
         try:
+            if session.held:
+                transport.wait_while_held(session, self._server.mode)
             body = read_body(environ, self._options.max_http_buffer_size)
             for packet in decode_payload(body, self._options.max_packets_per_payload):
                 session.receive(packet)

@@ -30,13 +30,14 @@ class PollingTransport:
     Source: engine.io-protocol v4, "HTTP long-polling".
     """
 
-    __slots__ = ("_poller",)
+    __slots__ = ("_poller", "_poster")
 
     name: str = "polling"
     write: Callable[[bytes], int] | None = None
 
     def __init__(self) -> None:
         self._poller: Event | None = None
+        self._poster: Event | None = None
 
     def wake(self) -> None:
         """Answer the poll that waits, if any."""
@@ -45,8 +46,28 @@ class PollingTransport:
             poller.set()
 
     def close(self, code: int) -> None:
-        """Answer the poll that waits, if any; there is no connection to close."""
+        """Answer the requests that wait, if any; there is no connection to close."""
         self.wake()
+        self.release()
+
+    def hold(self) -> None:
+        """Do nothing: the next POST request looks for itself, see :meth:`wait_while_held`."""
+
+    def release(self) -> None:
+        """Let the POST request that waits be received, if any."""
+        poster = self._poster
+        if poster is not None:
+            poster.set()
+
+    def wait_while_held(self, session: Session, mode: AsyncMode) -> None:
+        """Leave a request's body unread until the handlers of those before have caught up."""
+        self._poster = poster = mode.create_event()
+        try:
+            while session.held and not session.closed and session.transport is self:
+                poster.wait()
+                poster.clear()
+        finally:
+            self._poster = None
 
     def poll(self, session: Session, mode: AsyncMode, timeout_s: float) -> list[str | bytes]:
         """Wait until something is to be sent and return it, at least one packet; none if the session was upgraded.

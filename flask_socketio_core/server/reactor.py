@@ -79,7 +79,7 @@ class _RawFrames(Outgoing):
 class Connection:
     """A detached WebSocket, as a direct transport. Guarded by its target's lock where it says so."""
 
-    __slots__ = ("_reactor", "_sock", "closing", "fd", "reader", "target", "write")
+    __slots__ = ("_input", "_reactor", "_sock", "closing", "fd", "reader", "target", "write")
 
     name: str = "websocket"
 
@@ -90,6 +90,7 @@ class Connection:
         self.reader = FrameReader(max_message_bytes)
         self.write: Callable[[bytes], int] | None = sock.send
         self.closing = False
+        self._input = EPOLLIN  # 0 while it is held
         self.target: Target | None = None
 
     def start(self, target: Target, first_bytes: bytes = b"") -> None:
@@ -97,7 +98,9 @@ class Connection:
         self.target = target
         if first_bytes:
             self._take(target, first_bytes)
-        self._reactor.add(self)
+            target = self.target  # an upgrade hands the connection over
+        with target.lock:  # what the handlers of the first messages sent may wait already
+            self._reactor.add(self, self._input | EPOLLOUT if target.has_waiting else self._input)
 
     def write_head(self, head: bytes) -> None:
         """Write the 101 response, before anything else."""
@@ -118,7 +121,22 @@ class Connection:
     def wake(self) -> None:
         """Ask to be told when the socket takes more; the target's lock is held."""
         if self.fd >= 0 and not self.closing:
-            self._reactor.want_write(self.fd, True)
+            self._reactor.wait_for(self.fd, self._input | EPOLLOUT)
+
+    def hold(self) -> None:
+        """Leave what the client sends in the socket; the target's lock is held."""
+        self._input = 0
+        self._look()
+
+    def release(self) -> None:
+        """Read on; the target's lock is held."""
+        self._input = EPOLLIN
+        self._look()
+
+    def _look(self) -> None:
+        target = self.target
+        if self.fd >= 0 and not self.closing and target is not None:
+            self._reactor.wait_for(self.fd, self._input | EPOLLOUT if target.has_waiting else self._input)
 
     def close(self, code: int) -> None:
         """Shut the connection down; the loop closes it."""
@@ -134,7 +152,7 @@ class Connection:
                 self._sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # the peer was faster
-            self._reactor.want_write(self.fd, False)
+            self._reactor.wait_for(self.fd, EPOLLIN)
 
     def on_readable(self) -> None:
         """Read once; the loop's task only."""
@@ -162,7 +180,7 @@ class Connection:
         if target.flush():
             with target.lock:
                 if self.fd >= 0 and not self.closing and not target.has_waiting:
-                    self._reactor.want_write(self.fd, False)
+                    self._reactor.wait_for(self.fd, self._input)
 
     def _take(self, target: Target, data: bytes) -> None:
         reader = self.reader
@@ -236,8 +254,11 @@ class Reactor:
         """Wrap a detached socket. Nothing is read before :meth:`Connection.start`."""
         return Connection(self, sock, max_message_bytes)
 
-    def add(self, connection: Connection) -> None:
-        """Read a connection from now on."""
+    def add(self, connection: Connection, events: int) -> None:
+        """Serve a connection from now on; its lock is held.
+
+        :param events: what to be told of, see :meth:`wait_for`.
+        """
         with self._lock:
             started = self._poll is not None
             if not started:
@@ -245,14 +266,17 @@ class Reactor:
             if connection.fd < 0:
                 return
             self._connections[connection.fd] = connection
-            self._poll.register(connection.fd, EPOLLIN)
+            self._poll.register(connection.fd, events)
         if not started:
             self._watch = self._mode.watch(self._poll.fileno(), self._drain)
 
-    def want_write(self, fd: int, wanted: bool) -> None:
-        """Be told of writability, or no longer; the connection's lock is held."""
+    def wait_for(self, fd: int, events: int) -> None:
+        """Be told of readability, of writability, or of both; the connection's lock is held.
+
+        :param events: EPOLLIN, EPOLLOUT, both, or 0 for neither; the end of the connection is told in any case.
+        """
         if self._poll is not None and fd in self._connections:
-            self._poll.modify(fd, EPOLLIN | EPOLLOUT if wanted else EPOLLIN)
+            self._poll.modify(fd, events)
 
     def remove(self, fd: int) -> None:
         """Forget a connection; its lock is held and its descriptor still open."""

@@ -92,6 +92,8 @@ class Server:
         self._wheel = Wheel(max(shortest / 50, 0.002))
         forget_after_fork(self)
         self._ordered = options.async_handlers is not True
+        self._most_pending = options.max_pending_events
+        self._few_pending = options.max_pending_events // 2
         raise_limit()
         limits = [limit for limit in (options.max_connections, most_connections()) if limit is not None]
         self.most_connections = min(limits, default=None)
@@ -263,15 +265,31 @@ class Server:
             raise ProtocolError(f"unexpected Socket.IO packet of type {kind}")
 
     def _run(self, session: Session, job: Callable[[], object]) -> None:
+        """Run a job that calls :meth:`_finish` at its end; read no more while too many of a session are unfinished."""
+        backlog = session.backlog
+        backlog.append(None)
         if session.mailbox is None:
             self.mode.spawn(job)
         else:
             session.mailbox.put(job)
+        if len(backlog) >= self._most_pending:
+            session.hold()
+            if len(backlog) <= self._few_pending:  # the handlers were faster, and saw nothing to release
+                session.release()
+
+    def _finish(self, session: Session) -> None:
+        backlog = session.backlog
+        backlog.pop()
+        if session.held and len(backlog) <= self._few_pending:
+            session.release()
 
     def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
-        answer = self._application.on_event(client, data[0], tuple(data[1:]))
-        if ack_id is not None and answer is not None:
-            client.send(self.codec.encode_ack(answer, client.namespace, ack_id))
+        try:
+            answer = self._application.on_event(client, data[0], tuple(data[1:]))
+            if ack_id is not None and answer is not None:
+                client.send(self.codec.encode_ack(answer, client.namespace, ack_id))
+        finally:
+            self._finish(client.session)
 
     def _on_ack(self, session: Session, namespace: str, ack_id: int | None, data: list[Any]) -> None:
         client = session.clients.get(namespace)
@@ -297,6 +315,13 @@ class Server:
         self._run(session, partial(self._run_connect, client, auth))
 
     def _run_connect(self, client: Client, auth: Any) -> None:
+        try:
+            self._ask(client, auth)
+        finally:
+            self._finish(client.session)
+
+    def _ask(self, client: Client, auth: Any) -> None:
+        """Have the connect handler decide about a client."""
         refusal: Any = REFUSED
         welcome = False
         try:
@@ -329,6 +354,7 @@ class Server:
             if run is None:
                 self._run(client.session, farewell)
             else:
+                client.session.backlog.append(None)
                 run(farewell)
 
     def _run_farewell(self, client: Client, reason: str) -> None:
@@ -340,6 +366,7 @@ class Server:
                 done = self._idle if not self._farewells else None
             if done is not None:
                 done.set()
+            self._finish(client.session)
 
     def _run_disconnect(self, client: Client, reason: str) -> None:
         try:

@@ -72,6 +72,12 @@ class Transport(Protocol):
         :param code: WebSocket close code to send where there is a WebSocket; 0 to send none.
         """
 
+    def hold(self) -> None:
+        """Read nothing more from the peer until :meth:`release`; the session's lock is held. Must not block."""
+
+    def release(self) -> None:
+        """Read on; the session's lock is held. Must not block."""
+
 
 class SessionHost(Protocol):
     """What a session tells its server. Nothing here may block."""
@@ -107,11 +113,13 @@ class Session:
         "_ping_out",
         "_transport",
         "_write",
+        "backlog",
         "clients",
         "close_reason",
         "closed",
         "decoder",
         "environ",
+        "held",
         "lock",
         "mailbox",
         "posting",
@@ -139,6 +147,8 @@ class Session:
         self.close_reason = ""
         self.mailbox: Any = None  # a Mailbox, made when handlers run in order
         self.posting = False
+        self.backlog: list[None] = []  # one for each handler not finished yet: append and pop need no lock
+        self.held = False
         self.probe: Transport | None = None
         self.slot = -1
         self._host = host
@@ -316,6 +326,20 @@ class Session:
         """Learn from the transport that the connection is gone."""
         self.close(reason)
 
+    def hold(self) -> None:
+        """Read nothing more from the peer for now: its handlers cannot keep up."""
+        with self.lock:
+            if not (self.closed or self.held):
+                self.held = True
+                self._transport.hold()
+
+    def release(self) -> None:
+        """Read on."""
+        with self.lock:
+            if self.held:
+                self.held = False
+                self._transport.release()
+
     # time
 
     def on_due(self, now_s: float) -> float | None:
@@ -331,20 +355,27 @@ class Session:
                 return None
             self._join_by = None
         if self._host.settings.monitor and now_s >= self._heartbeat_at:
-            if self._ping_out:
+            if self._ping_out and self.held:  # its answer may be among what we do not read
+                self._heartbeat_at = now_s + self._host.settings.ping_timeout
+            elif self._ping_out:
                 self.close(Reason.PING_TIMEOUT)
                 return None
-            self._beat(now_s)
+            else:
+                self._beat(now_s)
         return self.next_due()
 
     def overdue(self, now_s: float) -> bool:
         """Say whether a ping was not answered in time; exact, while the timer may be late by a slot of its wheel."""
-        return self._host.settings.monitor and self._ping_out and now_s >= self._heartbeat_at
+        return (
+            self._host.settings.monitor and self._ping_out and now_s >= self._heartbeat_at and not self.held
+        )
 
     def _beat(self, now_s: float) -> None:
         # Counted from when the ping was due, so that the timer's usual lateness does not add up, but a client is not
         # charged for a process that stood still. Set before _ping_out, which overdue() reads first.
-        self._heartbeat_at = max(self._heartbeat_at, now_s - TIMER_LATENESS_S) + self._host.settings.ping_timeout
+        self._heartbeat_at = (
+            max(self._heartbeat_at, now_s - TIMER_LATENESS_S) + self._host.settings.ping_timeout
+        )
         self._ping_out = True
         self.send(PING_PACKET)
 
@@ -391,6 +422,9 @@ class Session:
             old, self._transport = self._transport, transport
             self._write = transport.write
             self.probe = None
+            if self.held:
+                transport.hold()
+            old.release()  # a request that still waits to be received is
         old.wake()  # a poll that still waits is answered
         self.settle()
         return True

@@ -36,6 +36,12 @@ class TestTransport:
         self.session = None  # a closed session keeps its transport
         self._receive("1")
 
+    def hold(self) -> None:
+        """Do nothing: the test client's events are handled as they come."""
+
+    def release(self) -> None:
+        """Do nothing."""
+
 
 class InlineMailbox:
     """Stands where a session keeps its jobs in order; runs each at once instead."""

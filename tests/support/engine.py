@@ -44,6 +44,7 @@ class DirectTransport:
         self.written = b""
         self.woken = 0
         self.closed_with: int | None = None
+        self.held = False
         self.write: Callable[[bytes], int] | None = self._write
 
     def _write(self, frames: bytes) -> int:
@@ -60,6 +61,12 @@ class DirectTransport:
     def close(self, code: int) -> None:
         self.closed_with = code
 
+    def hold(self) -> None:
+        self.held = True
+
+    def release(self) -> None:
+        self.held = False
+
 
 class WokenTransport:
     """Is woken, and takes packets when it likes."""
@@ -70,12 +77,19 @@ class WokenTransport:
         self.name = name
         self.woken = 0
         self.closed_with: int | None = None
+        self.held = False
 
     def wake(self) -> None:
         self.woken += 1
 
     def close(self, code: int) -> None:
         self.closed_with = code
+
+    def hold(self) -> None:
+        self.held = True
+
+    def release(self) -> None:
+        self.held = False
 
 
 class Host:
