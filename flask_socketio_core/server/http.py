@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from .websocket import WebSocketEntrance
 
 PROTOCOL = "4"
+MOST_FIELDS = 100
+"""Most parameters of a query string, of which Engine.IO has five."""
 TEXT_PLAIN = "text/plain; charset=UTF-8"
 
 
@@ -184,11 +186,15 @@ class Endpoint:
 
 
 def _query(environ: WSGIEnvironment) -> dict[str, str]:
-    """Return the query string's parameters, each with its last value."""
-    return {
-        name: values[-1]
-        for name, values in parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=100).items()
-    }
+    """Return the query string's parameters, each with its last value.
+
+    :raises Refusal: if there are too many.
+    """
+    try:
+        fields = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise Refusal(BAD_REQUEST, f"query string of more than {MOST_FIELDS} fields") from None
+    return {name: values[-1] for name, values in fields.items()}
 
 
 def _check_protocol(version: str | None) -> None:

@@ -47,6 +47,9 @@ class Refusal(Exception):
 
 _EMPTY = io.BytesIO()
 
+MOST_DIGITS = 20
+"""So many digits of a length are read: more than any limit has, fewer than Python refuses to convert."""
+
 
 def check_capacity(server: Server) -> None:
     """Refuse a new session when the server is full or ending.
@@ -76,7 +79,7 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
         return body
     if not announced.isdecimal():
         raise ProtocolError(f"Content-Length {announced!r} is not a number", status=411)
-    length = int(announced)
+    length = int(announced[:MOST_DIGITS])
     if length > limit:
         raise PayloadTooLarge(length, limit)
     body = environ["wsgi.input"].read(length)
