@@ -35,6 +35,8 @@ GREEN = ("async_eventlet", "async_gevent")
 NEEDS_KAFKA = {"cluster", "queue_kafka"}
 #: Seconds that one group may take. Single tests are bounded by pytest-timeout; this ends a process that is beyond it.
 GROUP_LIMIT_S = 20 * 60
+#: Seconds that one test may take where it waits: its fixtures start servers, and other groups run beside it.
+WAITING_TEST_LIMIT_S = 60
 #: Seconds that pytest has to end after Ctrl-C.
 INTERRUPT_LIMIT_S = 20
 NO_TESTS_COLLECTED = 5  # pytest's exit status
@@ -75,10 +77,11 @@ def all_groups() -> dict[str, list[str]]:
     core = ["tests", *(f"--ignore=tests/{name}" for name in waiting)]
     if SHARES_THE_CORE_PROCESS in plugins:
         core.append(f"plugins/{SHARES_THE_CORE_PROCESS}/tests")
-    groups = {name: [f"tests/{name}"] for name in waiting}
+    limit = f"--timeout={WAITING_TEST_LIMIT_S}"
+    groups = {name: [f"tests/{name}", limit] for name in waiting}
     groups["core"] = core
-    groups["threading"] = list(THREADING_ONLY)
-    groups.update({plugin: [f"plugins/{plugin}/tests"] for plugin in plugins})
+    groups["threading"] = [*THREADING_ONLY, limit]
+    groups.update({plugin: [f"plugins/{plugin}/tests", limit] for plugin in plugins})
     return groups
 
 
