@@ -6,6 +6,7 @@ import gzip
 import io
 import sys
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PayloadTooLarge, ProtocolError
@@ -46,6 +47,9 @@ class Refusal(Exception):
 
 
 _EMPTY = io.BytesIO()
+
+SHARED_CHARACTERS = 256
+"""Longer texts are not looked for among those of other connections."""
 
 MOST_DIGITS = 20
 """So many digits of a length are read: more than any limit has, fewer than Python refuses to convert."""
@@ -88,18 +92,26 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
     return body
 
 
+_remember = lru_cache(maxsize=1024)(str)
+
+
+def _shared(text: str) -> str:
+    """Return a text, or the equal one that was seen before."""
+    return _remember(text) if len(text) <= SHARED_CHARACTERS else text
+
+
 def stored_environ(environ: WSGIEnvironment) -> dict[str, Any]:
     """Return what is worth keeping of an environ for the life of a connection.
 
     Nothing of the server (sockets, streams, handlers) stays alive through it, and equal strings are shared between
-    connections.
+    connections. Not by ``sys.intern``: Python 3.12 never frees what it was given.
     """
     kept: dict[str, Any] = {}
     for name, value in environ.items():
         if type(value) is str:
-            kept[sys.intern(name)] = sys.intern(value)
+            kept[_shared(name)] = _shared(value)
         elif isinstance(value, (bool, int, tuple)):
-            kept[sys.intern(name)] = value
+            kept[_shared(name)] = value
     kept["wsgi.input"] = _EMPTY
     kept["wsgi.errors"] = sys.stderr
     return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from flask_socketio_core import options
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
 from flask_socketio_core.server.engine import Engine
-from flask_socketio_core.server.wsgi import read_body
+from flask_socketio_core.server.wsgi import read_body, stored_environ
 from support.engine import ManualMode, RecordingApplication
 
 
@@ -41,3 +42,15 @@ def test_an_enormous_length_is_too_large(length: str) -> None:
 def test_a_length_that_is_no_number_is_refused(length: str) -> None:
     with pytest.raises(ProtocolError):
         read_body({"CONTENT_LENGTH": length, "wsgi.input": io.BytesIO()}, 100)
+
+
+def test_equal_strings_of_two_environs_are_kept_once() -> None:
+    first, second = (stored_environ({"HTTP_USER_AGENT": "".join(["agent", " ", "1"])}) for _ in range(2))
+    assert first["HTTP_USER_AGENT"] is second["HTTP_USER_AGENT"]
+
+
+def test_what_clients_send_is_not_interned() -> None:
+    # Python 3.12 never frees a string that sys.intern() was given: keys, ports and cookies would pile up.
+    stored = stored_environ({"".join(["HTTP_", "X_RANDOM"]): "".join(["random ", "value"])})
+    for kept in next(iter(stored.items())):
+        assert sys.intern("".join([kept[:3], kept[3:]])) is not kept
