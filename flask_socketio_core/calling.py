@@ -47,6 +47,8 @@ def call(
     finally:
         if withdraw is not None:
             withdraw()
+        if not answers or not is_sid:  # of a room, the others have not answered
+            server.forget_acks(to, namespace, on_ack)
     if answers:
         return answers[0]
     if answered:

@@ -127,6 +127,13 @@ class Client:
         with self.session.lock:
             return self.acks.pop(ack_id, None) if self.acks else None
 
+    def forget_acks(self, callback: AckCallback) -> None:
+        """Call a callback no more, whatever the client acknowledges."""
+        with self.session.lock:
+            if self.acks:
+                for ack_id in [key for key, value in self.acks.items() if value == callback]:
+                    del self.acks[ack_id]
+
     def leave(self) -> bool:
         """Mark the client as gone; return ``False`` if it was gone already."""
         with self.session.lock:

@@ -137,6 +137,12 @@ class LocalServer(Emitter, Protocol):
         :returns: a function that withdraws the callback; it may be called at any time.
         """
 
+    def forget_acks(self, to: str, namespace: str, on_ack: AckCallback) -> None:
+        """Wait no longer for an answer; the callback may still be called if it is on its way.
+
+        :param to: the sid or room that was given to :meth:`emit`.
+        """
+
     def transport(self, sid: str, namespace: str = "/") -> str:
         """Return ``"polling"`` or ``"websocket"``.
 

@@ -414,6 +414,12 @@ class Server:
             if ack_id is not None:
                 client.send(self.codec.encode_event(event, args, client.namespace, ack_id))
 
+    def forget_acks(self, to: str, namespace: str, on_ack: AckCallback) -> None:
+        """Wait no longer for what :meth:`emit` asked for; see :meth:`LocalServer.forget_acks`."""
+        rooms = self._rooms.get(namespace)
+        for client in rooms.members(to) if rooms is not None else ():
+            client.forget_acks(on_ack)
+
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Put a client of this process into a room; see :meth:`Emitter.enter_room`."""
         client = self._find(sid, namespace)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from flask_socketio_core import options
-from flask_socketio_core.errors import ConnectionRefusedError, ProtocolError
+from flask_socketio_core.calling import call
+from flask_socketio_core.errors import CallTimeout, ConnectionRefusedError, ProtocolError
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.server.session import Session
 from support.engine import DirectTransport, ManualMode, RecordingApplication, WokenTransport
@@ -292,3 +293,20 @@ def test_a_direct_transport_gets_frames(bench: Bench) -> None:
     transport.written = b""
     bench.server.emit("e", ("ü",))
     assert transport.written == b"\x81\x10" + b'42["e","\\u00fc"]'
+
+
+def test_a_call_that_is_not_answered_leaves_nothing_behind(bench: Bench) -> None:
+    session, sid = bench.join()
+    for _ in range(3):
+        with pytest.raises(CallTimeout):
+            call(bench.server, bench.mode, "ask", (), to=sid, namespace="/", timeout_s=0)
+    assert not session.clients["/"].acks
+
+
+def test_a_call_to_a_room_leaves_nothing_behind_at_those_who_do_not_answer(bench: Bench) -> None:
+    sessions = [bench.join() for _ in range(2)]
+    for _, sid in sessions:
+        bench.server.enter_room(sid, "room")
+    with pytest.raises(CallTimeout):
+        call(bench.server, bench.mode, "ask", (), to="room", namespace="/", timeout_s=0)
+    assert [session.clients["/"].acks for session, _ in sessions] == [{}, {}]
