@@ -12,6 +12,7 @@ while.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -21,12 +22,14 @@ from contextlib import contextmanager
 
 from .jobs import Job, log_failure, run_job
 
-AWAKE_AT_FIRST = 4
+AWAKE_AT_FIRST = 2
 STALL_S = 0.005
 """How long jobs may wait before it is asked whether the awake threads are blocked, seconds: Python's own switch
 interval, within which a runnable thread gets its turn."""
 BUSY_SHARE = 0.7
 """Share of one processor from which on more threads would not help."""
+PATIENCE = 4
+"""After how many times :data:`STALL_S` without any job taken there are more threads although the processor works."""
 GROWTH = 0.5
 """By which share the number of awake threads grows at each stall."""
 DECAY_S = 1.0
@@ -39,6 +42,35 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 16.0
 """How long nobody helps after a job blocked a helper, seconds; twice as long each time, until help went well again."""
 IDLE_S = 10.0
 """How long a thread waits for a job before it ends, seconds."""
+
+
+class _Usage:
+    """What the process has had of the processor until now."""
+
+    __slots__ = ("cpu_s", "preempted", "taken_at_s")
+
+    def __init__(self) -> None:
+        self.taken_at_s = time.monotonic()
+        self.cpu_s = time.process_time()
+        self.preempted = count_preemptions()
+
+    def was_busy(self) -> bool:
+        """Say whether the process has worked since then as much as it was let: more threads would not help.
+
+        On a machine that others keep busy, too, it gets only a part of a processor; then it is preempted.
+        """
+        passed_s = max(time.monotonic() - self.taken_at_s, STALL_S)
+        worked = time.process_time() - self.cpu_s >= BUSY_SHARE * passed_s
+        return worked or count_preemptions() > self.preempted
+
+
+def count_preemptions() -> int:
+    """Count how often a thread of this process had to make room for another process, where that can be known."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 class _Gate:
