@@ -317,6 +317,9 @@ class Server:
     def _run_connect(self, client: Client, auth: Any) -> None:
         try:
             self._ask(client, auth)
+        except BaseException:  # a green library's Timeout, say: nobody let the client in
+            self._refuse(client, REFUSED)
+            raise
         finally:
             self._finish(client.session)
 
@@ -337,14 +340,23 @@ class Server:
             self._run_disconnect(client, client.session.close_reason or Reason.CLIENT_DISCONNECT)
 
     def _refuse(self, client: Client, refusal: Any) -> None:
-        if self.options.always_connect:
-            answer = self.codec.encode_disconnect(client.namespace, refusal)
-        else:
-            answer = self.codec.encode_connect_error(refusal, client.namespace)
         left = client.leave()
         self._forget(client)  # before the client learns of it and tries again
-        if left:
-            client.session.send(answer)
+        if not left:
+            return
+        try:
+            answer = self._encode_refusal(client.namespace, refusal)
+        except (TypeError, ValueError) as error:
+            self.report(
+                error, f"what a connect handler on namespace {client.namespace!r} refused a client with"
+            )
+            answer = self._encode_refusal(client.namespace, REFUSED)
+        client.session.send(answer)
+
+    def _encode_refusal(self, namespace: str, refusal: Any) -> Outgoing:
+        if self.options.always_connect:
+            return self.codec.encode_disconnect(namespace, refusal)
+        return self.codec.encode_connect_error(refusal, namespace)
 
     def _client_left(self, client: Client, reason: str, run: Callable[[Job], object] | None = None) -> None:
         if client.leave() and client.accepted:

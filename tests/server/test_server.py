@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -310,3 +311,21 @@ def test_a_call_to_a_room_leaves_nothing_behind_at_those_who_do_not_answer(bench
     with pytest.raises(CallTimeout):
         call(bench.server, bench.mode, "ask", (), to="room", namespace="/", timeout_s=0)
     assert [session.clients["/"].acks for session, _ in sessions] == [{}, {}]
+
+
+@pytest.mark.parametrize("welcome", [SystemExit(), ConnectionRefusedError("no", object())])
+@pytest.mark.parametrize("always_connect", [False, True])
+def test_a_client_whose_connect_handler_went_wrong_is_refused_and_forgotten(
+    welcome: BaseException, always_connect: bool
+) -> None:
+    bench = Bench(always_connect=always_connect)
+    bench.app.welcome = welcome
+    session = bench.open()
+    session.receive("40")
+    with contextlib.suppress(SystemExit):
+        bench.mode.run_jobs()
+    bench.mode.run_jobs()
+    head = "41" if always_connect else "44"
+    assert bench.sent(session)[-1] == head + '{"message":"Connection rejected by server"}'
+    assert session.clients == {}
+    assert bench.server.members(None) == []

@@ -188,7 +188,7 @@ class RecordingApplication:
 
     def __init__(self) -> None:
         self.namespaces = {"/", "/chat"}
-        self.welcome: bool | Exception = True
+        self.welcome: bool | BaseException = True
         self.answer: tuple[Any, ...] | None = ()
         self.log: list[tuple[Any, ...]] = []
         self.during_connect: Callable[[Any], None] | None = None
@@ -200,7 +200,7 @@ class RecordingApplication:
         self.log.append(("connect", client.namespace, auth))
         if self.during_connect is not None:
             self.during_connect(client)
-        if isinstance(self.welcome, Exception):
+        if isinstance(self.welcome, BaseException):
             raise self.welcome
         return self.welcome
 
