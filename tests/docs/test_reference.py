@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 from types import ModuleType
 
 import pytest
 
+import flask_socketio_core
 from flask_socketio_core import errors, options
 from support.documents import page, pages
 
@@ -51,6 +53,20 @@ def test_every_error_says_what_to_do(name: str) -> None:
     assert any(line.startswith(f"| `{name}`") for line in page("docs/errors.md").text.splitlines())
 
 
+@pytest.mark.parametrize("thing", flask_socketio_core.__all__)
+def test_every_public_name_is_in_the_reference(thing: str) -> None:
+    text = "".join(page(f"docs/{name}.md").text for name in ("api", "errors", "hooks"))
+    assert re.search(rf"\b{thing}\b", text)
+
+
+@pytest.mark.parametrize("owner", [flask_socketio_core.SocketIO, flask_socketio_core.Namespace])
+def test_every_public_method_is_in_the_reference(owner: type) -> None:
+    methods = [
+        name for name, _ in inspect.getmembers(owner, callable) if not name.startswith(("_", "reason"))
+    ]
+    assert [name for name in methods if f"### `{name}()`" not in page("docs/api.md").text] == []
+
+
 @pytest.mark.parametrize("variable", ["SOCKETIO_LOAD_PLUGINS", "SOCKETIO_TRACE_PLUGINS"])
 def test_every_environment_variable_is_in_the_reference(variable: str) -> None:
     assert variable in page("docs/options.md").text
@@ -58,6 +74,7 @@ def test_every_environment_variable_is_in_the_reference(variable: str) -> None:
 
 def test_pages_with_generated_parts_are_found(reference: ModuleType) -> None:
     assert {path.name for path in reference.pages()} == {
+        "api.md",
         "architecture.md",
         "errors.md",
         "options.md",
