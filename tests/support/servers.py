@@ -311,8 +311,12 @@ class Server:
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # has faulthandler say what each thread is doing
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(2)
+            wrote = self.log_text()[-8000:]
             raise AssertionError(
-                f"{self.kind.name} still ran {timeout_s} s after it was told to stop"
+                f"{self.kind.name} still ran {timeout_s} s after it was told to stop; it wrote:\n{wrote}"
             ) from None
         finally:
             self._kill()
@@ -363,6 +367,7 @@ def _environment(kind: ServerKind, spec: AppSpec) -> dict[str, str]:
         **inherited,
         "PYTHONPATH": str(TESTS),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
         "APP_UNDER_TEST": spec.app,
         "LIBRARY_UNDER_TEST": spec.library,
         "OPTIONS_UNDER_TEST": json.dumps(options),
