@@ -309,7 +309,11 @@ class Server:
             if session.closed:
                 return
             session.clients[namespace] = client
-        self._rooms_of(namespace).add(client)
+        with self._lock:
+            rooms = self._rooms.get(namespace)
+            if rooms is None:
+                rooms = self._rooms[namespace] = Rooms(self.mode.create_lock())
+            rooms.add(client)
         if self.options.always_connect:
             client.accept(self.codec.encode_connect(client.sid, namespace))
         self._run(session, partial(self._run_connect, client, auth))
@@ -390,7 +394,14 @@ class Server:
         with client.session.lock:
             if client.session.clients.get(client.namespace) is client:
                 del client.session.clients[client.namespace]
-        self._rooms_of(client.namespace).remove(client)
+        with self._lock:
+            rooms = self._rooms.get(client.namespace)
+            if rooms is not None:
+                rooms.remove(client)
+                if not rooms:
+                    del self._rooms[
+                        client.namespace
+                    ]  # with namespaces="*", clients make up as many as they like
 
     # Emitter and LocalServer
 
@@ -439,13 +450,16 @@ class Server:
             raise ValueError(
                 f"cannot enter room {room!r}: sid {sid!r} is not connected to namespace {namespace!r}"
             )
-        self._rooms_of(namespace).enter(client, room)
+        rooms = self._rooms.get(namespace)
+        if rooms is not None:
+            rooms.enter(client, room)
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Take a client of this process out of a room."""
         client = self._find(sid, namespace)
-        if client is not None:
-            self._rooms_of(namespace).leave(client, room)
+        rooms = self._rooms.get(namespace)
+        if client is not None and rooms is not None:
+            rooms.leave(client, room)
 
     def close_room(self, room: str, namespace: str = "/") -> None:
         """Take every client of this process out of a room."""
@@ -473,7 +487,9 @@ class Server:
 
         :raises KeyError: if it is not connected here.
         """
-        return self._rooms_of(namespace).of(self.client(sid, namespace))
+        client = self.client(sid, namespace)
+        rooms = self._rooms.get(namespace)
+        return [sid] if rooms is None else rooms.of(client)
 
     def members(self, room: str | None, namespace: str = "/") -> list[str]:
         """Return the sids of this process's clients in a room; ``None`` for the whole namespace."""
@@ -530,13 +546,6 @@ class Server:
     def _find(self, sid: str, namespace: str) -> Client | None:
         rooms = self._rooms.get(namespace)
         return rooms.get(sid) if rooms is not None else None
-
-    def _rooms_of(self, namespace: str) -> Rooms:
-        rooms = self._rooms.get(namespace)
-        if rooms is None:
-            with self._lock:
-                rooms = self._rooms.setdefault(namespace, Rooms(self.mode.create_lock()))
-        return rooms
 
     def report(self, error: BaseException, where: str) -> None:
         """Log an unexpected error from a worker: log handlers may block, and the hub must not."""

@@ -329,3 +329,14 @@ def test_a_client_whose_connect_handler_went_wrong_is_refused_and_forgotten(
     assert bench.sent(session)[-1] == head + '{"message":"Connection rejected by server"}'
     assert session.clients == {}
     assert bench.server.members(None) == []
+
+
+def test_a_namespace_that_everybody_left_is_forgotten(bench: Bench) -> None:
+    bench.app.accepts = lambda namespace: True  # type: ignore[method-assign]  # as with namespaces="*"
+    session = bench.open()
+    for number in range(100):
+        session.receive(f"40/made-up-{number},")
+        bench.mode.run_jobs()
+        session.receive(f"41/made-up-{number},")
+        bench.mode.run_jobs()
+    assert bench.server._rooms == {}
