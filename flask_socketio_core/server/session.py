@@ -408,16 +408,23 @@ class Session:
         self._transport.wake()
         return True
 
-    def abandon_upgrade(self, probe: Transport) -> None:
-        """Stay on polling: the transport that was tried is gone."""
+    def abandon_upgrade(self, probe: Transport) -> bool:
+        """Stay on polling: the transport that was tried is gone, or took too long.
+
+        :returns: ``False`` if the session has moved to it already.
+        """
         with self.lock:
             if self.probe is probe:
                 self.probe = None
+            return self._transport is not probe
 
     def upgrade(self, transport: Transport) -> bool:
-        """Move to another transport; what waits goes out there, in order. ``False`` if the session is closed."""
+        """Move to the transport that was tried; what waits goes out there, in order.
+
+        :returns: ``False`` if the session is closed, or the upgrade was given up.
+        """
         with self.lock:
-            if self.closed:
+            if self.closed or self.probe is not transport:
                 return False
             old, self._transport = self._transport, transport
             self._write = transport.write

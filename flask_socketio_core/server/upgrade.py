@@ -68,6 +68,7 @@ class Probe:
             self._server.unschedule(self)
             self._connection.target = self._session
             if not self._session.upgrade(self._connection):
+                self._connection.target = self  # the session is closed, or goes on over polling
                 self._connection.close(1000)
         else:
             raise ProtocolError(
@@ -101,5 +102,5 @@ class Probe:
 
     def _give_up(self, code: int) -> None:
         self._server.unschedule(self)
-        self._session.abandon_upgrade(self._connection)
-        self._connection.close(code)
+        if self._session.abandon_upgrade(self._connection):
+            self._connection.close(code)

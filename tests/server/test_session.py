@@ -185,3 +185,21 @@ def test_without_monitoring_nothing_is_pinged() -> None:
     session = host.open(DirectTransport())
     session.clients["/"] = None  # type: ignore[assignment]  # only its presence counts
     assert session.on_due(145) is None
+
+
+def test_an_upgrade_that_was_given_up_cannot_be_completed() -> None:
+    polling, websocket = WokenTransport(), WokenTransport("websocket")
+    session = Host().open(polling)
+    assert session.begin_upgrade(websocket)
+    assert session.abandon_upgrade(websocket)
+    assert not session.upgrade(websocket)
+    assert session.transport is polling
+
+
+def test_an_upgrade_that_was_completed_cannot_be_given_up() -> None:
+    websocket = WokenTransport("websocket")
+    session = Host().open(WokenTransport())
+    assert session.begin_upgrade(websocket)
+    assert session.upgrade(websocket)
+    assert not session.abandon_upgrade(websocket), "its time was over in the same moment"
+    assert session.transport is websocket
