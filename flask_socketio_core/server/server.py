@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -105,7 +106,8 @@ class Server:
         self._rooms: dict[str, Rooms] = {}
         self.sessions: dict[str, Session] = {}
         self._timer: Handle | None = None
-        self._timer_due_s = 0.0
+        self._timer_due_s = math.inf  # when the timer is due, while there is one
+        self._timer_number = 0
         self._farewells = 0
 
     def forget(self) -> None:
@@ -203,26 +205,39 @@ class Server:
             self._wheel.remove(item)
             if self._wheel.next_due_s() is None:
                 timer, self._timer = self._timer, None
+                self._timer_due_s = math.inf
+                self._timer_number += 1
         if timer is not None:
             timer.cancel()
 
     def _arm(self, due_s: float) -> None:
+        """Have the timer go off in time, from whatever thread; there is one at most, or they would go on for ever."""
+        due_s += self._wheel.width_s
         with self._lock:
-            late = self._timer is None or due_s + self._wheel.width_s < self._timer_due_s
-            if not late:
+            if due_s >= self._timer_due_s:
                 return
             old, self._timer = self._timer, None
-            self._timer_due_s = due_s + self._wheel.width_s
+            self._timer_due_s = due_s
+            self._timer_number += 1
+            number = self._timer_number
         if old is not None:
             old.cancel()
-        timer = self.mode.call_later(max(due_s + self._wheel.width_s - self.clock(), 0), self._tick)
+        timer = self.mode.call_later(max(due_s - self.clock(), 0), partial(self._tick, number))
         with self._lock:
-            self._timer = timer
+            current = number == self._timer_number
+            if current:
+                self._timer = timer
+        if not current:
+            timer.cancel()
 
-    def _tick(self) -> None:
+    def _tick(self, number: int) -> None:
         now_s = self.clock()
         with self._lock:
+            if number != self._timer_number:
+                return  # another one has taken its place
             self._timer = None
+            self._timer_due_s = math.inf
+            self._timer_number += 1
             due = self._wheel.take_due(now_s)
         for item in due:
             try:

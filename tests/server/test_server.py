@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from flask_socketio_core import options
 from flask_socketio_core.calling import call
+from flask_socketio_core.contracts import Handle
 from flask_socketio_core.errors import CallTimeout, ConnectionRefusedError, ProtocolError
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.server.session import Session
@@ -340,3 +342,38 @@ def test_a_namespace_that_everybody_left_is_forgotten(bench: Bench) -> None:
         session.receive(f"41/made-up-{number},")
         bench.mode.run_jobs()
     assert bench.server._rooms == {}
+
+
+def test_two_threads_that_set_the_timer_at_once_set_one(bench: Bench) -> None:
+    original = bench.mode.call_later
+
+    def call_later(delay_s: float, callback: Callable[[], object]) -> Handle:
+        bench.mode.call_later = original  # type: ignore[method-assign]  # once
+        other = bench.open()  # what another thread does meanwhile
+        assert not other.closed
+        return original(delay_s, callback)
+
+    bench.mode.call_later = call_later  # type: ignore[method-assign]
+    bench.open()
+    bench.now_s += 30
+    for timer in list(bench.mode.timers):
+        if timer in bench.mode.timers:
+            bench.mode.timers.remove(timer)
+            timer[1]()
+    assert len(bench.mode.timers) == 1
+
+
+def test_a_timer_that_is_set_too_late_does_not_replace_an_earlier_one(bench: Bench) -> None:
+    original = bench.mode.call_later
+    session, _ = bench.join()
+    bench.server.unschedule(session)
+
+    def call_later(delay_s: float, callback: Callable[[], object]) -> Handle:
+        bench.mode.call_later = original  # type: ignore[method-assign]  # once
+        bench.server._arm(bench.now_s + 1)  # what another thread does meanwhile
+        return original(delay_s, callback)
+
+    bench.mode.call_later = call_later  # type: ignore[method-assign]
+    bench.server._arm(bench.now_s + 10)
+    ((delay_s, _),) = bench.mode.timers
+    assert delay_s < 2
