@@ -16,6 +16,7 @@ HOST ?= 127.0.0.1
 PORT ?= 5000
 MODE ?= threading
 QUEUE ?=
+CASE ?= event
 
 PLUGINS := $(sort $(notdir $(patsubst %/pyproject.toml,%,$(wildcard plugins/[a-z]*/pyproject.toml))))
 CHECKED := flask_socketio_core tests tools examples
@@ -26,7 +27,7 @@ GROUPS := core threading clients protocol cluster compat demo ending third_party
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test $(addprefix test-,$(GROUPS)) lint format types wheels machine brokers bench changelog clean python
+.PHONY: help venv demo test $(addprefix test-,$(GROUPS)) lint format types wheels machine brokers bench profile changelog clean python
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z<> -]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -88,6 +89,10 @@ bench: venv  ## run the benchmarks; ARGS="..." are passed on
 	@$(INTERPRETER) tools/venv.py --venv $(VENV) --for bench
 	@$(INTERPRETER) tools/machine.py benchmarks/servers
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+profile: venv  ## say where a server's CPU time goes; MODE=gevent CASE=event (or broadcast, connect)
+	@$(INTERPRETER) tools/venv.py --venv $(VENV) --for bench
+	@$(BIN)/python benchmarks/profile_server.py "$(MODE)" "$(CASE)" $(ARGS)
 
 changelog: python  ## show the next release's changes; VERSION=0.2.0 moves them into CHANGELOG.md
 	@$(INTERPRETER) tools/changelog.py --version "$(VERSION)"

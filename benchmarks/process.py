@@ -57,7 +57,7 @@ def running(
 ) -> Iterator[Server]:
     """Start a server, wait until it listens, and end it afterwards.
 
-    :param command: ``{port}`` in it is replaced.
+    :param command: ``{port}`` in it and in the environment is replaced.
     """
     filled = [part.replace("{port}", str(port)) for part in command]
     with log.open("ab") as output:
@@ -66,7 +66,10 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
+            env={
+                **os.environ,
+                **{name: text.replace("{port}", str(port)) for name, text in (env or {}).items()},
+            },
             preexec_fn=_pin_to_server_core,
             start_new_session=True,
         )

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 from generator import Generator
 from process import free_port, pin_generator, running
-from run import CASES
-
-SERVERS_DIR = Path(__file__).parent / "servers"
+from run import CASES, flask_command
 
 
 def main() -> None:
@@ -31,8 +28,9 @@ def main() -> None:
     pin_generator()
     folder = Path(tempfile.mkdtemp(prefix="profile-"))
     samples = folder / "samples.json"
-    command = [sys.executable, str(SERVERS_DIR / "flask_app.py"), args.library, args.mode, "{port}"]
-    with running(command, free_port(), log=folder / "log", env={"SAMPLE_INTO": str(samples)}) as server:
+    command = flask_command(args.library, args.mode)
+    env = {**command.env, "SAMPLE_INTO": str(samples)}
+    with running(command.words, free_port(), log=folder / "log", env=env) as server:
         load = Generator(server.port)
         try:
             load.connect(args.clients if args.case != "connect" else 3000)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from generator import Generator
@@ -27,23 +28,52 @@ NODE = "node"
 Figures = dict[str, float]
 
 
-def commands() -> dict[str, list[str]]:
+@dataclass(frozen=True)
+class Command:
+    """How a server is started.
+
+    :param words: ``{port}`` is replaced.
+    :param env: environment; ``{port}`` is replaced as well.
+    """
+
+    words: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def flask_command(library: str, mode: str, *, variant: str = "", gunicorn: str = "") -> Command:
+    """Return how the Flask application is started.
+
+    :param variant: a WebSocket provider, or ``blocking``.
+    :param gunicorn: options of gunicorn; without, ``SocketIO.run()`` serves.
+    """
+    env = {"APP_LIBRARY": library, "APP_MODE": mode, "APP_PORT": "{port}", "APP_VARIANT": variant}
+    if not gunicorn:
+        return Command([sys.executable, str(SERVERS_DIR / "flask_app.py")], env)
+    words = [sys.executable, "-m", "gunicorn", "--chdir", str(SERVERS_DIR), "-b", "127.0.0.1:{port}"]
+    return Command([*words, *gunicorn.split(), "flask_app:app"], env)
+
+
+def commands() -> dict[str, Command]:
     """Return the servers that can run here, by name."""
-    python = sys.executable
-    app = str(SERVERS_DIR / "flask_app.py")
+    ours, upstream = "flask_socketio_core", "flask_socketio"
     found = {
-        "floor": [python, str(SERVERS_DIR / "floor.py"), "{port}"],
-        "ours-threading": [python, app, "flask_socketio_core", "threading", "{port}"],
-        "ours-gevent": [python, app, "flask_socketio_core", "gevent", "{port}"],
-        "ours-eventlet": [python, app, "flask_socketio_core", "eventlet", "{port}"],
-        "flask-socketio-threading": [python, app, "flask_socketio", "threading", "{port}"],
-        "flask-socketio-gevent": [python, app, "flask_socketio", "gevent", "{port}"],
-        "flask-socketio-eventlet": [python, app, "flask_socketio", "eventlet", "{port}"],
+        "floor": Command([sys.executable, str(SERVERS_DIR / "floor.py"), "{port}"]),
+        "ours-threading": flask_command(ours, "threading"),
+        "ours-gevent": flask_command(ours, "gevent", variant="gevent-websocket"),
+        "ours-gevent-builtin": flask_command(ours, "gevent", variant="gevent-builtin"),
+        "ours-eventlet": flask_command(ours, "eventlet"),
+        "ours-gunicorn-gthread": flask_command(ours, "threading", gunicorn="-k gthread --threads 100"),
+        "ours-gunicorn-gevent": flask_command(ours, "gevent", gunicorn="-k gevent"),
+        "ours-threading-blocking": flask_command(ours, "threading", variant="blocking"),
+        "ours-gevent-blocking": flask_command(ours, "gevent", variant="blocking"),
+        "flask-socketio-threading": flask_command(upstream, "threading"),
+        "flask-socketio-gevent": flask_command(upstream, "gevent"),
+        "flask-socketio-eventlet": flask_command(upstream, "eventlet"),
     }
     if shutil.which("node") and (SERVERS_DIR / "node_modules" / "socket.io").exists():
-        found[NODE] = ["node", str(SERVERS_DIR / "node.mjs"), "{port}"]
+        found[NODE] = Command(["node", str(SERVERS_DIR / "node.mjs"), "{port}"])
     if importlib.util.find_spec("uvicorn"):
-        found["python-socketio-asgi"] = [python, str(SERVERS_DIR / "asgi_app.py"), "{port}"]
+        found["python-socketio-asgi"] = Command([sys.executable, str(SERVERS_DIR / "asgi_app.py"), "{port}"])
     return found
 
 
@@ -74,17 +104,33 @@ def measure_event(server: Server, load: Generator, scale: float) -> Figures:
     }
 
 
+def measure_stalled(server: Server, load: Generator, scale: float) -> Figures:
+    """The same broadcast when half of the clients do not read: cost per delivery to the others, memory per stalled."""
+    load.stall(len(load.clients) // 2)
+    before = server.usage()
+    count = max(int(scale * 200_000 / len(load.clients)), 20)
+    timings = load.broadcast(count)
+    after = server.usage()
+    reading = len(load.clients) - load.stalled
+    return {
+        "stalled_us": (after.cpu_s - before.cpu_s) / (count * reading) * 1e6,
+        "stalled_kb": (after.rss_kb - before.rss_kb) / load.stalled,
+        "stalled_per_s": count * reading / timings.wall_s,
+    }
+
+
 CASES: dict[str, Callable[[Server, Generator, float], Figures]] = {
     "broadcast": measure_broadcast,
     "event": measure_event,
+    "stalled": measure_stalled,
 }
 
 
 def measure(
-    command: list[str], clients: int, cases: list[str], scale: float, log: Path, *, floor: bool
+    command: Command, clients: int, cases: list[str], scale: float, log: Path, *, floor: bool
 ) -> Figures:
     """Run one server once through the cases."""
-    with running(command, free_port(), log=log) as server:
+    with running(command.words, free_port(), log=log, env=command.env) as server:
         load = Generator(server.port)
         figures: Figures = {}
         try:
@@ -100,7 +146,7 @@ def measure(
             figures["kb_per_client"] = (full.rss_kb - idle.rss_kb) / clients
             figures["threads_per_client"] = (full.threads - idle.threads) / clients
             for case in cases:
-                if not (floor and case == "event"):
+                if not (floor and case != "broadcast"):
                     figures |= CASES[case](server, load, scale)
         finally:
             load.close()
@@ -135,7 +181,7 @@ def main() -> None:
         "--scale", type=float, default=1.0, help="1.0: 100,000 deliveries and 20,000 events a run"
     )
     parser.add_argument("--only", nargs="*", help="names of servers")
-    parser.add_argument("--cases", nargs="*", default=list(CASES))
+    parser.add_argument("--cases", nargs="*", default=["broadcast", "event"], choices=list(CASES))
     parser.add_argument("--json", type=Path, help="where to write the figures")
     args = parser.parse_args()
     pin_generator()

@@ -1,10 +1,15 @@
-"""The application under load, the same for us and for Flask-SocketIO: ``flask_app.py LIBRARY MODE PORT``."""
+"""The application under load, the same for us and for Flask-SocketIO, run directly or by gunicorn.
+
+Environment: ``APP_LIBRARY`` (``flask_socketio_core`` or ``flask_socketio``), ``APP_MODE``, ``APP_PORT``, and
+``APP_VARIANT``: a WebSocket provider's name, or ``blocking`` for the engine's blocking shell.
+"""
 
 from __future__ import annotations
 
-import sys
+import os
 
-library, mode, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+library, mode = os.environ["APP_LIBRARY"], os.environ["APP_MODE"]
+variant = os.environ.get("APP_VARIANT", "")
 
 if mode == "gevent":
     from gevent import monkey
@@ -16,7 +21,7 @@ elif mode == "eventlet":
     eventlet.monkey_patch()
 
 import importlib  # noqa: E402  # patching comes first
-import os  # noqa: E402
+from dataclasses import replace  # noqa: E402
 from typing import Any  # noqa: E402
 
 from flask import Flask, request, session  # noqa: E402
@@ -25,7 +30,21 @@ SocketIO = importlib.import_module(library).SocketIO
 
 app = Flask(__name__)
 app.config["SECRET_KEY"] = "benchmark"
-socketio = SocketIO(app, async_mode=mode, cors_allowed_origins="*")
+options: dict[str, Any] = {"async_mode": mode, "cors_allowed_origins": "*"}
+if variant == "blocking":
+    # What a platform without epoll says of itself.
+    from flask_socketio_core.contracts import AsyncMode
+
+    init = AsyncMode.__init__
+
+    def without_watching(self: AsyncMode, **keywords: Any) -> None:
+        init(self, **keywords)
+        type(self).capabilities = replace(type(self).capabilities, watches=False)
+
+    AsyncMode.__init__ = without_watching  # type: ignore[method-assign]  # the switch does not exist for users
+elif variant:
+    options["websocket_provider"] = variant
+socketio = SocketIO(app, **options)
 
 
 @app.get("/empty")
@@ -56,5 +75,5 @@ if __name__ == "__main__":
         import sampler
 
         sampler.start(os.environ["SAMPLE_INTO"])
-    options = {"allow_unsafe_werkzeug": True} if mode == "threading" else {}
-    socketio.run(app, host="127.0.0.1", port=port, **options)
+    unsafe = {"allow_unsafe_werkzeug": True} if mode == "threading" else {}
+    socketio.run(app, host="127.0.0.1", port=int(os.environ["APP_PORT"]), **unsafe)
