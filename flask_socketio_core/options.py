@@ -61,7 +61,8 @@ class Options:
     :param transports: transports accepted.
     :param outbox_max_bytes: most bytes waiting for one client that does not read. Default 10 MB.
     :param outbox_max_packets: most packets waiting for one client. Default 10,000.
-    :param outbox_policy: what happens beyond: ``"disconnect"``, ``"drop_oldest"`` or ``"drop_newest"``.
+    :param outbox_policy: what happens beyond: ``"disconnect"``, ``"drop_oldest"`` or ``"drop_newest"``. Only events are
+        dropped; a client for which twice the limits still wait is disconnected.
     :param max_pending_events: most events of one connection whose handlers have not finished; beyond, nothing more is
         read from it until half of them have, apart from what the last read has brought (64 kB, or one polling
         request). Default 1000.

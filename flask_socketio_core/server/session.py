@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from .clients import Client
     from .packets import Decoder
 
+UNDROPPABLE_FACTOR = 2
+"""How many times the outbox's limits may wait of what no policy drops."""
+
 TIMER_LATENESS_S = 0.02
 """How late the timer is at the shortest heartbeats: two slots of its wheel, seconds."""
 
@@ -235,27 +238,34 @@ class Session:
             transport.wake()
         return overflow is None or self._report_overflow(overflow)
 
-    def _report_overflow(self, overflow: tuple[int, int]) -> bool:
-        self._host.on_overflow(self, *overflow)
-        if self._host.settings.outbox_policy == "disconnect":
+    def _report_overflow(self, overflow: tuple[int, int, bool]) -> bool:
+        packets, size_bytes, ends = overflow
+        self._host.on_overflow(self, packets, size_bytes)
+        if ends:
             self.close(Reason.TRANSPORT_ERROR, code=1008)
             return False
         return True
 
-    def _apply_policy(self) -> tuple[int, int] | None:
-        """Drop what the policy drops; return (packets, bytes) at the first overflow of a connection."""
+    def _apply_policy(self) -> tuple[int, int, bool] | None:
+        """Drop what the policy drops; return an overflow that is to be reported, and whether it ends the session.
+
+        That is the first one of a connection, and the one that no dropping helps against: acks and pongs are never
+        dropped, so a client that asks for them and does not read could have any number of them waiting.
+        """
         settings, outbox = self._host.settings, self._outbox
         limits = settings.outbox_max_bytes, settings.outbox_max_packets
         if outbox is None or not outbox.exceeds(*limits):
             return None
-        found = (len(outbox), outbox.size_bytes)
+        packets, size_bytes = len(outbox), outbox.size_bytes
         if settings.outbox_policy == "drop_oldest":
             outbox.drop_oldest(*limits)
         elif settings.outbox_policy == "drop_newest":
             outbox.drop_newest()
         first = not outbox.overflowed
         outbox.overflowed = True
-        return found if first else None
+        hopeless = outbox.exceeds(*(UNDROPPABLE_FACTOR * limit for limit in limits))
+        ends = hopeless or settings.outbox_policy == "disconnect"
+        return (packets, size_bytes, ends) if first or hopeless else None
 
     def flush(self) -> bool:
         """Write what waits, as far as the socket takes it (direct form); return ``True`` if nothing waits any more."""

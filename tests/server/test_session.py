@@ -203,3 +203,12 @@ def test_an_upgrade_that_was_completed_cannot_be_given_up() -> None:
     assert session.upgrade(websocket)
     assert not session.abandon_upgrade(websocket), "its time was over in the same moment"
     assert session.transport is websocket
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
+def test_a_client_that_never_reads_its_acks_is_disconnected_whatever_the_policy(policy: str) -> None:
+    host = Host(outbox_max_packets=5, outbox_policy=policy)
+    session = host.open(DirectTransport(room=0))
+    for number in range(100):
+        session.send(Outgoing((f"43{number}[]",)))
+    assert host.closed == ["transport error"]
