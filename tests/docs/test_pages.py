@@ -12,7 +12,7 @@ from support.documents import ROOT, Page, pages
 
 PAGES = pages()
 #: A page stays readable in an editor. Tables and code are as wide as they are.
-WIDTH = 120
+WIDTH = 140
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

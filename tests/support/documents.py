@@ -12,8 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-#: Pages of the repository itself; what is under docs/ comes on top.
-TOP = ("README.md", "CONTRIBUTING.md", "COMPAT.md", "CHANGELOG.md")
+#: Where pages for readers are, in order.
+PLACES = (
+    "*.md",
+    "docs/**/*.md",
+    "plugins/*/README.md",
+    "examples/README.md",
+    "benchmarks/README.md",
+    "changes/README.md",
+)
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE
 )
@@ -102,5 +109,4 @@ def page(name: str) -> Page:
 
 def pages() -> list[Page]:
     """Return every page for readers."""
-    found = [ROOT / name for name in TOP if (ROOT / name).exists()]
-    return [Page(path) for path in [*found, *sorted((ROOT / "docs").rglob("*.md"))]]
+    return [Page(path) for place in PLACES for path in sorted(ROOT.glob(place))]
