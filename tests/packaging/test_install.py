@@ -17,6 +17,8 @@ from support.environments import ROOT, run
 if TYPE_CHECKING:
     from support.environments import Environment
 
+#: The core registers its queue within one process as any plugin would.
+THE_CORES_QUEUE = "queue-memory"
 TEST_TOOLS = (
     "hypothesis",
     "msgpack",
@@ -45,14 +47,14 @@ def installed(environment: Environment) -> dict[str, list[str]]:
     return found
 
 
-def test_plain_install_brings_the_threading_mode_and_no_other_plugin(
+def test_plain_install_brings_the_threading_mode_and_no_other_distribution(
     fresh_environment: Callable[[], Environment],
 ) -> None:
     environment = fresh_environment()
     environment.install("flask-socketio-core")
     assert installed(environment) == {
         "distributions": ["flask-socketio-async-threading", "flask-socketio-core"],
-        "plugins": ["async-threading"],
+        "plugins": ["async-threading", THE_CORES_QUEUE],
     }
     environment.run("python", "-c", "import flask_socketio_core")
 
@@ -62,7 +64,12 @@ def test_extras_bring_their_plugins_and_what_those_need(
 ) -> None:
     environment = fresh_environment()
     environment.install("flask-socketio-core[eventlet,redis]")
-    assert installed(environment)["plugins"] == ["async-eventlet", "async-threading", "queue-redis"]
+    assert installed(environment)["plugins"] == [
+        "async-eventlet",
+        "async-threading",
+        THE_CORES_QUEUE,
+        "queue-redis",
+    ]
     environment.run("python", "-W", "ignore", "-c", "import eventlet, redis")
 
 
@@ -71,7 +78,7 @@ def test_core_imports_without_any_plugin(fresh_environment: Callable[[], Environ
     environment.install("flask-socketio-core")
     environment.uninstall("flask-socketio-async-threading")
     environment.run("python", "-c", "import flask_socketio_core")
-    assert installed(environment)["plugins"] == []
+    assert installed(environment)["plugins"] == [THE_CORES_QUEUE]
 
 
 @pytest.mark.timeout(600)
