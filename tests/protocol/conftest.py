@@ -27,11 +27,27 @@ def assert_websocket_refused(server: Server, **how: Any) -> None:
         assert refused.value.status_code == 400
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Count only the tests themselves against their time; starting and stopping servers has its own limits."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+def pytest_configure(config: pytest.Config) -> None:
+    """Register our marker."""
+    config.addinivalue_line("markers", "one_kind: the same on every kind of server, so it runs on one")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out repetitions, and count only the tests themselves against their time.
+
+    Starting and stopping servers has its own limits.
+    """
+    ours = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    for item in ours:
+        if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(20, func_only=True))
+    repeated = [item for item in ours if item.get_closest_marker("one_kind") and not _on_first_kind(item)]
+    config.hook.pytest_deselected(items=repeated)
+    items[:] = [item for item in items if item not in repeated]
+
+
+def _on_first_kind(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and item.callspec.params["kind"] is RUN_KINDS[0]
 
 
 @pytest.fixture(autouse=True)

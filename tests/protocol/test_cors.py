@@ -14,6 +14,8 @@ from support.wire.http import request
 if TYPE_CHECKING:
     from protocol.conftest import StartServer
 
+pytestmark = pytest.mark.one_kind
+
 FOREIGN = "http://elsewhere.example"
 OPEN = target(transport="polling")
 

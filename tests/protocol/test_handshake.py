@@ -50,6 +50,7 @@ def test_intervals_below_one_second_are_announced_in_milliseconds(hasty: Server)
     assert (fields["pingInterval"], fields["pingTimeout"]) == (300, 200)
 
 
+@pytest.mark.one_kind
 def test_grace_period_is_part_of_the_announced_interval(start: StartServer) -> None:
     fields = Polling(start(ping_interval=[20, 2.5]).port).handshake.fields
     assert fields["pingInterval"] == 22_500
@@ -105,16 +106,19 @@ def test_put_to_a_session_is_refused(server: Server) -> None:
     assert request(server.port, "PUT", session.target, body="40").status == 400
 
 
+@pytest.mark.one_kind
 def test_upgrades_can_be_switched_off(start: StartServer) -> None:
     assert Polling(start(allow_upgrades=False).port).handshake.fields["upgrades"] == []
 
 
+@pytest.mark.one_kind
 def test_polling_alone_offers_and_accepts_no_websocket(start: StartServer) -> None:
     server = start(transports=["polling"])
     assert Polling(server.port).handshake.fields["upgrades"] == []
     assert_websocket_refused(server)
 
 
+@pytest.mark.one_kind
 def test_websocket_alone_accepts_no_polling(start: StartServer) -> None:
     server = start(transports=["websocket"])
     assert server.get(target(transport="polling")).status == 400
@@ -128,6 +132,7 @@ def test_another_path_belongs_to_flask(server: Server) -> None:
     assert server.get("/socket.iox/?EIO=4&transport=polling").status == 404
 
 
+@pytest.mark.one_kind
 def test_cookie_option_carries_the_session_id(start: StartServer) -> None:
     session = Polling(start(cookie="io").port)
     name, _, rest = session.opened.headers["set-cookie"].partition("=")
@@ -135,6 +140,7 @@ def test_cookie_option_carries_the_session_id(start: StartServer) -> None:
     assert rest.split(";")[0] == session.sid
 
 
+@pytest.mark.one_kind
 def test_connection_beyond_the_limit_is_told_to_come_back(start: StartServer) -> None:
     server = start(max_connections=1)
     session = Polling(server.port)

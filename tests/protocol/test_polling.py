@@ -124,6 +124,7 @@ def test_payload_that_is_not_utf8_closes_the_session(server: Server) -> None:
     assert session.get().status == 400
 
 
+@pytest.mark.one_kind
 def test_payload_beyond_the_limit_closes_the_session(start: StartServer) -> None:
     server = start(max_http_buffer_size=1000)
     session = connected(server)
@@ -135,6 +136,7 @@ def test_payload_beyond_the_limit_closes_the_session(start: StartServer) -> None
     server.wait_journal("disconnect")
 
 
+@pytest.mark.one_kind
 def test_too_many_packets_in_a_payload_close_the_session(start: StartServer) -> None:
     session = connected(start(max_packets_per_payload=20))
     assert session.post(*['42["note"]'] * 20).status == 200

@@ -187,10 +187,12 @@ def test_invalid_first_packet_ends_the_connection(fresh: WebSocket) -> None:
     fresh.wait_closed()
 
 
+@pytest.mark.one_kind
 def test_client_that_joins_nothing_is_closed(start: StartServer) -> None:
     opened(start(connect_timeout=0.3)).wait_closed(timeout_s=2)
 
 
+@pytest.mark.one_kind
 def test_client_that_joined_in_time_stays(start: StartServer) -> None:
     client = opened(start(connect_timeout=0.3))
     client.send("40")

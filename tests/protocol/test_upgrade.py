@@ -141,6 +141,7 @@ def test_websocket_that_goes_away_leaves_the_polling_session_alone(server: Serve
     assert found == ['42["message-back",1]']
 
 
+@pytest.mark.one_kind
 def test_upgrade_that_takes_too_long_is_given_up(start: StartServer) -> None:
     session = connected(start(upgrade_timeout=0.3))
     client = probe(session)

@@ -181,6 +181,7 @@ def test_broken_frame_ends_the_connection_with_its_code(
     server.wait_journal("disconnect")
 
 
+@pytest.mark.one_kind
 def test_message_beyond_the_limit_ends_the_connection(start: StartServer) -> None:
     client = connected(start(max_http_buffer_size=1000))
     client.send(frame(TEXT, f'42["message","{"x" * 900}"]'))
@@ -195,6 +196,7 @@ def test_message_beyond_the_limit_is_refused_before_it_arrives(server: Server, c
     server.wait_journal("disconnect")
 
 
+@pytest.mark.one_kind
 def test_fragments_count_together_against_the_limit(start: StartServer) -> None:
     client = connected(start(max_http_buffer_size=1000))
     client.send(frame(TEXT, "4" * 600, fin=False) + frame(CONTINUATION, "4" * 600, fin=False))

@@ -32,7 +32,7 @@ TESTS = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 #: Seconds until a server must answer; generous because several servers may start on two busy cores.
 READY_TIMEOUT_S = 15.0
-#: Seconds until a server must be gone. An idle machine needs one; a loaded one that ends twenty interpreters at once, ten.
+#: Seconds until a server must be gone: one on an idle machine, ten where twenty interpreters end on a loaded one.
 STOP_TIMEOUT_S = 25.0
 
 CORE = "flask_socketio_core"
@@ -183,10 +183,11 @@ MODE_KINDS = (THREADING, EVENTLET, GEVENT_BUILTIN)
 
 def kind_params(*kinds: ServerKind) -> list[Any]:
     """Make pytest parameters of server kinds; kinds that cannot run here are skipped with the reason."""
-    return [pytest.param(kind, id=kind.name, marks=_marks(kind)) for kind in kinds]
+    return [pytest.param(kind, id=kind.name, marks=skip_marks(kind)) for kind in kinds]
 
 
-def _marks(kind: ServerKind) -> tuple[pytest.MarkDecorator, ...]:
+def skip_marks(kind: ServerKind) -> tuple[pytest.MarkDecorator, ...]:
+    """Return what skips a test of a kind that cannot run here, with the reason."""
     missing = kind.missing()
     return () if missing is None else (pytest.mark.skip(reason=missing),)
 

@@ -1,0 +1,42 @@
+"""The msgpack serializer, which Flask-SocketIO has as well, with a client that speaks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import socketio
+
+from support.servers import THREADING, AppSpec, Server, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TIMEOUT_S = 5.0
+pytest.importorskip("msgpack")
+
+
+@pytest.fixture(scope="module")
+def packing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start a server that speaks msgpack."""
+    spec = AppSpec(app="clients", options={"serializer": "msgpack", "ping_interval": 2, "ping_timeout": 3})
+    with serving(THREADING, spec, tmp_path_factory.mktemp("msgpack")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids="-".join)
+def test_events_acks_and_refusals_in_msgpack(packing: Server, transports: list[str]) -> None:
+    client: Any = socketio.Client(serializer="msgpack", reconnection=False, handle_sigint=False)
+    refusals: list[Any] = []
+    client.on("connect_error", refusals.append)
+    client.on("question", lambda *args: ("answer", *args))
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        client.connect(packing.url, transports=transports, auth={"enter": "explain"}, retry=False)
+    assert refusals == [{"message": "no entry", "data": {"code": 401}}]
+    client.connect(packing.url, transports=transports, wait_timeout=TIMEOUT_S, retry=False)
+    try:
+        sent = ("naïve ☃", b"\x00\xff", {"deep": [b"0", 1.5, None]})
+        assert client.call("echo", sent, timeout=TIMEOUT_S) == sent
+        assert client.call("call me", ("how", b"x"), timeout=TIMEOUT_S) == ("answer", "how", b"x")
+    finally:
+        client.shutdown()
