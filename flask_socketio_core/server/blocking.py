@@ -9,15 +9,29 @@ from ..errors import ProtocolError
 from .reasons import Reason
 
 if TYPE_CHECKING:
-    from ..contracts import AsyncMode, BlockingTransport, Event
+    from ..contracts import AsyncMode, BlockingTransport, Event, Handle
     from .packets import Outgoing
     from .reactor import Target
+
+
+LAST_WORDS_S = 10.0
+"""How long a closed connection may take to send what waits, seconds; a peer that does not read would take for ever."""
 
 
 class BlockingConnection:
     """A woken transport over a :class:`~flask_socketio_core.contracts.BlockingTransport`."""
 
-    __slots__ = ("_code", "_held", "_mode", "_released", "_transport", "_wakeup", "target")
+    __slots__ = (
+        "_code",
+        "_deadline",
+        "_held",
+        "_mode",
+        "_over",
+        "_released",
+        "_transport",
+        "_wakeup",
+        "target",
+    )
 
     name: str = "websocket"
     write: Callable[[bytes], int] | None = None
@@ -27,6 +41,8 @@ class BlockingConnection:
         self._mode = mode
         self._wakeup = mode.create_event()
         self._code: int | None = None
+        self._deadline: Handle | None = None
+        self._over = False  # nothing is written any more
         self._held = False
         self._released: Event | None = None  # made when it is first needed
         self.target: Target | None = None
@@ -36,11 +52,17 @@ class BlockingConnection:
         self._wakeup.set()
 
     def close(self, code: int) -> None:
-        """Let the writer send what still waits, then close."""
+        """Let the writer send what still waits, then close; at once if it cannot send."""
         if self._code is None:
             self._code = code or 1000
+            if not self._over:
+                self._deadline = self._mode.call_later(LAST_WORDS_S, self._cut_off)
         self._wakeup.set()
         self.release()
+
+    def _cut_off(self) -> None:
+        if not self._over:
+            self._mode.start_task(self._transport.close, 1000)
 
     def hold(self) -> None:
         """Let the reader wait before it takes another message."""
@@ -104,6 +126,10 @@ class BlockingConnection:
             pass  # the peer is gone; the reader learns it as well
         finally:
             self._transport.close(self._code or 1000)
+            self._over = True
+            deadline, self._deadline = self._deadline, None
+            if deadline is not None:
+                deadline.cancel()
 
     def _send_waiting(self) -> None:
         take = getattr(

@@ -1,0 +1,62 @@
+"""The blocking shell over a transport that the test controls."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from flask_socketio_async_threading.mode import ThreadingMode
+from flask_socketio_core import options
+from flask_socketio_core.contracts import BlockingTransport
+from flask_socketio_core.server import blocking
+from flask_socketio_core.server.blocking import BlockingConnection
+from flask_socketio_core.server.server import Server
+from support.engine import RecordingApplication
+
+
+class Stalled(BlockingTransport):
+    """A peer that sends what the test says, and does not read: sending waits until the connection is closed."""
+
+    def __init__(self) -> None:
+        self.arrived: queue.Queue[str | bytes | None] = queue.Queue()
+        self.sending = threading.Event()
+        self.closed = threading.Event()
+
+    def receive(self) -> str | bytes | None:
+        return self.arrived.get(timeout=10)
+
+    def send(self, message: str | bytes) -> None:
+        self.sending.set()
+        assert self.closed.wait(10)
+        raise BrokenPipeError
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        self.closed.set()
+        self.arrived.put(None)
+
+
+@pytest.fixture
+def mode() -> Iterator[ThreadingMode]:
+    mode = ThreadingMode()
+    yield mode
+    mode.close()
+
+
+def test_a_peer_that_does_not_read_cannot_keep_a_closed_connection(
+    mode: ThreadingMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocking, "LAST_WORDS_S", 0.05)
+    server = Server(RecordingApplication(), options.build({}), mode)
+    peer = Stalled()
+    connection = BlockingConnection(peer, mode)
+    session = server.add_session({}, connection)
+    reader = threading.Thread(target=connection.run, args=(session,))
+    reader.start()
+    session.send(server.open_packet(session, upgrades=False))
+    assert peer.sending.wait(10)
+    session.close("ping timeout")
+    reader.join(5)
+    assert not reader.is_alive()
