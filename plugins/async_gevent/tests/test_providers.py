@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from packaging.version import Version
 
 from flask_socketio_core.testing.conformance.providers import WebSocketProviderConformance
 from support.tls import certificate, needs_openssl
@@ -98,6 +100,9 @@ class TestBuiltinBehindMiddleware(OnGevent):
     }
 
 
+@pytest.mark.skipif(
+    Version(version("gevent")) < Version("24.10.1"), reason="gunicorn's worker needs gevent 24.10.1"
+)
 class OnGunicorn(OnGevent):
     worker: ClassVar[str] = "gevent"
 
