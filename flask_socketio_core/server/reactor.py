@@ -104,7 +104,10 @@ class Connection:
 
     def write_head(self, head: bytes) -> None:
         """Write the 101 response, before anything else."""
-        self._sock.send(head)
+        try:
+            self._sock.send(head)
+        except OSError:
+            pass  # the peer is gone already; the loop sees that, too
 
     def answer(self, outgoing: Outgoing) -> bool:
         """Send one small packet while an upgrade is tried; the loop's task only."""

@@ -297,3 +297,15 @@ def test_a_forked_child_has_no_connections_and_its_parents_clients_notice_nothin
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     staying.send('421["still there"]')
     assert staying.read() == "431[]"
+
+
+def test_a_peer_that_is_gone_before_the_answer_is_nobody_s_error(world: World) -> None:
+    ours, theirs = socket.socketpair()
+    raw = _socket.socket(fileno=ours.detach())
+    raw.setblocking(False)
+    theirs.close()
+    connection = world.reactor.open(raw, 1000)
+    connection.write_head(b"HTTP/1.1 101 Switching Protocols")
+    session = world.server.add_session({}, connection)
+    connection.start(session)
+    wait_until(lambda: session.closed)
