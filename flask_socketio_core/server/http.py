@@ -110,7 +110,7 @@ class Endpoint:
     def _handshake(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "GET":
             raise Refusal(BAD_HANDSHAKE_METHOD)
-        check_capacity(self._server)
+        check_capacity(self._server, len(self._server.sessions))
         session = self._server.add_session(stored_environ(environ), PollingTransport())
         upgrades = (
             self._options.allow_upgrades

@@ -55,8 +55,8 @@ class WebSocketEntrance:
 
         Returns at once when the connection was detached, and when it is closed otherwise.
         """
-        if session is None:
-            check_capacity(self._server)
+        # A client can ask for any number of upgrades of one session, each of which may wait for upgrade_timeout.
+        check_capacity(self._server, len(self._server.sessions if session is None else self.reactor))
         try:
             accept = check_upgrade(environ)
         except ProtocolError as error:

@@ -55,15 +55,16 @@ MOST_DIGITS = 20
 """So many digits of a length are read: more than any limit has, fewer than Python refuses to convert."""
 
 
-def check_capacity(server: Server) -> None:
-    """Refuse a new session when the server is full or ending.
+def check_capacity(server: Server, connections: int) -> None:
+    """Refuse a new connection when the server is full or ending.
 
+    :param connections: how many there are of the kind that is asked for: sessions, or WebSockets for an upgrade.
     :raises Refusal: with status 503.
     """
     if not server.accepting:
         raise Refusal(BAD_REQUEST, "the server is shutting down", status=503)
     limit = server.most_connections
-    if limit is not None and len(server.sessions) >= limit:
+    if limit is not None and connections >= limit:
         server.log_full(limit)
         raise Refusal(BAD_REQUEST, f"the server has its {limit} connections", status=503)
 

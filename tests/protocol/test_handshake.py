@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import websocket
 
 from protocol.conftest import assert_websocket_refused
 from support.servers import Server
-from support.wire.engine import Polling, WebSocket, parse_open, target
+from support.wire.engine import Closed, Polling, WebSocket, parse_open, target
 from support.wire.http import request
 
 if TYPE_CHECKING:
@@ -147,3 +148,22 @@ def test_connection_beyond_the_limit_is_told_to_come_back(start: StartServer) ->
     answer = server.get(target(transport="polling"))
     session.post("1")
     assert answer.status == 503
+
+
+def test_upgrades_beyond_the_limit_are_refused(start: StartServer) -> None:
+    # One session may ask for many, each of which holds a descriptor until it is answered or times out.
+    server = start(max_connections=2)
+    session = Polling(server.port)
+    tried = [WebSocket(server.port, sid=session.sid) for _ in range(2)]
+    try:
+        if server.kind.answers_upgrade:
+            with pytest.raises(Closed):
+                WebSocket(server.port, sid=session.sid).receive()
+        else:
+            with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+                WebSocket(server.port, sid=session.sid)
+            assert refused.value.status_code == 503
+    finally:
+        for client in tried:
+            client.abort()
+        session.post("1")
