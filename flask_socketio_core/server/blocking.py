@@ -19,7 +19,10 @@ LAST_WORDS_S = 10.0
 
 
 class BlockingConnection:
-    """A woken transport over a :class:`~flask_socketio_core.contracts.BlockingTransport`."""
+    """A woken transport over a :class:`~flask_socketio_core.contracts.BlockingTransport`.
+
+    :param report: logs what a peer did wrong, or an unexpected error.
+    """
 
     __slots__ = (
         "_code",
@@ -28,6 +31,7 @@ class BlockingConnection:
         "_mode",
         "_over",
         "_released",
+        "_report",
         "_transport",
         "_wakeup",
         "target",
@@ -36,7 +40,10 @@ class BlockingConnection:
     name: str = "websocket"
     write: Callable[[bytes], int] | None = None
 
-    def __init__(self, transport: BlockingTransport, mode: AsyncMode) -> None:
+    def __init__(
+        self, transport: BlockingTransport, mode: AsyncMode, report: Callable[[BaseException, str], None]
+    ) -> None:
+        self._report = report
         self._transport = transport
         self._mode = mode
         self._wakeup = mode.create_event()
@@ -103,6 +110,7 @@ class BlockingConnection:
                     self._wait_while_held()
         except ProtocolError as error:
             assert self.target is not None
+            self._report(error, f"the WebSocket of session {self.target.sid}")
             self.target.violate(error)
             return Reason.TRANSPORT_ERROR
         except OSError:

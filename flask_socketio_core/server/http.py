@@ -139,7 +139,7 @@ class Endpoint:
                 self._post(environ, session, transport)
                 return self._respond(environ, start_response, 200, b"ok", "text/html")
         except ProtocolError as error:
-            self._server.logger.info("session %s: %s", session.sid, error)
+            self._server.report(error, f"session {session.sid}")
             session.violate(error)
             raise Refusal(BAD_REQUEST, str(error), status=error.status) from error
         raise Refusal(BAD_REQUEST, f"method {method} is not allowed, expected GET or POST")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConnectionRefusedError, ProtocolError
+from ..errors import ConnectionRefusedError, PayloadTooLarge, ProtocolError
 from .clients import Client, Phase
 from .descriptors import most_connections, raise_limit
 from .fork import forget_after_fork
@@ -563,8 +563,16 @@ class Server:
         return rooms.get(sid) if rooms is not None else None
 
     def report(self, error: BaseException, where: str) -> None:
-        """Log an unexpected error from a worker: log handlers may block, and the hub must not."""
-        self.mode.spawn(partial(self.logger.error, "unexpected error in %s", where, exc_info=error))
+        """Log an error from a worker: log handlers may block, and the hub must not.
+
+        What a peer did wrong is no error of ours, and no reason to let it fill the log with tracebacks.
+        """
+        if isinstance(error, ProtocolError):
+            # A message that is too large may be an honest client's, whose author looks for the limit.
+            level = logging.WARNING if isinstance(error, PayloadTooLarge) else logging.INFO
+            self.mode.spawn(partial(self.logger.log, level, "%s: %s", where, error))
+        else:
+            self.mode.spawn(partial(self.logger.error, "unexpected error in %s", where, exc_info=error))
 
 
 def new_sid() -> str:

@@ -77,7 +77,7 @@ class WebSocketEntrance:
             raise Refusal(
                 BAD_REQUEST, f"the WebSocket provider {provider.name!r} cannot serve this connection"
             )
-        connection = BlockingConnection(opened, self._server.mode)
+        connection = BlockingConnection(opened, self._server.mode, self._server.report)
         connection.run(self._target(environ, session, connection))
         return []
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core import options
 from flask_socketio_core.contracts import BlockingTransport
+from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
 from flask_socketio_core.server import blocking
 from flask_socketio_core.server.blocking import BlockingConnection
 from flask_socketio_core.server.server import Server
@@ -21,12 +24,15 @@ class Stalled(BlockingTransport):
     """A peer that sends what the test says, and does not read: sending waits until the connection is closed."""
 
     def __init__(self) -> None:
-        self.arrived: queue.Queue[str | bytes | None] = queue.Queue()
+        self.arrived: queue.Queue[str | bytes | ProtocolError | None] = queue.Queue()
         self.sending = threading.Event()
         self.closed = threading.Event()
 
     def receive(self) -> str | bytes | None:
-        return self.arrived.get(timeout=10)
+        message = self.arrived.get(timeout=10)
+        if isinstance(message, ProtocolError):
+            raise message
+        return message
 
     def send(self, message: str | bytes) -> None:
         self.sending.set()
@@ -36,6 +42,13 @@ class Stalled(BlockingTransport):
     def close(self, code: int = 1000, reason: str = "") -> None:
         self.closed.set()
         self.arrived.put(None)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.002)
 
 
 @pytest.fixture
@@ -51,7 +64,7 @@ def test_a_peer_that_does_not_read_cannot_keep_a_closed_connection(
     monkeypatch.setattr(blocking, "LAST_WORDS_S", 0.05)
     server = Server(RecordingApplication(), options.build({}), mode)
     peer = Stalled()
-    connection = BlockingConnection(peer, mode)
+    connection = BlockingConnection(peer, mode, server.report)
     session = server.add_session({}, connection)
     reader = threading.Thread(target=connection.run, args=(session,))
     reader.start()
@@ -60,3 +73,22 @@ def test_a_peer_that_does_not_read_cannot_keep_a_closed_connection(
     session.close("ping timeout")
     reader.join(5)
     assert not reader.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(ProtocolError("nonsense"), "INFO"), (PayloadTooLarge(2000, 1000), "WARNING")]
+)
+def test_a_violation_is_logged_with_its_cause_and_without_a_traceback(
+    mode: ThreadingMode, caplog: pytest.LogCaptureFixture, error: ProtocolError, level: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    server = Server(RecordingApplication(), options.build({}), mode)
+    peer = Stalled()
+    peer.arrived.put(error)
+    connection = BlockingConnection(peer, mode, server.report)
+    session = server.add_session({}, connection)
+    connection.run(session)
+    wait_until(lambda: bool(caplog.records))
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info) == (level, None)
+    assert f"session {session.sid}: {error}" in record.getMessage()

@@ -203,7 +203,7 @@ class Pipe(BlockingTransport):
 def test_the_reader_of_a_blocking_websocket_waits() -> None:
     mode, app, pipe = ThreadingMode(), Gate(), Pipe()
     server = Server(app, options.build({"max_pending_events": MOST, "async_handlers": "ordered"}), mode)
-    connection = BlockingConnection(pipe, mode)
+    connection = BlockingConnection(pipe, mode, server.report)
     session = server.add_session({}, connection)
     for text in ("40", *(packet(number) for number in range(2 * MOST))):
         pipe.arrived.put(text)
