@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 SHUTDOWN_S = 3.0
 """How long disconnect handlers may take when the process ends, seconds: below the patience of a supervisor's TERM."""
 
+JOIN_S = 1.5
+"""How long a process's first client waits until messages of other servers arrive here, seconds. With a broker that is
+away it goes on without them."""
+
 
 class AppJson:
     """Flask's JSON, which changes with the application context, tied to one application."""
@@ -145,6 +149,7 @@ class Binding:
         if self.cluster is not None and self._unsuitable is None:
             try:
                 self.cluster.start()
+                self.cluster.await_subscription(JOIN_S)
             except PartUnsuitable as error:
                 self._unsuitable = error
 

@@ -118,6 +118,13 @@ class Cluster:
             self.check()
             link.announce()
 
+    def await_subscription(self, timeout_s: float) -> bool:
+        """Wait until messages of other servers arrive here; ``False`` if they do not by then.
+
+        :param timeout_s: how long to wait, seconds.
+        """
+        return self._current().listener.wait(timeout_s)
+
     def close(self, timeout_s: float = 2.0) -> int:
         """Send what waits, for a bounded time, and end; return how many messages were left. May be repeated."""
         link = self._current()

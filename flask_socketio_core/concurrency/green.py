@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from greenlet import getcurrent, greenlet
 
 from ..contracts import AsyncCapabilities, AsyncMode, Verdict
+from ..errors import PartUnsuitable
 from .exit import ExitNotice
 from .greenlets import GreenletPool
 from .jobs import Job, guarded, log_failure, report_saturation
@@ -23,7 +24,7 @@ from .servers import name_server
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    from ..contracts import Event, Handle, Lock, Task
+    from ..contracts import Event, Handle, Lock, ServeOptions, Task
 
 logger = logging.getLogger("flask_socketio_core.concurrency")
 
@@ -206,6 +207,17 @@ class GreenMode(AsyncMode):
         self.move_in()
         self.warn_unless_patched()
         return Verdict(usable=True)
+
+    def refuse_unpatched_tls(self, options: ServeOptions) -> None:
+        """Refuse to serve TLS where the standard library's ssl blocks: the first handshake would stop everything.
+
+        :raises PartUnsuitable: with the line to add.
+        """
+        if options.tls and not self.is_patched("socket"):
+            raise PartUnsuitable(
+                f"async_mode={self.name!r} can serve TLS only when {self.library} has patched the standard library; "
+                f"put this at the very top of the main module, before all other imports:\n    {self.patch_line}"
+            )
 
     def warn_unless_patched(self) -> None:
         """Say it, once, when blocking calls of the standard library stop every client."""

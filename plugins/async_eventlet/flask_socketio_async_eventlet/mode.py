@@ -94,6 +94,7 @@ class EventletMode(GreenMode):
     # serving
 
     def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
+        self.refuse_unpatched_tls(options)
         self.warn_unless_patched()
         if options.use_reloader:
             run_with_reloader(partial(self._serve, app, host, port, options), options, self.interrupter())

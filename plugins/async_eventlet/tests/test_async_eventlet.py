@@ -82,6 +82,23 @@ def test_forgotten_patching_is_said_with_the_line_to_add() -> None:
     assert "patched: False False" in done.stdout
 
 
+def test_tls_without_patching_is_refused_with_the_line_to_add() -> None:
+    program = """
+        from flask_socketio_async_eventlet.mode import EventletMode
+        from flask_socketio_core.contracts import ServeOptions
+        EventletMode().serve(None, "127.0.0.1", 0, ServeOptions(tls={"certfile": "cert.pem"}))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=15,
+        check=False,
+    )
+    assert "PartUnsuitable: async_mode='eventlet' can serve TLS only when eventlet has patched" in done.stderr
+    assert "import eventlet; eventlet.monkey_patch()" in done.stderr
+
+
 @pytest.mark.parametrize("module", ["socket", "ssl", "threading", "queue", "time", "select"])
 def test_a_patched_process_knows_what_is_patched(module: str) -> None:
     assert EventletMode().is_patched(module)

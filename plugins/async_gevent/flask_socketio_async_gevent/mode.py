@@ -79,6 +79,7 @@ class GeventMode(GreenMode):
     # serving
 
     def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
+        self.refuse_unpatched_tls(options)
         self.warn_unless_patched()
         self.move_in()
         if options.use_reloader:

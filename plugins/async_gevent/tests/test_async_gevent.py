@@ -104,6 +104,16 @@ def test_forgotten_patching_is_said_with_the_line_to_add() -> None:
     assert "patched: False False" in said
 
 
+def test_tls_without_patching_is_refused_with_the_line_to_add() -> None:
+    said = run_unpatched("""
+        from flask_socketio_async_gevent.mode import GeventMode
+        from flask_socketio_core.contracts import ServeOptions
+        GeventMode().serve(None, "127.0.0.1", 0, ServeOptions(tls={"certfile": "cert.pem"}))
+    """)
+    assert "PartUnsuitable: async_mode='gevent' can serve TLS only when gevent has patched" in said
+    assert "from gevent import monkey; monkey.patch_all()" in said
+
+
 def test_uwsgi_s_mode_says_how_to_start_uwsgi() -> None:
     with pytest.raises(ConfigurationError, match="uwsgi --http :5000 --gevent 100"):
         UwsgiMode().serve(application, "127.0.0.1", 0, ServeOptions())
