@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import QueueClosed, QueueUnavailable
-from .outbox import FIRST_PAUSE_S, LONGEST_PAUSE_S
 
 if TYPE_CHECKING:
     import logging
 
     from ..contracts import AsyncMode, MessageQueue
+
+#: Seconds between two attempts to listen again: grows from the first to the second, by half more or less by chance.
+#: Shorter than a sender's, because what is sent before a listener is back may be lost to it.
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 1.0
 
 
 class Listener:
@@ -86,7 +90,7 @@ class Listener:
             self._lose(error)
             if self._clock() - before > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S  # it had worked for a while
-            self._stop.wait(pause_s * random.uniform(0.5, 2))
+            self._stop.wait(pause_s * random.uniform(0.5, 1.5))
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     def _listen(self, number: int) -> Exception | None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Seconds between two attempts to reach the broker: grows from the first to the second, halved or doubled by chance.
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+#: Seconds that a queue which keeps nothing is given after its return, so that the other servers listen again before
+#: they are told what they missed: a listener's longest pause, and as much again.
+SETTLE_S = 3.0
 #: Messages of others that one emit publishes before it hands over to a worker.
 HELPFULNESS = 100
 #: Bytes that a stamp adds to a message, generously.
@@ -216,13 +219,21 @@ class Outbox:
     def _retry(self) -> None:
         pause_s = FIRST_PAUSE_S
         while not self._closed:
-            self._wake.wait(pause_s * random.uniform(0.5, 2))
-            self._wake.clear()
+            self._pause(pause_s * random.uniform(0.5, 2))
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             with self._lock:
                 self._drop_old()
+            if not self._answers():
+                continue
+            if not self._queue.capabilities.replay:
+                self._pause(SETTLE_S)
             if self._publish_late():
                 return
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, unless the end of the process or :meth:`flush` is in a hurry."""
+        self._wake.wait(seconds)
+        self._wake.clear()
 
     def _publish_late(self) -> bool:
         """Publish what waits, oldest first; return whether the outage is over."""
@@ -231,8 +242,6 @@ class Outbox:
                 self._held = None
                 letter = self._take_oldest() if self._waiting else None
             if letter is None:
-                if not self._late_now and not self._answers():
-                    return False
                 if self._declare_over():
                     return True
             elif self._try(letter) is None:
@@ -243,7 +252,7 @@ class Outbox:
         return True
 
     def _answers(self) -> bool:
-        """Ask the broker itself: all that waited may have been dropped for its age."""
+        """Ask the broker itself, for all that waited may have been dropped for its age."""
         try:
             self._queue.ping()
         except Exception:  # noqa: BLE001  # whatever it is, the broker is not back
