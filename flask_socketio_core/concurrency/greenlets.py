@@ -6,6 +6,8 @@ block like any other greenlet, because blocking means to switch to the hub, and 
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -45,6 +47,7 @@ class GreenletPool:
         self._count = 0
         self._scheduled = False
         self._saturated = False
+        _pools.add(self)
 
     @property
     def size(self) -> int:
@@ -59,6 +62,11 @@ class GreenletPool:
     def close(self) -> None:
         """End idle greenlets; on the hub's thread."""
         self._idle.clear()  # a greenlet that nobody refers to any more is ended by its destructor
+
+    def forget_jobs(self) -> None:
+        """Leave what waits to the parent, in a forked child."""
+        self._jobs.clear()
+        self._scheduled = False
 
     def _wake(self) -> None:
         if not self._scheduled:
@@ -124,3 +132,15 @@ class _Worker(greenlet):
                     return
         finally:
             pool.ended()
+
+
+_pools: weakref.WeakSet[GreenletPool] = weakref.WeakSet()
+
+
+def _forget_jobs() -> None:
+    for pool in list(_pools):
+        pool.forget_jobs()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_jobs)
