@@ -78,6 +78,9 @@ def test_two_servers_and_an_emitter_act_as_one(servers: tuple[Server, Server], o
     people = [Person(server) for server in servers]
     try:
         _become_one(people, outside)
+        health = outside.health()
+        assert health is not None
+        assert health.up
         for person in people:
             person.heard.clear()
         people[0].client.emit("say", ("room", "hello"))

@@ -21,6 +21,8 @@ from flask_socketio_queue_kombu.rabbitmq import RabbitMQQueue
 from flask_socketio_queue_kombu.transports import FAN_OUT, NO_FAN_OUT, claims
 from support.brokers import Broker
 
+pytestmark = pytest.mark.timeout(120)
+
 Connection: Any = kombu.connection.Connection  # untyped in Kombu
 
 
@@ -107,7 +109,6 @@ def test_a_password_is_never_shown(make: Callable[..., MessageQueue], rabbitmq_b
     assert "secret" not in str(raised.value)
 
 
-@pytest.mark.timeout(60)
 class TestOnRabbitMQ:
     def test_a_closed_server_leaves_no_queue(
         self, make: Callable[..., MessageQueue], rabbitmq_url: str, channel: str

@@ -18,6 +18,8 @@ from flask_socketio_queue_redis.pubsub import RedisQueue
 from flask_socketio_queue_redis.streams import RedisStreamsQueue
 from support.brokers import Broker, RedisBroker, SentinelBroker, running
 
+pytestmark = pytest.mark.timeout(60)
+
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., MessageQueue]]:
@@ -130,7 +132,6 @@ def test_a_stream_is_trimmed(make: Callable[..., MessageQueue], redis_url: str) 
     assert length < 300  # Redis trims whole blocks of a hundred or so
 
 
-@pytest.mark.timeout(60)
 def test_a_frozen_server_is_noticed_by_a_listener(
     make: Callable[..., MessageQueue], redis_broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
