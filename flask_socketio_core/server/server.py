@@ -377,8 +377,13 @@ class Server:
             return self.codec.encode_disconnect(namespace, refusal)
         return self.codec.encode_connect_error(refusal, namespace)
 
-    def _client_left(self, client: Client, reason: str, run: Callable[[Job], object] | None = None) -> None:
-        if client.leave() and client.accepted:
+    def _client_left(self, client: Client, reason: str) -> None:
+        if client.leave():
+            self._bid_farewell(client, reason)
+
+    def _bid_farewell(self, client: Client, reason: str, run: Callable[[Job], object] | None = None) -> None:
+        """Have the disconnect handler of a client run that has just left."""
+        if client.accepted:
             with self._lock:
                 self._farewells += 1
             farewell = partial(self._run_farewell, client, reason)
@@ -488,9 +493,9 @@ class Server:
         :param run: runs the disconnect handler; ``None`` for a worker, as when the client leaves by itself.
         """
         client = self._find(sid, namespace)
-        if client is not None and client.phase is not Phase.GONE:
+        if client is not None and client.leave():  # before it learns of it and comes back
             client.session.send(self.codec.encode_disconnect(namespace))
-            self._client_left(client, Reason.SERVER_DISCONNECT, run)
+            self._bid_farewell(client, Reason.SERVER_DISCONNECT, run)
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Say whether an accepted or pending client of this process has that sid."""

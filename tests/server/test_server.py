@@ -377,3 +377,18 @@ def test_a_timer_that_is_set_too_late_does_not_replace_an_earlier_one(bench: Ben
     bench.server._arm(bench.now_s + 10)
     ((delay_s, _),) = bench.mode.timers
     assert delay_s < 2
+
+
+def test_a_client_may_come_back_as_soon_as_it_was_disconnected(bench: Bench) -> None:
+    session, sid = bench.join()
+    transport = bench._transports[session.sid]
+
+    def come_back() -> None:
+        if "41" in bench.sent(session):
+            session.receive("40")
+
+    transport.wake = come_back  # type: ignore[method-assign]
+    bench.server.disconnect(sid)
+    bench.mode.run_jobs()
+    assert [entry[0] for entry in bench.app.log].count("connect") == 2
+    assert session.clients["/"].sid != sid
