@@ -113,6 +113,8 @@ def test_client_may_come_back_while_its_disconnect_handler_runs(
     server.wait_journal("slow farewell")
     fresh.send('42/slow-farewell,1["message-with-ack"]')
     assert fresh.receive() == '43/slow-farewell,1["here"]'
+    fresh.abort()
+    server.wait_journal("slow farewell", "slow farewell")  # or it would be in the next test's journal
 
 
 def test_event_before_connect_is_not_handled(server: Server, fresh: WebSocket) -> None:
