@@ -14,6 +14,8 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from .fork import forget_after_fork
+
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
     from .interface import Client
@@ -36,35 +38,40 @@ class Watchdog:
         self._logger = logger
         self._sleep: Callable[[float], None] = mode.original("time", "sleep")
         self._clock: Callable[[], float] = mode.original("time", "monotonic")
-        self._running = False
+        self._watching: object | None = None  # what the thread that watches now was given
         self._loop_thread = 0
         self._beat_s = 0.0
+        forget_after_fork(self)
 
     def start(self) -> None:
         """Begin to watch; does nothing if it was begun."""
-        if not self._running:
-            self._running = True
+        if self._watching is None:
+            self._watching = watching = object()
             self._loop_thread = self._mode.original("_thread", "get_ident")()
-            self._mode.original("_thread", "start_new_thread")(self._watch, ())
+            self._mode.original("_thread", "start_new_thread")(self._watch, (watching,))
 
     def stop(self) -> None:
         """End the thread, within a fraction of the bound."""
-        self._running = False
+        self._watching = None
 
-    def _watch(self) -> None:
+    def forget(self) -> None:
+        """Watch nothing in a forked child, where that thread is not, until it is started there."""
+        self._watching = None
+
+    def _watch(self, watching: object) -> None:
         look_s = self._bound_s / LOOKS_PER_BOUND
-        while self._running:
+        while self._watching is watching:
             asked_s = self._clock()
             self._mode.call_later(0, self._beat)
             self._sleep(look_s)
-            self._await_beat(asked_s, look_s)
+            self._await_beat(asked_s, look_s, watching)
 
     def _beat(self) -> None:
         self._beat_s = self._clock()
 
-    def _await_beat(self, asked_s: float, look_s: float) -> None:
+    def _await_beat(self, asked_s: float, look_s: float, watching: object) -> None:
         report = ""
-        while self._running and self._beat_s < asked_s:
+        while self._watching is watching and self._beat_s < asked_s:
             if not report and self._clock() - asked_s >= self._bound_s:
                 report = describe(
                     sys._current_frames().get(self._loop_thread)

@@ -1,0 +1,56 @@
+"""The thread that watches a loop: one, and only while it is to watch."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+from flask_socketio_async_threading.mode import ThreadingMode
+from flask_socketio_core.server import watchdog
+from flask_socketio_core.server.watchdog import Watchdog
+
+
+def watching() -> int:
+    """Count the threads that watch."""
+    count = 0
+    for frame in sys._current_frames().values():
+        files = set()
+        while frame is not None:
+            files.add(frame.f_code.co_filename)
+            frame = frame.f_back  # type: ignore[assignment]  # None at the end
+        count += watchdog.__file__ in files
+    return count
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def test_a_watch_that_is_stopped_and_started_again_has_one_thread() -> None:
+    mode = ThreadingMode()
+    watch = Watchdog(mode, 0.2, logging.getLogger("test"))
+    for _ in range(3):
+        watch.start()
+        watch.stop()
+    watch.start()
+    wait_until(lambda: watching() == 1)
+    watch.stop()
+    wait_until(lambda: watching() == 0)
+    mode.close()
+
+
+def test_a_forked_child_can_start_a_watch_of_its_own() -> None:
+    mode = ThreadingMode()
+    watch = Watchdog(mode, 0.2, logging.getLogger("test"))
+    watch.start()
+    watch.forget()  # what happens in the child
+    watch.start()
+    wait_until(lambda: watching() == 1)
+    watch.stop()
+    wait_until(lambda: watching() == 0)
+    mode.close()
