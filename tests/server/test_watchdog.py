@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from traceback import walk_stack
 
 from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core.server import watchdog
@@ -15,12 +16,8 @@ from flask_socketio_core.server.watchdog import Watchdog
 def watching() -> int:
     """Count the threads that watch."""
     count = 0
-    for frame in sys._current_frames().values():
-        files = set()
-        while frame is not None:
-            files.add(frame.f_code.co_filename)
-            frame = frame.f_back  # type: ignore[assignment]  # None at the end
-        count += watchdog.__file__ in files
+    for innermost in sys._current_frames().values():
+        count += any(frame.f_code.co_filename == watchdog.__file__ for frame, _ in walk_stack(innermost))
     return count
 
 
