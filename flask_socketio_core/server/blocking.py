@@ -95,8 +95,10 @@ class BlockingConnection:
         writer = self._mode.start_task(self._write_all)
         try:
             reason = self._read_all()
-        finally:
-            self.close(1000)
+        except Exception as error:  # noqa: BLE001  # one connection's fault ends that connection, session included
+            self._report(error, "a WebSocket connection")
+            reason = Reason.TRANSPORT_ERROR
+        self.close(1000)
         assert self.target is not None
         self.target.lost(reason)
         writer.join(10)

@@ -24,13 +24,13 @@ class Stalled(BlockingTransport):
     """A peer that sends what the test says, and does not read: sending waits until the connection is closed."""
 
     def __init__(self) -> None:
-        self.arrived: queue.Queue[str | bytes | ProtocolError | None] = queue.Queue()
+        self.arrived: queue.Queue[str | bytes | Exception | None] = queue.Queue()
         self.sending = threading.Event()
         self.closed = threading.Event()
 
     def receive(self) -> str | bytes | None:
         message = self.arrived.get(timeout=10)
-        if isinstance(message, ProtocolError):
+        if isinstance(message, Exception):
             raise message
         return message
 
@@ -92,3 +92,14 @@ def test_a_violation_is_logged_with_its_cause_and_without_a_traceback(
     (record,) = caplog.records
     assert (record.levelname, record.exc_info) == (level, None)
     assert f"session {session.sid}: {error}" in record.getMessage()
+
+
+def test_an_unexpected_error_ends_the_session(mode: ThreadingMode, caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(RecordingApplication(), options.build({}), mode)
+    peer = Stalled()
+    peer.arrived.put(RuntimeError("a stranger's provider"))
+    connection = BlockingConnection(peer, mode, server.report)
+    session = server.add_session({}, connection)
+    connection.run(session)
+    assert session.close_reason == "transport error"
+    wait_until(lambda: "a stranger's provider" in caplog.text)
