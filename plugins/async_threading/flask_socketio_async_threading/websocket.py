@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
     from flask_socketio_core.contracts import BlockingTransport
 
-LOST_WAKE_UP_MS = 1000
-"""After how long a TLS socket is tried again, milliseconds: the other thread may have read what this one waits for."""
+LOST_WAKE_UP_S = 1.0
+"""After how long a TLS socket is tried again, seconds: the other thread may have read what this one waits for."""
 
 T = TypeVar("T")
+
+Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""Needs no descriptor of its own; Windows has no poll()."""
 
 
 def is_plain(sock: object) -> bool:
@@ -47,13 +50,13 @@ class TlsStream:
 
     def recv(self, size: int) -> bytes:
         """Return some bytes, waiting for the first; ``b""`` at the end."""
-        return self._when_ready(lambda: self._recv(size), select.POLLIN)
+        return self._when_ready(lambda: self._recv(size), selectors.EVENT_READ)
 
     def sendall(self, data: bytes) -> None:
         """Write everything."""
         rest = memoryview(data)
         while rest:
-            rest = rest[self._when_ready(partial(self._sock.send, rest), select.POLLOUT) :]
+            rest = rest[self._when_ready(partial(self._sock.send, rest), selectors.EVENT_WRITE) :]
 
     def _when_ready(self, call: Callable[[], T], event: int) -> T:
         while True:
@@ -61,12 +64,12 @@ class TlsStream:
                 with self._lock:
                     return call()
             except ssl.SSLWantReadError:
-                event = select.POLLIN
+                event = selectors.EVENT_READ
             except ssl.SSLWantWriteError:
-                event = select.POLLOUT
-            poll = select.poll()
-            poll.register(self._sock.fileno(), event)
-            poll.poll(LOST_WAKE_UP_MS)
+                event = selectors.EVENT_WRITE
+            with Selector() as selector:
+                selector.register(self._sock, event)
+                selector.select(LOST_WAKE_UP_S)
 
 
 class _ThreadedProvider(WebSocketProvider):
