@@ -16,8 +16,9 @@ from urllib.parse import parse_qs
 
 from ..errors import ProtocolError
 from .cors import Cors
+from .packets import EIO_CLOSE, EIO_NOOP
 from .payload import decode_payload, encode_payload
-from .polling import PollingTransport
+from .polling import OvertakenPolls, PollingTransport
 from .reasons import Reason
 from .wsgi import (
     BAD_HANDSHAKE_METHOD,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 PROTOCOL = "4"
 MOST_FIELDS = 100
 """Most parameters of a query string, of which Engine.IO has five."""
+NOOP = EIO_NOOP.encode()
 TEXT_PLAIN = "text/plain; charset=UTF-8"
 
 
@@ -60,6 +62,7 @@ class Endpoint:
         self._options = server.options
         self._websocket = websocket
         self._cors = Cors(server.options)
+        self._overtaken = OvertakenPolls()
         self._protocol_logged = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -100,6 +103,8 @@ class Endpoint:
             if session is not None and session.overdue(self._server.clock()):
                 session.close(Reason.PING_TIMEOUT)
             if session is None or session.closed:
+                if environ["REQUEST_METHOD"] == "GET" and self._overtaken.take(sid, self._server.clock()):
+                    return self._respond(environ, start_response, 200, NOOP, TEXT_PLAIN)
                 raise Refusal(UNKNOWN_SID)
         if transport == "websocket":
             return self._websocket.enter(environ, start_response, session)
@@ -132,6 +137,7 @@ class Endpoint:
         try:
             if method == "GET":
                 packets = transport.poll(session, self._server.mode, self._longest_poll_s())
+                self._overtaken.take(session.sid, 0.0)
                 if not packets:
                     raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
                 return self._respond(environ, start_response, 200, encode_payload(packets), TEXT_PLAIN)
@@ -158,6 +164,8 @@ class Endpoint:
                 transport.wait_while_held(session, self._server.mode)
             body = read_body(environ, self._options.max_http_buffer_size)
             for packet in decode_payload(body, self._options.max_packets_per_payload):
+                if packet == EIO_CLOSE and not transport.polled:
+                    self._overtaken.expect(session.sid, self._server.clock())
                 session.receive(packet)
         finally:
             session.posting = False

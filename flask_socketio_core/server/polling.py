@@ -24,6 +24,36 @@ such a poll within 0.1 s.
 """
 
 
+OVERTAKEN_S = 1.0
+"""How long after a CLOSE packet the poll that it overtook is still answered, seconds."""
+
+
+class OvertakenPolls:
+    """Polls that arrive behind the CLOSE packet which was to release them.
+
+    A client that leaves has a poll and a POST on their way at the same time, on two connections, and threads may take
+    them in either order. The poll is answered with NOOP as if it had been there, instead of status 400. Not
+    thread-safe beyond what a dictionary is: the worst outcome is the answer to a client that has left.
+    """
+
+    __slots__ = ("_until_s",)
+
+    def __init__(self) -> None:
+        self._until_s: dict[str, float] = {}
+
+    def expect(self, sid: str, now_s: float) -> None:
+        """Answer one poll of a session that is about to be closed by its client."""
+        for old, until_s in list(self._until_s.items()):
+            if until_s > now_s:
+                break  # they are in the order of their time
+            self._until_s.pop(old, None)
+        self._until_s[sid] = now_s + OVERTAKEN_S
+
+    def take(self, sid: str, now_s: float) -> bool:
+        """Say whether a poll is to be answered, once."""
+        return self._until_s.pop(sid, 0.0) > now_s
+
+
 class PollingTransport:
     """A woken transport. At most one poll waits at a time.
 
@@ -38,6 +68,11 @@ class PollingTransport:
     def __init__(self) -> None:
         self._poller: Event | None = None
         self._poster: Event | None = None
+
+    @property
+    def polled(self) -> bool:
+        """Say whether a poll waits."""
+        return self._poller is not None
 
     def wake(self) -> None:
         """Answer the poll that waits, if any."""

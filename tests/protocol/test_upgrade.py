@@ -155,6 +155,7 @@ def test_websocket_of_a_closed_session_ends(server: Server) -> None:
     client = probe(session)
     session.post("1")
     client.wait_closed()
+    assert session.receive() == ["6"]  # a poll that the CLOSE packet has overtaken on its way
     with pytest.raises(Closed):
         session.receive()
 
