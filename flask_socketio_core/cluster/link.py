@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import urls
 from .acks import PendingAcks
-from .envelope import Malformed, Message, Wire, stamp
+from .envelope import Malformed, Message, Wire, sent_by, stamp
 from .listener import Listener
 from .outbox import Limits, Outbox
 from .peers import MISSED_INTERVALS, Peer, Peers
@@ -199,6 +199,9 @@ class Link:
 
     def _receive(self, raw: bytes) -> None:
         now_s = self._clock()
+        if sent_by(raw, self.node):
+            self._hear_ourselves(raw, now_s)
+            return
         try:
             message = self._wire.decode(raw)
         except Malformed as problem:
@@ -208,8 +211,6 @@ class Link:
         if not isinstance(sender, str) or not isinstance(seq, int):  # from python-socketio
             self._received += 1
             self._on_message(message)
-        elif sender == self.node:
-            self._hear_ourselves(message, now_s)
         elif self.peers.is_new(sender, seq, now_s):
             self._received += 1
             if message["method"] == "node":
@@ -217,9 +218,9 @@ class Link:
             else:
                 self._on_message(message)
 
-    def _hear_ourselves(self, message: Message, now_s: float) -> None:
+    def _hear_ourselves(self, raw: bytes, now_s: float) -> None:
         self._echo_at = now_s
-        if message["method"] == "node" and self._sent_at is not None:
+        if self._sent_at is not None and self._wire.decode(raw)["method"] == "node":
             self._lag_s, self._sent_at = now_s - self._sent_at, None
 
     def _on_news(self, node: str, news: Message, now_s: float) -> None:

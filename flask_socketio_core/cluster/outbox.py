@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import MessageTooLarge, QueueClosed, QueueUnavailable
+from .envelope import STAMP_BYTES
 
 if TYPE_CHECKING:
     import logging
@@ -28,8 +29,6 @@ LONGEST_PAUSE_S = 5.0
 SETTLE_S = 3.0
 #: Messages of others that one emit publishes before it hands over to a worker.
 HELPFULNESS = 100
-#: Bytes that a stamp adds to a message, generously.
-STAMP_BYTES = 128
 
 
 @dataclass(slots=True)

@@ -35,6 +35,17 @@ def test_a_message_is_stamped_with_sender_and_number() -> None:
     assert message == {"method": "close_room", "room": "r", "v": 1, "node": "abc", "seq": 7}
 
 
+def test_a_server_knows_its_own_messages_without_decoding_them() -> None:
+    encoded = Wire().encode({"method": "emit", "data": ['"node":"other","seq":']})
+    stamped = envelope.stamp(encoded, "own", 12345)
+    assert envelope.sent_by(stamped, "own")
+    assert not envelope.sent_by(stamped, "other" * 30)
+    assert not envelope.sent_by(envelope.stamp(encoded, "other", 1), "own")
+    assert not envelope.sent_by(b'{"method":"emit","host_id":"own"}', "own")
+    quoted = Wire().encode({"method": "emit", "data": '"node":"own","seq":'})
+    assert not envelope.sent_by(quoted, "own")  # in JSON text the quotes are escaped
+
+
 @pytest.mark.parametrize(
     "raw", [b"", b"\xff\xfe", b"not json", b"[1]", b'{"no":"method"}', b'{"method":1}', b"[" * 100_000]
 )

@@ -56,17 +56,26 @@ class RedisStreamsQueue(RedisBase):
                 else:
                     client.ping()
             yield b""
-            while not self._closed:
-                with self._our_errors():
-                    found = client.xread({self.key: self._position}, count=BATCH, block=int(TICK_S * 1000))
-                if not found:
-                    yield b""
-                for position, fields in found[0][1] if found else ():
-                    self._position = position
-                    if b"m" in fields:
-                        yield fields[b"m"]
+            yield from self._messages(client)
         finally:
             client.connection_pool.disconnect()
+
+    def _messages(self, client: Any) -> Iterator[bytes]:
+        # On the bare connection: redis-py's xread() makes several objects of every field.
+        with self._our_errors():
+            connection = client.connection_pool.get_connection()
+        while not self._closed:
+            with self._our_errors():
+                connection.send_command(
+                    "XREAD", "COUNT", BATCH, "BLOCK", int(TICK_S * 1000), "STREAMS", self.key, self._position
+                )
+                found = connection.read_response()
+            if not found:
+                yield b""
+            for position, fields in found[0][1] if found else ():
+                self._position = position
+                if fields[0] == b"m":
+                    yield fields[1]
 
     def _newest(self, client: Any) -> bytes:
         newest = client.xrevrange(self.key, count=1)
