@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 TICK_S = 0.5
 #: Seconds between two polls of a transport that cannot wait. Kombu's own default of 1.0 is for task queues.
 POLL_S = 0.05
+#: What python-socketio's managers take for JSON.
+CONTENT_TYPE = "application/json"
+CONTENT_ENCODING = "utf-8"
 #: Transports that tell when a subscription exists. The others subscribe when they are first polled.
 NATIVE = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
 #: Seconds given to that first poll.
@@ -87,10 +90,14 @@ class KombuQueue(MessageQueue):
         if self._producer is None:
             self._publisher = self._connect(**self._publishing_options())
             self._declare_exchanges(self._publisher)
-            self._producer = self._publisher.Producer(exchange=self._exchange(), auto_declare=False)
-        self._producer.publish(
-            message, content_type="application/json", content_encoding="utf-8", **self._publish_arguments()
-        )
+            self._producer = self._open_publisher(self._publisher)
+        self._send_on(self._producer, message)
+
+    def _open_publisher(self, connection: Any) -> Any:
+        return connection.Producer(exchange=self._exchange(), auto_declare=False)
+
+    def _send_on(self, publisher: Any, message: bytes) -> None:
+        publisher.publish(message, content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING)
 
     def ping(self) -> None:
         with self._own_turn():
@@ -180,7 +187,7 @@ class KombuQueue(MessageQueue):
             if not arrived:
                 yield b""
             while arrived:
-                yield _body(arrived.popleft())
+                yield body_of(arrived.popleft())
         with self._our_errors():
             consumer.cancel()
 
@@ -203,9 +210,6 @@ class KombuQueue(MessageQueue):
         return {}
 
     def _listening_options(self) -> dict[str, Any]:
-        return {}
-
-    def _publish_arguments(self) -> dict[str, Any]:
         return {}
 
     def _connect(self, *, heartbeat: float = 0, **transport_options: Any) -> Any:
@@ -258,6 +262,7 @@ class KombuQueue(MessageQueue):
             ) from error
 
 
-def _body(message: Any) -> bytes:
+def body_of(message: Any) -> bytes:
+    """Return a received message's bytes."""
     body = message.body
     return body.encode() if isinstance(body, str) else bytes(body)

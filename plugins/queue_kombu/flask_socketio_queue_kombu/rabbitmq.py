@@ -23,7 +23,7 @@ from flask_socketio_core.cluster.settings import Setting
 from flask_socketio_core.contracts import QueueCapabilities
 
 from .client import Exchange, Queue
-from .queue import SETTINGS, KombuQueue, _body
+from .queue import CONTENT_ENCODING, CONTENT_TYPE, SETTINGS, KombuQueue, body_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -63,6 +63,8 @@ class RabbitMQQueue(KombuQueue):
 
     def __init__(self, url: str, channel: str, *, mode: AsyncMode, options: Mapping[str, Any]) -> None:
         super().__init__(url, channel, mode=mode, options=options)
+        if self._address.startswith("amqp://"):
+            self._address = f"py{self._address}"  # never the C library, which has no confirms
         self._queue_name = f"{channel}.{uuid.uuid4().hex}"
         # What was yielded last, by hash: after a lost connection the broker sends again what it has no
         # acknowledgement for, and that can be no more than it may send ahead.
@@ -75,12 +77,20 @@ class RabbitMQQueue(KombuQueue):
     def _listening_options(self) -> dict[str, Any]:
         return {"heartbeat": self._settings["heartbeat_s"]}
 
-    def _publish_arguments(self) -> dict[str, Any]:
-        return {
-            "exchange": self._own_exchange(),
-            "delivery_mode": PERSISTENT,
-            "confirm_timeout": self._settings["publish_timeout_s"],
-        }
+    def _open_publisher(self, connection: Any) -> Any:
+        return connection.default_channel
+
+    def _send_on(self, publisher: Any, message: bytes) -> None:
+        # On the channel itself: Kombu's producer costs more than the rest of a publish.
+        prepared = publisher.prepare_message(
+            message,
+            content_type=CONTENT_TYPE,
+            content_encoding=CONTENT_ENCODING,
+            properties={"delivery_mode": PERSISTENT},
+        )
+        publisher.basic_publish(
+            prepared, exchange=f"{self.channel}.v1", confirm_timeout=self._settings["publish_timeout_s"]
+        )
 
     def _own_exchange(self) -> Any:
         return Exchange(f"{self.channel}.v1", type="fanout", durable=True)
@@ -102,18 +112,19 @@ class RabbitMQQueue(KombuQueue):
         )(connection.default_channel)
         queue.declare()
         queue.bind_to(self.channel)
-        consumer = connection.Consumer([queue], on_message=on_message, prefetch_count=PREFETCH)
-        consumer.consume()
-        return consumer
+        channel = connection.default_channel
+        channel.basic_qos(0, PREFETCH, False)
+        channel.basic_consume(self._queue_name, callback=on_message)
+        return channel
 
-    def _messages(self, connection: Any, consumer: Any, arrived: deque[Any]) -> Iterator[bytes]:
+    def _messages(self, connection: Any, channel: Any, arrived: deque[Any]) -> Iterator[bytes]:
         repeated = Counter(self._recent)
         unacknowledged = 0
         latest: Any = None
         while not self._closed:
             with self._our_errors():
                 if unacknowledged and (unacknowledged >= ACK_EVERY or not arrived):
-                    latest.ack(multiple=True)
+                    channel.basic_ack(latest.delivery_tag, multiple=True)
                     unacknowledged = 0
                 if not arrived:
                     connection.heartbeat_check()
@@ -123,17 +134,12 @@ class RabbitMQQueue(KombuQueue):
                 continue
             latest = arrived.popleft()
             unacknowledged += 1
-            body = _body(latest)
+            body = body_of(latest)
             mark = hash(body)
             if latest.delivery_info.get("redelivered") and repeated[mark] > 0:
                 repeated[mark] -= 1
                 continue
             self._recent.append(mark)
             yield body
-        self._delete_queue(connection, consumer)
-
-    def _delete_queue(self, connection: Any, consumer: Any) -> None:
-        """Leave nothing behind at a regular end; after any other end the queue expires."""
-        with self._our_errors():
-            consumer.cancel()
-            connection.default_channel.queue_delete(self._queue_name)
+        with self._our_errors():  # leave nothing behind; after any other end than this one the queue expires
+            channel.queue_delete(self._queue_name)
