@@ -23,7 +23,7 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Groups within ``tests/``, by folder; every other folder is in the group ``core``.
-WAITING = ("clients", "protocol", "cluster", "compat", "demo", "ending", "third_party", "packaging")
+WAITING = ("cluster", "packaging", "ending", "compat", "clients", "demo", "protocol", "third_party")
 SHARES_THE_CORE_PROCESS = "async_threading"
 #: One server of the core and its mode, for a Python that is not the main one.
 THREADING_ONLY = ("tests/clients", "tests/protocol", "-k", "threading")
