@@ -25,12 +25,11 @@ def running(broker: BrokerT) -> Iterator[BrokerT]:
     """Run one broker; where it is not installed the test skips, or fails when ``REQUIRE_BROKERS=1``."""
     try:
         broker.start()
+        yield broker
     except BrokerMissing as missing:
         if os.environ.get("REQUIRE_BROKERS") == "1":
             pytest.fail(f"REQUIRE_BROKERS=1, and {missing}", pytrace=False)
         pytest.skip(str(missing))
-    try:
-        yield broker
     finally:
         broker.close()
 
