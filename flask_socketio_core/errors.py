@@ -20,7 +20,7 @@
     ├── ContextError                  (also a RuntimeError) called outside a Socket.IO handler
     ├── CallError                     a ``call()`` that got no answer
     │   ├── CallTimeout               (also python-socketio's and the built-in TimeoutError)
-    │   └── ClientGone                the client left before it answered
+    │   └── ClientGone                (likewise) the client left before it answered
     ├── ProtocolError                 the peer broke the protocol; carries what to answer
     │   └── PayloadTooLarge
     └── QueueError                    the message queue
@@ -112,8 +112,11 @@ class CallTimeout(CallError, _UpstreamTimeoutError, builtins.TimeoutError):
     """The client did not acknowledge within the time-out."""
 
 
-class ClientGone(CallError):
-    """The client left before it acknowledged."""
+class ClientGone(CallError, _UpstreamTimeoutError, builtins.TimeoutError):
+    """The client left before it acknowledged.
+
+    Also the errors that Flask-SocketIO's ``call()`` raises then, after the whole time-out.
+    """
 
 
 class ProtocolError(SocketIOError):

@@ -38,6 +38,7 @@ class Client:
         "ack_count",
         "acks",
         "app_data",
+        "early",
         "gone_callbacks",
         "held_back",
         "namespace",
@@ -58,6 +59,7 @@ class Client:
         self.acks: dict[int, AckCallback] | None = None
         self.ack_count = 0
         self.held_back: list[Outgoing] | None = None
+        self.early: list[Callable[[], object]] | None = None
         self.gone_callbacks: list[Callable[[], None]] | None = None
         self.app_data: Any = None
         self.user_session: dict[str, Any] | None = None
@@ -87,6 +89,22 @@ class Client:
                 self.held_back.append(outgoing)
                 return True
         return self.phase is _CONNECTED and self.session.send(outgoing, volatile)
+
+    def hold_event(self, job: Callable[[], object]) -> bool:
+        """Keep an event that came before the connect handler has decided; ``False`` if it has."""
+        with self.session.lock:
+            if self.phase is not _PENDING:
+                return False
+            if self.early is None:
+                self.early = []
+            self.early.append(job)
+            return True
+
+    def take_early(self) -> list[Callable[[], object]]:
+        """Return and forget the events that were kept."""
+        with self.session.lock:
+            early, self.early = self.early, None
+            return early or []
 
     def confirm(self) -> bool:
         """Note that the connect handler let the client in; ``False`` if it has left in the meantime."""

@@ -266,8 +266,16 @@ class Server:
         kind, namespace, ack_id, data = packet
         if kind == EVENT:
             client = session.clients.get(namespace)
-            if client is not None and client.phase is CONNECTED:
-                self._run(session, partial(self._run_event, client, ack_id, data))
+            if client is None:
+                return
+            job = partial(self._run_event, client, ack_id, data)
+            if client.phase is CONNECTED:
+                self._run(session, job)
+            elif client.hold_event(job):
+                session.backlog.append(None)
+                self._limit(session)
+            elif client.phase is CONNECTED:  # it was let in at this very moment
+                self._run(session, job)
         elif kind == ACK:
             self._on_ack(session, namespace, ack_id, data)
         elif kind == CONNECT:
@@ -281,12 +289,19 @@ class Server:
 
     def _run(self, session: Session, job: Callable[[], object]) -> None:
         """Run a job that calls :meth:`_finish` at its end; read no more while too many of a session are unfinished."""
-        backlog = session.backlog
-        backlog.append(None)
+        session.backlog.append(None)  # before the start: the job may end at once
+        self._spawn(session, job)
+        self._limit(session)
+
+    def _spawn(self, session: Session, job: Job) -> None:
         if session.mailbox is None:
             self.mode.spawn(job)
         else:
             session.mailbox.put(job)
+
+    def _limit(self, session: Session) -> None:
+        """Read no more from a client that has too many jobs unfinished."""
+        backlog = session.backlog
         if len(backlog) >= self._most_pending:
             session.hold()
             if len(backlog) <= self._few_pending:  # the handlers were faster, and saw nothing to release
@@ -353,7 +368,9 @@ class Server:
         if not welcome:
             self._refuse(client, refusal)
         elif client.confirm():
-            client.accept(self.codec.encode_connect(client.sid, client.namespace))
+            if client.accept(self.codec.encode_connect(client.sid, client.namespace)):
+                for job in client.take_early():
+                    self._spawn(client.session, job)
             self._application.on_connected(client)
         else:  # it left while its connect handler ran, which has let it in
             self._run_disconnect(client, client.session.close_reason or Reason.CLIENT_DISCONNECT)
@@ -411,6 +428,8 @@ class Server:
             self._forget(client)
 
     def _forget(self, client: Client) -> None:
+        for _ in client.take_early():
+            self._finish(client.session)
         with client.session.lock:
             if client.session.clients.get(client.namespace) is client:
                 del client.session.clients[client.namespace]

@@ -129,6 +129,26 @@ def test_an_event_nobody_handles_is_not_acknowledged(bench: Bench) -> None:
     assert bench.sent(session) == []
 
 
+def test_an_event_right_behind_connect_waits_for_the_connect_handler(bench: Bench) -> None:
+    session = bench.open()
+    session.receive("40")
+    session.receive('421["early"]')
+    bench.mode.run_jobs()
+    assert [entry[0] for entry in bench.app.log] == ["connect", "connected", "event"]
+    assert bench.sent(session)[1:] == ["431[]"]
+    assert not session.backlog
+
+
+def test_an_event_right_behind_connect_of_a_refused_client_is_dropped(bench: Bench) -> None:
+    bench.app.welcome = False
+    session = bench.open()
+    session.receive("40")
+    session.receive('421["early"]')
+    bench.mode.run_jobs()
+    assert [entry[0] for entry in bench.app.log] == ["connect"]
+    assert not session.backlog
+
+
 def test_an_event_for_a_namespace_that_was_not_joined_is_dropped(bench: Bench) -> None:
     session, _ = bench.join()
     session.receive('42/chat,["hello"]')
