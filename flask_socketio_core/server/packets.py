@@ -120,8 +120,8 @@ class Codec:
     """Encode packets, and parse them for :class:`Decoder`. One per server; holds no state of a connection.
 
     :param serializer: ``"default"`` for JSON, ``"msgpack"``, or a subclass of python-socketio's ``Packet``.
-    :param json: module or object with ``dumps(data, separators=...)`` and ``loads(text)``; ``None`` for the standard
-        library's. It is given to this codec only, not to python-socketio's class as upstream does.
+    :param json: module or object with ``dumps(data, separators=...)`` and ``loads(text)``, or one such as orjson, whose
+        ``dumps`` knows no ``separators`` and returns bytes; ``None`` for the standard library's. It is given to this codec only, not to python-socketio's class as upstream does.
     :param max_attachments: most attachments in one packet from a peer.
     :param max_attached_bytes: most bytes in all attachments of one packet from a peer; ``None`` for no limit.
     :raises InvalidOption: if there is no such serializer.
@@ -137,7 +137,7 @@ class Codec:
     ) -> None:
         self.max_attachments = max_attachments
         self.max_attached_bytes = max_attached_bytes
-        self._json: Any = None if json is standard_json else json
+        self._json: Any = None if json is standard_json or json is None else _compatible(json)
         self._packet_class = _packet_class(serializer, json)
         self._encode: Callable[[int, Any, str, int | None], Outgoing]
         self.parse: Callable[[str | bytes], Incoming | _Pending]
@@ -271,6 +271,33 @@ class Codec:
             self._check_count(packet.attachment_count)
             return _PendingPacket(packet, self.max_attached_bytes)
         return _from_packet(packet)
+
+
+class _PlainJson:
+    """A JSON module whose ``dumps`` takes no ``separators`` and may return bytes, such as orjson."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def dumps(self, data: Any, *, separators: tuple[str, str]) -> str:
+        """Return data as text."""
+        text: str | bytes = self._module.dumps(data)
+        return text if isinstance(text, str) else text.decode()
+
+    def loads(self, text: str) -> Any:
+        """Return the value of a text."""
+        return self._module.loads(text)
+
+
+def _compatible(module: Any) -> Any:
+    """Return a JSON module in the form of the standard library's."""
+    try:
+        module.dumps([], separators=(",", ":"))
+    except TypeError:
+        return _PlainJson(module)
+    except Exception:  # noqa: BLE001  # it needs a context, say; what is wrong shows where it is used
+        return module
+    return module
 
 
 class Decoder:

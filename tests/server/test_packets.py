@@ -498,3 +498,19 @@ def test_a_missing_msgpack_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "socketio.msgpack_packet", None)
     with pytest.raises(InvalidOption, match="pip install msgpack"):
         Codec(serializer="msgpack")
+
+
+def test_a_json_module_without_options_that_returns_bytes_will_do() -> None:
+    class LikeOrjson:
+        @staticmethod
+        def dumps(data: object) -> bytes:
+            return json.dumps(data, separators=(",", ":")).encode()
+
+        loads = staticmethod(json.loads)
+
+    codec = Codec(json=LikeOrjson)
+    assert codec.encode_event("e", ({"x": 1}, b"\1")).packets == (
+        '451-["e",{"x":1},{"_placeholder":true,"num":0}]',
+        b"\1",
+    )
+    assert Decoder(codec).decode('2["e",1]') == (2, "/", None, ["e", 1])
