@@ -121,7 +121,8 @@ class Codec:
 
     :param serializer: ``"default"`` for JSON, ``"msgpack"``, or a subclass of python-socketio's ``Packet``.
     :param json: module or object with ``dumps(data, separators=...)`` and ``loads(text)``, or one such as orjson, whose
-        ``dumps`` knows no ``separators`` and returns bytes; ``None`` for the standard library's. It is given to this codec only, not to python-socketio's class as upstream does.
+        ``dumps`` knows no ``separators`` and returns bytes; ``None`` for the standard library's. It is given to this
+        codec only, not to python-socketio's class as upstream does.
     :param max_attachments: most attachments in one packet from a peer.
     :param max_attached_bytes: most bytes in all attachments of one packet from a peer; ``None`` for no limit.
     :raises InvalidOption: if there is no such serializer.
