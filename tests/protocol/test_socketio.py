@@ -286,6 +286,27 @@ def test_ack_counts_only_once(server: Server, client: WebSocket) -> None:
     assert [entry for entry in server.journal() if entry[0] == "answer"] == [["answer", ["first"]]]
 
 
+def test_with_more_handlers_in_call_than_workers_all_return(start: StartServer) -> None:
+    workers = 4
+    client = opened(start(max_workers=workers))
+    client.send("40")
+    client.receive()
+    for number in range(workers + 1):
+        client.send(f'42{number}["consult",{number}]')
+    questions = [str(client.receive()) for _ in range(workers)]
+    assert all('["question",' in packet for packet in questions), "every worker waits"
+    answered: set[str] = set()
+    while len(answered) <= workers:
+        for question in questions:
+            client.send("43" + question[2:].split("[")[0] + '["yes"]')
+        packet = str(client.receive())
+        questions = [packet] if packet.startswith("42") else []
+        if not questions:
+            answered.add(packet)
+    assert answered == {f'43{number}["yes"]' for number in range(workers + 1)}
+    client.abort()
+
+
 def test_ack_nobody_waits_for_is_ignored(client: WebSocket) -> None:
     client.send("4399[]")
     assert alive(client)

@@ -64,6 +64,10 @@ def _register(socketio: Any, library: Any, journal: base.Journal, namespace: str
     def ask(*args: Any) -> None:
         library.emit("question", args, callback=lambda *answer: journal.note("answer", list(answer)))
 
+    @socketio.on("consult", namespace=namespace)
+    def consult(*args: Any) -> Any:
+        return library.call("question", args, timeout=10)
+
     @socketio.on("burst", namespace=namespace)
     def burst(count: int, size: int = 1) -> None:
         for number in range(count):
