@@ -399,7 +399,7 @@ class Cluster:
         }
         if binary:
             message["binary"] = True
-        self._mode.spawn(partial(self._current().send, message, host_id))
+        self._current().send_soon(message, host_id)
 
     def _owe(self, server: LocalServer, sid: str, namespace: str, debt: tuple[str, Any]) -> None:
         """Tell the asking node when the client leaves without an answer; one watch per client."""
@@ -415,7 +415,7 @@ class Cluster:
             owed = self._owed.pop(client, {})
         for host_id, number in owed:
             message: Message = {"method": "gone", "host_id": host_id, "id": number, "sid": client[0]}
-            self._mode.spawn(partial(self._current().send, message, host_id))
+            self._current().send_soon(message, host_id)
 
     def _on_enter_room(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], message.get("namespace") or "/"

@@ -5,13 +5,16 @@ Everything here belongs to the process that made it. After a fork the child make
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from ..errors import QueueClosed
 from . import urls
 from .acks import PendingAcks
 from .envelope import Malformed, Message, Wire, sent_by, stamp
@@ -176,6 +179,14 @@ class Link:
             self._logger.exception("unexpected error while announcing this server on the message queue")
         self._schedule_beat()
 
+    def send_soon(self, message: Message, key: str) -> None:
+        """Send a message from a worker; it is dropped if this node has left by then."""
+        self._mode.spawn(partial(self._send_unless_closed, message, key))
+
+    def _send_unless_closed(self, message: Message, key: str) -> None:
+        with contextlib.suppress(QueueClosed):
+            self.send(message, key)
+
     def _send_news(self, state: str) -> None:
         news: Message = {"method": "node", "state": state, "host_id": self.node, "interval": self._interval_s}
         news.update(async_mode=self._mode.name, version=_version())
@@ -233,7 +244,11 @@ class Link:
         if lost:
             self._logger.error("%d messages of server %s never arrived here", lost, node)
         if news.get("state") == "hello" and self._beating is not None:
-            self._mode.spawn(lambda: self._send_news("here"))
+            self._mode.spawn(self._answer_hello)
+
+    def _answer_hello(self) -> None:
+        with contextlib.suppress(QueueClosed):  # we are leaving ourselves
+            self._send_news("here")
 
     # ---------------------------------------------------------------------------------------------------- state
 
