@@ -196,6 +196,8 @@ class ThreadPool:
             if still:
                 self._help_over = None
                 self._helped_s = time.monotonic()
+        if jobs:  # more than a batch: they must not wait for the supervisor
+            self._wake_some()
         return still
 
     def _end_help(self) -> None:

@@ -21,7 +21,6 @@ UNKNOWN_TRANSPORT = (0, "Transport unknown")
 UNKNOWN_SID = (1, "Session ID unknown")
 BAD_HANDSHAKE_METHOD = (2, "Bad handshake method")
 BAD_REQUEST = (3, "Bad request")
-FORBIDDEN = (4, "Forbidden")
 UNSUPPORTED_PROTOCOL = (5, "Unsupported protocol version")
 
 STATUS = {200: "200 OK", 400: "400 Bad Request", 413: "413 Content Too Large", 426: "426 Upgrade Required"}

@@ -188,3 +188,13 @@ def test_a_helper_counts_as_a_worker(make_pool: Callable[..., ThreadPool]) -> No
     assert ran == [], "the only worker is busy"
     gate.set()
     assert wait_until(lambda: ran == ["late"], timeout_s=SOON_S)
+
+
+def test_what_is_more_than_a_helper_s_batch_goes_to_the_pool_at_once(
+    make_pool: Callable[..., ThreadPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "STALL_S", 2 * SOON_S)  # the supervisor would come too late
+    pool, ran = make_pool(), list[int]()
+    submit_as_helper(pool, *(partial(ran.append, number) for number in range(threads.HELP_BATCH + 20)))
+    assert pool.help(lambda: None)
+    assert wait_until(lambda: len(ran) == threads.HELP_BATCH + 20, timeout_s=SOON_S)
