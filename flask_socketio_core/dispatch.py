@@ -34,7 +34,7 @@ CLIENT = "_socketio_client"
 """Attribute of a handler's request: the engine's client."""
 
 INVOKE = "_socketio_invoke"
-"""Attribute of a handler's request: runs the handler between observers and error handlers, see :func:`invoke`."""
+"""Attribute of a handler's request: the dispatcher and what it runs, for :func:`invoke`."""
 
 _FAILED = object()
 """What a handler came to that raised, and whose error nobody handled."""
@@ -173,8 +173,7 @@ class Dispatcher:
         (self._mode.spawn if runner is None else runner)(job)
 
     def _run_callback_for(self, client: Client, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        call = partial(self._invoke, client, None, args, partial(callback, *args))
-        self._run(client, None, args, call, name_of(callback))
+        self._run(client, None, args, partial(self._invoke, client, None, args, callback, args), callback)
 
     # one handler
 
@@ -189,21 +188,27 @@ class Dispatcher:
         if handler is not None:
             if handler.event == ANY:
                 args = given = (event, *args)
-            call = partial(self._invoke, client, handler.event, args, partial(handler.call, *given))
-            return self._run(client, handler.event, args, call, handler.name)
+            event = handler.event
+            call = partial(self._invoke, client, event, args, handler.call, given)
+            return self._run(client, event, args, call, handler.function)
         instance = self._handlers.find_class(namespace)
         if instance is None:
             return _UNHANDLED
         sids = (client.sid,) if instance.namespace != ANY else (namespace, client.sid)
         call = partial(instance.trigger_event, event, *sids, *args)
-        return self._run(client, event, args, call, type(instance).__qualname__)
+        return self._run(client, event, args, call, type(instance))
 
     def _run(
-        self, client: Client, event: str | None, args: tuple[Any, ...], call: Callable[[], Any], name: str
+        self,
+        client: Client,
+        event: str | None,
+        args: tuple[Any, ...],
+        call: Callable[[], Any],
+        handler: Callable[..., Any],
     ) -> Any:
         """Run something in the context of a client.
 
-        :param name: what is run, for the log.
+        :param handler: what it is, for the log.
         """
         attributes = {
             "sid": client.sid,
@@ -211,7 +216,7 @@ class Dispatcher:
             "event": {"message": event, "args": args},
             OWNER: self._owner,
             CLIENT: client,
-            INVOKE: partial(self._invoke, client, event, args),
+            INVOKE: (self, client, event, args),
         }
         try:
             with self.contexts.open(client.environ, attributes):
@@ -226,7 +231,7 @@ class Dispatcher:
             self._log().exception(
                 "%s %s failed for client %s on namespace %r: %r",
                 "callback" if event is None else f"handler of event {event!r}:",
-                name,
+                name_of(handler),
                 client.sid,
                 client.namespace,
                 error,
@@ -234,13 +239,18 @@ class Dispatcher:
             return _FAILED
 
     def _invoke(
-        self, client: Client, event: str | None, args: tuple[Any, ...], call: Callable[[], Any]
+        self,
+        client: Client,
+        event: str | None,
+        args: tuple[Any, ...],
+        call: Callable[..., Any],
+        given: tuple[Any, ...] = (),
     ) -> Any:
         """Call a handler; what it raises goes to the observers and to the error handler of its namespace."""
         try:
             if self._observes_events and event is not None:
-                return self._observed(client, event, args, call)
-            return call()
+                return self._observed(client, event, args, call, given)
+            return call(*given)
         except ConnectionRefusedError:
             raise  # an answer rather than an error
         except Exception as error:
@@ -249,12 +259,19 @@ class Dispatcher:
                 raise
             return handle(error)
 
-    def _observed(self, client: Client, event: str, args: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+    def _observed(
+        self,
+        client: Client,
+        event: str,
+        args: tuple[Any, ...],
+        call: Callable[..., Any],
+        given: tuple[Any, ...],
+    ) -> Any:
         plugins, sid, namespace = self._plugins, client.sid, client.namespace
         plugins.event_before(sid=sid, namespace=namespace, event=event, args=args)
         began_s = time.perf_counter()
         try:
-            answer = call()
+            answer = call(*given)
         except Exception as error:
             plugins.event_error(sid=sid, namespace=namespace, event=event, error=error)
             raise
@@ -299,5 +316,8 @@ def invoke(call: Callable[[], Any]) -> Any:
     """Run a method of a class-based namespace as its event's handler; directly if no event is being handled."""
     if not flask.has_request_context():
         return call()
-    run = vars(flask.request._get_current_object()).get(INVOKE)  # type: ignore[attr-defined]  # a LocalProxy
-    return call() if run is None else run(call)
+    running = vars(flask.request._get_current_object()).get(INVOKE)  # type: ignore[attr-defined]  # a LocalProxy
+    if running is None:
+        return call()
+    dispatcher, client, event, args = running
+    return dispatcher._invoke(client, event, args, call)

@@ -94,8 +94,8 @@ class Handlers:
 
     def find(self, event: str, namespace: str) -> Handler | None:
         """Return the function for an event of a namespace, or ``None``."""
-        for functions in (self._functions.get(namespace), self._functions.get(ANY)):
-            if functions:
+        for space in (namespace, ANY):
+            if functions := self._functions.get(space):
                 handler = functions.get(event)
                 if handler is None and event not in RESERVED:
                     handler = functions.get(ANY)

@@ -1,31 +1,24 @@
 """A Flask context for every event, without paying for the connection's work again.
 
 Routing and opening the session are paid once per connection, by its first handler. Every later event gets a *light*
-context: a request, a ``g`` and an application context of its own, the connection's session, the routing's result, and
-a URL adapter that is made when somebody asks for it. That leans on what Flask's ``RequestContext`` keeps in its
-``__dict__``, so :func:`light_context_problem` tries it out once per process with an application of its own, and where
-that fails, every event takes the slow path through Flask's public API, with the same behaviour. All reliance on
-Flask's private names is in this module.
+context (:mod:`~flask_socketio_core.light_context`). Where that cannot be had, every event takes the slow path through
+Flask's public API, with the same behaviour.
 
 Between events a connection keeps one :class:`Visit`, in its environ.
 """
 
 from __future__ import annotations
 
-import functools
-import io
 import logging
-import sys
 from collections.abc import Mapping
-from contextvars import Context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import flask
-from flask.ctx import RequestContext
 from flask.sessions import SessionMixin
-from werkzeug.datastructures import EnvironHeaders
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import NotFound
+
+from .light_context import fresh_request, light_context, light_context_problem, own_context
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -93,7 +86,7 @@ class Contexts:
     def __init__(self, app: flask.Flask, *, managed: bool) -> None:
         self._app = app
         self._managed = managed
-        problem = _own_context(app) or light_context_problem()
+        problem = own_context(app) or light_context_problem()
         self.light = problem is None
         if problem is not None:
             logger.info("handlers of %r get full request contexts, which are slower: %s", app.name, problem)
@@ -107,7 +100,7 @@ class Contexts:
         visit: Visit | None = environ.get(VISIT_KEY)
         if visit is None or not self.light:
             return _FullContext(self._app, environ, attributes, managed=self._managed)
-        return _light_context(self._app, environ, attributes, visit)
+        return light_context(self._app, environ, visit.session, visit.fresh, {**visit.routing, **attributes})
 
 
 # the slow path
@@ -139,7 +132,7 @@ class _FullContext:
             # setdefault: another event of this connection may have been faster.
             visit = self._environ.setdefault(
                 VISIT_KEY,
-                Visit(session, _routing_of(self._context.request), _fresh(self._app, self._environ)),
+                Visit(session, _routing_of(self._context.request), fresh_request(self._app, self._environ)),
             )
             if visit.session is not None:
                 self._environ[SESSION_KEY] = visit.session
@@ -163,131 +156,3 @@ def _routing_of(request: flask.Request) -> Mapping[str, Any]:
 
 
 _NOT_FOUND_ROUTING: Mapping[str, Any] = {"routing_exception": NOT_FOUND}
-
-
-# the light path
-
-
-def _fresh(app: flask.Flask, environ: WSGIEnvironment) -> Mapping[str, Any] | None:
-    """Return the state of a new request, unless the application's class has something of its own done for each."""
-    if app.request_class.__init__ is not flask.Request.__init__:
-        return None
-    request = app.request_class(environ, populate_request=False)
-    request.json_module = app.json
-    state = dict(vars(request))
-    del state["environ"], state["headers"]  # they lead back to the environ, which holds this: no cycles
-    return state
-
-
-class _LightContext(RequestContext):
-    """A request context whose routing was done before."""
-
-    def push(self) -> None:
-        super().push()
-        del self.url_adapter  # it was None, to keep push() from routing again
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "url_adapter":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self.url_adapter = None
-        try:
-            self.url_adapter = self.app.create_url_adapter(self.request)
-        except HTTPException as error:
-            self.request.routing_exception = error
-        return self.url_adapter
-
-
-def _light_context(
-    app: flask.Flask, environ: WSGIEnvironment, attributes: Mapping[str, Any], visit: Visit
-) -> RequestContext:
-    if visit.fresh is None:
-        request = app.request_class(environ)
-        request.json_module = app.json
-        state = vars(request)
-    else:
-        request = app.request_class.__new__(app.request_class)
-        state = vars(request)
-        state.update(visit.fresh)
-        state["environ"], state["headers"] = environ, EnvironHeaders(environ)
-    state.update(visit.routing)
-    state.update(attributes)
-    context = _LightContext.__new__(_LightContext)
-    vars(context).update(
-        {
-            "app": app,
-            "request": request,
-            "url_adapter": None,
-            "flashes": None,
-            _SESSION: visit.session,
-            "_after_request_functions": [],
-            "_cv_tokens": [],
-        }
-    )
-    return context
-
-
-_SESSION = "session" if isinstance(getattr(RequestContext, "session", None), type(None)) else "_session"
-"""Where a context keeps the session. Since Flask 3.1.3 ``session`` is a property."""
-
-
-def _own_context(app: flask.Flask) -> str | None:
-    if type(app).request_context is not flask.Flask.request_context or "request_context" in vars(app):
-        return f"{type(app).__name__} has a request_context() of its own"
-    return None
-
-
-@functools.cache
-def light_context_problem() -> str | None:
-    """Return why light contexts cannot be had with the installed Flask, or ``None`` if they can.
-
-    Tried out with an application of our own, so that nothing of the user's runs.
-    """
-    try:
-        return Context().run(_try_out)
-    except Exception as error:  # noqa: BLE001  # whatever another Flask makes of it, there is the slow path
-        return f"{type(error).__name__}: {error}"
-
-
-def _try_out() -> str | None:
-    app = flask.Flask("flask_socketio_core", static_folder=None)
-    app.add_url_rule("/probe/<name>", "probe")
-    popped: list[str] = []
-    app.teardown_request(lambda error: popped.append("request"))
-    app.teardown_appcontext(lambda error: popped.append("app"))
-    environ = _environ()
-    full = app.request_context(environ)
-    session = ManagedSession(kept=True)
-    visit = Visit(session, {"routing_exception": NOT_FOUND}, _fresh(app, environ))
-    light = _light_context(app, environ, {"sid": "sid"}, visit)
-    if vars(light).keys() != vars(full).keys():
-        return f"Flask's context has other attributes: {sorted(vars(full).keys() ^ vars(light).keys())}"
-    expected = (True, True, "sid", "/probe/x", True, True)
-    with light:
-        found = (
-            flask.request._get_current_object() is light.request,  # type: ignore[attr-defined]  # a LocalProxy
-            flask.session._get_current_object() is session,  # type: ignore[attr-defined]  # a LocalProxy
-            getattr(flask.request, "sid", None),
-            flask.url_for("probe", name="x"),
-            flask.current_app == app,
-            flask.request.routing_exception is NOT_FOUND,
-        )
-        flask.g.left_behind = True
-    if found != expected or popped != ["request", "app"] or flask.has_request_context():
-        return f"Flask's context behaves differently: {found}, {popped}"
-    return None
-
-
-def _environ() -> dict[str, Any]:
-    return {
-        "REQUEST_METHOD": "GET",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": "/",
-        "QUERY_STRING": "",
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "HTTP_HOST": "localhost",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
-        "wsgi.errors": sys.stderr,
-    }

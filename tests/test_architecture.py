@@ -20,7 +20,7 @@ ROWS = (
     ("hookspecs", "concurrency"),
     ("plugins",),
     ("server", "cluster"),
-    ("addressing", "calling", "client_managers", "dispatch", "handlers", "request_context"),
+    ("addressing", "calling", "client_managers", "dispatch", "handlers", "light_context", "request_context"),
     (
         "binding",
         "extension",

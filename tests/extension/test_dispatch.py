@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,8 +17,9 @@ from werkzeug.test import create_environ
 
 from flask_socketio_core import Namespace, SocketIO, SocketIOTestClient
 from flask_socketio_core.hookspecs import hookimpl
+from flask_socketio_core.light_context import light_context_problem
 from flask_socketio_core.plugins import Plugins
-from flask_socketio_core.request_context import VISIT_KEY, Contexts, ManagedSession, light_context_problem
+from flask_socketio_core.request_context import VISIT_KEY, Contexts, ManagedSession
 from support.flask_apps import Connect, End, new_app, request
 from support.servers import wait_until
 
@@ -159,6 +161,44 @@ def test_copied_context_works_in_another_thread(client: SocketIOTestClient, sock
         return found
 
     assert client.emit("copy", callback=True) == ["red", "value"]
+
+
+def test_signals_and_teardown_come_in_the_order_of_a_request(
+    client: SocketIOTestClient, socketio: SocketIO, app: Flask
+) -> None:
+    seen: list[str] = []
+    names = ("appcontext_pushed", "request_tearing_down", "appcontext_tearing_down", "appcontext_popped")
+    receivers = {name: lambda *_, name=name, **__: seen.append(name) for name in names}
+    app.teardown_request(lambda error: seen.append(f"teardown_request {error}"))
+    app.teardown_appcontext(lambda error: seen.append(f"teardown_appcontext {error}"))
+    socketio.on_event("look", lambda: seen.append("handler"))
+    socketio.on_event("fail", lambda: 1 / 0)
+    with ExitStack() as connected:
+        for name, receiver in receivers.items():
+            connected.enter_context(getattr(flask, name).connected_to(receiver, app))
+        client.emit("look")
+        with pytest.raises(ZeroDivisionError):
+            client.emit("fail")
+    ends = ["teardown_request {}", "request_tearing_down", "teardown_appcontext {}"]
+    ends += ["appcontext_tearing_down", "appcontext_popped"]
+    good, bad = ([end.format(error) for end in ends] for error in (None, "division by zero"))
+    assert seen == ["appcontext_pushed", "handler", *good, "appcontext_pushed", *bad]
+
+
+def test_files_that_a_handler_has_read_are_closed(client: SocketIOTestClient, socketio: SocketIO) -> None:
+    closed: list[bool] = []
+
+    class File:
+        def close(self) -> None:
+            closed.append(True)
+
+    @socketio.on("look")
+    def look() -> None:
+        assert list(request.files) == []
+        vars(request._get_current_object())["files"] = {"upload": File()}
+
+    client.emit("look")
+    assert closed == [True]
 
 
 def test_events_of_one_connection_run_at_the_same_time(app: Flask, path: str) -> None:
