@@ -428,6 +428,11 @@ class MessageQueue(ABC):
     """Set by the owner; called from any thread with a message and its key that :meth:`publish` had accepted, if the
     queue finds out later that the broker did not take it. The owner publishes it again. Must not block."""
 
+    on_skip: Callable[[str], None] | None = None
+    """Set by the owner; called by :meth:`listen` before its first item, with one sentence without credentials, when a
+    queue with ``capabilities.replay`` cannot resume behind the last message that it yielded, because the broker has no
+    longer what followed. Must not block."""
+
     def __init__(self, url: str, channel: str, *, mode: AsyncMode, options: Mapping[str, Any]) -> None:
         """Keep the settings.
 
@@ -461,7 +466,7 @@ class MessageQueue(ABC):
         Runs in a task of its own. The subscription exists when the iterator yields its first item, which is ``b""``;
         ``b""`` is also yielded now and then while the channel is quiet. A lost connection raises
         :class:`QueueUnavailable`; the caller calls ``listen`` again, and a queue with ``capabilities.replay`` then
-        resumes behind the last message that it yielded.
+        resumes behind the last message that it yielded, or calls :attr:`on_skip` if it cannot.
 
         :raises QueueUnavailable: when the broker cannot be reached or the connection is lost.
         """

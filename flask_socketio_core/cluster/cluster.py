@@ -20,6 +20,7 @@ from .settings import Setting
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
     from ..server.interface import AckCallback, LocalServer
+    from .gaps import Gap
 
 #: What ``message_queue_options`` may hold for every queue, besides the queue's own options.
 SETTINGS = (
@@ -52,6 +53,7 @@ class Cluster:
     :param server: this process's clients, or ``None``.
     :param json: module or object with ``dumps`` and ``loads``.
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
+    :param on_gap: called when this server was cut off from the others and hears them again.
     :raises UnknownOption: for an option that neither the cluster nor the queue knows.
     """
 
@@ -66,6 +68,7 @@ class Cluster:
         server: LocalServer | None = None,
         json: Any = None,
         on_state: Callable[[bool, str], object] | None = None,
+        on_gap: Callable[[Gap], object] | None = None,
         logger: logging.Logger | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +81,7 @@ class Cluster:
         self._server = server
         self._wire = Wire(json)
         self._on_state = on_state
+        self._on_gap = on_gap
         self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
         self._clock = clock
         self._owed: dict[tuple[str, str], dict[tuple[str, Any], None]] = {}
@@ -171,13 +175,14 @@ class Cluster:
             clock=self._clock,
             logger=self._logger,
             on_message=self._on_message,
-            on_state=self._report_state,
+            on_state=partial(self._report, self._on_state),
+            on_gap=partial(self._report, self._on_gap),
         )
 
-    def _report_state(self, up: bool, detail: str) -> None:
-        if self._on_state is not None:
+    def _report(self, observer: Callable[..., object] | None, *facts: Any) -> None:
+        if observer is not None:
             try:
-                self._on_state(up, detail)
+                observer(*facts)
             except Exception:
                 self._logger.exception("unexpected error in an observer of the message queue")
 

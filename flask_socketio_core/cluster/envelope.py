@@ -7,7 +7,8 @@ there) and ``gone`` (who was asked for an acknowledgement has left). Extra keys 
 =========  ===========================================================================================
 ``v``      version of these additions, now 1
 ``node``   id of the sender; ``host_id`` is that of the addressee in a ``callback``
-``seq``    counts the sender's messages; ``(node, seq)`` identifies a message, and a gap is a loss
+``seq``    counts the sender's messages; ``(node, seq)`` identifies a message, and a gap is a loss. A ``node`` message
+           has no number of its own: it repeats the last one, so that the loss of the last messages is noticed, too
 =========  ===========================================================================================
 
 Binary values travel as python-socketio sends them: ``data`` is a list of the structure with placeholders and the

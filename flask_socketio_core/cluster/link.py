@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ..errors import QueueClosed
 from . import urls
 from .acks import PendingAcks
 from .envelope import Malformed, Message, Wire, sent_by, stamp
+from .gaps import Gap, Gaps
 from .listener import Listener
 from .outbox import Limits, Outbox
 from .peers import MISSED_INTERVALS, Peer, Peers
@@ -36,15 +38,19 @@ class BusHealth:
     :param up: ``True`` if messages are sent and, where this process listens, heard.
     :param detail: one sentence without credentials; empty if all is well.
     :param node: this process's id on the bus.
-    :param peers: the other servers.
+    :param peers: the other servers, with id, async mode, version, and the seconds since each was last heard.
     :param waiting: messages that wait for the broker.
     :param waiting_bytes: their size in bytes.
     :param sent: messages published.
     :param lost_sent: messages of ours that were given up.
     :param received: messages heard from others.
-    :param lost_received: messages of others that never arrived.
+    :param lost_received: messages of other servers that never arrived. What processes that only send have lost is not
+        known, so it is not in it.
     :param duplicates: repeated messages that were dropped.
-    :param lag_s: seconds that our last heartbeat took to come back; ``None`` before the first.
+    :param gaps: times that this process was cut off from the others and heard them again.
+    :param gaps_s: their length together, seconds.
+    :param lag_s: seconds that our last heartbeat took to come back, or has been under way if that is longer; ``None``
+        before the first.
     """
 
     up: bool
@@ -58,6 +64,8 @@ class BusHealth:
     received: int
     lost_received: int
     duplicates: int
+    gaps: int
+    gaps_s: float
     lag_s: float | None
 
 
@@ -66,6 +74,7 @@ class Link:
 
     :param on_message: called with every new message of another node, and with ``callback`` and ``gone`` messages.
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
+    :param on_gap: called in a worker when this server was cut off, hears again, and knows what it has missed.
     """
 
     def __init__(
@@ -80,11 +89,19 @@ class Link:
         logger: logging.Logger,
         on_message: Callable[[Message], object],
         on_state: Callable[[bool, str], object],
+        on_gap: Callable[[Gap], object],
     ) -> None:
         self.node = uuid.uuid4().hex
         self.queue = queue
         self.acks = PendingAcks(mode.create_lock())
-        self.peers = Peers()
+        # A queue that replays may deliver what is missing behind a sign of life, from another partition.
+        in_order = queue.capabilities.ordered and not queue.capabilities.replay
+        self.peers = Peers(in_order=in_order)
+        self._gaps = Gaps(beats=1 if in_order else 2)
+        self._serves = False
+        self._joined = False
+        self._skipped: str | None = None
+        queue.on_skip = self._note_skip
         self._mode = mode
         self._wire = wire
         self._interval_s = interval_s
@@ -92,6 +109,7 @@ class Link:
         self._logger = logger
         self._on_message = on_message
         self._on_state = on_state
+        self._on_gap = on_gap
         self._name = urls.mask(queue.url)
         self.outbox = Outbox(
             queue,
@@ -144,8 +162,9 @@ class Link:
 
     def announce(self) -> None:
         """Listen, and tell the other servers that this one is there, now and every few seconds."""
-        self.listener.start()
+        self._serves = True
         self._schedule_beat()
+        self.listener.start()
 
     def close(self, timeout_s: float) -> int:
         """Say good-bye, flush for a bounded time and end; return how many messages were left."""
@@ -191,11 +210,14 @@ class Link:
         news: Message = {"method": "node", "state": state, "host_id": self.node, "interval": self._interval_s}
         news.update(async_mode=self._mode.name, version=_version())
         self._sent_at = self._clock()
-        self.send(news, self.node)
+        self.outbox.put(self.prepare(news), self.node, numbered=False)
 
     def _look_after(self, now_s: float) -> None:
-        for node in self.peers.forget_silent(now_s):
-            self._logger.warning("server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS)
+        if self.listener.subscribed:  # else the silence is ours
+            for node, lost in self.peers.forget_silent(now_s).items():
+                self._logger.warning("server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS)
+                self._log_lost(node, lost)
+        self._tell_gap(self._gaps.overdue(now_s))
         for awaited in self.acks.expire(now_s):
             if awaited.on_gone is not None:
                 awaited.on_gone()
@@ -222,31 +244,37 @@ class Link:
         if not isinstance(sender, str) or not isinstance(seq, int):  # from python-socketio
             self._received += 1
             self._on_message(message)
+        elif message["method"] == "node":
+            self._on_news(sender, message, seq, now_s)
         elif self.peers.is_new(sender, seq, now_s):
             self._received += 1
-            if message["method"] == "node":
-                self._on_news(sender, message, now_s)
-            else:
-                self._on_message(message)
+            self._on_message(message)
 
     def _hear_ourselves(self, raw: bytes, now_s: float) -> None:
         self._echo_at = now_s
         if self._sent_at is not None and self._wire.decode(raw)["method"] == "node":
             self._lag_s, self._sent_at = now_s - self._sent_at, None
 
-    def _on_news(self, node: str, news: Message, now_s: float) -> None:
-        if news.get("state") == "bye":
-            self.peers.on_bye(node)
+    def _on_news(self, node: str, news: Message, seq: int, now_s: float) -> None:
+        state = news.get("state")
+        if state in ("hello", "who") and self._serves:
+            self._mode.spawn(self._answer)
+        if state == "who":  # from ``flask socketio check``, which is no server
             return
-        if node not in self.peers:
-            self._logger.info("server %s is there (%s)", node, news.get("async_mode"))
-        lost = self.peers.on_heartbeat(node, news, now_s)
+        if state == "bye":
+            lost = self.peers.on_bye(node, seq, now_s)
+        else:
+            if node not in self.peers:
+                self._logger.info("server %s is there (%s)", node, news.get("async_mode"))
+            lost = self.peers.on_heartbeat(node, news, seq, now_s)
+        self._log_lost(node, lost)
+        self._tell_gap(self._gaps.on_heartbeat(node, self.peers.lost))
+
+    def _log_lost(self, node: str, lost: int) -> None:
         if lost:
             self._logger.error("%d messages of server %s never arrived here", lost, node)
-        if news.get("state") == "hello" and self._beating is not None:
-            self._mode.spawn(self._answer_hello)
 
-    def _answer_hello(self) -> None:
+    def _answer(self) -> None:
         with contextlib.suppress(QueueClosed):  # we are leaving ourselves
             self._send_news("here")
 
@@ -269,11 +297,33 @@ class Link:
         now_s = self._clock()
         self._echo_at = now_s
         self.peers.excuse_silence(now_s)
-        if self._beating is not None:  # whoever answers is heard now
-            self._mode.spawn(lambda: self._send_news("hello"))
-        gap = away_s > 0 and not self.queue.capabilities.replay
-        what = "what was sent meanwhile did not arrive here" if gap else "what was sent meanwhile follows"
-        self._solved("listening", f"heard nothing for {away_s:.1f} s, {what}" if away_s else "connected", gap)
+        skipped, self._skipped = self._skipped, None
+        resumed = self._joined and self.queue.capabilities.replay and skipped is None
+        self._joined = True
+        if away_s and self._serves:
+            self._begin_gap(away_s, resumed, now_s)
+        if self._serves:  # whoever answers is heard now, and says what it has sent
+            self._mode.spawn(partial(self._send_news, "hello"))
+        what = "what was sent meanwhile follows" if resumed else "what was sent meanwhile did not arrive here"
+        cause = f" ({skipped})" if skipped else ""
+        detail = f"heard nothing for {away_s:.1f} s, {what}{cause}" if away_s else "connected"
+        self._solved("listening", detail, away_s > 0 and not resumed)
+
+    def _note_skip(self, reason: str) -> None:
+        self._skipped = reason
+
+    def _begin_gap(self, seconds: float, resumed: bool, now_s: float) -> None:
+        since = time.time() - seconds
+        if resumed:
+            self._tell_gap(self._gaps.resumed(seconds, since))
+            return
+        nodes = [peer.node for peer in self.peers.alive(now_s)]
+        until = now_s + (MISSED_INTERVALS + 1) * self._interval_s
+        self._tell_gap(self._gaps.begin(seconds, since, nodes=nodes, lost=self.peers.lost, until=until))
+
+    def _tell_gap(self, gap: Gap | None) -> None:
+        if gap is not None:
+            self._mode.spawn(partial(self._on_gap, gap))
 
     def _problem(self, which: str, cause: str) -> None:
         with self._problems_lock:
@@ -305,11 +355,12 @@ class Link:
             problems = dict(self._problems)
         if self.listener.started and not self.listener.subscribed and "listening" not in problems:
             problems["listening"] = "no subscription yet"
+        now_s = self._clock()
         return BusHealth(
             up=not problems,
             detail="; ".join(f"{which}: {cause}" for which, cause in sorted(problems.items())),
             node=self.node,
-            peers=self.peers.alive(self._clock()),
+            peers=self.peers.alive(now_s),
             waiting=waiting,
             waiting_bytes=waiting_bytes,
             sent=self.outbox.sent,
@@ -317,8 +368,14 @@ class Link:
             received=self._received,
             lost_received=self.peers.lost,
             duplicates=self.peers.duplicates,
-            lag_s=self._lag_s,
+            gaps=self._gaps.count,
+            gaps_s=self._gaps.total_s,
+            lag_s=self._lag(now_s),
         )
+
+    def _lag(self, now_s: float) -> float | None:
+        sent_at, lag_s = self._sent_at, self._lag_s
+        return lag_s if sent_at is None or lag_s is None else max(lag_s, now_s - sent_at)
 
 
 def _version() -> str:

@@ -24,7 +24,8 @@ class Listener:
 
     :param on_message: called with each message; what it raises is logged and changes nothing.
     :param on_lost: called once when the connection is lost, with the cause.
-    :param on_back: called with the seconds it was away when a subscription exists again, and with 0.0 for the first.
+    :param on_back: called when a subscription exists, with the seconds since something was heard last; with 0.0 for
+        the first subscription, unless it could not be had at once.
     """
 
     def __init__(
@@ -48,9 +49,8 @@ class Listener:
         self._stop = mode.create_event()
         self._subscribed = mode.create_event()
         self._run_number = 0
-        self._lost_at: float | None = None
-        self._ever = False
-        self.ticked_at = clock()
+        self._lost = False
+        self._heard_at = self.ticked_at = clock()
 
     @property
     def started(self) -> bool:
@@ -63,6 +63,8 @@ class Listener:
 
     def start(self) -> None:
         """Begin to listen, in a task of its own."""
+        if not self.started:
+            self._heard_at = self._clock()
         self._run_number += 1
         self._mode.start_task(self._run, self._run_number)
 
@@ -101,6 +103,7 @@ class Listener:
                     return None
                 self._note_life()
                 if message:
+                    self._heard_at = self.ticked_at
                     self._hand_over(message)
                 else:
                     self._mode.sleep(0)  # lets others run where the client library blocks the whole thread
@@ -123,15 +126,16 @@ class Listener:
         self.ticked_at = self._clock()
         if self._subscribed.is_set():
             return
-        away_s = 0.0 if self._lost_at is None or not self._ever else self.ticked_at - self._lost_at
-        self._lost_at = None
-        self._ever = True
+        # Since something was heard, not since the loss was noticed: a connection may have been dead for a while.
+        away_s = 0.0 if not self._lost else self.ticked_at - self._heard_at
+        self._lost = False
+        self._heard_at = self.ticked_at
         self._subscribed.set()
         self._on_back(away_s)
 
     def _lose(self, error: Exception) -> None:
-        if self._lost_at is None:
-            self._lost_at = self._clock()
+        if not self._lost:
+            self._lost = True
             self._subscribed.clear()
             self._on_lost(error)
 

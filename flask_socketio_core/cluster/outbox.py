@@ -36,6 +36,7 @@ class _Letter:
     payload: bytes
     key: str
     written_at: float
+    numbered: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,18 +127,20 @@ class Outbox:
         if self._closed:
             raise QueueClosed("the connection to the message queue was closed")
 
-    def put(self, encoded: bytes, key: str) -> None:
+    def put(self, encoded: bytes, key: str, *, numbered: bool = True) -> None:
         """Publish a message, or keep it while the broker is away.
 
         Blocks for the queue's time-out at most, and only for the first message of an outage.
 
+        :param numbered: ``False`` for a sign of life, which carries the number of the last message instead of one of
+            its own, and is no loss when it is dropped.
         :raises QueueClosed: after :meth:`close`.
         """
         with self._lock:
             if self._closed:
                 raise QueueClosed("the connection to the message queue was closed")
-            self._seq += 1
-            self._append(_Letter(self._stamp(encoded, self._seq), key, self._clock()))
+            self._seq += numbered
+            self._append(_Letter(self._stamp(encoded, self._seq), key, self._clock(), numbered))
             mine = not self._publishing and self._down_since is None
             self._publishing = self._publishing or mine
         if mine:
@@ -193,7 +196,7 @@ class Outbox:
         except QueueUnavailable as error:
             return error
         except (QueueClosed, MessageTooLarge) as error:
-            self._count_lost(1)
+            self._count_lost(letter.numbered)
             self._logger.error("a message could not be published and is lost: %s", error)
             return None
         except Exception as error:  # a queue's fault must neither reach emit() nor end the retries
@@ -310,7 +313,7 @@ class Outbox:
     def _drop_oldest(self) -> None:
         letter = self._waiting.popleft()
         self._bytes -= len(letter.payload)
-        self._count_lost(1)
+        self._count_lost(letter.numbered)
 
     def _count_lost(self, count: int) -> None:
         self.lost += count

@@ -1,5 +1,9 @@
 """Who else is on the bus: which nodes live, which messages were heard before, how many were lost. Pure: no clock.
 
+A message that is missing is a loss once its sender's sign of life says so: it carries the number of the last message
+sent, so that the last ones before a silence are counted, too. A process that only sends gives no sign of life, so what
+it loses is not counted.
+
 Messages are noted by the one task that listens; other tasks may ask and forget at the same time.
 """
 
@@ -38,6 +42,7 @@ class _Sender:
     heard_at: float
     missing: set[int] = field(default_factory=set)
     doubtful: set[int] = field(default_factory=set)  # were missing at the last heartbeat already
+    beyond: int = 0  # too many to be tracked, and counted already
     given_up: set[int] = field(default_factory=set)  # counted as lost; some come after all
     first: int = 0  # the first that was heard; earlier ones may be on their way
     early: set[int] = field(default_factory=set)  # such earlier ones that have come
@@ -52,9 +57,14 @@ class _Node:
 
 
 class Peers:
-    """Keep account of senders and nodes."""
+    """Keep account of senders and nodes.
 
-    def __init__(self) -> None:
+    :param in_order: what a sender publishes arrives in that order or never, so that what is missing at its heartbeat
+        is lost. Otherwise it has time until the next one.
+    """
+
+    def __init__(self, *, in_order: bool = False) -> None:
+        self._in_order = in_order
         self._senders: OrderedDict[str, _Sender] = OrderedDict()
         self._nodes: dict[str, _Node] = {}
         self.lost = 0
@@ -64,14 +74,13 @@ class Peers:
         """Say whether a message was not heard before, and note it."""
         sender = self._senders.get(node)
         if sender is None:
-            self._senders[node] = _Sender(seq, now_s, first=seq)
-            if len(self._senders) > MAX_SENDERS:
-                self._senders.popitem(last=False)
+            self._remember(node, seq, now_s, first=seq)
             return True
         sender.heard_at = now_s
         self._senders.move_to_end(node)
         if seq > sender.highest:
-            self._note_gap(sender, seq)
+            self._miss(sender, seq - 1)
+            sender.highest = seq
             return True
         if seq in sender.missing:
             sender.missing.discard(seq)
@@ -87,20 +96,27 @@ class Peers:
         self.duplicates += 1
         return False
 
-    def _note_gap(self, sender: _Sender, seq: int) -> None:
-        first = sender.highest + 1
-        sender.highest = seq
-        room = MAX_MISSING - len(sender.missing)
-        if seq - first > room:
-            self.lost += seq - first - room
-            first = seq - room
-        sender.missing.update(range(first, seq))
+    def _remember(self, node: str, seq: int, now_s: float, *, first: int) -> _Sender:
+        sender = self._senders[node] = _Sender(seq, now_s, first=first)
+        if len(self._senders) > MAX_SENDERS:
+            self._senders.popitem(last=False)
+        return sender
 
-    def on_heartbeat(self, node: str, details: dict[str, Any], now_s: float) -> int:
+    def _miss(self, sender: _Sender, last: int) -> None:
+        """Miss all messages up to a number that have not come yet."""
+        first = sender.highest + 1
+        beyond = last - first + 1 - (MAX_MISSING - len(sender.missing))
+        if beyond > 0:
+            self.lost += beyond
+            sender.beyond += beyond
+            first += beyond
+        sender.missing.update(range(first, last + 1))
+        sender.highest = max(sender.highest, last)
+
+    def on_heartbeat(self, node: str, details: dict[str, Any], seq: int, now_s: float) -> int:
         """Note that a node lives and return how many more of its messages are taken for lost.
 
-        What was missing at its last heartbeat already is hardly on its way any more: heartbeats travel behind it,
-        unless the queue keeps order within a key only.
+        :param seq: number of the last message that it has sent.
         """
         self._nodes[node] = _Node(
             str(details.get("async_mode", "?")),
@@ -108,33 +124,50 @@ class Peers:
             _interval(details.get("interval")),
             now_s,
         )
-        sender = self._senders.get(node)
-        if sender is None:
-            return 0
-        lost = sender.missing & sender.doubtful
-        sender.missing -= lost
+        return self._account(node, seq, now_s)
+
+    def _account(self, node: str, seq: int, now_s: float) -> int:
+        sender = self._senders.get(node) or self._remember(node, seq, now_s, first=seq + 1)
+        self._miss(sender, seq)
+        lost = set(sender.missing) if self._in_order else sender.missing & sender.doubtful
+        beyond, sender.beyond = sender.beyond, 0
+        self._give_up(sender, lost)
         sender.doubtful = set(sender.missing)
+        return len(lost) + beyond
+
+    def _give_up(self, sender: _Sender, lost: set[int]) -> None:
         self.lost += len(lost)
+        sender.missing -= lost
         sender.given_up |= lost
         if len(sender.given_up) > MAX_MISSING:
             sender.given_up = set(sorted(sender.given_up)[-MAX_MISSING:])
-        return len(lost)
 
-    def on_bye(self, node: str) -> None:
-        """Forget a node that said it ends."""
+    def on_bye(self, node: str, seq: int, now_s: float) -> int:
+        """Forget a node that said it ends and return how many more of its messages are taken for lost."""
         self._nodes.pop(node, None)
-        self._senders.pop(node, None)
+        return self._account(node, seq, now_s)
 
-    def forget_silent(self, now_s: float) -> list[str]:
-        """Forget nodes that have been silent for too long and return their ids."""
+    def forget_silent(self, now_s: float) -> dict[str, int]:
+        """Forget nodes that have been silent for too long.
+
+        :returns: their ids, and how many messages of each are taken for lost with it.
+        """
         dead = [
             node
             for node, state in list(self._nodes.items())
             if now_s - state.heard_at > MISSED_INTERVALS * state.interval_s
         ]
-        for node in dead:
-            self._nodes.pop(node, None)
-        return dead
+        return {node: self._bury(node) for node in dead}
+
+    def _bury(self, node: str) -> int:
+        self._nodes.pop(node, None)
+        sender = self._senders.get(node)
+        if sender is None:
+            return 0
+        lost = set(sender.missing)
+        beyond, sender.beyond = sender.beyond, 0
+        self._give_up(sender, lost)
+        return len(lost) + beyond
 
     def excuse_silence(self, now_s: float) -> None:
         """Start counting silence anew: it was us who could not hear."""
@@ -158,5 +191,6 @@ class Peers:
 
 
 def _interval(value: Any) -> float:
+    """Return a node's interval, or the default's if it says none that can be."""
     valid = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 3600
     return float(value) if valid else 5.0

@@ -7,6 +7,10 @@ from flask_socketio_core.cluster.peers import MAX_MISSING, MAX_SENDERS, Peers
 NEWS = {"async_mode": "threading", "version": "1", "interval": 5}
 
 
+def beat(peers: Peers, seq: int, now_s: float = 0.0) -> int:
+    return peers.on_heartbeat("n", NEWS, seq, now_s)
+
+
 def hear(peers: Peers, *numbers: int, node: str = "n") -> list[int]:
     return [number for number in numbers if peers.is_new(node, number, 0.0)]
 
@@ -20,39 +24,83 @@ def test_repeats_are_dropped() -> None:
 def test_a_sender_is_heard_from_any_number_on() -> None:
     peers = Peers()
     assert hear(peers, 500, 501) == [500, 501]
-    assert peers.on_heartbeat("n", NEWS, 0.0) == 0
+    assert beat(peers, 501) == 0
+
+
+def test_what_was_sent_before_its_first_sign_of_life_is_no_loss() -> None:
+    peers = Peers(in_order=True)
+    assert beat(peers, 500) == 0
+    assert hear(peers, 501) == [501]
+    assert beat(peers, 501) == 0
 
 
 def test_what_was_sent_before_the_first_that_was_heard_is_delivered_once() -> None:
     peers = Peers()
     assert hear(peers, 5, 4, 3, 4, 6) == [5, 4, 3, 6]
-    peers.on_heartbeat("n", NEWS, 0.0)
-    assert peers.on_heartbeat("n", NEWS, 0.0) == 0
+    beat(peers, 6)
+    assert beat(peers, 6) == 0
     assert peers.duplicates == 1
 
 
 def test_what_comes_late_is_delivered() -> None:
     peers = Peers()
     assert hear(peers, 1, 4, 3, 2, 3) == [1, 4, 3, 2]
-    peers.on_heartbeat("n", NEWS, 0.0)
-    peers.on_heartbeat("n", NEWS, 0.0)
+    beat(peers, 4)
+    beat(peers, 4)
     assert peers.lost == 0
 
 
 def test_a_gap_is_a_loss_at_the_second_heartbeat() -> None:
     peers = Peers()
     hear(peers, 1, 2, 6)
-    assert peers.on_heartbeat("n", NEWS, 0.0) == 0
-    assert peers.on_heartbeat("n", NEWS, 0.0) == 3
-    assert peers.on_heartbeat("n", NEWS, 0.0) == 0
+    assert beat(peers, 6) == 0
+    assert beat(peers, 6) == 3
+    assert beat(peers, 6) == 0
     assert peers.lost == 3
+
+
+def test_on_a_queue_that_keeps_order_a_gap_is_a_loss_at_the_first_heartbeat() -> None:
+    peers = Peers(in_order=True)
+    hear(peers, 1, 2, 6)
+    assert beat(peers, 6) == 3
+    assert beat(peers, 6) == 0
+    assert peers.lost == 3
+
+
+def test_the_last_messages_before_a_silence_are_counted() -> None:
+    peers = Peers(in_order=True)
+    hear(peers, 1)
+    assert beat(peers, 4) == 3
+    assert hear(peers, 5) == [5]
+    assert beat(peers, 5) == 0
+
+
+def test_a_heartbeat_that_overtakes_messages_makes_no_loss_of_them() -> None:
+    peers = Peers()
+    hear(peers, 1)
+    assert beat(peers, 3) == 0
+    assert hear(peers, 2, 3) == [2, 3]
+    assert beat(peers, 3) == 0
+    assert (peers.lost, peers.duplicates) == (0, 0)
+
+
+def test_the_losses_of_a_node_that_ends_or_dies_are_counted() -> None:
+    peers = Peers(in_order=True)
+    hear(peers, 1)
+    beat(peers, 1)
+    assert peers.on_bye("n", 3, 0.0) == 2
+    hear(peers, 1, 4, node="m")
+    peers.on_heartbeat("m", NEWS, 4, 0.0)
+    hear(peers, 6, node="m")
+    assert peers.forget_silent(100.0) == {"m": 1}
+    assert peers.lost == 2 + 2 + 1
 
 
 def test_what_was_given_up_and_comes_after_all_is_delivered_and_no_loss() -> None:
     peers = Peers()
     hear(peers, 1, 3)
-    peers.on_heartbeat("n", NEWS, 0.0)
-    peers.on_heartbeat("n", NEWS, 0.0)
+    beat(peers, 3)
+    beat(peers, 3)
     assert hear(peers, 2, 2) == [2]
     assert (peers.lost, peers.duplicates) == (0, 1)
 
@@ -61,41 +109,41 @@ def test_a_gap_too_large_to_track_is_counted_at_once() -> None:
     peers = Peers()
     hear(peers, 1, 2 + 3 * MAX_MISSING)
     assert peers.lost == 2 * MAX_MISSING
-    peers.on_heartbeat("n", NEWS, 0.0)
-    assert peers.on_heartbeat("n", NEWS, 0.0) == MAX_MISSING
+    assert beat(peers, 2 + 3 * MAX_MISSING) == 2 * MAX_MISSING
+    assert beat(peers, 2 + 3 * MAX_MISSING) == MAX_MISSING
     assert peers.lost == 3 * MAX_MISSING
 
 
 def test_a_silent_node_is_forgotten() -> None:
     peers = Peers()
     hear(peers, 1)
-    peers.on_heartbeat("n", NEWS, 100.0)
-    assert peers.forget_silent(115.0) == []
+    beat(peers, 1, 100.0)
+    assert peers.forget_silent(115.0) == {}
     assert [peer.node for peer in peers.alive(115.0)] == ["n"]
     assert peers.alive(115.0)[0].silent_s == 15.0
-    assert peers.forget_silent(115.1) == ["n"]
+    assert peers.forget_silent(115.1) == {"n": 0}
     assert peers.alive(115.1) == ()
 
 
 def test_silence_that_was_ours_is_excused() -> None:
     peers = Peers()
-    peers.on_heartbeat("n", NEWS, 100.0)
+    beat(peers, 1, 100.0)
     peers.excuse_silence(200.0)
-    assert peers.forget_silent(210.0) == []
+    assert peers.forget_silent(210.0) == {}
 
 
 def test_a_node_that_says_good_bye_is_gone_at_once() -> None:
     peers = Peers()
-    peers.on_heartbeat("n", NEWS, 0.0)
-    peers.on_bye("n")
+    beat(peers, 1)
+    peers.on_bye("n", 1, 0.0)
     assert "n" not in peers
 
 
 def test_news_that_make_no_sense_do_no_harm() -> None:
     peers = Peers()
-    peers.on_heartbeat("n", {"interval": "soon", "async_mode": None}, 0.0)
-    assert peers.forget_silent(15.0) == []
-    assert peers.forget_silent(15.1) == ["n"]
+    peers.on_heartbeat("n", {"interval": "soon", "async_mode": None}, 0, 0.0)
+    assert peers.forget_silent(15.0) == {}
+    assert peers.forget_silent(15.1) == {"n": 0}
 
 
 def test_senders_are_not_remembered_without_limit() -> None:

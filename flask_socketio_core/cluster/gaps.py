@@ -1,0 +1,94 @@
+"""Times in which this server did not hear the others, and what it missed in them. Pure: no clock and no queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A time in which this server heard nothing from the message queue; it is over.
+
+    :param seconds: its length, seconds: from the last message heard to the new subscription.
+    :param since: when it began, seconds since the epoch.
+    :param missed: messages of other servers that were sent meanwhile and never arrive here; ``None`` if a server that
+        was there before has not said what it sent, or none was there. What processes that only send and
+        python-socketio's have sent is not in it.
+    :param resumed: the queue has kept everything that was sent meanwhile and delivers it now, so nothing is missing.
+    """
+
+    seconds: float
+    since: float
+    missed: int | None
+    resumed: bool
+
+
+@dataclass(slots=True)
+class _Open:
+    seconds: float
+    since: float
+    lost_before: int
+    until: float
+    awaited: dict[str, int]
+
+
+class Gaps:
+    """Find out what is missing after a gap: the signs of life of those that were there before it tell.
+
+    :param beats: signs of life of a server after which its losses are known.
+    """
+
+    def __init__(self, beats: int) -> None:
+        self._beats = beats
+        self._open: _Open | None = None
+        self.count = 0
+        self.total_s = 0.0
+
+    def begin(
+        self, seconds: float, since: float, *, nodes: Iterable[str], lost: int, until: float
+    ) -> Gap | None:
+        """Note that a gap is over which the queue does not make up for; return it if nobody can say what is missing.
+
+        :param nodes: the servers that were there before it.
+        :param lost: messages counted as lost so far.
+        :param until: when to wait for these servers no longer, a reading of the clock.
+        """
+        self._note(seconds)
+        before = self._open
+        if before is not None:  # cut off again before it was known what the first gap has cost
+            seconds, since, lost = since + seconds - before.since, before.since, before.lost_before
+        self._open = _Open(seconds, since, lost, until, dict.fromkeys(nodes, self._beats))
+        return None if self._open.awaited else self._close(missed=None)
+
+    def resumed(self, seconds: float, since: float) -> Gap:
+        """Return a gap after which the queue delivers everything."""
+        self._note(seconds)
+        return Gap(seconds=seconds, since=since, missed=0, resumed=True)
+
+    def on_heartbeat(self, node: str, lost: int) -> Gap | None:
+        """Note a server's sign of life and return the gap if this was the last one that it had waited for.
+
+        :param lost: messages counted as lost so far.
+        """
+        if self._open is None or node not in self._open.awaited:
+            return None
+        awaited = self._open.awaited
+        awaited[node] -= 1
+        if not awaited[node]:
+            del awaited[node]
+        return None if awaited else self._close(missed=lost - self._open.lost_before)
+
+    def overdue(self, now_s: float) -> Gap | None:
+        """Return the gap if its time is over before all servers were heard."""
+        return self._close(missed=None) if self._open is not None and now_s > self._open.until else None
+
+    def _note(self, seconds: float) -> None:
+        self.count += 1
+        self.total_s += seconds
+
+    def _close(self, *, missed: int | None) -> Gap | None:
+        gap, self._open = self._open, None
+        if gap is None:
+            return None
+        return Gap(seconds=gap.seconds, since=gap.since, missed=missed, resumed=False)
