@@ -10,6 +10,8 @@ import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
+from support import tls
+
 from .broker import Broker, BrokerFailed, BrokerMissing, Process, exchange, free_ports
 
 KAFKA_VERSION = "4.1.0"
@@ -22,6 +24,16 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   </dependencies>
 </project>
 """
+#: Kafka's name of what is spoken at each of its listeners.
+_PROTOCOLS = {
+    "PLAIN": "PLAINTEXT",
+    "CONTROLLER": "PLAINTEXT",
+    "PROXIED1": "PLAINTEXT",
+    "PROXIED2": "PLAINTEXT",
+    "SASL": "SASL_PLAINTEXT",
+    "TLS": "SSL",
+    "SASL_TLS": "SASL_SSL",
+}
 #: ApiVersions request, version 0, correlation id 7, no client id: needs no agreement first.
 _API_VERSIONS = bytes.fromhex("0000000a0012000000000007ffff")
 
@@ -33,11 +45,20 @@ def cache_folder() -> Path:
 
 
 class KafkaBroker(Broker):
-    """Kafka in one process (broker and controller), ready in some 4 seconds, 350 MB."""
+    """Kafka in one process (broker and controller), ready in some 4 seconds, 350 MB.
+
+    It listens on several ports, each with a name: ``PLAIN``; ``SASL`` for those who know the password; where openssl is
+    installed, ``TLS`` and, with both, ``SASL_TLS``; and some behind which a test can put a proxy.
+    """
 
     kind = "kafka"
     install = "apt-get install default-jre-headless maven"
     port = 0
+    user, password = "alice", "open sesame"
+    #: For each proxy that a test may run, the port to relay to and the port to listen on: Kafka tells its clients
+    #: an address, which has to be the proxy's.
+    proxied: tuple[tuple[int, int], ...] = ()
+    ports: dict[str, int]
 
     @property
     def url(self) -> str:
@@ -51,15 +72,28 @@ class KafkaBroker(Broker):
             _download(self._libs, self.install)
 
     def _prepare(self) -> None:
-        self.port, controller = free_ports(2)
+        names = [*_PROTOCOLS] if tls.has_openssl() else [n for n in _PROTOCOLS if "TLS" not in n]
+        found = iter(free_ports(len(names) + 2))
+        self.ports = {name: next(found) for name in names}
+        self.port = self.ports["PLAIN"]
+        advertised = {name: port for name, port in self.ports.items() if name != "CONTROLLER"}
+        advertised.update((name, next(found)) for name in ("PROXIED1", "PROXIED2"))
+        self.proxied = tuple((self.ports[name], advertised[name]) for name in ("PROXIED1", "PROXIED2"))
+        login = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{self.user}="{self.password}";'
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.quorum.voters": f"1@127.0.0.1:{self.ports['CONTROLLER']}",
+            "listeners": _listeners(self.ports),
+            "advertised.listeners": _listeners(advertised),
+            "listener.security.protocol.map": ",".join(f"{name}:{_PROTOCOLS[name]}" for name in names),
+            "inter.broker.listener.name": "PLAIN",
             "controller.listener.names": "CONTROLLER",
+            "num.network.threads": "1",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl.plain.sasl.jaas.config": login,
+            "listener.name.sasl_tls.plain.sasl.jaas.config": login,
+            **self._tls_settings(),
             "log.dirs": str(self.folder / "data"),
             "num.partitions": "3",
             "offsets.topic.replication.factor": "1",
@@ -78,6 +112,14 @@ class KafkaBroker(Broker):
         if done.returncode:
             raise BrokerFailed(f"Kafka could not format its storage:\n{done.stdout}{done.stderr}")
 
+    def _tls_settings(self) -> dict[str, str]:
+        if not tls.has_openssl():
+            return {}
+        files = tls.authority()
+        store = self.folder / "keystore.pem"
+        store.write_text(files.key.read_text() + files.certificate.read_text())
+        return {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(store)}
+
     def _launch(self) -> list[Process]:
         return [Process(self._java("384m", "kafka.Kafka", str(self._config)), log=self._log)]
 
@@ -86,6 +128,10 @@ class KafkaBroker(Broker):
 
     def _java(self, memory: str, *words: str) -> list[str]:
         return ["java", f"-Xmx{memory}", "-XX:TieredStopAtLevel=1", "-cp", f"{self._libs}/*", *words]
+
+
+def _listeners(ports: dict[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
 
 
 def _download(target: Path, install: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
-from .broker import Broker, BrokerMissing, Process, exchange, free_ports
+from support import tls
+
+from .broker import Broker, BrokerFailed, BrokerMissing, Process, exchange, free_ports
 
 #: The package's own script. The ``rabbitmq-server`` on Debian's PATH changes the user and its directories.
 _SCRIPTS = (
@@ -19,12 +22,13 @@ _AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
 class RabbitMQBroker(Broker):
-    """One RabbitMQ node with the default user ``guest``."""
+    """One RabbitMQ node with the default user ``guest``, which also listens with TLS where openssl is installed."""
 
     kind = "rabbitmq"
     install = "apt-get install rabbitmq-server"
     start_timeout_s = 120.0
     port = 0
+    tls_port = 0
 
     @property
     def url(self) -> str:
@@ -39,12 +43,16 @@ class RabbitMQBroker(Broker):
 
     def _prepare(self) -> None:
         folder = self.folder
-        self.port, self._dist_port, self._epmd_port = free_ports(3)
+        self.port, self.tls_port, self._dist_port, self._epmd_port = free_ports(4)
         (folder / "enabled_plugins").write_text("[].\n")
         # A full disk on a laptop is no reason to block publishers.
-        (folder / "rabbitmq.conf").write_text(
-            "disk_free_limit.absolute = 1MB\nlog.console = true\nlog.file = false\n"
-        )
+        lines = [
+            "disk_free_limit.absolute = 1MB",
+            "log.console = true",
+            "log.file = false",
+            *self._tls_lines(),
+        ]
+        (folder / "rabbitmq.conf").write_text("\n".join((*lines, "")))
         self._env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RABBITMQ_")},
             "HOME": str(folder),
@@ -60,6 +68,24 @@ class RabbitMQBroker(Broker):
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
         }
+
+    def _tls_lines(self) -> list[str]:
+        if not tls.has_openssl():
+            return []
+        files = tls.authority()
+        return [
+            f"listeners.ssl.default = 127.0.0.1:{self.tls_port}",
+            f"ssl_options.certfile = {files.certificate}",
+            f"ssl_options.keyfile = {files.key}",
+            "ssl_options.verify = verify_none",
+        ]
+
+    def close_connections(self) -> None:
+        """Let the broker hang up on everybody."""
+        command = [str(self._script.with_name("rabbitmqctl")), "close_all_connections", "by the test"]
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise BrokerFailed(f"RabbitMQ did not close its connections:\n{done.stdout}{done.stderr}")
 
     def _launch(self) -> list[Process]:
         epmd = Process([self._epmd, "-relaxed_command_check"], log=self.folder / "epmd.log", env=self._env)

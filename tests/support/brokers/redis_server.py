@@ -44,6 +44,10 @@ class RedisBroker(Broker):
         command += ["--unixsocket", str(self.unix_socket), "--save", "", "--appendonly", "yes"]
         return [Process([*command, *self._arguments], log=self._log)]
 
+    def close_connections(self) -> None:
+        """Let the server hang up on everybody."""
+        exchange(self.port, b"CLIENT KILL TYPE pubsub\r\nCLIENT KILL TYPE normal SKIPME yes\r\n", size=8)
+
     def _answers(self) -> bool:
         return exchange(self.port, b"PING\r\n", size=7) in (b"+PONG\r\n", b"-NOAUTH")
 
@@ -72,9 +76,16 @@ class SentinelBroker(Broker):
 
     def _prepare(self) -> None:
         self.port = free_ports(1)[0]
-        lines = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}")
-        watch = f"sentinel monitor main 127.0.0.1 {self._master.port} 1"
-        (self.folder / "sentinel.conf").write_text("\n".join((*lines, watch, "")))
+        lines = (
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"dir {self.folder}",
+            f"sentinel monitor main 127.0.0.1 {self._master.port} 1",
+            "sentinel down-after-milliseconds main 500",
+            "sentinel failover-timeout main 2000",
+            "",
+        )
+        (self.folder / "sentinel.conf").write_text("\n".join(lines))
 
     def _launch(self) -> list[Process]:
         return [Process(["redis-server", str(self.folder / "sentinel.conf"), "--sentinel"], log=self._log)]
