@@ -23,6 +23,7 @@ from __future__ import annotations
 import json as standard_json
 import re
 from collections.abc import Callable
+from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple, Protocol
 
 from socketio.packet import Packet
@@ -67,7 +68,11 @@ class Outgoing:
     :param is_event: whether it is a Socket.IO event, which may be dropped without breaking the protocol.
     """
 
-    __slots__ = ("frames", "is_event", "packets")
+    __slots__ = ("deflated", "frames", "is_event", "packets")
+
+    deflated: bytes
+    """The same for clients that agreed on compression; set by :class:`~flask_socketio_core.server.deflate.Deflate`
+    when first needed."""
 
     frames: bytes
     """All its WebSocket frames, one per packet, to be written without anything in between. Built when first read:
@@ -80,7 +85,10 @@ class Outgoing:
     def __getattr__(self, name: str) -> bytes:
         if name != "frames":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self.frames = b"".join([_frame(packet) for packet in self.packets])
+        packets = self.packets
+        self.frames = (
+            _frame(packets[0]) if len(packets) == 1 else b"".join([_frame(packet) for packet in packets])
+        )
         return self.frames
 
     @property
@@ -371,7 +379,33 @@ class _BinaryEncoder(standard_json.JSONEncoder):
         return super().default(o)
 
 
-_dump = _TextEncoder(separators=(",", ":")).encode
+_encoder = _TextEncoder(separators=(",", ":"))
+
+
+def _make_dump() -> Callable[[Any], str]:
+    """Return a function that encodes as :data:`_encoder` does.
+
+    ``JSONEncoder.encode`` makes the part of it that is written in C anew for every call, which takes longer than
+    encoding a short event does. Here it is made once, where it can be had.
+    """
+    make: Any = getattr(standard_json.encoder, "c_make_encoder", None)
+    try:
+        encode = make(None, _encoder.default, encode_basestring_ascii, None, ":", ",", False, False, True)
+        if "".join(encode([{"a": 1}, "b"], 0)) != _encoder.encode([{"a": 1}, "b"]):
+            return _encoder.encode
+    except TypeError:  # another Python's takes something else, or has none
+        return _encoder.encode
+
+    def dump(data: Any) -> str:
+        try:
+            return "".join(encode(data, 0))
+        except RecursionError:
+            return _encoder.encode(data)  # it tells a circular reference from deep nesting
+
+    return dump
+
+
+_dump = _make_dump()
 
 
 def _encode_text(kind: int, data: Any, namespace: str, ack_id: int | None) -> Outgoing:
@@ -393,7 +427,10 @@ def _assemble(
     number = "" if ack_id is None else ack_id
     prefix = "" if namespace == "/" or not namespace else namespace + ","
     if not attachments:
-        return Outgoing((f"4{kind}{prefix}{number}{body}",), kind == EVENT)
+        text = f"4{kind}{prefix}{number}{body}"
+        outgoing = Outgoing((text,), kind == EVENT)
+        outgoing.frames = text_frame(text)
+        return outgoing
     if kind != EVENT and kind != ACK:
         raise ValueError(f"a packet of type {kind} cannot contain bytes, only events and acks can")
     text = f"4{kind + 3}{len(attachments)}-{prefix}{number}{body}"

@@ -128,6 +128,15 @@ def test_what_json_cannot_say_is_the_callers_error(value: Any) -> None:
         Codec().encode_event("a", (value,))
 
 
+def test_a_circular_reference_is_told_from_deep_nesting() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises(ValueError, match="Circular"):
+        Codec().encode_event("circle", (circle,))
+    shared: dict[str, int] = {}
+    Codec().encode_event("twice", (shared, shared))
+
+
 # decoding
 
 
