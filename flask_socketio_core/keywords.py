@@ -43,6 +43,7 @@ class OptionKeywords(TypedDict, total=False):
     max_packets_per_payload: int
     allow_upgrades: bool
     http_compression: bool
+    websocket_compression: bool
     compression_threshold: int
     cookie: str | Mapping[str, Any] | None
     cors_allowed_origins: str | Iterable[str] | Callable[..., bool] | None

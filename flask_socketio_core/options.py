@@ -52,7 +52,10 @@ class Options:
     :param max_packets_per_payload: most packets in one polling request. Default 1000.
     :param allow_upgrades: offer the upgrade from polling to WebSocket.
     :param http_compression: compress polling responses.
-    :param compression_threshold: smallest polling response that is compressed, bytes.
+    :param websocket_compression: compress WebSocket messages for clients that offer it (permessage-deflate), where the
+        handshake is ours: not with gevent-websocket, nor under uWSGI. Costs the processor more than it saves unless
+        messages are large and the network is slow.
+    :param compression_threshold: smallest polling response or WebSocket message that is compressed, bytes.
     :param cookie: name of a cookie that carries the Engine.IO sid, or a dict of ``name`` and attributes.
     :param cors_allowed_origins: origin, list of origins, ``"*"``, a callable, ``[]`` to switch the check off, ``None``
         for the same origin only.
@@ -97,6 +100,7 @@ class Options:
     max_packets_per_payload: int = 1000
     allow_upgrades: bool = True
     http_compression: bool = True
+    websocket_compression: bool = False
     compression_threshold: int = 1024
     cookie: str | Mapping[str, Any] | None = None
     cors_allowed_origins: str | tuple[str, ...] | Callable[..., bool] | None = None

@@ -10,6 +10,7 @@ from .reasons import Reason
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, BlockingTransport, Event, Handle
+    from .deflate import Deflate
     from .packets import Outgoing
     from .reactor import Target
 
@@ -39,6 +40,7 @@ class BlockingConnection:
 
     name: str = "websocket"
     write: Callable[[bytes], int] | None = None
+    deflate: Deflate | None = None  # the transport below does it
 
     def __init__(
         self, transport: BlockingTransport, mode: AsyncMode, report: Callable[[BaseException, str], None]

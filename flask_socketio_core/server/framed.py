@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..contracts import BlockingTransport
+from .deflate import DEFLATE, Deflate, DeflatedFrameReader, agree
 from .frames import BINARY, CLOSE, PING, TEXT, FrameReader, binary_frame, close_frame, pong_frame, text_frame
 from .handshake import accept_value, response_head
 
@@ -27,6 +28,7 @@ class FramedSocketTransport(BlockingTransport):
     :param shutdown: ends the connection in both directions, and a ``recv`` that waits.
     :param max_message_bytes: larger messages are refused before they are buffered.
     :param first_bytes: what was received before.
+    :param deflate: makes the frames if compression was agreed on.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class FramedSocketTransport(BlockingTransport):
         shutdown: Callable[[], object],
         max_message_bytes: int,
         first_bytes: bytes = b"",
+        deflate: Deflate | None = None,
     ) -> None:
         self._recv = recv
         self._sendall = sendall
         self._shutdown = shutdown
-        self._reader = FrameReader(max_message_bytes)
+        self._deflate = deflate
+        self._reader = (FrameReader if deflate is None else DeflatedFrameReader)(max_message_bytes)
         self._arrived = deque(self._reader.feed(first_bytes)) if first_bytes else deque()
         self._unsent: deque[bytes] = deque()
         self._sending = threading.Lock()  # never waited for, so it suits greenlets as well
@@ -64,7 +68,10 @@ class FramedSocketTransport(BlockingTransport):
     def send(self, message: str | bytes) -> None:
         if self._closed:
             raise BrokenPipeError("the WebSocket is closed")
-        self._write(text_frame(message) if isinstance(message, str) else binary_frame(message))
+        if self._deflate is not None:
+            self._write(self._deflate.frame(message))
+        else:
+            self._write(text_frame(message) if isinstance(message, str) else binary_frame(message))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         if self._ended:
@@ -130,10 +137,12 @@ def open_framed(
 
     :param handshake_done: the server has written the 101 response already.
     """
+    deflate: Deflate | None = None
     if not handshake_done:
         key = environ["HTTP_SEC_WEBSOCKET_KEY"].strip()
+        deflate, headers = agree(environ, environ.get(DEFLATE))
         try:
-            sendall(response_head(accept_value(key)))
+            sendall(response_head(accept_value(key), headers))
         except GONE:
             return None
     # For the server's access log; it writes the same to the socket when the request is over, and that is shut down.
@@ -144,4 +153,5 @@ def open_framed(
         shutdown=shutdown,
         max_message_bytes=max_message_bytes,
         first_bytes=first_bytes,
+        deflate=deflate,
     )

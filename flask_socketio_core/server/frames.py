@@ -3,7 +3,8 @@
 Rules, all from RFC 6455 (section numbers below are its own):
 
 - a client masks every frame (5.1), a server masks none;
-- no extension is negotiated, so the reserved bits are zero and only opcodes 0, 1, 2, 8, 9 and 10 exist (5.2);
+- without an extension the reserved bits are zero and only opcodes 0, 1, 2, 8, 9 and 10 exist (5.2); ``deflate.py`` has
+  the one extension that there is;
 - control frames are whole and carry at most 125 bytes (5.5); they may stand between the fragments of a message (5.4);
 - a text message and the reason of a close frame are UTF-8 (8.1, 5.5.1).
 
@@ -232,7 +233,7 @@ class FrameReader:
     def _check_head(self, first: int, second: int) -> None:
         opcode = first & 0x0F
         if first & _RESERVED:
-            raise ProtocolError(f"reserved bits are set in a frame that begins with 0x{first:02x}")
+            self._check_reserved(first)
         if opcode not in _OPCODES:
             raise ProtocolError(f"frame with reserved opcode 0x{opcode:x}")
         if not second & _MASKED:
@@ -246,6 +247,9 @@ class FrameReader:
             raise ProtocolError("continuation frame with nothing to continue")
         elif opcode != CONTINUATION and self._message is not None:
             raise ProtocolError("new message in the middle of a fragmented one")
+
+    def _check_reserved(self, first: int) -> None:
+        raise ProtocolError(f"reserved bits are set in a frame that begins with 0x{first:02x}")
 
     def _check_length(self, first: int, length: int) -> None:
         if first & _CONTROL:
@@ -265,27 +269,26 @@ class FrameReader:
             found.append((opcode, payload))
             return
         if first & _FIN and self._message is None:
-            found.append((opcode, _value(opcode, payload)))
+            found.append((opcode, self._value(opcode, payload)))
             return
         if self._message is None:
             self._opcode, self._message = opcode, bytearray()
         self._message += payload
         if first & _FIN:
             payload, self._message = bytes(self._message), None
-            found.append((self._opcode, _value(self._opcode, payload)))
+            found.append((self._opcode, self._value(self._opcode, payload)))
 
     def _stop(self) -> None:
         self._needed = -1
         self._rest = self._message = None
 
-
-def _value(opcode: int, payload: bytes) -> str | bytes:
-    if opcode != TEXT:
-        return payload
-    try:
-        return payload.decode()
-    except UnicodeDecodeError as error:
-        raise ProtocolError(f"text message that is not UTF-8: {error}", close_code=INVALID_DATA) from None
+    def _value(self, opcode: int, payload: bytes) -> str | bytes:
+        if opcode != TEXT:
+            return payload
+        try:
+            return payload.decode()
+        except UnicodeDecodeError as error:
+            raise ProtocolError(f"text message that is not UTF-8: {error}", close_code=INVALID_DATA) from None
 
 
 def _check_close(payload: bytes) -> None:

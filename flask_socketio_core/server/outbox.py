@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .deflate import Deflate
     from .packets import Outgoing
 
 CHUNK_BYTES = 65_536
@@ -67,16 +68,19 @@ class Outbox:
         if self._items and self._items[-1].is_event:
             self.size_bytes -= self._items.pop().size
 
-    def next_frames(self) -> bytes:
-        """Return the bytes to write next on a WebSocket, ``b""`` if there are none. Call :meth:`wrote` afterwards."""
+    def next_frames(self, deflate: Deflate | None = None) -> bytes:
+        """Return the bytes to write next on a WebSocket, ``b""`` if there are none. Call :meth:`wrote` afterwards.
+
+        :param deflate: makes the frames if they are to be compressed.
+        """
         if not self._head and self._items:
             frames = []
             total = 0
             while self._items and total < CHUNK_BYTES:
                 item = self._items.popleft()
                 self.size_bytes -= item.size
-                frames.append(item.frames)
-                total += len(item.frames)
+                frames.append(item.frames if deflate is None else deflate.frames(item))
+                total += len(frames[-1])
             self._head = b"".join(frames)
             self.size_bytes += len(self._head)
         return self._head

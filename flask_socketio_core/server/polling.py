@@ -11,6 +11,7 @@ from .reasons import Reason
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Event
+    from .deflate import Deflate
     from .session import Session
 
 MOST_PACKETS = 16
@@ -64,6 +65,7 @@ class PollingTransport:
 
     name: str = "polling"
     write: Callable[[bytes], int] | None = None
+    deflate: Deflate | None = None
 
     def __init__(self) -> None:
         self._poller: Event | None = None

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ProtocolError
+from .deflate import DeflatedFrameReader
 from .fork import forget_after_fork
 from .frames import BINARY, CLOSE, PING, FrameReader, close_frame, pong_frame
 from .packets import Outgoing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import _socket
 
     from ..contracts import AsyncMode, Handle, Lock
+    from .deflate import Deflate
 
 EPOLLIN = 0x001
 EPOLLOUT = 0x004
@@ -73,21 +75,24 @@ class _RawFrames(Outgoing):
 
     def __init__(self, frames: bytes) -> None:
         super().__init__(())
-        self.frames = frames
+        self.frames = self.deflated = frames
 
 
 class Connection:
     """A detached WebSocket, as a direct transport. Guarded by its target's lock where it says so."""
 
-    __slots__ = ("_input", "_reactor", "_sock", "closing", "fd", "reader", "target", "write")
+    __slots__ = ("_input", "_reactor", "_sock", "closing", "deflate", "fd", "reader", "target", "write")
 
     name: str = "websocket"
 
-    def __init__(self, reactor: Reactor, sock: _socket.socket, max_message_bytes: int) -> None:
+    def __init__(
+        self, reactor: Reactor, sock: _socket.socket, max_message_bytes: int, deflate: Deflate | None
+    ) -> None:
         self._reactor = reactor
         self._sock = sock
         self.fd = sock.fileno()
-        self.reader = FrameReader(max_message_bytes)
+        self.reader = (FrameReader if deflate is None else DeflatedFrameReader)(max_message_bytes)
+        self.deflate = deflate
         self.write: Callable[[bytes], int] | None = sock.send
         self.closing = False
         self._input = EPOLLIN  # 0 while it is held
@@ -253,9 +258,14 @@ class Reactor:
     def __len__(self) -> int:
         return len(self._connections)
 
-    def open(self, sock: _socket.socket, max_message_bytes: int) -> Connection:
-        """Wrap a detached socket. Nothing is read before :meth:`Connection.start`."""
-        return Connection(self, sock, max_message_bytes)
+    def open(
+        self, sock: _socket.socket, max_message_bytes: int, deflate: Deflate | None = None
+    ) -> Connection:
+        """Wrap a detached socket. Nothing is read before :meth:`Connection.start`.
+
+        :param deflate: makes the frames if compression was agreed on.
+        """
+        return Connection(self, sock, max_message_bytes, deflate)
 
     def add(self, connection: Connection, events: int) -> None:
         """Serve a connection from now on; its lock is held.

@@ -35,6 +35,7 @@ from .reasons import Reason
 if TYPE_CHECKING:
     from ..contracts import Lock
     from .clients import Client
+    from .deflate import Deflate
     from .packets import Decoder
 
 UNDROPPABLE_FACTOR = 2
@@ -65,6 +66,9 @@ class Transport(Protocol):
 
     write: Callable[[bytes], int] | None
     """Direct form: write what the socket takes now and return how many bytes; raises OSError. ``None``: woken form."""
+
+    deflate: Deflate | None
+    """Makes the frames for :attr:`write` if the peer agreed on compression."""
 
     def wake(self) -> None:
         """Learn that something waits in the outbox, or that the session was closed. Must not block."""
@@ -109,6 +113,7 @@ class Session:
     """The state of one connection. Thread-safe; holds its lock for a few instructions or one non-blocking write."""
 
     __slots__ = (
+        "_deflate",
         "_heartbeat_at",
         "_host",
         "_join_by",
@@ -157,6 +162,7 @@ class Session:
         self._host = host
         self._transport = transport
         self._write = transport.write
+        self._deflate = transport.deflate
         self._outbox: Outbox | None = None
         self._ping_out = False
         self._heartbeat_at = now_s + host.settings.ping_interval
@@ -181,11 +187,12 @@ class Session:
         :returns: ``False`` if it was dropped.
         """
         overflow = None
+        # Not under the lock: compressing takes its time.
+        frames = outgoing.frames if self._deflate is None else self._deflate.frames(outgoing)
         with self.lock:
             write = self._write
             if write is not None and self._outbox is None:
                 # The hot path of every broadcast.
-                frames = outgoing.frames
                 try:
                     count = write(frames)
                 except BlockingIOError:
@@ -278,7 +285,7 @@ class Session:
             return True
         if write is None:
             return False
-        while frames := outbox.next_frames():
+        while frames := outbox.next_frames(self._deflate):
             try:
                 count = write(frames)
             except BlockingIOError:
@@ -438,6 +445,7 @@ class Session:
                 return False
             old, self._transport = self._transport, transport
             self._write = transport.write
+            self._deflate = transport.deflate
             self.probe = None
             if self.held:
                 transport.hold()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ProtocolError
 from .blocking import BlockingConnection
+from .deflate import DEFLATE, Deflate, agree
 from .detach import detach
 from .handshake import check_upgrade, refusal_headers, response_head
 from .reactor import Reactor, Target
@@ -43,6 +44,8 @@ class WebSocketEntrance:
         self._server = server
         self._providers = providers
         self.reactor = Reactor(server.mode, server.report)
+        options = server.options
+        self._deflate = Deflate(options.compression_threshold) if options.websocket_compression else None
 
     def available(self, environ: WSGIEnvironment) -> bool:
         """Say whether some provider can serve the server that made this environ."""
@@ -70,6 +73,8 @@ class WebSocketEntrance:
             location = provider.locate(environ, start_response)
             if location is not None:
                 return self._detached(environ, start_response, session, location, accept)
+        if self._deflate is not None:
+            environ[DEFLATE] = self._deflate
         opened = provider.open(
             environ, start_response, max_message_bytes=self._server.options.max_http_buffer_size
         )
@@ -92,10 +97,12 @@ class WebSocketEntrance:
         location: SocketLocation,
         accept: str,
     ) -> Iterable[bytes]:
+        # Where the server has answered the handshake, it has agreed on nothing.
+        deflate, headers = agree(environ, None if location.handshake_done else self._deflate)
         detached = detach(location)
-        connection = self.reactor.open(detached.sock, self._server.options.max_http_buffer_size)
+        connection = self.reactor.open(detached.sock, self._server.options.max_http_buffer_size, deflate)
         if not location.handshake_done:
-            connection.write_head(response_head(accept, ()))
+            connection.write_head(response_head(accept, headers))
         connection.start(self._target(environ, session, connection), detached.first_bytes)
         return detached.respond(start_response)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..dispatch import Job
+    from ..server.deflate import Deflate
     from ..server.session import Session
 
 
@@ -19,6 +20,7 @@ class TestTransport:
     __test__ = False  # its name is no test's
     name: str = "websocket"
     write: Callable[[bytes], int] | None = None
+    deflate: Deflate | None = None
 
     def __init__(self, receive: Callable[[str | bytes], None]) -> None:
         self._receive = receive

@@ -16,6 +16,7 @@ from flask_socketio_core.contracts import (
     ServeOptions,
     Task,
 )
+from flask_socketio_core.server.deflate import Deflate
 from flask_socketio_core.server.interface import Client
 from flask_socketio_core.server.packets import Codec, Decoder, Outgoing
 from flask_socketio_core.server.session import Session, SessionSettings
@@ -46,6 +47,7 @@ class DirectTransport:
         self.closed_with: int | None = None
         self.held = False
         self.write: Callable[[bytes], int] | None = self._write
+        self.deflate: Deflate | None = None
 
     def _write(self, frames: bytes) -> int:
         if not self.room:
@@ -72,6 +74,7 @@ class WokenTransport:
     """Is woken, and takes packets when it likes."""
 
     write: Callable[[bytes], int] | None = None
+    deflate: Deflate | None = None
 
     def __init__(self, name: str = "polling") -> None:
         self.name = name
