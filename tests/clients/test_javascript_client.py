@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.servers import TESTS, Server
+from support.servers import (
+    GUNICORN_GEVENT,
+    GUNICORN_GTHREAD,
+    MODE_KINDS,
+    TESTS,
+    AppSpec,
+    Server,
+    ServerKind,
+    kind_params,
+    serving,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +106,17 @@ def test_client_of_the_2_line_is_refused(server: Server, transport: str) -> None
     expected = "nothing" if server.kind.answers_upgrade and transport == "websocket" else "connect_error"
     assert told["event"] == expected
     assert "this client speaks Engine.IO protocol 3" in server.log_text()
+
+
+@pytest.mark.timeout(RUN_TIMEOUT_S + 10)
+@pytest.mark.parametrize("compressing", kind_params(*MODE_KINDS, GUNICORN_GTHREAD, GUNICORN_GEVENT))
+def test_javascript_client_agrees_on_compression(compressing: ServerKind, tmp_path: Path) -> None:
+    spec = AppSpec(app="clients", options={"websocket_compression": True})
+    with serving(compressing, spec, tmp_path) as server:
+        told = _run("compressed.mjs", server.url)
+    assert told["agreed"] == "permessage-deflate"
+    assert told["same"]
+    assert told["received"] < 20_000  # of 400 kB
 
 
 def test_checks_of_the_script_are_found() -> None:
