@@ -91,7 +91,6 @@ class Binding:
         self._at_exit: Handle | None = None
         self.keywords: dict[str, Any] = {}
         self.facade = ServerFacade(self)
-        self._observes_emits = plugins.observes("socketio_emit")
 
     def _make_engine(self, app: flask.Flask, handlers: Handlers, owner: object) -> None:
         selected = self.plugins.select_websocket_providers(self.mode.name, self.options.websocket_provider)
@@ -112,6 +111,7 @@ class Binding:
             server=self.server,
             json=self.options.json,
             on_state=lambda up, detail: self.plugins.bus_state(up=up, detail=detail),
+            on_gap=lambda gap: self.plugins.bus_gap(**dataclasses.asdict(gap)),
         )
 
     @property
@@ -197,7 +197,7 @@ class Binding:
         :param ignore_queue: only to clients of this process.
         """
         namespace = namespace or "/"
-        if self._observes_emits:
+        if self.plugins.observes_emits:
             self.plugins.emit(event=event, namespace=namespace, to=to, args=args)
         self._emitter(ignore_queue).emit(
             event,
@@ -226,7 +226,7 @@ class Binding:
         """
         namespace = namespace or "/"
         timeout_s = calling.FOREVER_S if timeout_s is None else timeout_s
-        if self._observes_emits:
+        if self.plugins.observes_emits:
             self.plugins.emit(event=event, namespace=namespace, to=(to,), args=args)
         server = self.server
         here = server is not None and (

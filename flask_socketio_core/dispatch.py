@@ -103,9 +103,6 @@ class Dispatcher:
         namespaces = options.namespaces
         self._accepts_all = namespaces == ANY
         self._accepted = frozenset(("/",) if namespaces is None else namespaces)
-        self._observes_events = any(
-            plugins.observes(f"socketio_event_{moment}") for moment in ("before", "after", "error")
-        )
 
     # what the engine calls
 
@@ -248,7 +245,7 @@ class Dispatcher:
     ) -> Any:
         """Call a handler; what it raises goes to the observers and to the error handler of its namespace."""
         try:
-            if self._observes_events and event is not None:
+            if self._plugins.observes_events and event is not None:
                 return self._observed(client, event, args, call, given)
             return call(*given)
         except ConnectionRefusedError:

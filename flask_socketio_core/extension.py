@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import types
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask
 
@@ -14,6 +15,7 @@ from . import options as option_rules
 from . import process, running
 from .binding import SHUTDOWN_S, Binding
 from .errors import ConfigurationError, NotInitialised
+from .hookspecs import hookimpl
 from .middleware import SocketIOMiddleware
 from .namespace import Namespace
 from .plugins import Plugins
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from .testing.client import SocketIOTestClient
 
 logger = logging.getLogger(__name__)
+
+ObserverT = TypeVar("ObserverT", bound=Callable[..., object])
 
 EXTENSION = "socketio"
 """Key in ``app.extensions`` of the ``SocketIO`` object that was initialised last, as in Flask-SocketIO."""
@@ -70,6 +74,7 @@ class SocketIO(HandlerRegistration, Sender):
         self._options: dict[str, Any] = dict(options)
         self._latest: Binding | None = None
         self._plugins: Plugins | None = None
+        self._observers: list[object] = []
         self._modes: dict[tuple[str, int], AsyncMode] = {}
         if app is not None or options.get("message_queue") is not None:
             self.init_app(app)
@@ -118,12 +123,13 @@ class SocketIO(HandlerRegistration, Sender):
         plugins = self._plugins_here()
         if options.async_mode is None and plugins.facts.patched_by is None:
             # A process that serves nothing has no hub that runs: what is chosen for Werkzeug's server suits it.
-            plugins = Plugins(facts=dataclasses.replace(process.observe(), flask_run=True))
+            facts = dataclasses.replace(process.observe(), flask_run=True)
+            plugins = self._plugins = Plugins(facts=facts, extra=self._observers)
         return self._bind(None, options, plugins)
 
     def _plugins_here(self) -> Plugins:
         if self._plugins is None:
-            self._plugins = Plugins()
+            self._plugins = Plugins(extra=self._observers)
         return self._plugins
 
     def _binding(self) -> Binding:
@@ -178,6 +184,24 @@ class SocketIO(HandlerRegistration, Sender):
             raise ValueError(f"on_namespace() expects an instance of Namespace, not {kind.__qualname__}")
         namespace_handler.socketio = self
         self.handlers.add_class(namespace_handler)
+
+    def observe(self, observer: ObserverT) -> ObserverT:
+        """Have a function told what happens, by the hook that has its name (decorator)::
+
+            @socketio.observe
+            def socketio_bus_gap(resumed):
+                if not resumed:
+                    socketio.emit("reload")
+
+        It may take fewer arguments than the hook, needs no plugin, and follows the same rules; see ``docs/hooks.md``.
+
+        :raises InvalidHook: if no hook that observes has its name, with the nearest match.
+        """
+        name = getattr(observer, "__name__", type(observer).__name__)
+        plugin = types.SimpleNamespace(__name__=name, **{name: hookimpl(observer)})
+        self._plugins_here().observe(plugin)
+        self._observers.append(plugin)
+        return observer
 
     # serving
 

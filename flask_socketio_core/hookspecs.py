@@ -11,7 +11,8 @@ marked with :data:`hookimpl`::
 
 The first three hooks *describe*: they return descriptors and have no side effect. The others *observe*: they return
 nothing, and what they raise is logged and changes nothing. An observing hook that nobody implements costs nothing.
-An implementation may accept fewer arguments than its hook has.
+An implementation may accept fewer arguments than its hook has. An application registers a function for one of them
+with :meth:`SocketIO.observe <flask_socketio_core.extension.SocketIO.observe>`, without being a plugin.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 PROJECT_NAME = "flask_socketio_core"
 """pluggy's project name and the entry-point group."""
+
+DESCRIBING = frozenset({"socketio_async_modes", "socketio_websocket_providers", "socketio_message_queues"})
+"""The hooks that describe; all others observe."""
 
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
@@ -158,6 +162,25 @@ def socketio_bus_state(up: bool, detail: str) -> None:
 
     :param up: ``True`` if messages flow again.
     :param detail: one sentence without credentials: the cause, or how long the bus was away and what was lost.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_bus_gap(duration_s: float, since: float, missed: int | None, resumed: bool) -> None:
+    """Observe that this server was cut off from the message queue and hears the others again.
+
+    What the others sent meanwhile has not reached this server's clients, unless ``resumed`` says so: the moment to
+    have them load anew what they show. Called once per gap, in a worker: at once if the queue resumes, else as soon as
+    the servers that were there before have said what they sent, which takes milliseconds if they can, or when four
+    heartbeat intervals have passed. Not called in a process that only sends.
+
+    :param duration_s: length of the gap, seconds: from the last message that was heard to the new subscription.
+    :param since: when it began, seconds since the epoch.
+    :param missed: messages of those servers that are lost for this one; ``None`` if that cannot be known. What
+        processes that only send, and those of python-socketio, have sent meanwhile is never in it.
+    :param resumed: the queue has kept everything and delivers it now: nothing is missing, ``missed`` is 0.
 
     .. versionadded:: 0.1
     """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Gap:
     """A time in which this server heard nothing from the message queue; it is over.
 
-    :param seconds: its length, seconds: from the last message heard to the new subscription.
+    :param duration_s: its length, seconds: from the last message heard to the new subscription.
     :param since: when it began, seconds since the epoch.
     :param missed: messages of other servers that were sent meanwhile and never arrive here; ``None`` if a server that
         was there before has not said what it sent, or none was there. What processes that only send and
@@ -18,7 +18,7 @@ class Gap:
     :param resumed: the queue has kept everything that was sent meanwhile and delivers it now, so nothing is missing.
     """
 
-    seconds: float
+    duration_s: float
     since: float
     missed: int | None
     resumed: bool
@@ -26,7 +26,7 @@ class Gap:
 
 @dataclass(slots=True)
 class _Open:
-    seconds: float
+    duration_s: float
     since: float
     lost_before: int
     until: float
@@ -46,7 +46,7 @@ class Gaps:
         self.total_s = 0.0
 
     def begin(
-        self, seconds: float, since: float, *, nodes: Iterable[str], lost: int, until: float
+        self, duration_s: float, since: float, *, nodes: Iterable[str], lost: int, until: float
     ) -> Gap | None:
         """Note that a gap is over which the queue does not make up for; return it if nobody can say what is missing.
 
@@ -54,17 +54,17 @@ class Gaps:
         :param lost: messages counted as lost so far.
         :param until: when to wait for these servers no longer, a reading of the clock.
         """
-        self._note(seconds)
+        self._note(duration_s)
         before = self._open
         if before is not None:  # cut off again before it was known what the first gap has cost
-            seconds, since, lost = since + seconds - before.since, before.since, before.lost_before
-        self._open = _Open(seconds, since, lost, until, dict.fromkeys(nodes, self._beats))
+            duration_s, since, lost = since + duration_s - before.since, before.since, before.lost_before
+        self._open = _Open(duration_s, since, lost, until, dict.fromkeys(nodes, self._beats))
         return None if self._open.awaited else self._close(missed=None)
 
-    def resumed(self, seconds: float, since: float) -> Gap:
+    def resumed(self, duration_s: float, since: float) -> Gap:
         """Return a gap after which the queue delivers everything."""
-        self._note(seconds)
-        return Gap(seconds=seconds, since=since, missed=0, resumed=True)
+        self._note(duration_s)
+        return Gap(duration_s=duration_s, since=since, missed=0, resumed=True)
 
     def on_heartbeat(self, node: str, lost: int) -> Gap | None:
         """Note a server's sign of life and return the gap if this was the last one that it had waited for.
@@ -83,12 +83,12 @@ class Gaps:
         """Return the gap if its time is over before all servers were heard."""
         return self._close(missed=None) if self._open is not None and now_s > self._open.until else None
 
-    def _note(self, seconds: float) -> None:
+    def _note(self, duration_s: float) -> None:
         self.count += 1
-        self.total_s += seconds
+        self.total_s += duration_s
 
     def _close(self, *, missed: int | None) -> Gap | None:
         gap, self._open = self._open, None
         if gap is None:
             return None
-        return Gap(seconds=gap.seconds, since=gap.since, missed=missed, resumed=False)
+        return Gap(duration_s=gap.duration_s, since=gap.since, missed=missed, resumed=False)

@@ -312,14 +312,14 @@ class Link:
     def _note_skip(self, reason: str) -> None:
         self._skipped = reason
 
-    def _begin_gap(self, seconds: float, resumed: bool, now_s: float) -> None:
-        since = time.time() - seconds
+    def _begin_gap(self, duration_s: float, resumed: bool, now_s: float) -> None:
+        since = time.time() - duration_s
         if resumed:
-            self._tell_gap(self._gaps.resumed(seconds, since))
+            self._tell_gap(self._gaps.resumed(duration_s, since))
             return
         nodes = [peer.node for peer in self.peers.alive(now_s)]
         until = now_s + (MISSED_INTERVALS + 1) * self._interval_s
-        self._tell_gap(self._gaps.begin(seconds, since, nodes=nodes, lost=self.peers.lost, until=until))
+        self._tell_gap(self._gaps.begin(duration_s, since, nodes=nodes, lost=self.peers.lost, until=until))
 
     def _tell_gap(self, gap: Gap | None) -> None:
         if gap is not None:

@@ -57,7 +57,7 @@ def discover(extra: Iterable[object] = ()) -> tuple[list[Found], list[Configurat
     wanted = _wanted([entry.point.name for entry in entries], problems)
     found = [_load(entry, skipped=wanted is not None and entry.point.name not in wanted) for entry in entries]
     for module in extra:
-        found.append(_check(Found(record=_record_of(module, [item.record for item in found]), module=module)))
+        found.append(check(module, [item.record for item in found]))
     problems += [item.record.error for item in found if isinstance(item.record.error, InvalidHook)]
     return found, problems
 
@@ -120,6 +120,14 @@ def _load(entry: _Entry, *, skipped: bool) -> Found:
     except Exception as exc:  # noqa: BLE001  # whatever a stranger's module raises at import
         return Found(record=replace(record, error=exc))
     return _check(Found(record=replace(record, path=_path_of(module)), module=module))
+
+
+def check(module: object, others: Sequence[Plugin]) -> Found:
+    """Return an object registered in code as a plugin; its record says what is wrong with its hooks.
+
+    :param others: the plugins that there are already.
+    """
+    return _check(Found(record=_record_of(module, others), module=module))
 
 
 def _check(found: Found) -> Found:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .. import process
 from ..contracts import AsyncModeInfo, QueueInfo, Verdict, WebSocketProviderInfo
 from ..errors import InvalidHook, PartUnsuitable, SelectionError
+from ..hookspecs import DESCRIBING
 from . import choice, describing, discovery, requirements
 from .choice import ASYNC_MODE, PROVIDER, QUEUE, Kind, Market
 from .records import Candidate, Info, Plugin, Selection, one_line
@@ -65,7 +66,8 @@ class Plugins:
         self._chosen_mode: Selection[AsyncModeInfo] | None = None
         self._chosen_providers: tuple[Selection[WebSocketProviderInfo], ...] | None = None
         self._chosen_queue: Selection[QueueInfo] | None = None
-        self._observers = {name: self._observers_of(name) for name in discovery.hook_names()}
+        self._observers: dict[str, tuple[Observer, ...]] = {}
+        self._note_observers(discovery.hook_names())
 
     # -- selecting ---------------------------------------------------------------------------------------------
 
@@ -170,9 +172,33 @@ class Plugins:
 
     # -- observing ---------------------------------------------------------------------------------------------
 
+    def observe(self, observer: object) -> None:
+        """Tell an object registered in code, too, from now on.
+
+        :raises InvalidHook: if it implements a hook that does not exist, or one that describes.
+        """
+        found = discovery.check(observer, tuple(self._plugins.values()))
+        record = found.record
+        if record.error is not None:
+            raise record.error
+        for hook in record.hooks:
+            if hook in DESCRIBING:
+                raise InvalidHook(f"{record} implements {hook}, which describes: only a plugin can")
+        self._plugins[record.name] = record
+        self._manager.register(observer, name=record.name)
+        self._note_observers(record.hooks)
+
     def observes(self, hook: str) -> bool:
-        """Say whether any plugin implements an observing hook, so that a caller can leave it out for good."""
+        """Say whether anybody implements an observing hook."""
         return bool(self._observers[hook])
+
+    def _note_observers(self, hooks: Iterable[str]) -> None:
+        self._observers.update((hook, self._observers_of(hook)) for hook in hooks)
+        #: For those who ask for each event.
+        self.observes_emits = self.observes("socketio_emit")
+        self.observes_events = any(
+            self.observes(f"socketio_event_{moment}") for moment in ("before", "after", "error")
+        )
 
     def connected(self, *, sid: str, namespace: str, environ: dict[str, Any]) -> None:
         """Tell ``socketio_connected``."""
@@ -209,6 +235,10 @@ class Plugins:
     def bus_state(self, *, up: bool, detail: str) -> None:
         """Tell ``socketio_bus_state``."""
         self._tell("socketio_bus_state", up=up, detail=detail)
+
+    def bus_gap(self, *, duration_s: float, since: float, missed: int | None, resumed: bool) -> None:
+        """Tell ``socketio_bus_gap``."""
+        self._tell("socketio_bus_gap", duration_s=duration_s, since=since, missed=missed, resumed=resumed)
 
     def _tell(self, hook: str, **facts: Any) -> None:
         for owner, function, names in self._observers[hook]:

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from flask_socketio_core import hookspecs
-from flask_socketio_core.hookspecs import hookimpl
+from flask_socketio_core.hookspecs import DESCRIBING, hookimpl
 from flask_socketio_core.plugins import Plugins
 from support.environments import ROOT
 from support.plugins import Describing, mode, provider, queue
 
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("socketio_"))
-DESCRIBING = {"socketio_async_modes", "socketio_websocket_providers", "socketio_message_queues"}
 TESTS = "".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test_*.py")))
 
 
@@ -150,6 +149,10 @@ class TestObserving:
     def test_socketio_bus_state(self, told: Told) -> None:
         facts = {"up": False, "detail": "connection refused"}
         assert told("socketio_bus_state", **facts) == facts
+
+    def test_socketio_bus_gap(self, told: Told) -> None:
+        facts = {"duration_s": 1.5, "since": 1_700_000_000.0, "missed": 3, "resumed": False}
+        assert told("socketio_bus_gap", **facts) == facts
 
     @pytest.mark.usefixtures("nothing_installed")
     def test_what_nobody_implements_is_not_observed(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 
 from flask_socketio_core import SocketIO, SocketIOTestClient, emit, hookspecs, join_room
+from flask_socketio_core.errors import InvalidHook
 from support.plugins import MakeDistribution
 
 OBSERVED = [
@@ -120,3 +121,74 @@ def test_an_event_without_a_handler_is_not_told(client: SocketIOTestClient, reco
     record.clear()
     client.emit("nobody hears this")
     assert record == []
+
+
+@pytest.fixture
+def socketio(record: Record) -> SocketIO:
+    return SocketIO(Flask(__name__))
+
+
+def test_an_application_observes_with_a_function(socketio: SocketIO) -> None:
+    seen = []
+
+    @socketio.observe
+    def socketio_emit(event: str, to: object) -> None:
+        seen.append((event, to))
+
+    socketio.emit("news", to="room")
+    assert seen == [("news", ("room",))]
+
+
+def test_an_application_observes_events_of_clients_that_are_there_already(socketio: SocketIO) -> None:
+    seen = []
+    socketio.on("say")(lambda text: text)
+    app = socketio._binding().app
+    assert app is not None
+    with socketio.test_client(app) as client:
+
+        @socketio.observe
+        def socketio_event_after(event: str) -> None:
+            seen.append(event)
+
+        client.emit("say", "hello")
+        assert seen == ["say"]
+
+
+def test_an_observer_may_be_registered_before_there_is_an_application(record: Record) -> None:
+    seen = []
+    socketio = SocketIO()
+
+    @socketio.observe
+    def socketio_bus_state(up: bool) -> None:
+        seen.append(up)
+
+    socketio.init_app(Flask(__name__), message_queue="memory://")
+    socketio._binding().plugins.bus_state(up=True, detail="")
+    assert seen == [True]
+
+
+def test_a_process_that_only_sends_can_be_observed(record: Record) -> None:
+    seen = []
+    socketio = SocketIO(message_queue="memory://")
+
+    @socketio.observe
+    def socketio_emit(event: str) -> None:
+        seen.append(event)
+
+    socketio.emit("news")
+    assert seen == ["news"]
+    socketio.close()
+
+
+def test_an_observer_with_a_misspelt_name_is_told_the_nearest(socketio: SocketIO) -> None:
+    def socketio_bus_gaps() -> None: ...
+
+    with pytest.raises(InvalidHook, match="is no hook, did you mean 'socketio_bus_gap'"):
+        socketio.observe(socketio_bus_gaps)
+
+
+def test_an_observer_cannot_describe(socketio: SocketIO) -> None:
+    def socketio_async_modes() -> None: ...
+
+    with pytest.raises(InvalidHook, match="socketio_async_modes, which describes: only a plugin can"):
+        socketio.observe(socketio_async_modes)
