@@ -349,7 +349,8 @@ class SocketLocation:
     """Where a WSGI server keeps a connection that can be detached from it.
 
     :param fd: the server's descriptor of the connection, a plain TCP or Unix socket, never TLS.
-    :param handshake_done: the 101 response has been written already; otherwise the engine writes it.
+    :param handshake_done: the 101 response has been written already, with no extension agreed on; otherwise the engine
+        writes it.
     :param read_buffered: return (once, without blocking) the bytes that the server has read from the socket but not
         used yet; afterwards the server's buffer is at its end, so that it executes no pipelined request.
     :param forget: take the descriptor out of any event loop's own poll set, before it is replaced.
@@ -404,6 +405,9 @@ class WebSocketProvider(ABC):
         self, environ: WSGIEnvironment, start_response: StartResponse, *, max_message_bytes: int
     ) -> BlockingTransport | None:
         """Blocking form: complete the handshake and return the open transport, or ``None`` if this request has none.
+
+        Agree on no extension, except through :func:`~flask_socketio_core.server.framed.open_framed`, which compresses
+        if the option says so.
 
         :param max_message_bytes: larger messages must be refused before they are buffered, close code 1009.
         """
