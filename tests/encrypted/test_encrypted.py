@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class EncryptedServer:
             "PYTHONPATH": str(TESTS),
             "APP_UNDER_TEST": "ending",
             "LIBRARY_UNDER_TEST": CORE,
-            "OPTIONS_UNDER_TEST": json.dumps({"async_mode": mode}),
+            "OPTIONS_UNDER_TEST": json.dumps({"async_mode": mode, "websocket_compression": True}),
             "RUN_UNDER_TEST": json.dumps({"certfile": certfile, "keyfile": keyfile}),
         }
         with self.log.open("wb") as output:
@@ -55,10 +56,13 @@ class EncryptedServer:
         except (OSError, EOFError):
             return False
 
-    def join(self) -> RawClient:
-        """Connect a client to the default namespace."""
+    def join(self, header: bytes = b"") -> RawClient:
+        """Connect a client to the default namespace.
+
+        :param header: one more header of its handshake.
+        """
         client = RawClient(self.port, tls=True)
-        client.send(handshake(PATH))
+        client.send(handshake(PATH).removesuffix(b"\r\n") + header + b"\r\n")
         assert client.read_head().startswith("HTTP/1.1 101 ")
         assert client.read_frame()[1].startswith(b'0{"sid"')
         client.send(masked(TEXT, b"40"))
@@ -105,6 +109,15 @@ def test_both_directions_are_used_at_once(server: EncryptedServer) -> None:
                 client.send(masked(TEXT, b'42%d["echo","%s"]' % (number, b"x" * 1000)))
             answers = {client.read_frame()[1].partition(b"[")[0] for _ in range(40)}
             assert answers == {b"43%d" % number for number in range(40)}
+
+
+def test_messages_are_compressed_for_a_client_that_offers_it(server: EncryptedServer) -> None:
+    text = b"compress me " * 200
+    with server.join(b"Sec-WebSocket-Extensions: permessage-deflate\r\n") as client:
+        client.send(masked(TEXT, b'421["echo","%s"]' % text))
+        _, answer = client.read_frame()
+        assert len(answer) < 100
+        assert zlib.decompressobj(wbits=-15).decompress(answer) == b'431["%s"]' % text
 
 
 def test_a_client_that_does_not_speak_tls_ends_only_itself(server: EncryptedServer) -> None:
