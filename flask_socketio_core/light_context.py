@@ -34,6 +34,7 @@ from werkzeug.exceptions import HTTPException
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask.sessions import SessionMixin
+    from werkzeug.routing import MapAdapter
 
 _cv_app: Any = getattr(flask.globals, "_cv_app", None)
 _cv_request: Any = getattr(flask.globals, "_cv_request", None)
@@ -72,11 +73,10 @@ def fresh_request(app: flask.Flask, environ: WSGIEnvironment) -> Mapping[str, An
 class _LightAppContext(AppContext):
     """An application context that makes its URL adapter when somebody asks for it."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name != "url_adapter":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self.url_adapter = self.app.create_url_adapter(None)
-        return self.url_adapter
+    @functools.cached_property
+    def url_adapter(self) -> MapAdapter | None:  # type: ignore[override]  # it is set in __dict__ there
+        """What ``url_for()`` would use if there were no request."""
+        return self.app.create_url_adapter(None)
 
     def enter(self) -> None:
         """Do as ``push()`` does."""
@@ -148,15 +148,14 @@ class LightContext(RequestContext):
         super().push()
         del self.url_adapter
 
-    def __getattr__(self, name: str) -> Any:
-        if name != "url_adapter":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self.url_adapter = None
+    @functools.cached_property
+    def url_adapter(self) -> MapAdapter | None:  # type: ignore[override]  # it is set in __dict__ there
+        """What ``url_for()`` uses."""
         try:
-            self.url_adapter = self.app.create_url_adapter(self.request)
+            return self.app.create_url_adapter(self.request)
         except HTTPException as error:
             self.request.routing_exception = error
-        return self.url_adapter
+            return None
 
 
 def light_context(
@@ -164,22 +163,25 @@ def light_context(
     environ: WSGIEnvironment,
     session: SessionMixin | None,
     fresh: Mapping[str, Any] | None,
+    routing: Mapping[str, Any],
     attributes: Mapping[str, Any],
 ) -> RequestContext:
     """Return a context manager around a handler.
 
     :param session: the connection's; ``None`` to open one as Flask does.
     :param fresh: what :func:`fresh_request` returned.
-    :param attributes: what to set on the request.
+    :param routing: what routing set on the request.
+    :param attributes: what else to set on the request.
     """
     request_class = app.request_class
     if fresh is None:
         request = request_class(environ)
         request.json_module = app.json
-        vars(request).update(attributes)
+        vars(request).update(routing, **attributes)
     else:
         request = request_class.__new__(request_class)
-        request.__dict__ = {**fresh, "environ": environ, "headers": EnvironHeaders(environ), **attributes}
+        headers = EnvironHeaders(environ)
+        request.__dict__ = {**fresh, "environ": environ, "headers": headers, **routing, **attributes}
     context: LightContext = LightContext.__new__(LightContext)
     context._made = fresh is None
     context.__dict__ = {
@@ -220,7 +222,7 @@ def _try_out() -> str | None:
 def _run_probe(app: flask.Flask) -> str | None:
     environ = _environ()
     session = SecureCookieSession({"kept": True})
-    light = light_context(app, environ, session, fresh_request(app, environ), {"sid": "sid"})
+    light = light_context(app, environ, session, fresh_request(app, environ), {}, {"sid": "sid"})
     full = app.request_context(environ)
     expected = (True, True, "sid", "/probe/x", True, None)
     with light:

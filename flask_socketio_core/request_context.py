@@ -100,7 +100,7 @@ class Contexts:
         visit: Visit | None = environ.get(VISIT_KEY)
         if visit is None or not self.light:
             return _FullContext(self._app, environ, attributes, managed=self._managed)
-        return light_context(self._app, environ, visit.session, visit.fresh, {**visit.routing, **attributes})
+        return light_context(self._app, environ, visit.session, visit.fresh, visit.routing, attributes)
 
 
 # the slow path
