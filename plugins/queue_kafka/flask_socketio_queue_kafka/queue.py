@@ -148,11 +148,26 @@ class KafkaQueue(MessageQueue):
             consumer = self._clients.consumer()
         try:
             with self._our_errors():
+                self._check_kept(consumer)
                 self._assign(consumer, first=not self._positions)
             yield b""
             yield from self._messages(consumer)
         finally:
             consumer.close(autocommit=False, timeout_ms=0)
+
+    def _check_kept(self, consumer: Any) -> None:
+        """Say so if the topic does not go on where we were: it begins later now, or has been made anew."""
+        parts = [TopicPartition(self.channel, number) for number in self._positions]
+        if not parts or self.on_skip is None:
+            return
+        timeout_ms = int(self._stall_s * 1000)
+        begins = consumer.beginning_offsets(parts, timeout_ms=timeout_ms)
+        ends = consumer.end_offsets(parts, timeout_ms=timeout_ms)
+        gone = sum(max(begins[part] - self._positions[part.partition], 0) for part in parts)
+        if gone:
+            self.on_skip(f"Kafka has dropped {gone} messages by the topic's retention.ms or retention.bytes")
+        elif any(self._positions[part.partition] > ends[part] for part in parts):
+            self.on_skip("the Kafka topic ends before the last message heard: it was made anew, or cut")
 
     def _assign(self, consumer: Any, *, first: bool) -> None:
         """Read all partitions: at first from their ends, later from where we were, new ones from their beginning."""

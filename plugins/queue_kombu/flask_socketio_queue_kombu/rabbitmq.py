@@ -36,6 +36,8 @@ PREFETCH = 200
 ACK_EVERY = 20
 #: AMQP's reply code to a declaration that differs from what is there.
 PRECONDITION_FAILED = 406
+#: AMQP's reply code to a name that is not there.
+NOT_FOUND = 404
 #: AMQP's delivery mode for messages that are written to the disk.
 PERSISTENT = 2
 
@@ -66,6 +68,7 @@ class RabbitMQQueue(KombuQueue):
         if self._address.startswith("amqp://"):
             self._address = f"py{self._address}"  # never the C library, which has no confirms
         self._queue_name = f"{channel}.{uuid.uuid4().hex}"
+        self._consumed = False
         # What was yielded last, by hash: after a lost connection the broker sends again what it has no
         # acknowledgement for, and that can be no more than it may send ahead.
         self._recent: deque[int] = deque(maxlen=PREFETCH + ACK_EVERY)
@@ -110,12 +113,29 @@ class RabbitMQQueue(KombuQueue):
         queue = Queue(
             self._queue_name, self._own_exchange(), durable=True, expires=self._settings["queue_expires_s"]
         )(connection.default_channel)
+        self._check_kept(connection)
         queue.declare()
         queue.bind_to(self.channel)
+        self._consumed = True
         channel = connection.default_channel
         channel.basic_qos(0, PREFETCH, False)
         channel.basic_consume(self._queue_name, callback=on_message)
         return channel
+
+    def _check_kept(self, connection: Any) -> None:
+        """Say so if the queue of an earlier connection is gone, and what was in it."""
+        if not self._consumed or self.on_skip is None:
+            return
+        with connection.channel() as channel:
+            try:
+                channel.queue_declare(self._queue_name, passive=True)
+            except connection.channel_errors as error:
+                if getattr(error, "code", None) != NOT_FOUND:
+                    raise
+                self.on_skip(
+                    "RabbitMQ has this server's queue no longer: it expires "
+                    f"queue_expires_s={self._settings['queue_expires_s']:g} s after its connection"
+                )
 
     def _messages(self, connection: Any, channel: Any, arrived: deque[Any]) -> Iterator[bytes]:
         repeated = Counter(self._recent)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 GRACE_S = 5.0
 #: Most messages fetched at once.
 BATCH = 500
+#: The position before all messages.
+NOTHING = b"0-0"
 
 
 class RedisStreamsQueue(RedisBase):
@@ -54,7 +56,7 @@ class RedisStreamsQueue(RedisBase):
                 if self._position is None:
                     self._position = self._newest(client)
                 else:
-                    client.ping()
+                    self._check_kept(client)
             yield b""
             yield from self._messages(client)
         finally:
@@ -77,7 +79,20 @@ class RedisStreamsQueue(RedisBase):
                 if fields[0] == b"m":
                     yield fields[1]
 
+    def _check_kept(self, client: Any) -> None:
+        """Say so if messages behind our position may be gone: trimming takes our position before them."""
+        if client.xrange(self.key, self._position, self._position):
+            return
+        limit = self._settings["stream_max_length"]
+        if self._position == NOTHING and client.xlen(self.key) < limit:
+            return  # nothing was there to be heard, and nothing has been trimmed since
+        if self.on_skip is not None:
+            self.on_skip(
+                "the stream has the last message heard no longer: "
+                f"more than stream_max_length={limit} were sent, or Redis has lost it"
+            )
+
     def _newest(self, client: Any) -> bytes:
         newest = client.xrevrange(self.key, count=1)
-        position: bytes = newest[0][0] if newest else b"0-0"
+        position: bytes = newest[0][0] if newest else NOTHING
         return position
