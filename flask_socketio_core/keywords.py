@@ -35,6 +35,7 @@ class OptionKeywords(TypedDict, total=False):
     async_handlers: bool | Literal["ordered"]
     always_connect: bool
     namespaces: Sequence[str] | Literal["*"] | None
+    max_namespaces: int
     ping_interval: float | tuple[float, float]
     ping_timeout: float
     connect_timeout: float

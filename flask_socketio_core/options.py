@@ -44,6 +44,8 @@ class Options:
         and in order per client.
     :param always_connect: accept a client before its connect handler returned, and disconnect it if that refuses.
     :param namespaces: namespaces accepted besides those with handlers; ``"*"`` for all, ``None`` for only ``"/"``.
+    :param max_namespaces: most namespaces that one connection may be in; one more is refused with the reason. Matters
+        with ``namespaces="*"``, where clients make them up. Default 100: more than applications have.
     :param ping_interval: seconds between the server's pings. A pair adds a grace period in seconds.
     :param ping_timeout: seconds a client may take to answer a ping.
     :param connect_timeout: seconds until a client that joined no namespace is closed. Default 45: Socket.IO's own.
@@ -91,6 +93,7 @@ class Options:
     async_handlers: bool | str = True
     always_connect: bool = False
     namespaces: tuple[str, ...] | str | None = None
+    max_namespaces: int = 100
     ping_interval: float = 25
     ping_interval_grace: float = 0
     ping_timeout: float = 20
@@ -199,6 +202,7 @@ def _check(options: Options) -> None:
         _check_number(options, name, above=-1e-9)
     for name in (
         "max_workers",
+        "max_namespaces",
         "max_http_buffer_size",
         "max_packets_per_payload",
         "outbox_max_bytes",

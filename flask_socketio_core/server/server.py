@@ -334,6 +334,11 @@ class Server:
         if not self._application.accepts(namespace):
             session.send(self.codec.encode_connect_error(INVALID_NAMESPACE, namespace))
             return
+        most = self.options.max_namespaces
+        if present is None and len(session.clients) >= most:
+            text = f"too many namespaces on one connection, the server allows {most} (max_namespaces)"
+            session.send(self.codec.encode_connect_error({"message": text}, namespace))
+            return
         client = Client(new_sid(), namespace, session)
         with session.lock:
             if session.closed:

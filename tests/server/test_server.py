@@ -61,6 +61,24 @@ def test_a_client_is_told_its_sid_after_its_handler_let_it_in(bench: Bench) -> N
     assert bench.sent(session) == [f'40{{"sid":"{sid}"}}']
 
 
+def test_a_connection_may_be_in_so_many_namespaces_only() -> None:
+    bench = Bench(max_namespaces=2)
+    bench.app.accepts = lambda namespace: True  # type: ignore[method-assign]  # as with namespaces="*"
+    session = bench.open()
+    for name in ("a", "b", "a", "c"):
+        session.receive(f"40/{name},")
+    bench.mode.run_jobs()
+    refusal, *_ = bench.sent(session)
+    assert str(refusal).startswith('44/c,{"message":"too many namespaces on one connection')
+    assert "2 (max_namespaces)" in str(refusal)
+    assert sorted(session.clients) == sorted(bench.server.namespaces()) == ["/a", "/b"]
+    session.receive("41/a,")
+    bench.mode.run_jobs()
+    session.receive("40/c,")
+    bench.mode.run_jobs()
+    assert sorted(session.clients) == ["/b", "/c"], "there is room again"
+
+
 def test_what_a_connect_handler_emits_arrives_behind_connect(bench: Bench) -> None:
     bench.app.during_connect = lambda client: bench.server.emit("hi", (1,), to=(client.sid,))
     session = bench.open()
