@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 PROTOCOL = "4"
 MOST_FIELDS = 100
 """Most parameters of a query string, of which Engine.IO has five."""
+MOST_ORIGINS = 100
+"""So many refused origins are logged; what stands in that header is a stranger's choice, at any length."""
+ORIGIN_CHARACTERS = 256
+"""Longer origins are told apart by their beginning."""
 NOOP = EIO_NOOP.encode()
 TEXT_PLAIN = "text/plain; charset=UTF-8"
 
@@ -64,13 +68,14 @@ class Endpoint:
         self._cors = Cors(server.options)
         self._overtaken = OvertakenPolls()
         self._protocol_logged = False
+        self._refused_origins: set[str] = set()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request (WSGI)."""
         try:
             refused = self._cors.refusal(environ)
             if refused is not None:
-                self._server.logger.warning("%s", refused)
+                self._log_origin(environ["HTTP_ORIGIN"][:ORIGIN_CHARACTERS], refused)
                 raise Refusal(BAD_REQUEST, refused)
             if environ["REQUEST_METHOD"] == "OPTIONS":
                 return self._respond(environ, start_response, 200, b"OK", "text/plain")
@@ -82,6 +87,14 @@ class Endpoint:
             return self._respond(
                 environ, start_response, refusal.status, body, "application/json", refusal.headers
             )
+
+    def _log_origin(self, origin: str, refused: str) -> None:
+        # A client that is refused tries again and again.
+        level = logging.DEBUG
+        if origin not in self._refused_origins and len(self._refused_origins) < MOST_ORIGINS:
+            self._refused_origins.add(origin)
+            level = logging.WARNING
+        self._server.logger.log(level, "%s (said once for each of %d origins)", refused, MOST_ORIGINS)
 
     def _log_protocol(self, refusal: Refusal) -> None:
         # An old client shows nothing of the answer to its user, so the server's log is where it is looked for.

@@ -12,6 +12,7 @@ import pytest
 from flask_socketio_core import options
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
 from flask_socketio_core.server.engine import Engine
+from flask_socketio_core.server.http import MOST_ORIGINS
 from flask_socketio_core.server.wsgi import read_body, stored_environ
 from support.engine import ManualMode, RecordingApplication
 
@@ -30,6 +31,24 @@ def test_a_query_of_too_many_fields_is_a_bad_request() -> None:
         "400 Bad Request",
         {"code": 3, "message": "query string of more than 100 fields"},
     )
+
+
+def test_a_refused_origin_is_logged_once_and_of_many_only_the_first(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine(RecordingApplication(), options.build({}), ManualMode())
+
+    def ask(origin: str) -> None:
+        environ = {"REQUEST_METHOD": "GET", "QUERY_STRING": "", "HTTP_HOST": "here", "HTTP_ORIGIN": origin}
+        body = engine.handle(environ, lambda status, headers, error=None: print)
+        assert b"cors_allowed_origins" in b"".join(body), "the client is told every time"
+
+    for _ in range(3):
+        ask("http://elsewhere")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "origin http://elsewhere is not allowed, expected http://here" in caplog.text
+    for number in range(2 * MOST_ORIGINS):
+        ask(f"http://{number}")
+        ask("http://" + "x" * 1000 + str(number))
+    assert len(caplog.records) == MOST_ORIGINS
 
 
 @pytest.mark.parametrize("length", ["9" * 30, "9" * 5000])
