@@ -1,154 +1,176 @@
-"""Two real servers, a process that only sends and real clients, in every mode and over every broker."""
+"""Servers of every mode, a process that only sends and real clients act as one server, over every broker."""
 
 from __future__ import annotations
 
-import time
-import uuid
-from typing import TYPE_CHECKING, Any
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import socketio as python_socketio
 
-from flask_socketio_core import SocketIO
-from support.nodes import wait_until
-from support.servers import MODE_KINDS, AppSpec, Server, ServerKind, kind_params, serving
+from support.nodes import Bus, wait_until
+from support.servers import MODE_KINDS, THREADING
 
-from .buses import broker_of, make_bus
+from .buses import make_bus
+from .stage import EVERYONE, OUTSIDE, Person, available, playing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from support.nodes import Bus
+    from .stage import Stage
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(120)
 
-#: Seconds that an emit may take: the queue's time-out for a first attempt and one on a new connection, and slack.
-EMIT_BOUND_S = 6.0
-
-
-class Person:
-    """A real client that notes what it hears and answers questions."""
-
-    def __init__(self, server: Server) -> None:
-        self.heard: list[tuple[str, Any]] = []
-        self.client = python_socketio.Client(reconnection=False)
-        self.client.on("question", lambda *args: ("answer", *args))
-        for name in ("said", "announced"):
-            self.client.on(name, lambda value, name=name: self.heard.append((name, value)))
-        self.client.connect(server.url, transports=["websocket"], wait_timeout=10)
-        self.client.call("join", "room", timeout=10)
-
-    @property
-    def sid(self) -> str:
-        sid: str = self.client.get_sid()
-        return sid
-
-    def close(self) -> None:
-        self.client.disconnect()
+#: Messages of one sender to one room.
+MANY = 10_000
+MEGABYTE = b"\x00\xff" * 500_000
 
 
-@pytest.fixture(params=["redis", "streams", "rabbitmq", "kafka"])
+@pytest.fixture(scope="module", params=["redis", "streams", "rabbitmq", "kafka"])
 def bus(request: pytest.FixtureRequest) -> Bus:
     return make_bus(request, request.param)
 
 
-@pytest.fixture(params=kind_params(*MODE_KINDS))
-def kind(request: pytest.FixtureRequest) -> ServerKind:
-    kind: ServerKind = request.param
-    return kind
+@pytest.fixture(scope="module")
+def stage(bus: Bus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A server of each mode, and nobody has heard anything yet."""
+    with playing(bus, available(*MODE_KINDS), tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
 
 
-@pytest.fixture
-def servers(kind: ServerKind, bus: Bus, tmp_path: Path) -> Iterator[tuple[Server, Server]]:
-    options = {"message_queue": bus.url, "channel": bus.channel}
-    spec = AppSpec(app="clients", options=options)
-    with serving(kind, spec, tmp_path) as first, serving(kind, spec, tmp_path) as second:
-        yield first, second
+def test_everybody_hears_what_is_sent_to_all(stage: Stage) -> None:
+    for name, sender in stage.senders.items():
+        sender.do("emit", "to all", name, {"two": [2]})
+    stage.settle("")
+    expected = sorted(("to all", name, {"two": [2]}) for name in stage.senders)
+    assert stage.heard("to all") == dict.fromkeys(stage.people, expected)
 
 
-@pytest.fixture
-def outside(bus: Bus) -> Iterator[SocketIO]:
-    extension = SocketIO(message_queue=bus.url, channel=bus.channel, async_mode="threading")
-    yield extension
-    extension.close()
+def test_rooms_and_single_clients_are_reached_once_wherever_they_are(stage: Stage) -> None:
+    for name, person in stage.people.items():
+        person.client.call("join", (f"of {name}", f"also of {name}"), timeout=10)
+    for sender_name, sender in stage.senders.items():
+        for name, person in stage.people.items():
+            sender.do("emit", "to room", sender_name, to=f"of {name}")
+            sender.do("emit", "to rooms", sender_name, to=[f"of {name}", f"also of {name}"])
+            sender.do("emit", "to one", sender_name, to=person.sid)
+    stage.settle(*(f"of {name}" for name in stage.people), *(person.sid for person in stage.people.values()))
+    for event in ("to room", "to rooms", "to one"):
+        expected = sorted((event, name) for name in stage.senders)
+        assert stage.heard(event) == dict.fromkeys(stage.people, expected), event
 
 
-def test_two_servers_and_an_emitter_act_as_one(servers: tuple[Server, Server], outside: SocketIO) -> None:
-    people = [Person(server) for server in servers]
-    try:
-        _become_one(people, outside)
-        health = outside.health()
-        assert health is not None
-        assert health.up
-        for person in people:
-            person.heard.clear()
-        people[0].client.emit("say", ("room", "hello"))
-        servers[1].get("/announce/view")
-        outside.emit("announced", {"binary": [b"\x00\xff"]})
-        expected = [("announced", "view"), ("announced", {"binary": [b"\x00\xff"]}), ("said", "hello")]
-        wait_until(lambda: all(len(person.heard) >= 3 for person in people), "three events at both clients")
-        for person in people:
-            assert sorted(person.heard, key=repr) == sorted(expected, key=repr)
-        for person in people:
-            assert outside.call("question", 7, to=person.sid, timeout=10) == ("answer", 7)
-        outside.server.disconnect(people[0].sid)
-        wait_until(lambda: not people[0].client.connected, "disconnection from outside")
-        assert people[1].client.connected
-    finally:
-        for person in people:
-            person.close()
+def test_who_is_left_out_hears_nothing(stage: Stage) -> None:
+    sids = {name: person.sid for name, person in stage.people.items()}
+    for sender_name, sender in stage.senders.items():
+        for name, sid in sids.items():
+            sender.do("emit", "skipping one", sender_name, name, to=EVERYONE, skip_sid=sid)
+        sender.do("emit", "skipping all", to=EVERYONE, skip_sid=list(sids.values()))
+    for name, person in stage.people.items():
+        person.client.call("say", (EVERYONE, name), timeout=10)
+    stage.settle()
+    assert stage.heard("skipping all", "said") == {
+        name: [("said", other) for other in sorted(stage.people) if other != name] for name in stage.people
+    }
+    assert stage.heard("skipping one") == {
+        name: sorted(
+            ("skipping one", *pair)
+            for pair in itertools.product(stage.senders, stage.people)
+            if pair[1] != name
+        )
+        for name in stage.people
+    }
 
 
-def _become_one(people: list[Person], outside: SocketIO, timeout_s: float = 15) -> None:
-    """Wait until both servers listen: a server joins at its first request, and some brokers take a second."""
-
-    def heard_by_all() -> bool:
-        greeting = uuid.uuid4().hex
-        outside.emit("announced", greeting)
-        time.sleep(0.1)
-        return all(("announced", greeting) in person.heard for person in people)
-
-    wait_until(heard_by_all, "greeting at both clients", timeout_s)
-    last = uuid.uuid4().hex
-    outside.emit("announced", last)
-    wait_until(lambda: all(("announced", last) in person.heard for person in people), "last greeting")
-
-
-def test_servers_live_through_an_outage_of_the_broker(
-    servers: tuple[Server, Server], outside: SocketIO, bus: Bus, request: pytest.FixtureRequest
-) -> None:
-    broker = broker_of(request, bus.kind)
-    assert broker is not None
-    people = [Person(server) for server in servers]
-    try:
-        _become_one(people, outside)
-        with broker.outage():
-            started = time.monotonic()
-            servers[0].get("/announce/during", timeout_s=10)
-            assert time.monotonic() - started < EMIT_BOUND_S
-            _answers_at_once(servers[0])
-            # The clients of this process wait for no broker.
-            wait_until(lambda: ("announced", "during") in people[0].heard, "event of the own server")
-            people[0].client.emit("say", ("room", "also during"))
-            wait_until(lambda: ("said", "also during") in people[0].heard, "event of the own server")
-        _become_one(people, outside, timeout_s=60)
-        # Buffered at the sender and sent when the broker was back. A pub/sub listener that came back after the
-        # sender has missed it.
-        if bus.queue_class.capabilities.replay:
-            wait_until(lambda: ("announced", "during") in people[1].heard, "event of the other server", 30)
-        servers[1].get("/announce/after")
-        wait_until(lambda: ("announced", "after") in people[0].heard, "event after the outage")
-        assert len([item for item in people[0].heard if item == ("announced", "during")]) == 1
-    finally:
-        for person in people:
-            person.close()
+def test_clients_are_moved_between_rooms_from_elsewhere(stage: Stage) -> None:
+    leaver = next(iter(stage.people))
+    rooms = {name: f"made by {name}" for name in stage.senders}
+    for name, sender in stage.senders.items():
+        for person in stage.people.values():
+            sender.do("enter_room", person.sid, rooms[name])
+        sender.do("emit", "entered", name, to=rooms[name])
+        sender.do("leave_room", stage.people[leaver].sid, rooms[name])
+        sender.do("emit", "one left", name, to=rooms[name])
+        sender.do("close_room", rooms[name])
+        sender.do("emit", "closed", name, to=rooms[name])
+    stage.settle(*rooms.values())
+    everybody = [("entered", name) for name in sorted(stage.senders)]
+    rest = [("one left", name) for name in sorted(stage.senders)]
+    assert stage.heard("entered", "one left", "closed") == {
+        name: everybody if name == leaver else everybody + rest for name in stage.people
+    }
 
 
-def _answers_at_once(server: Server) -> None:
-    """Ask a few times: a hub that is blocked by the broker's absence answers late."""
-    for _ in range(10):
-        started = time.monotonic()
-        assert server.get("/ready", timeout_s=5).status == 200
-        assert time.monotonic() - started < 1.5
-        time.sleep(0.1)
+def test_clients_are_disconnected_from_elsewhere(stage: Stage) -> None:
+    for sender, server in itertools.product(stage.senders.values(), stage.servers.values()):
+        guest = Person(server)
+        try:
+            sender.do("disconnect", guest.sid)
+            wait_until(lambda guest=guest: not guest.client.connected, "disconnection")  # type: ignore[misc]
+        finally:
+            guest.close()
+    assert all(person.client.connected for person in stage.people.values())
+
+
+def test_callbacks_and_calls_get_the_answer_of_a_client_elsewhere(stage: Stage) -> None:
+    for (sender_name, sender), person in itertools.product(stage.senders.items(), stage.people.values()):
+        before = len(sender.do("answers"))
+        sender.do("ask", "question", sender_name, b"\x00\xff", to=person.sid)
+        wait_until(lambda sender=sender, before=before: len(sender.do("answers")) > before, "answer")  # type: ignore[misc]
+        assert sender.do("answers")[before:] == [("answer", sender_name, b"\x00\xff")]
+        assert sender.do("call", "question", 7, to=person.sid, timeout=10) == ("answer", 7)
+
+
+def test_binary_values_and_a_megabyte_arrive_as_they_were(stage: Stage) -> None:
+    value = {"a": [b"\x00\xff", {"b": bytes(range(256))}], "text": "ü"}
+    for name, sender in stage.senders.items():
+        sender.do("emit", "binary", name, value)
+        sender.do("emit", "megabyte", name, MEGABYTE)
+    stage.settle("")
+    senders = sorted(stage.senders)
+    assert stage.heard("binary") == {
+        name: [("binary", sender, value) for sender in senders] for name in stage.people
+    }
+    assert stage.heard("megabyte") == {
+        name: [("megabyte", sender, MEGABYTE) for sender in senders] for name in stage.people
+    }
+
+
+def test_thousands_of_messages_to_a_room_arrive_in_order(stage: Stage) -> None:
+    *_, listener = stage.people.values()
+    sources = {"threading": "numbers from a server", OUTSIDE: "numbers from outside"}
+    listener.client.call("join", tuple(sources.values()), timeout=10)
+    with ThreadPoolExecutor() as pool:
+        for name, room in sources.items():
+            pool.submit(stage.senders[name].do, "pour", room, MANY, to=room)
+    for room in sources.values():
+        wait_until(
+            partial(lambda room: len(listener.numbers(room)) >= MANY, room),
+            f"last of the {room}",
+            timeout_s=60,
+        )
+        assert listener.numbers(room) == list(range(MANY))
+
+
+def test_servers_know_each_other(stage: Stage) -> None:
+    health = {name: stage.health(name) for name in stage.servers}
+    for name, own in health.items():
+        others = [state for other, state in health.items() if other != name]
+        assert own["up"] is True
+        assert sorted(peer["node"] for peer in own["peers"]) == sorted(state["node"] for state in others)
+        assert len({peer["async_mode"] for peer in own["peers"]}) == len(others)
+        assert own["lost_sent"] == own["lost_received"] == own["duplicates"] == own["waiting"] == 0
+
+
+def test_a_cluster_on_another_channel_hears_nothing(stage: Stage, bus: Bus, tmp_path: Path) -> None:
+    other = Bus(bus.queue_class, bus.url, f"{bus.channel}-other")
+    with playing(other, [THREADING], tmp_path) as strangers:
+        for sender in (*stage.senders.values(), *strangers.senders.values()):
+            sender.do("emit", "whose", sender in strangers.senders.values())
+        stage.settle("")
+        strangers.settle("")
+        assert stage.heard("whose") == {name: [("whose", False)] * 4 for name in stage.people}
+        assert strangers.heard("whose") == {"threading": [("whose", True)] * 2}
+        assert strangers.health("threading")["peers"] == []
