@@ -6,7 +6,7 @@ are added when jobs wait although the processor does not work: then the awake on
 
 The thread that reads the WebSockets may even run the jobs itself (:meth:`ThreadPool.help`), which needs no switch at
 all. When one of them blocks, another thread takes the reading over within 10 ms, and the jobs go to the pool for a
-while.
+while. On a machine so busy that a working thread looks like a blocked one, it takes 25 ms to tell them apart.
 """
 
 from __future__ import annotations
@@ -297,13 +297,17 @@ class ThreadPool:
     def _watch(self) -> None:
         gate = self._supervisor = _Gate()
         while True:
+            stalls = 0
             while self._has_backlog():
-                taken, cpu_s, help_over = self._taken, time.process_time(), self._help_over
+                taken, help_over, usage = self._taken, self._help_over, _Usage()
+                waiting = bool(self._jobs) or help_over is not None
                 time.sleep(STALL_S)
-                stuck = taken == self._taken
-                if stuck and help_over is not None and help_over is self._help_over:
+                stalls = stalls + 1 if waiting and taken == self._taken else 0
+                busy = usage.was_busy()
+                blocked = stalls >= (PATIENCE if busy else 1)
+                if blocked and help_over is not None and help_over is self._help_over:
                     self._end_help()
-                if self._jobs and (stuck or time.process_time() - cpu_s < BUSY_SHARE * STALL_S):
+                if self._jobs and (blocked or not busy):
                     self._grow()
             if not gate.wait(IDLE_S):
                 with self._lock:
