@@ -75,21 +75,15 @@ class Outgoing:
     when first needed."""
 
     frames: bytes
-    """All its WebSocket frames, one per packet, to be written without anything in between. Built when first read:
-    a plain attribute afterwards, because every delivery reads it."""
+    """All its WebSocket frames, one per packet, to be written without anything in between."""
 
     def __init__(self, packets: tuple[str | bytes, ...], is_event: bool = False) -> None:
         self.packets = packets
         self.is_event = is_event
-
-    def __getattr__(self, name: str) -> bytes:
-        if name != "frames":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        packets = self.packets
+        # Text that is not Unicode fails here, at its sender, and not where it is delivered.
         self.frames = (
             _frame(packets[0]) if len(packets) == 1 else b"".join([_frame(packet) for packet in packets])
         )
-        return self.frames
 
     @property
     def size(self) -> int:
@@ -200,11 +194,7 @@ class Codec:
         attachments: list[bytes] = []
         data = _take_out(data, attachments)
         body = "" if data is None else self._json.dumps(data, separators=(",", ":"))
-        outgoing = _assemble(kind, body, namespace, ack_id, attachments)
-        _ = (
-            outgoing.frames
-        )  # text that is not Unicode fails here, at its sender, and not where it is delivered
-        return outgoing
+        return _assemble(kind, body, namespace, ack_id, attachments)
 
     def _load_with_json(self, text: str, position: int) -> Any:
         try:
@@ -427,10 +417,7 @@ def _assemble(
     number = "" if ack_id is None else ack_id
     prefix = "" if namespace == "/" or not namespace else namespace + ","
     if not attachments:
-        text = f"4{kind}{prefix}{number}{body}"
-        outgoing = Outgoing((text,), kind == EVENT)
-        outgoing.frames = text_frame(text)
-        return outgoing
+        return Outgoing((f"4{kind}{prefix}{number}{body}",), kind == EVENT)
     if kind != EVENT and kind != ACK:
         raise ValueError(f"a packet of type {kind} cannot contain bytes, only events and acks can")
     text = f"4{kind + 3}{len(attachments)}-{prefix}{number}{body}"

@@ -97,11 +97,6 @@ def test_a_bytearray_may_change_after_it_was_sent() -> None:
     assert outgoing.packets[1] == b"before"
 
 
-def test_frames_are_built_once() -> None:
-    outgoing = Codec().encode_event("a", ())
-    assert outgoing.frames is outgoing.frames
-
-
 @pytest.mark.parametrize("serializer", ["default", "msgpack"])
 def test_only_events_count_as_events(serializer: str) -> None:
     codec = Codec(serializer=serializer)
