@@ -180,7 +180,8 @@ def light_context(
         vars(request).update(routing, **attributes)
     else:
         request = request_class.__new__(request_class)
-        headers = EnvironHeaders(environ)
+        headers = EnvironHeaders.__new__(EnvironHeaders)
+        headers.environ = environ
         request.__dict__ = {**fresh, "environ": environ, "headers": headers, **routing, **attributes}
     context: LightContext = LightContext.__new__(LightContext)
     context._made = fresh is None
@@ -231,7 +232,7 @@ def _run_probe(app: flask.Flask) -> str | None:
             flask.session._get_current_object() is session,  # type: ignore[attr-defined]  # a LocalProxy
             getattr(flask.request, "sid", None),
             flask.url_for("probe", name="x"),
-            flask.current_app == app,
+            flask.current_app == app and flask.request.headers["Host"] == "localhost",
             flask.globals.app_ctx.url_adapter,
         )
         flask.g.left_behind = True

@@ -207,6 +207,13 @@ class Codec:
     def _parse_text(self, text: str | bytes) -> Incoming | _Pending:
         if not isinstance(text, str):
             raise ProtocolError("binary message where a packet was expected")
+        bracket = text.find("[")
+        if text.startswith("2") and 0 < bracket < MAX_DIGITS:
+            # A shortcut for what nearly all packets are, an event of the main namespace.
+            digits = text[1:bracket]
+            if not digits or (digits.isdecimal() and digits.isascii()):
+                ack_id = int(digits) if digits else None
+                return _checked(EVENT, "/", ack_id, self._loads(text, bracket))
         kind = _KINDS.get(text[:1])
         if kind is None:
             raise ProtocolError(f"Socket.IO packet of unknown type {text[:1]!r}")
@@ -515,7 +522,7 @@ def _checked(kind: int, namespace: str, ack_id: int | None, data: Any) -> Incomi
         data[0] = str(name)
     elif name in RESERVED_EVENTS:
         raise ProtocolError(f"event with the reserved name {name!r}")
-    return Incoming(EVENT, namespace, ack_id, data)
+    return tuple.__new__(Incoming, (EVENT, namespace, ack_id, data))  # half the time of calling the class
 
 
 class _PendingText:
