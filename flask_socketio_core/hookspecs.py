@@ -173,8 +173,8 @@ def socketio_bus_gap(duration_s: float, since: float, missed: int | None, resume
 
     What the others sent meanwhile has not reached this server's clients, unless ``resumed`` says so: the moment to
     have them load anew what they show. Called once per gap, in a worker: at once if the queue resumes, else as soon as
-    the servers that were there before have said what they sent, which takes milliseconds if they can, or when four
-    heartbeat intervals have passed. Not called in a process that only sends.
+    the servers that were there before have said what they sent, which takes milliseconds if they can, or after 20
+    seconds (four heartbeat intervals, if that is longer). Not called in a process that only sends.
 
     :param duration_s: length of the gap, seconds: from the last message that was heard to the new subscription.
     :param since: when it began, seconds since the epoch.

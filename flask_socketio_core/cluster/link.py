@@ -27,6 +27,9 @@ from .peers import MISSED_INTERVALS, Peer, Peers
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
 
+#: Seconds after a gap that the other servers have, or four intervals if that is longer, to say what they have sent: a
+#: sender's longest pause between two attempts, doubled by chance, its time to settle, and a heartbeat.
+CONFIRM_S = 20.0
 #: Seconds that a listener may go without any sign before it is taken for stuck; queues give one twice a second.
 STUCK_S = 30.0
 
@@ -318,7 +321,7 @@ class Link:
             self._tell_gap(self._gaps.resumed(duration_s, since))
             return
         nodes = [peer.node for peer in self.peers.alive(now_s)]
-        until = now_s + (MISSED_INTERVALS + 1) * self._interval_s
+        until = now_s + max((MISSED_INTERVALS + 1) * self._interval_s, CONFIRM_S)
         self._tell_gap(self._gaps.begin(duration_s, since, nodes=nodes, lost=self.peers.lost, until=until))
 
     def _tell_gap(self, gap: Gap | None) -> None:

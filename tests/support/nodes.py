@@ -12,6 +12,7 @@ from socketio.packet import Packet
 
 from flask_socketio_core import options
 from flask_socketio_core.cluster.cluster import Cluster
+from flask_socketio_core.cluster.gaps import Gap
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.testing.threads import ThreadMode
@@ -114,6 +115,7 @@ class Node:
     def __init__(self, bus: Bus, **options_: Any) -> None:
         self.mode = ThreadMode()
         self.states: list[tuple[bool, str]] = []
+        self.gaps: list[Gap] = []
         self.server = Server(RecordingApplication(), options.build({}), self.mode)
         self.cluster = Cluster(
             bus.queue_class,
@@ -123,6 +125,7 @@ class Node:
             options={"heartbeat_interval_s": 0.5, **bus.options, **options_},
             server=self.server,
             on_state=lambda up, detail: self.states.append((up, detail)),
+            on_gap=self.gaps.append,
         )
 
     def start(self, *, wait: bool = True) -> Node:

@@ -1,0 +1,69 @@
+"""Ways to cut one server off from its broker while the others go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+if TYPE_CHECKING:
+    from support.nodes import Bus
+
+
+class Gate:
+    """Keeps a listener that has lost its connection away from the broker for as long as a test wants."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._open.set()
+
+    @contextmanager
+    def shut(self) -> Iterator[None]:
+        """Let nobody subscribe for the length of a ``with`` block."""
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    def before(self, bus: Bus) -> Bus:
+        """Return a bus whose listeners have to pass this gate."""
+        gate = self._open
+
+        class Held(bus.queue_class):  # type: ignore[misc,name-defined]  # a class that is known at run time only
+            def listen(self) -> Iterator[bytes]:
+                while not gate.wait(0.1):
+                    if self._closed:
+                        return
+                yield from super().listen()
+
+        return dataclasses.replace(bus, queue_class=Held)
+
+
+def named(bus: Bus) -> tuple[Bus, str]:
+    """Return a bus whose connections have a name for Redis, and that name."""
+    name = f"victim-{uuid.uuid4().hex[:8]}"
+    return dataclasses.replace(bus, url=f"{bus.url}?client_name={name}"), name
+
+
+def cut_subscriber(url: str, name: str) -> int:
+    """Have Redis close the listening connection of the client of a name; return how many there were."""
+    with redis.Redis.from_url(url) as client:
+        listeners = [item for item in _clients(client) if item["name"] == name and _listens(item)]
+        for item in listeners:
+            client.client_kill_filter(_id=item["id"])
+        return len(listeners)
+
+
+def _clients(client: Any) -> list[dict[str, str]]:
+    clients: list[dict[str, str]] = client.client_list()
+    return clients
+
+
+def _listens(item: dict[str, str]) -> bool:
+    return item["sub"] != "0" or item["cmd"].startswith("xread")

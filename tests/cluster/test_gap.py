@@ -1,0 +1,256 @@
+"""A server that was cut off from the bus says for how long, and whether something is missing: over real brokers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from flask import Flask
+
+from flask_socketio_core import SocketIO
+from support.nodes import Bus, Member, Node, wait_until
+from support.proxy import Proxy
+
+from .buses import broker_of, make_bus
+from .cutting import Gate, cut_subscriber, named
+
+if TYPE_CHECKING:
+    from support.brokers import Broker
+
+pytestmark = pytest.mark.timeout(120)
+
+RECOVERY_S = 40.0
+
+
+class Scene:
+    """A server that sends and one that is cut off, both with a client in one room."""
+
+    def __init__(self, bus: Bus, cut: Callable[[], object], **options: Any) -> None:
+        self.gate = Gate()
+        self._cut = cut
+        self.sender = Node(bus, **options).start()
+        self.victim = Node(self.gate.before(bus), **options).start()
+        self.member = self._enter(self.victim)
+        wait_until(self.sender.has_peer, "peer")
+        wait_until(self.victim.has_peer, "peer")
+        self.sent = 0
+
+    def _enter(self, node: Node) -> Member:
+        member = node.connect()
+        node.cluster.enter_room(member.sid, "room")
+        return member
+
+    def emit(self, count: int) -> None:
+        for _ in range(count):
+            self.sender.cluster.emit("n", (self.sent,), to=("room",))
+            self.sent += 1
+
+    @contextmanager
+    def gap(self) -> Iterator[None]:
+        """Cut the victim off for the length of a ``with`` block."""
+        with self.gate.shut():
+            self._cut()
+            wait_until(
+                lambda: not self.victim.cluster.health().up, "noticed loss of the connection", RECOVERY_S
+            )
+            yield
+
+    def settle(self) -> None:
+        """Wait until the gap was told, and until what is sent now arrives."""
+        wait_until(lambda: self.victim.gaps, "report of the gap", RECOVERY_S)
+        self.emit(1)
+        wait_until(lambda: self.heard()[-1:] == [self.sent - 1], "last message", RECOVERY_S)
+
+    def heard(self) -> list[int]:
+        return [event[1] for event in self.member.receive()]
+
+    def close(self) -> None:
+        self.sender.close()
+        self.victim.close()
+
+
+@contextmanager
+def playing(request: pytest.FixtureRequest, kind: str, **options: Any) -> Iterator[Scene]:
+    """Set the scene on a real broker."""
+    bus = make_bus(request, kind)
+    broker = broker_of(request, kind)
+    assert broker is not None
+    with _cutter(bus, broker) as (bus, cut):
+        scene = Scene(bus, cut, **options)
+        try:
+            yield scene
+        finally:
+            scene.close()
+
+
+@contextmanager
+def _cutter(bus: Bus, broker: Broker) -> Iterator[tuple[Bus, Callable[[], object]]]:
+    """Return where to connect to, and what cuts connections."""
+    if bus.kind in ("redis", "streams"):
+        own, name = named(bus)
+        yield own, lambda: cut_subscriber(broker.url, name)
+    elif bus.kind == "rabbitmq":
+        port = int(bus.url.rpartition(":")[2].strip("/"))
+        proxy = Proxy(port)
+        try:
+            yield Bus(bus.queue_class, bus.url.replace(f":{port}", f":{proxy.port}"), bus.channel), proxy.cut
+        finally:
+            proxy.close()
+    else:  # Kafka's clients connect to the address that the broker tells them
+        yield bus, lambda: _restart(broker)
+
+
+def _restart(broker: Broker) -> None:
+    with broker.outage():
+        pass
+
+
+@pytest.mark.parametrize("kind", ["streams", "rabbitmq", "kafka"])
+def test_a_durable_queue_resumes_and_says_that_nothing_is_missing(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    with playing(request, kind) as scene:
+        scene.emit(10)
+        wait_until(lambda: len(scene.heard()) == 10, "messages before the gap")
+        before = time.time()
+        with scene.gap():
+            scene.emit(200)
+        scene.settle()
+        wait_until(lambda: sorted(scene.heard()) == list(range(scene.sent)), "all messages", RECOVERY_S)
+        (gap,) = scene.victim.gaps
+        assert (gap.missed, gap.resumed) == (0, True)
+        assert gap.since <= before + 1
+        assert 0 < gap.duration_s <= time.time() - gap.since
+        assert scene.victim.cluster.health().lost_received == 0
+
+
+def test_redis_pub_sub_says_how_many_messages_are_missing(request: pytest.FixtureRequest) -> None:
+    with playing(request, "redis") as scene:
+        scene.emit(10)
+        wait_until(lambda: len(scene.heard()) == 10, "messages before the gap")
+        with scene.gap():
+            scene.emit(50)
+        wait_until(lambda: scene.victim.gaps, "report of the gap")  # although nothing more is sent
+        (gap,) = scene.victim.gaps
+        assert (gap.missed, gap.resumed) == (50, False)
+        health = scene.victim.cluster.health()
+        assert (health.gaps, health.gaps_s) == (1, gap.duration_s)
+        scene.settle()
+        assert scene.heard() == [*range(10), 60]
+
+
+def test_a_stream_that_was_trimmed_past_our_position_has_losses(request: pytest.FixtureRequest) -> None:
+    with playing(request, "streams", stream_max_length=100) as scene:
+        with scene.gap():
+            scene.emit(1000)
+        scene.settle()
+        (gap,) = scene.victim.gaps
+        missing = scene.sent - len(scene.heard())
+        assert missing > 0
+        assert (gap.missed, gap.resumed) == (missing, False)
+        assert "stream_max_length=100" in scene.victim.states[-1][1]
+
+
+def test_a_stream_that_redis_has_lost_has_losses(request: pytest.FixtureRequest, redis_url: str) -> None:
+    with playing(request, "streams") as scene:
+        with scene.gap(), redis.Redis.from_url(redis_url) as client:
+            scene.emit(20)
+            client.delete(f"{scene.victim.cluster._link.queue.channel}.stream")
+        scene.settle()
+        (gap,) = scene.victim.gaps
+        assert (gap.missed, gap.resumed) == (20, False)
+
+
+def test_a_queue_of_rabbitmq_that_has_expired_has_losses(request: pytest.FixtureRequest) -> None:
+    with playing(request, "rabbitmq", queue_expires_s=1.0) as scene:
+        with scene.gap():
+            time.sleep(2.5)  # RabbitMQ's own clock decides
+            scene.emit(20)
+        scene.settle()
+        (gap,) = scene.victim.gaps
+        assert (gap.missed, gap.resumed) == (20, False)
+        assert "queue_expires_s=1 s" in scene.victim.states[-1][1]
+
+
+def test_a_kafka_topic_that_has_dropped_what_we_missed_has_losses(request: pytest.FixtureRequest) -> None:
+    with playing(request, "kafka") as scene:
+        with scene.gap():
+            scene.emit(20)
+            wait_until(lambda: scene.sender.cluster.health().waiting == 0, "flushed buffer", RECOVERY_S)
+            _drop_all(scene.sender.cluster._link.queue)
+        scene.settle()
+        (gap,) = scene.victim.gaps
+        assert (gap.missed, gap.resumed) == (20, False)
+        assert "Kafka has dropped" in scene.victim.states[-1][1]
+
+
+def _drop_all(queue: Any) -> None:
+    """Do to a topic at once what its retention does in time."""
+    kafka = pytest.importorskip("kafka")
+    assert queue.flush(10.0) == 0
+    servers = queue.url.partition("://")[2]
+    with kafka.KafkaConsumer(bootstrap_servers=servers) as consumer:
+        parts = [kafka.TopicPartition(queue.channel, n) for n in consumer.partitions_for_topic(queue.channel)]
+        ends = consumer.end_offsets(parts)
+    with kafka.KafkaAdminClient(bootstrap_servers=servers) as admin:
+        admin.delete_records(ends)
+
+
+def test_a_server_that_could_not_join_at_once_has_a_gap_of_unknown_cost(
+    request: pytest.FixtureRequest,
+) -> None:
+    bus = make_bus(request, "redis")
+    broker = broker_of(request, "redis")
+    assert broker is not None
+    with broker.outage():
+        node = Node(bus).start(wait=False)
+        wait_until(lambda: node.states, "report of the outage")
+    try:
+        wait_until(lambda: node.gaps, "report of the gap", RECOVERY_S)
+        (gap,) = node.gaps
+        assert (gap.missed, gap.resumed) == (None, False)
+        assert gap.duration_s > 0
+    finally:
+        node.close()
+
+
+def test_an_application_is_told_of_a_gap_and_has_its_clients_load_anew(
+    request: pytest.FixtureRequest, redis_url: str
+) -> None:
+    bus, name = named(make_bus(request, "redis"))
+    app = Flask(__name__)
+    socketio = SocketIO(
+        app,
+        async_mode="threading",
+        message_queue=bus.url,
+        channel=bus.channel,
+        message_queue_options={"heartbeat_interval_s": 0.5},
+    )
+
+    @socketio.observe
+    def socketio_bus_gap(duration_s: float, resumed: bool) -> None:
+        if not resumed:
+            socketio.emit("reload", duration_s)
+
+    socketio.on("connect")(lambda: None)
+    try:
+        with socketio.test_client(app) as client:
+            binding = socketio.binding_of(app)
+            binding.join()
+            wait_until(lambda: binding.cluster.await_subscription(0.1), "subscription")  # type: ignore[union-attr]
+            assert cut_subscriber(redis_url, name) == 1
+            received: list[dict[str, Any]] = []
+
+            def told() -> bool:
+                received.extend(client.get_received())
+                return bool(received)
+
+            wait_until(told, "event at the client")
+            assert [event["name"] for event in received] == ["reload"]
+            assert received[0]["args"][0] > 0
+    finally:
+        socketio.close()
