@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 from collections.abc import Callable
 from socket import IPPROTO_TCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent.pywsgi import WSGIServer
+from gevent.pywsgi import WSGIHandler, WSGIServer
 from gevent.socket import getaddrinfo, socket
 
 from flask_socketio_core.concurrency.servers import explain_bind_error, split_options
@@ -54,13 +53,7 @@ def make_server(
     given.setdefault("log", "default" if options.log_output else None)
     given.setdefault("spawn", connections)
     listener = listen(host, port, given.pop("backlog", BACKLOG))
-    server = WSGIServer(listener, app, **given)
-    if not options.log_output:
-        # gevent-websocket's handler does not ask the server's log, and takes a logger from here.
-        quiet = logging.getLogger("geventwebsocket.quiet")
-        quiet.setLevel(logging.WARNING)
-        server.__dict__["logger"] = quiet
-    return server
+    return WSGIServer(listener, app, **given)
 
 
 def listen(host: str, port: int, backlog: int) -> socket:
@@ -91,4 +84,9 @@ def find_handler() -> Any:
         return None
     from geventwebsocket.handler import WebSocketHandler
 
-    return WebSocketHandler
+    class Handler(WebSocketHandler):
+        """Log requests as gevent does; gevent-websocket leaves upgrades out, and has its log switched off."""
+
+        log_request = WSGIHandler.log_request
+
+    return Handler
