@@ -229,10 +229,7 @@ class Binding:
         if self.plugins.observes_emits:
             self.plugins.emit(event=event, namespace=namespace, to=(to,), args=args)
         server = self.server
-        here = server is not None and (
-            self.cluster is None or ignore_queue or server.is_connected(to, namespace)
-        )
-        if server is not None and here:
+        if server is not None and (self.cluster is None or ignore_queue):
             answer = calling.call(
                 server, self.mode, event, args, to=to, namespace=namespace, timeout_s=timeout_s
             )

@@ -118,7 +118,8 @@ class Sender(ABC):
         """Send an event to one client, wherever it is connected, and return what it acknowledges.
 
         :param to: the client's sid.
-        :param timeout: how long to wait, seconds; ``None`` waits for ever.
+        :param timeout: how long to wait, seconds; ``None`` waits for ever, for a client of another server as long as
+            the message queue's ``ack_expires_s`` says.
         :returns: a value, a tuple of several, or ``None`` for an empty acknowledgement.
         :raises CallTimeout: if it does not acknowledge in time.
         :raises ClientGone: as soon as it leaves without.

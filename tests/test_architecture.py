@@ -19,8 +19,8 @@ ROWS = (
     ("contracts",),
     ("hookspecs", "concurrency"),
     ("plugins",),
-    ("server", "cluster"),
-    ("addressing", "calling", "client_managers", "dispatch", "handlers", "light_context", "request_context"),
+    ("calling", "cluster", "server"),
+    ("addressing", "client_managers", "dispatch", "handlers", "light_context", "request_context"),
     (
         "binding",
         "extension",

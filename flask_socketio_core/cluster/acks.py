@@ -43,11 +43,11 @@ class PendingAcks:
         with self._lock:
             return self._awaited.pop(number, None) if isinstance(number, int) else None
 
-    def expire(self, now_s: float) -> list[Awaited]:
-        """Return and forget those whose time is over."""
+    def expire(self, now_s: float) -> None:
+        """Forget those whose time is over; a call has a time-out of its own."""
         with self._lock:
-            over = [number for number, awaited in self._awaited.items() if awaited.expires_at <= now_s]
-            return [self._awaited.pop(number) for number in over]
+            for number in [number for number, item in self._awaited.items() if item.expires_at <= now_s]:
+                del self._awaited[number]
 
     def __len__(self) -> int:
         return len(self._awaited)

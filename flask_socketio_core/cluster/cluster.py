@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CallTimeout, ClientGone, ConfigurationError, PartUnsuitable
+from .. import calling
+from ..errors import ConfigurationError, PartUnsuitable
 from . import envelope, settings, urls
 from .acks import Awaited
 from .envelope import Message, Wire
@@ -84,12 +85,10 @@ class Cluster:
         self._on_gap = on_gap
         self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
         self._clock = clock
-        self._owed: dict[tuple[str, str], dict[tuple[str, Any], None]] = {}
         self._pid = os.getpid()
         self._link = self._new_link()
         self._closed = False
         self._at_exit: Handle | None = None
-        self._owed_lock = mode.create_lock()
 
     # -------------------------------------------------------------------------------------------------- lifecycle
 
@@ -153,10 +152,8 @@ class Cluster:
     def _current(self) -> Link:
         if self._pid != os.getpid():
             _inherited.append(self._link)
-            self._owed = {}
             self._link = self._new_link()
             self._closed, self._at_exit = False, None
-            self._owed_lock = self._mode.create_lock()
             self._pid = os.getpid()
         return self._link
 
@@ -207,7 +204,17 @@ class Cluster:
         :raises ValueError: if ``on_ack`` is given without exactly one addressee.
         :raises MessageTooLarge: if the queue can never carry it.
         """
-        self._emit(event, args, namespace, to, skip, on_ack, None, volatile)
+        if on_ack is not None and (to is None or len(to) != 1):
+            raise ValueError(
+                "an acknowledgement can be asked of one client only: give its sid as the addressee"
+            )
+        server = self._server
+        if server is not None and to is not None and all(server.is_connected(sid, namespace) for sid in to):
+            server.emit(event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile)
+            return
+        link = self._current()
+        number = None if on_ack is None else self._expect(link, on_ack)
+        self._publish(link, event, args, namespace, to, skip=skip, number=number, volatile=volatile)
 
     def call(
         self,
@@ -220,47 +227,41 @@ class Cluster:
     ) -> tuple[Any, ...]:
         """Send an event to one client, wherever it is connected, and return what it acknowledges.
 
+        :param timeout_s: how long to wait, seconds; for a client elsewhere, ``ack_expires_s`` at most.
         :raises CallTimeout: if it does not within the time-out, or nobody knows it.
         :raises ClientGone: if it leaves first.
         """
-        done = self._mode.create_event()
-        answers: list[tuple[Any, ...]] = []
+        server = self._server
+        if server is not None and server.is_connected(to, namespace):
+            return calling.call(
+                server, self._mode, event, args, to=to, namespace=namespace, timeout_s=timeout_s
+            )
 
-        def on_ack(*values: Any) -> None:
-            answers.append(values)
-            done.set()
+        def ask(on_ack: AckCallback, on_gone: Callable[[], None]) -> Callable[[], object]:
+            link = self._current()
+            number = self._expect(link, on_ack, on_gone)
+            self._publish(link, event, args, namespace, (to,), number=number)
+            return partial(link.acks.take, number)
 
-        forget = self._emit(event, args, namespace, (to,), frozenset(), on_ack, done.set, False)
-        in_time = done.wait(timeout_s)
-        forget()
-        if not in_time:
-            raise CallTimeout(f"client {to!r} did not acknowledge {event!r} within {timeout_s:g} s")
-        if not answers:
-            raise ClientGone(f"client {to!r} left before it acknowledged {event!r}")
-        return answers[0]
+        timeout_s = min(timeout_s, self._settings["ack_expires_s"])
+        return calling.wait(self._mode, ask, event, to=to, timeout_s=timeout_s)
 
-    def _emit(
+    def _publish(
         self,
+        link: Link,
         event: str,
         args: tuple[Any, ...],
         namespace: str,
         to: tuple[str, ...] | None,
-        skip: frozenset[str],
-        on_ack: AckCallback | None,
-        on_gone: Callable[[], None] | None,
-        volatile: bool,
-    ) -> Callable[[], object]:
-        """Send an event and return what to call when nobody waits for its acknowledgement any more."""
-        link = self._current()
-        server = self._server
-        if on_ack is not None and (to is None or len(to) != 1):
-            raise ValueError(
-                "an acknowledgement can be asked of one client only: give its sid as the addressee"
-            )
-        if server is not None and to is not None and all(server.is_connected(sid, namespace) for sid in to):
-            server.emit(event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile)
-            return _nothing if on_gone is None else server.on_client_gone(to[0], namespace, on_gone)
-        number = None if on_ack is None else self._expect(link, on_ack, on_gone)
+        *,
+        skip: frozenset[str] = frozenset(),
+        number: int | None = None,
+        volatile: bool = False,
+    ) -> None:
+        """Send an event to the clients of the other servers and, unless one of them is asked, to our own.
+
+        :param number: that of the acknowledgement that is awaited.
+        """
         message = envelope.emit(
             event,
             args,
@@ -271,14 +272,17 @@ class Cluster:
             callback=None if number is None or to is None else (to[0], namespace, number),
             volatile=volatile,
         )
-        encoded = link.prepare(message)
-        if server is not None and on_ack is None:  # our own clients wait for no broker
-            server.emit(event, args, namespace=namespace, to=to, skip=skip, volatile=volatile)
+        try:
+            encoded = link.prepare(message)
+        except BaseException:
+            link.acks.take(number)
+            raise
+        if self._server is not None and number is None:  # our own clients wait for no broker
+            self._server.emit(event, args, namespace=namespace, to=to, skip=skip, volatile=volatile)
         self._be_closed_at_exit()
         link.outbox.put(encoded, _key(namespace, to[0] if to else ""))
-        return _nothing if number is None else partial(link.acks.take, number)
 
-    def _expect(self, link: Link, on_ack: AckCallback, on_gone: Callable[[], None] | None) -> int:
+    def _expect(self, link: Link, on_ack: AckCallback, on_gone: Callable[[], None] | None = None) -> int:
         """Note that an acknowledgement is awaited, and listen for it."""
         if not link.listener.started:
             link.listener.start()
@@ -385,14 +389,23 @@ class Cluster:
         if not isinstance(callback, list) or len(callback) != 3 or not isinstance(host_id, str):
             return None
         sid, _, number = callback
+        withdraw = _nothing
         if isinstance(sid, str) and server.is_connected(sid, namespace) and "node" in message:
-            self._owe(server, sid, namespace, (host_id, number))
-        return partial(self._return_ack, host_id, sid, namespace, number)
+            gone = partial(self._return_gone, host_id, sid, number)
+            withdraw = server.on_client_gone(sid, namespace, gone)
+        return partial(self._return_ack, withdraw, host_id, sid, namespace, number)
 
-    def _return_ack(self, host_id: str, sid: str, namespace: str, number: Any, *values: Any) -> None:
+    def _return_ack(
+        self,
+        withdraw: Callable[[], None],
+        host_id: str,
+        sid: str,
+        namespace: str,
+        number: Any,
+        *values: Any,
+    ) -> None:
         # Runs where the client's packet was read, which must not wait for a broker.
-        with self._owed_lock:
-            self._owed.get((sid, namespace), {}).pop((host_id, number), None)
+        withdraw()
         args, binary = envelope.pack(list(values))
         message: Message = {
             "method": "callback",
@@ -406,21 +419,10 @@ class Cluster:
             message["binary"] = True
         self._current().send_soon(message, host_id)
 
-    def _owe(self, server: LocalServer, sid: str, namespace: str, debt: tuple[str, Any]) -> None:
-        """Tell the asking node when the client leaves without an answer; one watch per client."""
-        client = (sid, namespace)
-        with self._owed_lock:
-            watched = client in self._owed
-            self._owed.setdefault(client, {})[debt] = None
-        if not watched:
-            server.on_client_gone(sid, namespace, partial(self._client_gone, client))
-
-    def _client_gone(self, client: tuple[str, str]) -> None:
-        with self._owed_lock:
-            owed = self._owed.pop(client, {})
-        for host_id, number in owed:
-            message: Message = {"method": "gone", "host_id": host_id, "id": number, "sid": client[0]}
-            self._current().send_soon(message, host_id)
+    def _return_gone(self, host_id: str, sid: str, number: Any) -> None:
+        """Tell the asking node that the client has left without an answer."""
+        message: Message = {"method": "gone", "host_id": host_id, "id": number, "sid": sid}
+        self._current().send_soon(message, host_id)
 
     def _on_enter_room(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], message.get("namespace") or "/"

@@ -221,9 +221,7 @@ class Link:
                 self._logger.warning("server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS)
                 self._log_lost(node, lost)
         self._tell_gap(self._gaps.overdue(now_s))
-        for awaited in self.acks.expire(now_s):
-            if awaited.on_gone is not None:
-                awaited.on_gone()
+        self.acks.expire(now_s)
         deaf_s = now_s - self._echo_at
         if now_s - self.listener.ticked_at > STUCK_S and self.listener.subscribed:
             self.listener.restart(f"no sign from the listener for {STUCK_S:g} s")

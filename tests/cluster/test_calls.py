@@ -1,0 +1,125 @@
+"""A call that is over leaves nothing behind, wherever its client is."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flask_socketio_core.cluster.memory import MemoryQueue
+from flask_socketio_core.errors import CallTimeout
+from support.nodes import Bus, Member, Node, emitter, wait_until
+
+if TYPE_CHECKING:
+    from flask_socketio_core.cluster.cluster import Cluster
+
+CALLS = 100
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return Bus(MemoryQueue, "memory://", f"test-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def nodes(bus: Bus) -> Iterator[tuple[Node, Node]]:
+    pair = Node(bus).start(), Node(bus).start()
+    yield pair
+    for node in pair:
+        node.close()
+
+
+@pytest.fixture
+def outside(bus: Bus) -> Iterator[Cluster]:
+    cluster = emitter(bus)
+    yield cluster
+    cluster.close()
+
+
+@contextmanager
+def answering(member: Member) -> Iterator[None]:
+    """Let a client take and answer what is sent to it, for the length of a ``with`` block."""
+    end = threading.Event()
+
+    def answer() -> None:
+        while not end.wait(0.001):
+            member.receive()
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    yield
+    end.set()
+    thread.join(5)
+
+
+def left_behind(node: Node, member: Member) -> tuple[object, ...]:
+    """Return what a client's server keeps for calls, as it should be: nothing."""
+    client = node.server.client(member.sid)
+    return tuple(filter(None, (client.gone_callbacks, client.acks)))
+
+
+def call(cluster: Cluster, member: Member, *, timeout_s: float) -> object:
+    return cluster.call("ask", (), to=member.sid, timeout_s=timeout_s)
+
+
+def test_calls_to_a_client_of_this_server_leave_nothing(nodes: tuple[Node, Node]) -> None:
+    member = nodes[0].connect()
+    with answering(member):
+        assert [call(nodes[0].cluster, member, timeout_s=5) for _ in range(CALLS)] == [("ok",)] * CALLS
+    assert left_behind(nodes[0], member) == ()
+    member.answer = None
+    for _ in range(CALLS):
+        with pytest.raises(CallTimeout):
+            call(nodes[0].cluster, member, timeout_s=0)
+    assert left_behind(nodes[0], member) == ()
+
+
+def test_calls_to_a_client_of_another_server_leave_nothing(
+    nodes: tuple[Node, Node], outside: Cluster
+) -> None:
+    member = nodes[1].connect()
+    for cluster in (nodes[0].cluster, outside):
+        with answering(member):
+            assert [call(cluster, member, timeout_s=5) for _ in range(CALLS)] == [("ok",)] * CALLS
+        assert len(cluster._link.acks) == 0
+    assert left_behind(nodes[1], member) == ()
+
+
+def test_calls_that_time_out_leave_nothing_with_who_called(
+    nodes: tuple[Node, Node], outside: Cluster
+) -> None:
+    member = nodes[1].connect()
+    member.answer = None
+    for cluster in (nodes[0].cluster, outside):
+        for _ in range(CALLS):
+            with pytest.raises(CallTimeout):
+                call(cluster, member, timeout_s=0)
+        assert len(cluster._link.acks) == 0
+
+
+def test_a_call_that_cannot_be_encoded_leaves_nothing(nodes: tuple[Node, Node]) -> None:
+    member = nodes[1].connect()
+    with pytest.raises(TypeError):
+        nodes[0].cluster.call("ask", (object(),), to=member.sid)
+    assert len(nodes[0].cluster._link.acks) == 0
+
+
+def test_a_callback_waits_no_longer_than_ack_expires_s(bus: Bus) -> None:
+    node = Node(bus, ack_expires_s=0.1).start()
+    try:
+        node.cluster.emit("ask", (), to=("nobody",), on_ack=lambda *args: None)
+        assert len(node.cluster._link.acks) == 1
+        wait_until(lambda: len(node.cluster._link.acks) == 0, "end of the waiting")
+    finally:
+        node.close()
+
+
+def test_a_call_without_a_time_out_ends_with_ack_expires_s(bus: Bus) -> None:
+    cluster = emitter(bus, ack_expires_s=0.2)
+    with pytest.raises(CallTimeout, match=r"within 0\.2 s"):
+        cluster.call("ask", (), to="nobody", timeout_s=1e9)
+    cluster.close()
