@@ -1,7 +1,8 @@
-"""The commands under ``flask socketio``: what there is, what handles what, and a server.
+"""The commands under ``flask socketio``: what there is, what handles what, how the queue is, and a server.
 
 flask socketio plugins      which parts are installed, which are selected, and why
 flask socketio events       the registered event handlers, by namespace
+flask socketio check        whether the message queue works, and which servers answer
 flask socketio run          serve the application with the selected async mode
 """
 

@@ -12,6 +12,7 @@ from flask.cli import NoAppException, ScriptInfo, pass_script_info
 from ..errors import ConfigurationError
 from ..plugins import Description, Plugins
 from . import events_view, plugins_view
+from .check import check_command
 from .loading import extension_of
 from .run import run_command
 
@@ -74,4 +75,5 @@ def events_command(info: ScriptInfo) -> None:
         click.echo(line)
 
 
+socketio.add_command(check_command)
 socketio.add_command(run_command)

@@ -16,6 +16,7 @@ from .acks import Awaited
 from .envelope import Message, Wire
 from .link import BusHealth, Link
 from .outbox import Limits
+from .probe import Probe, probe
 from .settings import Setting
 
 if TYPE_CHECKING:
@@ -148,6 +149,13 @@ class Cluster:
         :raises QueueUnavailable: if it does not.
         """
         self._current().queue.ping()
+
+    def probe(self, timeout_s: float) -> Probe:
+        """Try whether a message comes back through the broker, on connections of its own and without joining.
+
+        :param timeout_s: how long to try, seconds.
+        """
+        return probe(self._make_queue(), self._mode, timeout_s)
 
     def _current(self) -> Link:
         if self._pid != os.getpid():

@@ -1,0 +1,59 @@
+"""`flask socketio check`: try the message queue, as somebody does who is paged at night."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from flask.cli import ScriptInfo, pass_script_info
+
+from ..cluster import urls
+from ..errors import ConfigurationError
+from . import check_view
+from .check_view import Report
+from .loading import extension_of
+
+TIMEOUT_S = 5.0
+
+
+@click.command("check", short_help="Try the message queue.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to try.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
+@pass_script_info
+def check_command(info: ScriptInfo, timeout_s: float, as_json: bool) -> None:
+    """Send a message through the message queue, wait until it comes back, and show which servers answer.
+
+    This opens connections of its own and does not count as a server; the running ones are not disturbed.
+
+    Ends with status 0 if the message came back, or if no queue is configured. Ends with status 1 if it did not, or if
+    the application cannot be loaded; the output says what to do.
+    """
+    try:
+        report = _check(info, timeout_s)
+    except ConfigurationError as exc:
+        raise click.ClickException(str(exc)) from exc
+    click.echo(json.dumps(check_view.data(report), indent=2) if as_json else check_view.view(report))
+    if not report.ok:
+        click.get_current_context().exit(1)
+
+
+def _check(info: ScriptInfo, timeout_s: float) -> Report:
+    app = info.load_app()
+    extension = extension_of(app)
+    binding = extension.binding_of(app)
+    if binding.cluster is None:
+        return Report()
+    return Report(
+        queue=extension.plugins.message_queue or "",
+        url=urls.mask(binding.options.message_queue or ""),
+        channel=binding.options.channel,
+        probe=binding.cluster.probe(timeout_s),
+    )

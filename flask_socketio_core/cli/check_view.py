@@ -1,0 +1,96 @@
+"""How `flask socketio check` shows what it found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..cluster.probe import Probe, Step
+from .table import paragraph, table
+
+NO_QUEUE = "No message queue is configured: each process serves its own clients, and nothing joins them."
+NOBODY = (
+    "No other server answered. A server joins at its first request; if one is running and has had one, it uses "
+    "another channel= or another broker."
+)
+ADVICE = {
+    Step.SUBSCRIBE: (
+        "Is the broker running, and can this machine reach it? Its address, user name and password are those of "
+        "message_queue= (SOCKETIO_MESSAGE_QUEUE) and message_queue_options=. Meanwhile each server serves its own "
+        "clients; when the broker is back, all join again by themselves."
+    ),
+    Step.PUBLISH: (
+        "The broker lets us listen and takes no message: is it out of memory or disk, or read-only, or may this user "
+        "not publish?"
+    ),
+    Step.HEAR: (
+        "The broker takes messages and does not deliver them: is it overloaded, or may this user not subscribe to the "
+        "channel? With --timeout we wait longer."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One check.
+
+    :param queue: name of the message queue; empty without one.
+    :param url: its address, with the password masked.
+    :param probe: ``None`` without a queue.
+    """
+
+    queue: str = ""
+    url: str = ""
+    channel: str = ""
+    probe: Probe | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to be done."""
+        return self.probe is None or self.probe.up
+
+
+def view(report: Report) -> str:
+    """Return the report for a person."""
+    probe = report.probe
+    if probe is None:
+        return "\n".join(paragraph(NO_QUEUE))
+    rows = [
+        ("message queue", f"{report.url} ({report.queue}, channel {report.channel!r})"),
+        ("state", "up" if probe.up else f"DOWN: {probe.problem}"),
+    ]
+    if probe.round_trip_s is not None:
+        rows += [("round trip", _ms(probe.round_trip_s)), ("other servers", str(len(probe.answers)))]
+    lines = table(rows)
+    if probe.answers:
+        servers = [(item.node, item.async_mode, item.version, _ms(item.after_s)) for item in probe.answers]
+        lines += ["", *table([("Server", "async mode", "version", "answered after"), *servers])]
+    advice = ADVICE.get(probe.step, "" if probe.answers else NOBODY)
+    return "\n".join([*lines, *(["", *paragraph(advice)] if advice else [])])
+
+
+def data(report: Report) -> dict[str, Any]:
+    """Return the report for a program."""
+    probe = report.probe
+    if probe is None:
+        return {"configured": False, "up": None}
+    return {
+        "configured": True,
+        "queue": report.queue,
+        "url": report.url,
+        "channel": report.channel,
+        "up": probe.up,
+        "failed_step": None if probe.up else probe.step.value,
+        "problem": probe.problem,
+        "advice": ADVICE.get(probe.step, ""),
+        "round_trip_ms": None if probe.round_trip_s is None else round(probe.round_trip_s * 1000, 3),
+        "servers": [_server(asdict(item)) for item in probe.answers],
+    }
+
+
+def _server(answer: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "after_ms": round(answer.pop("after_s") * 1000, 3)}
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"

@@ -1,0 +1,155 @@
+"""Try a message queue once: does our own message come back through the broker, and who else answers?
+
+Whoever probes is no server of the cluster: the others answer, and do not take note of it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ..errors import QueueError
+from . import urls
+from .envelope import Malformed, Message, Wire, stamp
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode, Event, MessageQueue
+
+#: Seconds given to the other servers after our own message came back, which took the same way.
+ANSWERS_S = 1.0
+#: Seconds given to the listener to take leave of the broker.
+LEAVE_S = 2.0
+
+
+class Step(Enum):
+    """How far a probe came."""
+
+    SUBSCRIBE = "subscribe"
+    PUBLISH = "publish"
+    HEAR = "hear"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A server that answered.
+
+    :param async_mode: name of its async mode.
+    :param version: version of its flask-socketio-core.
+    :param after_s: seconds after which its answer was here.
+    """
+
+    node: str
+    async_mode: str
+    version: str
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a probe found out.
+
+    :param step: the step that failed; ``Step.DONE`` if none did.
+    :param problem: why, without credentials; empty if nothing failed.
+    :param round_trip_s: seconds that our own message took; ``None`` if it did not come back.
+    :param answers: the servers that answered, the fastest first.
+    """
+
+    step: Step
+    problem: str = ""
+    round_trip_s: float | None = None
+    answers: tuple[Answer, ...] = ()
+
+    @property
+    def up(self) -> bool:
+        """Whether messages are taken and delivered."""
+        return self.step is Step.DONE
+
+
+def probe(queue: MessageQueue, mode: AsyncMode, timeout_s: float) -> Probe:
+    """Subscribe, publish, and wait for the message to come back; then close the queue.
+
+    :param timeout_s: seconds for all of it; a broker that does not answer may take the queue's own time-out longer.
+    """
+    prober = _Prober(queue, mode, timeout_s)
+    task = mode.start_task(prober.listen)
+    try:
+        return prober.run()
+    finally:
+        queue.close()
+        task.join(LEAVE_S)
+
+
+class _Prober:
+    def __init__(self, queue: MessageQueue, mode: AsyncMode, timeout_s: float) -> None:
+        self._queue = queue
+        self._mode = mode
+        self._timeout_s = timeout_s
+        self._deadline = time.monotonic() + timeout_s
+        self._wire = Wire()
+        self._node = uuid.uuid4().hex
+        self._subscribed = mode.create_event()
+        self._heard = mode.create_event()
+        self._error: Exception | None = None
+        self._sent_at = 0.0
+        self._round_trip_s: float | None = None
+        self._answers: dict[str, Answer] = {}
+
+    def run(self) -> Probe:
+        if not self._wait(self._subscribed):
+            return self._failed(Step.SUBSCRIBE, "no subscription")
+        question: Message = {"method": "node", "state": "who", "host_id": self._node}
+        self._sent_at = time.monotonic()
+        try:
+            self._queue.publish(stamp(self._wire.encode(question), self._node, 0), key=self._node)
+        except QueueError as error:
+            return Probe(step=Step.PUBLISH, problem=self._text(error))
+        if not self._wait(self._heard):
+            return self._failed(Step.HEAR, "our own message did not come back")
+        self._mode.sleep(min(ANSWERS_S, max(self._deadline - time.monotonic(), 0)))
+        answers = sorted(self._answers.values(), key=lambda answer: answer.after_s)
+        return Probe(step=Step.DONE, round_trip_s=self._round_trip_s, answers=tuple(answers))
+
+    def _wait(self, event: Event) -> bool:
+        in_time = event.wait(max(self._deadline - time.monotonic(), 0))
+        return in_time and self._error is None
+
+    def _failed(self, step: Step, what: str) -> Probe:
+        if self._error is not None:
+            return Probe(step=step, problem=self._text(self._error))
+        return Probe(step=step, problem=f"{what} within {self._timeout_s:g} s")
+
+    def _text(self, error: Exception) -> str:
+        return str(error) if isinstance(error, QueueError) else urls.describe(error, self._queue.url)
+
+    def listen(self) -> None:
+        try:
+            for message in self._queue.listen():
+                self._subscribed.set()
+                if message:
+                    self._note(message)
+                else:
+                    self._mode.sleep(0)  # lets others run where the client library blocks the whole thread
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is what the probe was for
+            self._error = error
+            self._subscribed.set()
+            self._heard.set()
+
+    def _note(self, raw: bytes) -> None:
+        after_s = time.monotonic() - self._sent_at
+        try:
+            message = self._wire.decode(raw)
+        except Malformed:
+            return
+        node = message.get("node")
+        if node == self._node:
+            self._round_trip_s = after_s
+            self._heard.set()
+        elif message["method"] == "node" and message.get("state") == "here" and isinstance(node, str):
+            mode, version = str(message.get("async_mode", "?")), str(message.get("version", "?"))
+            self._answers.setdefault(
+                node, Answer(node=node, async_mode=mode, version=version, after_s=after_s)
+            )

@@ -1,0 +1,215 @@
+"""`flask socketio check` tries the message queue, says who answers, and what to do if it is down."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+
+from flask_socketio_core import SocketIO
+from flask_socketio_core.cli import check_view
+from flask_socketio_core.cli.check_view import ADVICE, Report
+from flask_socketio_core.cluster.memory import MemoryQueue
+from flask_socketio_core.cluster.probe import Answer, Probe, Step, probe
+from flask_socketio_core.testing.threads import ThreadMode
+from support.nodes import Bus, Node
+
+if TYPE_CHECKING:
+    from support.brokers import Broker
+
+Invoke = Callable[..., Result]
+
+
+def make_app(**options: Any) -> Callable[[], Flask]:
+    def create() -> Flask:
+        app = Flask("shop")
+        SocketIO(app, **options)
+        return app
+
+    return create
+
+
+@pytest.fixture
+def channel() -> str:
+    return f"check-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def server(channel: str) -> Iterator[Node]:
+    """A server that runs while we check."""
+    node = Node(Bus(MemoryQueue, "memory://", channel)).start()
+    yield node
+    node.close()
+
+
+def test_without_a_queue_there_is_nothing_to_check(invoke: Invoke) -> None:
+    result = invoke(make_app(), "check")
+    assert result.exit_code == 0
+    assert "No message queue is configured: each process serves its own clients" in result.output
+    result = invoke(make_app(), "check", "--json")
+    assert json.loads(result.output) == {"configured": False, "up": None}
+
+
+def test_a_queue_that_works_is_up_with_its_round_trip_and_the_servers(
+    invoke: Invoke, server: Node, channel: str
+) -> None:
+    result = invoke(make_app(message_queue="memory://", channel=channel), "check")
+    assert result.exit_code == 0
+    lines = [line.split(maxsplit=2) for line in result.output.splitlines()]
+    assert ["state", "up"] in lines
+    assert ["other", "servers", "1"] in lines
+    assert f"memory:// (memory, channel '{channel}')" in result.output
+    assert server.cluster.health().node in result.output
+    assert "plain-threads" in result.output
+
+
+def test_json_says_the_same(invoke: Invoke, server: Node, channel: str) -> None:
+    result = invoke(make_app(message_queue="memory://", channel=channel), "check", "--json")
+    found = json.loads(result.output)
+    assert result.exit_code == 0
+    assert (found["configured"], found["up"], found["failed_step"], found["problem"]) == (
+        True,
+        True,
+        None,
+        "",
+    )
+    assert 0 < found["round_trip_ms"] < 1000
+    (answer,) = found["servers"]
+    assert answer["node"] == server.cluster.health().node
+    assert answer["async_mode"] == "plain-threads"
+    assert answer["version"]
+    assert answer["after_ms"] > 0
+
+
+def test_no_server_is_no_failure_but_is_explained(invoke: Invoke, channel: str) -> None:
+    result = invoke(make_app(message_queue="memory://", channel=channel), "check")
+    assert result.exit_code == 0
+    assert "No other server answered." in result.output
+
+
+def test_who_checks_is_no_server_of_the_cluster(
+    invoke: Invoke, server: Node, channel: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = server.cluster.health()
+    with caplog.at_level(logging.INFO):
+        invoke(make_app(message_queue="memory://", channel=channel), "check")
+    after = server.cluster.health()
+    assert (after.peers, after.received, after.lost_received) == ((), before.received, 0)
+    assert "is there" not in caplog.text
+
+
+def test_a_time_out_must_be_positive(invoke: Invoke) -> None:
+    assert invoke(make_app(), "check", "--timeout", "0").exit_code == 2
+
+
+def test_an_application_whose_queue_nobody_provides_fails_with_what_to_do(invoke: Invoke) -> None:
+    result = invoke(make_app(message_queue="redis://user:secret@localhost"), "check")
+    assert result.exit_code == 1
+    assert "message_queue='redis://...' is not provided by any installed plugin" in result.output
+    assert "secret" not in result.output
+
+
+@pytest.fixture
+def with_redis(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    pytest.importorskip("flask_socketio_queue_redis", reason="the plugin for Redis is not installed")
+    monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "async-threading,queue-memory,queue-redis")
+    return invoke
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+streams"])
+def test_redis_is_checked(with_redis: Invoke, redis_broker: Broker, channel: str, scheme: str) -> None:
+    url = redis_broker.url.replace("redis", scheme, 1)
+    module = pytest.importorskip("flask_socketio_queue_redis.pubsub")
+    streams = pytest.importorskip("flask_socketio_queue_redis.streams")
+    queue = module.RedisQueue if scheme == "redis" else streams.RedisStreamsQueue
+    node = Node(Bus(queue, url, channel)).start()
+    try:
+        result = with_redis(make_app(message_queue=url, channel=channel), "check", "--json")
+        found = json.loads(result.output)
+        assert (result.exit_code, found["up"]) == (0, True)
+        assert [answer["node"] for answer in found["servers"]] == [node.cluster.health().node]
+        assert node.cluster.health().peers == ()
+    finally:
+        node.close()
+
+
+def test_a_broker_that_is_away_is_down_with_what_to_do(
+    with_redis: Invoke, redis_broker: Broker, channel: str
+) -> None:
+    url = redis_broker.url.replace("redis://", "redis://user:secret@")
+    with redis_broker.outage():
+        started = time.monotonic()
+        result = with_redis(make_app(message_queue=url, channel=channel), "check")
+        as_json = with_redis(make_app(message_queue=url, channel=channel), "check", "--json")
+        assert time.monotonic() - started < 10
+    assert (result.exit_code, as_json.exit_code) == (1, 1)
+    assert "DOWN: Redis at redis://user:***@127.0.0.1" in result.output
+    assert "Is the broker running, and can this machine reach it?" in " ".join(result.output.split())
+    assert "secret" not in result.output + as_json.output
+    found = json.loads(as_json.output)
+    assert (found["up"], found["failed_step"], found["servers"]) == (False, "subscribe", [])
+    assert found["advice"] == ADVICE[Step.SUBSCRIBE]
+
+
+def test_a_broker_that_does_not_answer_takes_the_time_out(
+    with_redis: Invoke, redis_broker: Broker, channel: str
+) -> None:
+    redis_broker.pause()
+    try:
+        started = time.monotonic()
+        result = with_redis(
+            make_app(message_queue=redis_broker.url, channel=channel), "check", "--timeout", "1"
+        )
+        assert time.monotonic() - started < 10
+    finally:
+        redis_broker.resume()
+    assert result.exit_code == 1
+    assert "DOWN: no subscription within 1 s" in result.output
+
+
+class Deaf(MemoryQueue):
+    """Takes messages and delivers none."""
+
+    def publish(self, message: bytes, *, key: str = "") -> None:
+        """Swallow it."""
+
+
+def test_a_broker_that_delivers_nothing_is_down() -> None:
+    mode = ThreadMode()
+    found = probe(Deaf("memory://", "deaf", mode=mode, options={}), mode, 0.3)
+    assert (found.up, found.step) == (False, Step.HEAR)
+    assert found.problem == "our own message did not come back within 0.3 s"
+    page = check_view.view(Report(queue="deaf", url="deaf://", channel="c", probe=found))
+    assert "takes messages and does not deliver them" in " ".join(page.split())
+
+
+def test_an_unexpected_error_shows_no_password() -> None:
+    class Broken(MemoryQueue):
+        def listen(self) -> Iterator[bytes]:
+            raise RuntimeError(f"cannot use {self.url}")
+
+    mode = ThreadMode()
+    found = probe(Broken("memory://user:secret@bus", "c", mode=mode, options={}), mode, 1)
+    assert found.problem == "RuntimeError: cannot use memory://user:***@bus"
+
+
+def test_the_page_fits_100_columns() -> None:
+    answers = tuple(
+        Answer(node=uuid.uuid4().hex, async_mode="gevent_uwsgi", version="0.1.0.dev1", after_s=number / 999)
+        for number in range(5)
+    )
+    for found in (
+        Probe(step=Step.DONE, round_trip_s=0.00123, answers=answers),
+        Probe(step=Step.PUBLISH, problem="word " * 60),
+    ):
+        page = check_view.view(
+            Report(queue="redis", url="redis://" + "h" * 60, channel="c" * 50, probe=found)
+        )
+        assert [line for line in page.splitlines() if len(line) > 100] == []
