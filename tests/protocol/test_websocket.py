@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.servers import Server
+from support.servers import Server, wait_until
 from support.wire.engine import Closed, WebSocket
 from support.wire.frames import (
     BINARY,
@@ -183,11 +183,14 @@ def test_broken_frame_ends_the_connection_with_its_code(
 
 @pytest.mark.one_kind
 def test_message_beyond_the_limit_ends_the_connection(start: StartServer) -> None:
-    client = connected(start(max_http_buffer_size=1000))
+    server = start(max_http_buffer_size=1000)
+    client = connected(server)
     client.send(frame(TEXT, f'42["message","{"x" * 900}"]'))
     assert client.read_text().startswith('42["message-back"')
     client.send(frame(TEXT, f'42["message","{"x" * 1000}"]'))
     assert client.close_code() == TOO_BIG
+    said = "packet of 1016 bytes exceeds max_http_buffer_size=1000"
+    assert wait_until(lambda: said in server.log_text(), timeout_s=5), server.log_text()
 
 
 def test_message_beyond_the_limit_is_refused_before_it_arrives(server: Server, client: FrameSocket) -> None:

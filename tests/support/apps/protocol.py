@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from flask import Flask, request
@@ -72,6 +73,24 @@ def _register(socketio: Any, library: Any, journal: base.Journal, namespace: str
     def burst(count: int, size: int = 1) -> None:
         for number in range(count):
             library.emit("numbered", (number, "x" * size))
+
+    @socketio.on("mixed burst", namespace=namespace)
+    def mixed_burst(mark: int, count: int) -> None:
+        for number in range(count):
+            library.emit("mixed", (mark, number, bytes([mark, number]), b"end"))
+            if number % 10 == 0:
+                socketio.sleep(0)  # let the others have a turn
+
+    @socketio.on("volatile burst", namespace=namespace)
+    def volatile_burst(count: int, size: int) -> None:
+        for number in range(count):
+            library.emit("numbered", (number, "x" * size), volatile=True)
+
+    @socketio.on("block", namespace=namespace)
+    def block(duration_s: float) -> None:
+        until_s = time.perf_counter() + duration_s
+        while time.perf_counter() < until_s:
+            pass
 
     @socketio.on("leave", namespace=namespace)
     def leave() -> None:
