@@ -295,6 +295,23 @@ def test_handlers_in_order_run_one_at_a_time(setting: bool | str) -> None:
     assert [entry[3] for entry in bench.app.log if entry[0] == "event"] == [(0,), (1,), (2,)]
 
 
+def test_handlers_in_order_do_not_wait_for_those_of_other_clients() -> None:
+    bench = Bench(async_handlers="ordered")
+    sessions = [bench.join()[0] for _ in range(3)]
+    for session in sessions:
+        session.receive('42["e",1]')
+        session.receive('42["e",2]')
+    assert len(bench.mode.jobs) == len(sessions)
+
+
+def test_a_volatile_event_is_dropped_for_those_who_cannot_take_it_now(bench: Bench) -> None:
+    (ready, _), (behind, sid) = bench.join(), bench.join()
+    bench.server.emit("waits", (), to=(sid,))
+    bench.server.emit("now or never", (), volatile=True)
+    assert bench.sent(ready) == ['42["now or never"]']
+    assert bench.sent(behind) == ['42["waits"]']
+
+
 def test_shutdown_closes_everybody_and_refuses_the_next(bench: Bench) -> None:
     session, _ = bench.join()
     assert bench.server.shutdown(0.01) == 1, "the disconnect handler has not run yet"
