@@ -70,19 +70,27 @@ class Generator:
         self.stalled = 0
         self._poll = select.epoll()
 
-    def stall(self, count: int) -> None:
-        """Stop reading the last so many clients."""
-        for client in list(self.clients.values())[-count:]:
-            self._poll.unregister(client.sock.fileno())
+    def connect_stalled(self, count: int) -> None:
+        """Connect more clients, which then read nothing more and for which the kernels buffer little."""
+        before = set(self.clients)
+        self.connect(count, narrow=True)
+        for fd in self.clients.keys() - before:
+            self._poll.unregister(fd)
         self.stalled += count
 
-    def connect(self, count: int, *, at_once: int = 50, timeout_s: float = 120) -> float:
-        """Connect more clients and join the default namespace; return how long it took, seconds."""
+    def connect(
+        self, count: int, *, at_once: int = 50, timeout_s: float = 120, narrow: bool = False
+    ) -> float:
+        """Connect more clients and join the default namespace; return how long it took, seconds.
+
+        :param narrow: with small segments and a small receive buffer. By the size of the segments Linux chooses the
+            server's send buffer: 2 MB for a client on the same machine, which would take all that a benchmark sends.
+        """
         started = time.perf_counter()
         done = 0
         while done < count:
             batch = min(at_once, count - done)
-            fresh = [self._open() for _ in range(batch)]
+            fresh = [self._open(narrow) for _ in range(batch)]
             waiting = {client.sock.fileno() for client in fresh}
 
             def on_text(client: Client, text: bytes, waiting: set[int] = waiting) -> None:
@@ -96,8 +104,13 @@ class Generator:
             done += batch
         return time.perf_counter() - started
 
-    def broadcast(self, count: int, *, window: int = 20, timeout_s: float = 300) -> Timings:
-        """Have the server send so many events to everybody; wait until all clients have all of them."""
+    def broadcast(
+        self, count: int, *, window: int = 20, timeout_s: float = 300, size: int = 0
+    ) -> Timings:
+        """Have the server send so many events to everybody; wait until all clients that read have all of them.
+
+        :param size: least length of each event's text.
+        """
         first = next(iter(self.clients.values()))
         reading = len(self.clients) - self.stalled
         expected = count * reading
@@ -109,7 +122,7 @@ class Generator:
             step = min(window, count - asked)
             if step:
                 asked += step
-                first.sock.send(frame(b'42["blast",%d]' % step))
+                first.sock.send(frame(b'42["blast",%d,%d]' % (step, size)))
 
         def on_text(client: Client, text: bytes) -> None:
             nonlocal total
@@ -168,8 +181,13 @@ class Generator:
         self.clients.clear()
         self._poll.close()
 
-    def _open(self) -> Client:
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+    def _open(self, narrow: bool) -> Client:
+        sock = socket.socket()
+        sock.settimeout(30)
+        if narrow:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", self.port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
         sock.sendall(HANDSHAKE.format(port=self.port, key=key).encode())

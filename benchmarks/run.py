@@ -26,6 +26,9 @@ HERE = Path(__file__).parent
 SERVERS_DIR = HERE / "servers"
 NODE = "node"
 Figures = dict[str, float]
+STALLED_TEXT = 1_000
+"""Characters in an event of the case ``stalled``."""
+STALLED_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,25 @@ def measure_event(server: Server, load: Generator, scale: float) -> Figures:
 
 
 def measure_stalled(server: Server, load: Generator, scale: float) -> Figures:
-    """The same broadcast when half of the clients do not read: cost per delivery to the others, memory per stalled."""
-    load.stall(len(load.clients) // 2)
+    """A broadcast of longer events while as many clients again do not read.
+
+    Returned are the cost per event and reading client, without and with the others, and the memory for each of those:
+    300 kB wait for it. A server that never finishes has no figures.
+    """
+    reading, count = len(load.clients), 300
+    without = server.usage()
+    load.broadcast(count, size=STALLED_TEXT)
+    used_s = server.usage().cpu_s - without.cpu_s
+    load.connect_stalled(reading)
     before = server.usage()
-    count = max(int(scale * 200_000 / len(load.clients)), 20)
-    timings = load.broadcast(count)
+    try:
+        timings = load.broadcast(count, size=STALLED_TEXT, timeout_s=STALLED_TIMEOUT_S)
+    except TimeoutError:
+        print("  gave up: the clients that do not read have stopped the others", file=sys.stderr)
+        return {}
     after = server.usage()
-    reading = len(load.clients) - load.stalled
     return {
+        "alone_us": used_s / (count * reading) * 1e6,
         "stalled_us": (after.cpu_s - before.cpu_s) / (count * reading) * 1e6,
         "stalled_kb": (after.rss_kb - before.rss_kb) / load.stalled,
         "stalled_per_s": count * reading / timings.wall_s,
@@ -200,7 +214,7 @@ def main() -> None:
     }
     print(table(medians))
     if args.json is not None:
-        machine = {"python": platform.python_version(), "system": platform.platform(), "cpu": _cpu_model()}
+        machine = {"python": platform.python_version(), "system": platform.platform(), "cpu": cpu_model()}
         document = {
             "machine": machine,
             "clients": args.clients,
@@ -211,7 +225,8 @@ def main() -> None:
         args.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """Return the processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"

@@ -18,9 +18,10 @@ async def echo(sid: str, data: Any) -> Any:
 
 
 @sio.event
-async def blast(sid: str, count: int) -> None:
+async def blast(sid: str, count: int, size: int) -> None:
+    text = "the quick brown fox jumps".ljust(size)
     for seq in range(count):
-        await sio.emit("tick", {"seq": seq, "text": "the quick brown fox jumps"})
+        await sio.emit("tick", {"seq": seq, "text": text})
         await asyncio.sleep(0)
 
 

@@ -1,7 +1,8 @@
 """The application under load, the same for us and for Flask-SocketIO, run directly or by gunicorn.
 
 Environment: ``APP_LIBRARY`` (``flask_socketio_core`` or ``flask_socketio``), ``APP_MODE``, ``APP_PORT``, and
-``APP_VARIANT``: a WebSocket provider's name, or ``blocking`` for the engine's blocking shell.
+``APP_VARIANT``: a WebSocket provider's name, or ``blocking`` for the engine's blocking shell. ``APP_QUEUE`` and
+``APP_CHANNEL``: a message queue, for ``bus.py``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ if variant == "blocking":
     AsyncMode.__init__ = without_watching  # type: ignore[method-assign]  # the switch does not exist for users
 elif variant:
     options["websocket_provider"] = variant
+if "APP_QUEUE" in os.environ:
+    options.update(message_queue=os.environ["APP_QUEUE"], channel=os.environ["APP_CHANNEL"])
 socketio = SocketIO(app, **options)
 
 
@@ -64,9 +67,10 @@ def echo(data: Any) -> Any:
 
 
 @socketio.on("blast")
-def blast(count: int) -> None:
+def blast(count: int, size: int) -> None:
+    text = "the quick brown fox jumps".ljust(size)
     for seq in range(count):
-        socketio.emit("tick", {"seq": seq, "text": "the quick brown fox jumps"})
+        socketio.emit("tick", {"seq": seq, "text": text})
         socketio.sleep(0)
 
 

@@ -9,11 +9,12 @@ const io = new Server(http, { transports: ["polling", "websocket"] });
 
 io.on("connection", (socket) => {
   socket.on("echo", (data, ack) => ack(data));
-  socket.on("blast", (count) => {
+  socket.on("blast", (count, size) => {
+    const text = "the quick brown fox jumps".padEnd(size);
     let seq = 0;
     const next = () => {
       if (seq >= count) return;
-      io.emit("tick", { seq: seq++, text: "the quick brown fox jumps" });
+      io.emit("tick", { seq: seq++, text });
       setImmediate(next);
     };
     next();
