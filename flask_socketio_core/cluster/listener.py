@@ -100,6 +100,7 @@ class Listener:
         try:
             for message in self._queue.listen():
                 if not self._current(number):
+                    self._leave(message)
                     return None
                 self._note_life()
                 if message:
@@ -115,6 +116,11 @@ class Listener:
             self._logger.exception("unexpected error of the message queue")
             return error
         return None if self._stop.is_set() else QueueUnavailable("the message queue ended its subscription")
+
+    def _leave(self, message: bytes) -> None:
+        """Hand over what was heard last: the queue has noted it as heard, so whoever relieves us may not hear it."""
+        if message and not self._stop.is_set():
+            self._hand_over(message)
 
     def _hand_over(self, message: bytes) -> None:
         try:
