@@ -11,7 +11,6 @@ import pytest
 from flask_socketio_core.testing.rawclient import CLOSE, TEXT, RawClient, handshake, masked
 from support.servers import (
     MODE_KINDS,
-    THREADING,
     AppSpec,
     Server,
     ServerKind,
@@ -115,7 +114,7 @@ def test_clients_that_dropped_out_leave_nothing(server: Server, drop: Callable[[
         drop(server.port, number)
     assert wait_until(is_empty, timeout_s=10, interval_s=0.2), state()
     before = state()
-    for number in range(500 if server.kind is THREADING else 150):
+    for number in range(500):
         drop(server.port, number)
 
     def differences() -> list[str]:
