@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def _handle_in_order(client: python_socketio.Client) -> None:
     client.eio._trigger_event = lambda *args, **keywords: trigger(*args, **{**keywords, "run_async": False})
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a sender did: how many numbers it emitted, from 0 on, and how long the slowest emit took."""
+
+    count: int
+    slowest_s: float
+
+
 class Stage:
     """One server of each kind and a process that only sends, all on one channel.
 
@@ -64,6 +73,7 @@ class Stage:
         self.servers: dict[str, Server] = {}
         self.people: dict[str, Person] = {}
         self.senders: dict[str, Remote | Operator] = {OUTSIDE: Operator(outside)}
+        self._busy: dict[str, Remote | Operator] = {}
         self._marks = 0
 
     def add(self, name: str, server: Server) -> Person:
@@ -71,6 +81,16 @@ class Stage:
         self.people[name] = person = Person(server)
         self.servers[name], self.senders[name] = server, Remote(server)
         return person
+
+    def begin_traffic(self) -> None:
+        """Let each sender tell everyone numbers, in events of its own name."""
+        self._busy = dict(self.senders)
+        for name, sender in self._busy.items():
+            sender.do("begin_traffic", name, to=EVERYONE)
+
+    def end_traffic(self) -> dict[str, Sent]:
+        """Return what became of it, by sender."""
+        return {name: Sent(*sender.do("end_traffic")) for name, sender in self._busy.items()}
 
     def health(self, name: str) -> dict[str, Any]:
         """Return what a server says of its connection to the others."""
@@ -138,14 +158,20 @@ def playing(
     :param address: the broker's URL for the server of a number, where it is not the bus's.
     """
     with contextlib.ExitStack() as stack:
-        outside = SocketIO(message_queue=bus.url, channel=bus.channel, async_mode="threading")
-        stack.callback(outside.close)
-        stage = Stage(outside)
+        stage = Stage(stack.enter_context(emitting(bus)))
         for number, kind in enumerate(kinds):
             server = stack.enter_context(serving(kind, cluster_app(bus, address(number)), directory))
             stack.callback(stage.add(kind.name, server).close)
         stage.become_one()
         yield stage
+
+
+@contextlib.contextmanager
+def emitting(bus: Bus) -> Iterator[SocketIO]:
+    """Make a process that only sends, or rather one's object."""
+    socketio = SocketIO(message_queue=bus.url, channel=bus.channel, async_mode="threading")
+    yield socketio
+    socketio.close()
 
 
 def cluster_app(bus: Bus, url: str = "") -> AppSpec:
