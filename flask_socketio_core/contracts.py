@@ -430,7 +430,8 @@ class MessageQueue(ABC):
 
     on_failure: Callable[[bytes, str], None] | None = None
     """Set by the owner; called from any thread with a message and its key that :meth:`publish` had accepted, if the
-    queue finds out later that the broker did not take it. The owner publishes it again. Must not block."""
+    queue finds out later that the broker did not take it. The owner publishes it again, before newer ones. Must not
+    block."""
 
     on_skip: Callable[[str], None] | None = None
     """Set by the owner; called by :meth:`listen` before its first item, with one sentence without credentials, when a
