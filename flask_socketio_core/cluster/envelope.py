@@ -75,6 +75,11 @@ def stamp(encoded: bytes, node: str, seq: int) -> bytes:
     return b'%b,"v":%d,"node":"%b","seq":%d}' % (encoded[:-1], VERSION, node.encode(), seq)
 
 
+def number_of(stamped: bytes) -> int:
+    """Return the sequence number of a message that :func:`stamp` has made."""
+    return int(stamped[stamped.rindex(b":") + 1 : -1])
+
+
 def sent_by(raw: bytes, node: str) -> bool:
     """Say, without decoding a message, whether it was stamped by a node: most of what a server hears is its own."""
     return raw.endswith(b"}") and b'"node":"%b","seq":' % node.encode() in raw[-STAMP_BYTES:]

@@ -8,13 +8,15 @@ buffer and a task of its own tries again, so that only one emit per outage waits
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..errors import MessageTooLarge, QueueClosed, QueueUnavailable
-from .envelope import STAMP_BYTES
+from .envelope import STAMP_BYTES, number_of
 
 if TYPE_CHECKING:
     import logging
@@ -36,7 +38,13 @@ class _Letter:
     payload: bytes
     key: str
     written_at: float
+    seq: int
     numbered: bool = True
+
+    @property
+    def place(self) -> tuple[int, bool]:
+        """Its place in the order: what has no number of its own follows the message whose number it repeats."""
+        return self.seq, not self.numbered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +148,7 @@ class Outbox:
             if self._closed:
                 raise QueueClosed("the connection to the message queue was closed")
             self._seq += numbered
-            self._append(_Letter(self._stamp(encoded, self._seq), key, self._clock(), numbered))
+            self._append(_Letter(self._stamp(encoded, self._seq), key, self._clock(), self._seq, numbered))
             mine = not self._publishing and self._down_since is None
             self._publishing = self._publishing or mine
         if mine:
@@ -149,10 +157,14 @@ class Outbox:
     def flush(self, timeout_s: float) -> int:
         """Wait until everything is with the broker; return how many messages are not."""
         deadline = self._clock() + timeout_s
-        self._wake.set()
-        while self.waiting[0] and self._clock() < deadline:
+        while True:
+            self._wake.set()
+            while self.waiting[0] and self._clock() < deadline:
+                self._mode.sleep(0.01)
+            left = self._queue.flush(max(deadline - self._clock(), 0)) + self.waiting[0]
+            if not left or self._clock() >= deadline:
+                return left
             self._mode.sleep(0.01)
-        return self.waiting[0] + self._queue.flush(max(deadline - self._clock(), 0))
 
     def close(self) -> None:
         """Take no more messages and end the retry task; what waits is dropped."""
@@ -209,14 +221,22 @@ class Outbox:
         self._put_back(letter)
         with self._lock:
             self._publishing = False
-            first = self._down_since is None and not self._closed
-            if first:
-                self._down_since = self._clock()
-                self._lost_now = self._late_now = 0
-                self._wake.clear()
+            first = self._note_outage()
         if first:
-            self._on_outage(error)
-            self._mode.start_task(self._retry)
+            self._begin_retrying(error)
+
+    def _note_outage(self) -> bool:
+        """Say whether an outage begins. With the lock held."""
+        if self._down_since is not None or self._closed:
+            return False
+        self._down_since = self._clock()
+        self._lost_now = self._late_now = 0
+        self._wake.clear()
+        return True
+
+    def _begin_retrying(self, error: Exception) -> None:
+        self._on_outage(error)
+        self._mode.start_task(self._retry)
 
     def _retry(self) -> None:
         pause_s = FIRST_PAUSE_S
@@ -277,6 +297,14 @@ class Outbox:
         """Keep a message, and drop the oldest beyond the limits. With the lock held."""
         self._waiting.append(letter)
         self._bytes += len(letter.payload)
+        self._drop_what_does_not_fit()
+
+    def _insert(self, letter: _Letter) -> None:
+        """Keep a message that was on its way already, at its place among those that wait. With the lock held."""
+        self._waiting.insert(bisect_right(self._waiting, letter.place, key=attrgetter("place")), letter)
+        self._bytes += len(letter.payload)
+
+    def _drop_what_does_not_fit(self) -> None:
         while len(self._waiting) > self._limits.max_messages or self._bytes > self._limits.max_bytes:
             self._drop_oldest()
 
@@ -290,20 +318,23 @@ class Outbox:
         with self._lock:
             self._held = None
             if not self._closed:
-                self._waiting.appendleft(letter)
-                self._bytes += len(letter.payload)
+                self._insert(letter)
 
     def _take_back(self, payload: bytes, key: str) -> None:
-        """Keep a message that the queue had accepted and could not deliver; called from any thread."""
+        """Keep a message that the queue had accepted and could not deliver; called from any thread.
+
+        It is an outage unless somebody publishes at this moment, who goes on with what was given back, and finds out
+        himself if that fails.
+        """
         with self._lock:
             if self._closed:
                 return
             self.sent -= 1
-            self._append(_Letter(payload, key, self._clock()))
-            mine = not self._publishing and self._down_since is None
-            self._publishing = self._publishing or mine
-        if mine:
-            self._mode.spawn(lambda: self._publish_some(None))
+            self._insert(_Letter(payload, key, self._clock(), number_of(payload)))
+            self._drop_what_does_not_fit()
+            first = not self._publishing and self._note_outage()
+        if first:
+            self._begin_retrying(QueueUnavailable("the broker did not take a message that was sent"))
 
     def _drop_old(self) -> None:
         oldest_allowed = self._clock() - self._limits.max_age_s

@@ -161,6 +161,40 @@ def test_a_message_that_the_queue_gives_back_is_sent_again() -> None:
     assert moody.published[0] == moody.published[1]
 
 
+def test_what_the_queue_gives_back_goes_before_what_waits_in_its_old_order() -> None:
+    cluster, moody, states = make()
+    for number in range(5):
+        cluster.emit("n", (number,))
+    accepted, moody.published = moody.published, []
+    moody.away = True
+    assert moody.on_failure is not None
+    for payload in (accepted[3], accepted[1], accepted[4], accepted[2]):
+        moody.on_failure(payload, "key")
+    for number in range(5, 8):
+        cluster.emit("n", (number,))
+    assert cluster.health().waiting == 7
+    moody.away = False
+    wait_until(lambda: len(states) == 2, "recovery")
+    assert numbers(moody) == list(range(1, 8))
+    assert cluster.health().sent == 8
+
+
+def test_closing_waits_for_what_the_queue_gives_back() -> None:
+    cluster, moody, _ = make()
+    cluster.emit("n", (1,))
+    [accepted] = moody.published
+
+    def flush(timeout_s: float) -> int:
+        if len(moody.published) == 1 and not cluster.health().waiting:
+            assert moody.on_failure is not None
+            moody.on_failure(accepted, "key")
+        return 0
+
+    moody.flush = flush  # type: ignore[method-assign]  # the one place where a loss is found late
+    assert cluster.close(timeout_s=5) == 0
+    assert moody.published == [accepted, accepted]
+
+
 def test_closing_reports_what_was_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     cluster, moody, _ = make()
     moody.away = True

@@ -78,13 +78,16 @@ class KombuQueue(MessageQueue):
     # ---------------------------------------------------------------------------------------------- publishing
 
     def publish(self, message: bytes, *, key: str = "") -> None:
+        self._check_size(message)
+        with self._own_turn():
+            self._twice(lambda: self._send(message))
+
+    def _check_size(self, message: bytes) -> None:
         limit = self.capabilities.max_message_bytes
         if limit is not None and len(message) > limit:
             raise MessageTooLarge(
                 f"message of {len(message)} bytes exceeds the {self.label} queue's {limit} bytes"
             )
-        with self._own_turn():
-            self._twice(lambda: self._send(message))
 
     def _send(self, message: bytes) -> None:
         if self._producer is None:
@@ -134,15 +137,18 @@ class KombuQueue(MessageQueue):
             self._turn.put(None)
 
     def _twice(self, action: Callable[[], None]) -> None:
-        """Do something on the publishing connection, again on a new one if the old one had died unnoticed."""
+        """Do something on the publishing connection, again on a new one if the old one had died unnoticed.
+
+        Not again if messages were lost with the old one, which have to be sent first.
+        """
         was_open = self._publisher is not None
         try:
             with self._our_errors():
                 action()
             return
         except QueueUnavailable as error:
-            self._drop_publisher()
-            if not was_open or isinstance(error.__cause__, socket.timeout):
+            lost = self._drop_publisher()
+            if lost or not was_open or isinstance(error.__cause__, socket.timeout):
                 raise
         try:
             with self._our_errors():
@@ -151,10 +157,12 @@ class KombuQueue(MessageQueue):
             self._drop_publisher()
             raise
 
-    def _drop_publisher(self) -> None:
+    def _drop_publisher(self) -> bool:
+        """Leave the publishing connection; return whether messages on their way were lost with it."""
         connection, self._publisher, self._producer = self._publisher, None, None
         if connection is not None:
             connection.collect()  # without the closing handshake, which would wait for a broker that is away
+        return False
 
     # ----------------------------------------------------------------------------------------------- listening
 
