@@ -307,6 +307,12 @@ def test_with_more_handlers_in_call_than_workers_all_return(start: StartServer) 
     client.abort()
 
 
+def test_no_context_variable_survives_its_event(client: WebSocket) -> None:
+    for number in range(30):
+        client.send(f'42{number}["leave a variable",{number}]')
+        assert client.receive() == f"43{number}[]", "what the event before it had left"
+
+
 def test_ack_nobody_waits_for_is_ignored(client: WebSocket) -> None:
     client.send("4399[]")
     assert alive(client)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextvars import ContextVar
 from typing import Any
 
 from flask import Flask, request
 
 from support.apps import base
+
+
+left: ContextVar[Any] = ContextVar("left", default=None)
 
 
 def make_app() -> tuple[Flask, Any]:
@@ -85,6 +89,12 @@ def _register(socketio: Any, library: Any, journal: base.Journal, namespace: str
     def volatile_burst(count: int, size: int) -> None:
         for number in range(count):
             library.emit("numbered", (number, "x" * size), volatile=True)
+
+    @socketio.on("leave a variable", namespace=namespace)
+    def leave_a_variable(value: Any) -> Any:
+        before = left.get()
+        left.set(value)
+        return before
 
     @socketio.on("block", namespace=namespace)
     def block(duration_s: float) -> None:
