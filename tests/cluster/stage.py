@@ -83,7 +83,9 @@ class Stage:
         return person
 
     def begin_traffic(self) -> None:
-        """Let each sender tell everyone numbers, in events of its own name."""
+        """Let each sender tell everyone numbers, in events of its own name; what was heard before is forgotten."""
+        for person in self.people.values():
+            person.heard.clear()
         self._busy = dict(self.senders)
         for name, sender in self._busy.items():
             sender.do("begin_traffic", name, to=EVERYONE)

@@ -87,6 +87,8 @@ class Broker(ABC):
     install: ClassVar[str]
     #: Seconds from start to ready on a slow machine; the brokers themselves take 0.03 to 20.
     start_timeout_s: ClassVar[float] = 60.0
+    #: Port of loopback, once it was started.
+    port: int = 0
 
     def __init__(self) -> None:
         self._folder: Path | None = None

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import tempfile
 import uuid
 from base64 import urlsafe_b64encode
-from pathlib import Path
 
-from support import tls
+from support import jars, tls
 
 from .broker import Broker, BrokerFailed, BrokerMissing, Process, exchange, free_ports
 
 KAFKA_VERSION = "4.1.0"
-_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>local</groupId><artifactId>kafka</artifactId><version>1</version>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>
-    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
-  </dependencies>
-</project>
-"""
+_JARS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 #: Kafka's name of what is spoken at each of its listeners.
 _PROTOCOLS = {
     "PLAIN": "PLAINTEXT",
@@ -38,12 +27,6 @@ _PROTOCOLS = {
 _API_VERSIONS = bytes.fromhex("0000000a0012000000000007ffff")
 
 
-def cache_folder() -> Path:
-    """Return where the jars (43 MB) are kept between runs."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "flask-socketio-core" / f"kafka-{KAFKA_VERSION}"
-
-
 class KafkaBroker(Broker):
     """Kafka in one process (broker and controller), ready in some 4 seconds, 350 MB.
 
@@ -53,7 +36,6 @@ class KafkaBroker(Broker):
 
     kind = "kafka"
     install = "apt-get install default-jre-headless maven"
-    port = 0
     user, password = "alice", "open sesame"
     #: For each proxy that a test may run, the port to relay to and the port to listen on: Kafka tells its clients
     #: an address, which has to be the proxy's.
@@ -67,9 +49,10 @@ class KafkaBroker(Broker):
     def find(self) -> None:
         if shutil.which("java") is None:
             raise BrokerMissing(f"java (17 or newer), which runs Kafka, is not installed: {self.install}")
-        self._libs = cache_folder()
-        if not self._libs.is_dir():
-            _download(self._libs, self.install)
+        try:
+            self._libs = jars.fetch(f"kafka-{KAFKA_VERSION}", *_JARS)
+        except jars.JarsMissing as error:
+            raise BrokerMissing(str(error)) from None
 
     def _prepare(self) -> None:
         names = [*_PROTOCOLS] if tls.has_openssl() else [n for n in _PROTOCOLS if "TLS" not in n]
@@ -132,22 +115,3 @@ class KafkaBroker(Broker):
 
 def _listeners(ports: dict[str, int]) -> str:
     return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
-
-
-def _download(target: Path, install: str) -> None:
-    """Fetch the jars into a folder beside the target and move it there at once: runs may coincide."""
-    if shutil.which("mvn") is None:
-        raise BrokerMissing(f"mvn, which fetches Kafka's jars, is not installed: {install}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as work:
-        (Path(work) / "pom.xml").write_text(_POM)
-        command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs"]
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=600, check=False)
-        if done.returncode:
-            tail = "\n".join(done.stdout.splitlines()[-3:])
-            raise BrokerMissing(f"Kafka's jars could not be fetched ({' '.join(command)}):\n{tail}")
-        try:
-            (Path(work) / "libs").rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise

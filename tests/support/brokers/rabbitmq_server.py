@@ -27,7 +27,6 @@ class RabbitMQBroker(Broker):
     kind = "rabbitmq"
     install = "apt-get install rabbitmq-server"
     start_timeout_s = 120.0
-    port = 0
     tls_port = 0
 
     @property

@@ -16,7 +16,6 @@ class RedisBroker(Broker):
 
     kind = "redis"
     install = "apt-get install redis-server"
-    port = 0
 
     def __init__(self, *arguments: str) -> None:
         """Prepare a server with further arguments, such as ``"--requirepass", "secret"``."""
@@ -60,7 +59,6 @@ class SentinelBroker(Broker):
 
     kind = "sentinel"
     install = RedisBroker.install
-    port = 0
 
     def __init__(self, master: RedisBroker) -> None:
         super().__init__()
