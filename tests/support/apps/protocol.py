@@ -10,7 +10,6 @@ from flask import Flask, request
 
 from support.apps import base
 
-
 left: ContextVar[Any] = ContextVar("left", default=None)
 
 
