@@ -56,7 +56,7 @@ class Headers(Part):
 PARTS = (
     Part("Redis", ("redis-server",), ("redis-server",), services=("redis-server",)),
     Part("RabbitMQ", ("rabbitmq-server",), ("rabbitmq-server",), services=("rabbitmq-server", "epmd.socket")),
-    Part("Java", ("java",), ("default-jre-headless",)),
+    Part("Java", ("javac",), ("default-jdk-headless",)),
     Part("Maven", ("mvn",), ("maven",)),
     Part("Node.js", ("node",), ("nodejs",)),
     Part("npm", ("npm",), ("npm",)),

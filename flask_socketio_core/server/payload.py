@@ -52,8 +52,9 @@ def _decode_packet(packet: str) -> str | bytes:
     if kind in _TYPES:
         return packet
     if kind == "b":
+        lines = packet[1:].replace("\r", "").replace("\n", "")  # the Java client breaks them, as mail does
         try:
-            return base64.b64decode(packet[1:], validate=True)
+            return base64.b64decode(lines, validate=True)
         except (binascii.Error, ValueError) as error:
             raise ProtocolError(f"binary packet that is not base64: {error}") from None
     raise ProtocolError(f"Engine.IO packet of unknown type {kind!r}" if kind else "empty Engine.IO packet")

@@ -31,6 +31,12 @@ def test_packets_and_body_belong_together(packets: list[str | bytes], body: byte
     assert decode_payload(body, MAX_PACKETS) == packets
 
 
+@pytest.mark.parametrize("body", [b"bAQIDBA==\n", b"bAQID\r\nBA==\r\n"])
+def test_base64_may_be_broken_into_lines(body: bytes) -> None:
+    # As the Java client does it: a line end after every 76 characters and at the end.
+    assert decode_payload(body, MAX_PACKETS) == [b"\1\2\3\4"]
+
+
 def test_no_packets_make_an_empty_body() -> None:
     assert encode_payload([]) == b""
 
@@ -51,7 +57,7 @@ def test_no_packets_make_an_empty_body() -> None:
         (b"4\xed\xa0\x80", "not UTF-8"),
         (b"bA", "not base64"),
         (b"bAQIDBA", "not base64"),
-        (b"bAQID\nBA==", "not base64"),
+        (b"bAQID BA==", "not base64"),
         (b"b!QIDBA==", "not base64"),
         (b"bAQIDBA==AQIDBA==", "not base64"),
         (b"b\xc3\xa9", "not base64"),
