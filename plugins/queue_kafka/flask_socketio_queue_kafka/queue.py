@@ -156,18 +156,25 @@ class KafkaQueue(MessageQueue):
             consumer.close(autocommit=False, timeout_ms=0)
 
     def _check_kept(self, consumer: Any) -> None:
-        """Say so if the topic does not go on where we were: it begins later now, or has been made anew."""
+        """Say so if the topic does not go on where we were, and go on where it begins."""
+        begins, reason = self._skipped(consumer)
+        if reason:
+            self._positions = {part.partition: offset for part, offset in begins.items()}
+            if self.on_skip is not None:
+                self.on_skip(reason)
+
+    def _skipped(self, consumer: Any) -> tuple[dict[TopicPartition, int], str]:
+        """Return where the partitions begin, and why not all go on where we were; an empty text if they do."""
         parts = [TopicPartition(self.channel, number) for number in self._positions]
-        if not parts or self.on_skip is None:
-            return
         timeout_ms = int(self._stall_s * 1000)
-        begins = consumer.beginning_offsets(parts, timeout_ms=timeout_ms)
-        ends = consumer.end_offsets(parts, timeout_ms=timeout_ms)
+        begins = consumer.beginning_offsets(parts, timeout_ms=timeout_ms) if parts else {}
+        ends = consumer.end_offsets(parts, timeout_ms=timeout_ms) if parts else {}
         gone = sum(max(begins[part] - self._positions[part.partition], 0) for part in parts)
         if gone:
-            self.on_skip(f"Kafka has dropped {gone} messages by the topic's retention.ms or retention.bytes")
-        elif any(self._positions[part.partition] > ends[part] for part in parts):
-            self.on_skip("the Kafka topic ends before the last message heard: it was made anew, or cut")
+            return begins, f"Kafka has dropped {gone} messages by the topic's retention.ms or retention.bytes"
+        if any(self._positions[part.partition] > ends[part] for part in parts):
+            return begins, "the Kafka topic ends before the last message heard: it was made anew, or cut"
+        return begins, ""
 
     def _assign(self, consumer: Any, *, first: bool) -> None:
         """Read all partitions: at first from their ends, later from where we were, new ones from their beginning."""
@@ -199,9 +206,18 @@ class KafkaQueue(MessageQueue):
                 yield b""
             for records in batches.values():
                 for record in records:
+                    if record.offset != self._positions[record.partition]:
+                        self._check_jump(consumer)
                     self._positions[record.partition] = record.offset + 1
                     if record.value:
                         yield record.value
+
+    def _check_jump(self, consumer: Any) -> None:
+        """End listening, so that it begins anew and says so, if kafka-python has skipped what is no longer there."""
+        with self._our_errors():
+            _, reason = self._skipped(consumer)
+        if reason:
+            raise QueueUnavailable(reason)
 
     def _check_alive(self, consumer: Any) -> float:
         with self._our_errors():
