@@ -176,7 +176,8 @@ def socketio_bus_gap(duration_s: float, since: float, missed: int | None, resume
     the servers that were there before have said what they sent, which takes milliseconds if they can, or after 20
     seconds (four heartbeat intervals, if that is longer). Not called in a process that only sends.
 
-    :param duration_s: length of the gap, seconds: from the last message that was heard to the new subscription.
+    :param duration_s: length of the gap, seconds: from the last message that was heard to the new subscription. 0 if
+        messages got lost although this server was not cut off, as when another one's buffer ran over.
     :param since: when it began, seconds since the epoch.
     :param missed: messages of those servers that are lost for this one; ``None`` if that cannot be known. What
         processes that only send, and those of python-socketio, have sent meanwhile is never in it.

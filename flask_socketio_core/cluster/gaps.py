@@ -10,8 +10,9 @@ from dataclasses import dataclass
 class Gap:
     """A time in which this server heard nothing from the message queue; it is over.
 
-    :param duration_s: its length, seconds: from the last message heard to the new subscription.
-    :param since: when it began, seconds since the epoch.
+    :param duration_s: its length, seconds: from the last message heard to the new subscription. 0 if messages are
+        missing although this server was not cut off.
+    :param since: when it began, seconds since the epoch. Nothing that was sent before is missing.
     :param missed: messages of other servers that were sent meanwhile and never arrive here; ``None`` if a server that
         was there before has not said what it sent, or none was there. What processes that only send and
         python-socketio's have sent is not in it.
@@ -60,6 +61,12 @@ class Gaps:
             duration_s, since, lost = since + duration_s - before.since, before.since, before.lost_before
         self._open = _Open(duration_s, since, lost, until, dict.fromkeys(nodes, self._beats))
         return None if self._open.awaited else self._close(missed=None)
+
+    def lost(self, since: float, missed: int) -> Gap | None:
+        """Return messages that got lost as a gap of no length, unless they belong to one that is not settled yet."""
+        if self._open is not None:
+            return None
+        return Gap(duration_s=0.0, since=since, missed=missed, resumed=False)
 
     def resumed(self, duration_s: float, since: float) -> Gap:
         """Return a gap after which the queue delivers everything."""

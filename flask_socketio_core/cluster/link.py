@@ -216,7 +216,9 @@ class Link:
         self.outbox.put(self.prepare(news), self.node, numbered=False)
 
     def _look_after(self, now_s: float) -> None:
-        if self.listener.subscribed:  # else the silence is ours
+        if (
+            self.listener.subscribed and now_s - self._echo_at < 2 * self._interval_s
+        ):  # else the silence is ours
             for node, lost in self.peers.forget_silent(now_s).items():
                 self._logger.warning("server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS)
                 self._log_lost(node, lost)
@@ -262,6 +264,7 @@ class Link:
             self._mode.spawn(self._answer)
         if state == "who":  # from ``flask socketio check``, which is no server
             return
+        settled_at = self.peers.settled_at(node)
         if state == "bye":
             lost = self.peers.on_bye(node, seq, now_s)
         else:
@@ -269,7 +272,10 @@ class Link:
                 self._logger.info("server %s is there (%s)", node, news.get("async_mode"))
             lost = self.peers.on_heartbeat(node, news, seq, now_s)
         self._log_lost(node, lost)
-        self._tell_gap(self._gaps.on_heartbeat(node, self.peers.lost))
+        gap = self._gaps.on_heartbeat(node, self.peers.lost)
+        if lost and gap is None and settled_at is not None:
+            gap = self._gaps.lost(time.time() - (now_s - settled_at), lost)
+        self._tell_gap(gap)
 
     def _log_lost(self, node: str, lost: int) -> None:
         if lost:
@@ -323,7 +329,7 @@ class Link:
         self._tell_gap(self._gaps.begin(duration_s, since, nodes=nodes, lost=self.peers.lost, until=until))
 
     def _tell_gap(self, gap: Gap | None) -> None:
-        if gap is not None:
+        if gap is not None and self._serves:
             self._mode.spawn(partial(self._on_gap, gap))
 
     def _problem(self, which: str, cause: str) -> None:

@@ -25,6 +25,7 @@ MISSED_INTERVALS = 3
 class Peer:
     """A server that said it is there.
 
+    :param node: its id on the bus, another one after each start.
     :param async_mode: name of its async mode.
     :param version: version of its flask-socketio-core.
     :param silent_s: seconds since it was last heard.
@@ -43,6 +44,7 @@ class _Sender:
     missing: set[int] = field(default_factory=set)
     doubtful: set[int] = field(default_factory=set)  # were missing at the last heartbeat already
     beyond: int = 0  # too many to be tracked, and counted already
+    settled_at: float | None = None  # the last heartbeat at which nothing was missing
     given_up: set[int] = field(default_factory=set)  # counted as lost; some come after all
     first: int = 0  # the first that was heard; earlier ones may be on their way
     early: set[int] = field(default_factory=set)  # such earlier ones that have come
@@ -133,7 +135,14 @@ class Peers:
         beyond, sender.beyond = sender.beyond, 0
         self._give_up(sender, lost)
         sender.doubtful = set(sender.missing)
+        if not sender.missing:
+            sender.settled_at = now_s
         return len(lost) + beyond
+
+    def settled_at(self, node: str) -> float | None:
+        """Return when a node's heartbeat was heard last behind which nothing was missing; ``None`` if never."""
+        sender = self._senders.get(node)
+        return None if sender is None else sender.settled_at
 
     def _give_up(self, sender: _Sender, lost: set[int]) -> None:
         self.lost += len(lost)

@@ -29,7 +29,11 @@ class Gate:
         try:
             yield
         finally:
-            self._open.set()
+            self.open()
+
+    def open(self) -> None:
+        """Let everybody subscribe again."""
+        self._open.set()
 
     def before(self, bus: Bus) -> Bus:
         """Return a bus whose listeners have to pass this gate."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +12,8 @@ import redis
 from flask import Flask
 
 from flask_socketio_core import SocketIO
+from flask_socketio_core.errors import QueueUnavailable
+from flask_socketio_core.testing.threads import ThreadMode
 from support.nodes import Bus, Member, Node, wait_until
 from support.proxy import Proxy
 
@@ -26,10 +28,14 @@ pytestmark = pytest.mark.timeout(120)
 RECOVERY_S = 40.0
 
 
+#: Cuts off a server's connection, and keeps the broker away for the length of a ``with`` block if it must.
+Cut = Callable[[], AbstractContextManager[object]]
+
+
 class Scene:
     """A server that sends and one that is cut off, both with a client in one room."""
 
-    def __init__(self, bus: Bus, cut: Callable[[], object], **options: Any) -> None:
+    def __init__(self, bus: Bus, cut: Cut, **options: Any) -> None:
         self.gate = Gate()
         self._cut = cut
         self.sender = Node(bus, **options).start()
@@ -53,10 +59,9 @@ class Scene:
     def gap(self) -> Iterator[None]:
         """Cut the victim off for the length of a ``with`` block."""
         with self.gate.shut():
-            self._cut()
-            wait_until(
-                lambda: not self.victim.cluster.health().up, "noticed loss of the connection", RECOVERY_S
-            )
+            with self._cut():
+                listener = self.victim.cluster._link.listener
+                wait_until(lambda: not listener.subscribed, "noticed loss of the connection", RECOVERY_S)
             yield
 
     def settle(self) -> None:
@@ -88,25 +93,23 @@ def playing(request: pytest.FixtureRequest, kind: str, **options: Any) -> Iterat
 
 
 @contextmanager
-def _cutter(bus: Bus, broker: Broker) -> Iterator[tuple[Bus, Callable[[], object]]]:
+def _cutter(bus: Bus, broker: Broker) -> Iterator[tuple[Bus, Cut]]:
     """Return where to connect to, and what cuts connections."""
     if bus.kind in ("redis", "streams"):
         own, name = named(bus)
-        yield own, lambda: cut_subscriber(broker.url, name)
-    elif bus.kind == "rabbitmq":
+        yield own, lambda: nullcontext(cut_subscriber(broker.url, name))
+    elif bus.kind in ("rabbitmq", "kombu"):
         port = int(bus.url.rpartition(":")[2].strip("/"))
         proxy = Proxy(port)
         try:
-            yield Bus(bus.queue_class, bus.url.replace(f":{port}", f":{proxy.port}"), bus.channel), proxy.cut
+            yield (
+                Bus(bus.queue_class, bus.url.replace(f":{port}", f":{proxy.port}"), bus.channel),
+                lambda: nullcontext(proxy.cut()),
+            )
         finally:
             proxy.close()
     else:  # Kafka's clients connect to the address that the broker tells them
-        yield bus, lambda: _restart(broker)
-
-
-def _restart(broker: Broker) -> None:
-    with broker.outage():
-        pass
+        yield bus, broker.outage
 
 
 @pytest.mark.parametrize("kind", ["streams", "rabbitmq", "kafka"])
@@ -128,8 +131,11 @@ def test_a_durable_queue_resumes_and_says_that_nothing_is_missing(
         assert scene.victim.cluster.health().lost_received == 0
 
 
-def test_redis_pub_sub_says_how_many_messages_are_missing(request: pytest.FixtureRequest) -> None:
-    with playing(request, "redis") as scene:
+@pytest.mark.parametrize("kind", ["redis", "kombu"])
+def test_a_queue_that_keeps_nothing_says_how_many_messages_are_missing(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    with playing(request, kind) as scene:
         scene.emit(10)
         wait_until(lambda: len(scene.heard()) == 10, "messages before the gap")
         with scene.gap():
@@ -141,6 +147,22 @@ def test_redis_pub_sub_says_how_many_messages_are_missing(request: pytest.Fixtur
         assert (health.gaps, health.gaps_s) == (1, gap.duration_s)
         scene.settle()
         assert scene.heard() == [*range(10), 60]
+
+
+def test_what_kombu_loses_when_its_broker_restarts_is_counted(request: pytest.FixtureRequest) -> None:
+    broker = broker_of(request, "kombu")
+    assert broker is not None
+    with playing(request, "kombu") as scene, scene.gate.shut():
+        with broker.outage():
+            pass
+        scene.emit(20)
+        wait_until(lambda: scene.sender.cluster.health().waiting == 0, "flushed buffer", RECOVERY_S)
+        scene.gate.open()
+        scene.settle()
+        (gap,) = scene.victim.gaps
+        missing = scene.sent - len(scene.heard())
+        assert missing > 0
+        assert (gap.missed, gap.resumed) == (missing, False)
 
 
 def test_a_stream_that_was_trimmed_past_our_position_has_losses(request: pytest.FixtureRequest) -> None:
@@ -186,6 +208,33 @@ def test_a_kafka_topic_that_has_dropped_what_we_missed_has_losses(request: pytes
         (gap,) = scene.victim.gaps
         assert (gap.missed, gap.resumed) == (20, False)
         assert "Kafka has dropped" in scene.victim.states[-1][1]
+
+
+def test_a_listener_that_kafka_has_moved_on_while_it_was_connected_says_so(
+    request: pytest.FixtureRequest,
+) -> None:
+    bus = make_bus(request, "kafka")
+    mode = ThreadMode()
+    queue = bus.queue_class(bus.url, bus.channel, mode=mode, options={"partitions": 1})
+    skipped: list[str] = []
+    queue.on_skip = skipped.append
+    try:
+        listening = queue.listen()
+        assert next(listening) == b""
+        for _ in range(5):
+            queue.publish(b"dropped", key="k")
+        _drop_all(queue)
+        queue.publish(b"kept", key="k")
+        with pytest.raises(QueueUnavailable, match="Kafka has dropped 5 messages"):
+            _first_message(listening)
+        assert _first_message(queue.listen()) == b"kept"
+        assert skipped == ["Kafka has dropped 5 messages by the topic's retention.ms or retention.bytes"]
+    finally:
+        queue.close()
+
+
+def _first_message(listening: Iterator[bytes]) -> bytes:
+    return next(message for message in listening if message)
 
 
 def _drop_all(queue: Any) -> None:

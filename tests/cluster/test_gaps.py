@@ -48,6 +48,14 @@ def test_a_second_gap_before_the_first_is_settled_makes_one_of_both() -> None:
     assert (gaps.count, gaps.total_s) == (2, 5.0)
 
 
+def test_losses_without_a_gap_are_told_unless_one_is_open() -> None:
+    gaps = Gaps(beats=1)
+    assert gaps.lost(100.0, 3) == Gap(duration_s=0.0, since=100.0, missed=3, resumed=False)
+    begin(gaps, "a")
+    assert gaps.lost(101.0, 3) is None
+    assert (gaps.count, gaps.total_s) == (1, 2.0)
+
+
 def test_after_a_gap_that_the_queue_makes_up_for_nothing_is_missing() -> None:
     gaps = Gaps(beats=2)
     assert gaps.resumed(4.0, 100.0) == Gap(duration_s=4.0, since=100.0, missed=0, resumed=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.nodes import Bus, Node, emitter, wait_until
+from support.proxy import Proxy
 
 from .buses import broker_of, make_bus
 from .cutting import Gate, cut_subscriber, named
@@ -182,6 +184,27 @@ def test_what_does_not_fit_the_senders_buffer_counts_as_lost_on_both_sides(bus: 
     finally:
         sender.close()
         victim.close()
+
+
+def test_what_a_sender_drops_is_told_to_those_who_were_not_cut_off(bus: Bus, broker: Broker) -> None:
+    proxy = Proxy(int(bus.url.rpartition(":")[2].partition("/")[0]))
+    away = dataclasses.replace(bus, url=f"redis://127.0.0.1:{proxy.port}/0")
+    sender, other = Node(away, buffer_max_messages=10).start(), Node(bus).start()
+    try:
+        wait_until(other.has_peer, "peer")
+        member = other.connect()
+        began = time.time()
+        with proxy.refusing():
+            for number in range(30):
+                sender.cluster.emit("n", (number,))
+        wait_until(lambda: other.gaps, "report of the loss", RECOVERY_S)
+        (gap,) = other.gaps
+        assert (gap.duration_s, gap.missed, gap.resumed) == (0.0, 30 - len(member.receive()), False)
+        assert began - 2 < gap.since < time.time()
+    finally:
+        sender.close()
+        other.close()
+        proxy.close()
 
 
 def test_a_process_that_only_sends_costs_a_gap_with_its_length_only(

@@ -84,6 +84,18 @@ def test_a_heartbeat_that_overtakes_messages_makes_no_loss_of_them() -> None:
     assert (peers.lost, peers.duplicates) == (0, 0)
 
 
+def test_a_node_is_settled_at_the_last_heartbeat_behind_which_nothing_was_missing() -> None:
+    peers = Peers()
+    assert peers.settled_at("n") is None
+    hear(peers, 1)
+    beat(peers, 1, 10.0)
+    hear(peers, 3)
+    beat(peers, 3, 20.0)
+    assert peers.settled_at("n") == 10.0
+    assert beat(peers, 3, 30.0) == 1
+    assert peers.settled_at("n") == 30.0
+
+
 def test_the_losses_of_a_node_that_ends_or_dies_are_counted() -> None:
     peers = Peers(in_order=True)
     hear(peers, 1)
