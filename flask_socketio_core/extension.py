@@ -278,7 +278,11 @@ class SocketIO(HandlerRegistration, Sender):
         self._binding().shutdown(timeout_s)
 
     def health(self) -> BusHealth | None:
-        """Return how the connection to the other servers is, without asking the broker; ``None`` without a queue."""
+        """Return how the connection to the other servers is, without asking the broker; ``None`` without a queue.
+
+        :returns: whether it is up, its lag, the other servers, and what waits, was sent, heard and lost; its fields are
+            in ``docs/queues.md``.
+        """
         cluster = self._binding().cluster
         return None if cluster is None else cluster.health()
 

@@ -150,6 +150,15 @@ def api_socketio() -> str:
     return api_of_class(*[(parse(CORE / path), name) for path, name in classes])
 
 
+def health() -> str:
+    """Return what ``SocketIO.health()`` returns, and what that says of each other server."""
+    health, peer = (
+        markdown(docstring_of(parse(CORE / path), name))
+        for path, name in (("cluster/link.py", "BusHealth"), ("cluster/peers.py", "Peer"))
+    )
+    return f"{health}\n\nEach of `peers`, a `Peer`:\n\n{peer.partition(chr(10) * 2)[2]}"
+
+
 def api_functions() -> str:
     return "\n\n".join(map(entry, public_functions(parse(CORE / "context.py").body)))
 
@@ -170,6 +179,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "options": options,
     "queue-options": queue_options,
     "error-tree": error_tree,
+    "health": health,
     "arrows": arrows,
     "api-socketio": api_socketio,
     "api-functions": api_functions,

@@ -1,4 +1,4 @@
-"""Processes that fork, that end in a hurry, and that are killed."""
+"""Processes that fork, and that end in a hurry."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flask_socketio_core.errors import CallTimeout
-from support.nodes import Bus, Node, wait_until
+from support.nodes import Bus, Node
 
 from .buses import make_bus
 
@@ -71,18 +70,3 @@ def test_a_program_that_ends_right_after_its_last_emit_loses_nothing(node: Node,
     run("hasty.py", bus)
     assert time.monotonic() - started < 20
     assert sorted(event[1] for event in member.wait_for(300)) == list(range(300))
-
-
-def test_a_killed_server_is_forgotten_and_no_call_waits_for_it(node: Node, bus: Bus) -> None:
-    kind = bus.queue_class
-    process = start("server.py", kind.__module__, kind.__name__, bus.url, bus.channel)
-    try:
-        assert process.stdout is not None
-        sid = process.stdout.readline().strip()
-        wait_until(node.has_peer, "peer")
-    finally:
-        process.kill()
-        process.communicate()
-    wait_until(lambda: not node.has_peer(), "end of the peer", 10)
-    with pytest.raises(CallTimeout):
-        node.cluster.call("ask", (), to=sid, timeout_s=0.2)

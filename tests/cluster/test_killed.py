@@ -1,0 +1,131 @@
+"""A server is killed: the others forget it in the stated time, and nobody waits for its clients for ever."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flask_socketio_core import SocketIO
+from flask_socketio_core.errors import CallTimeout
+from support.environments import ROOT
+from support.nodes import Bus, Node, wait_until
+
+from .buses import make_bus
+from .test_processes import start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.timeout(120)
+
+#: What the servers of these tests have as ``heartbeat_interval_s``.
+INTERVAL_S = 0.5
+#: Intervals in which a dead server is forgotten, as docs/queues.md states.
+INTERVALS = 4
+#: What two busy cores may add, seconds.
+SLACK_S = 1.0
+#: Seconds that a callback and a call without a time-out wait in these tests.
+EXPIRES_S = 2.0
+
+
+@pytest.fixture(params=["redis", "streams", "rabbitmq", "kafka"])
+def bus(request: pytest.FixtureRequest) -> Bus:
+    return make_bus(request, request.param)
+
+
+@pytest.fixture
+def node(bus: Bus) -> Iterator[Node]:
+    node = Node(bus, heartbeat_interval_s=INTERVAL_S, ack_expires_s=EXPIRES_S).start()
+    yield node
+    node.close()
+
+
+class Victim:
+    """A server in a process of its own, with one client that never answers."""
+
+    def __init__(self, bus: Bus) -> None:
+        kind = bus.queue_class
+        self._process: subprocess.Popen[str] = start(
+            "server.py", kind.__module__, kind.__name__, bus.url, bus.channel
+        )
+        assert self._process.stdout is not None
+        self.sid = self._process.stdout.readline().strip()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def victim(bus: Bus, node: Node) -> Iterator[Victim]:
+    victim = Victim(bus)
+    wait_until(node.has_peer, "peer")
+    yield victim
+    victim.kill()
+
+
+class Waiting(threading.Thread):
+    """Call a client in a thread of its own."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self.outcome: object = None
+        self._call = call
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.outcome = self._call()
+        except Exception as error:  # noqa: BLE001  # a test looks at it
+            self.outcome = error
+
+
+def test_a_killed_server_is_forgotten_in_the_stated_time(
+    node: Node, victim: Victim, caplog: pytest.LogCaptureFixture
+) -> None:
+    (peer,) = node.cluster.health().peers
+    victim.kill()
+    killed = time.monotonic()
+    wait_until(lambda: not node.has_peer(), "end of the peer")
+    assert time.monotonic() - killed < INTERVALS * INTERVAL_S + SLACK_S
+    assert f"server {peer.node} is gone" in caplog.text
+
+
+def test_a_call_in_progress_ends_although_its_server_was_killed(node: Node, victim: Victim, bus: Bus) -> None:
+    outside = SocketIO(
+        message_queue=bus.url,
+        channel=bus.channel,
+        async_mode="threading",
+        message_queue_options={"ack_expires_s": EXPIRES_S},
+    )
+    callers = [
+        Waiting(lambda: node.cluster.call("ask", (), to=victim.sid, timeout_s=1.0)),
+        Waiting(lambda: node.cluster.call("ask", (), to=victim.sid, timeout_s=1e9)),
+        Waiting(lambda: outside.call("ask", to=victim.sid, timeout=None)),
+    ]
+    time.sleep(0.3)  # the questions are with the client, which does not answer
+    victim.kill()
+    for caller in callers:
+        caller.join(EXPIRES_S + 10 * SLACK_S)  # an emitter subscribes first
+        assert isinstance(caller.outcome, CallTimeout), caller.outcome
+    assert len(node.cluster._link.acks) == 0
+    outside.close()
+
+
+def test_a_callback_is_dropped_although_its_server_was_killed(node: Node, victim: Victim) -> None:
+    node.cluster.emit("ask", (), to=(victim.sid,), on_ack=lambda *args: None)
+    assert len(node.cluster._link.acks) == 1
+    victim.kill()
+    wait_until(lambda: len(node.cluster._link.acks) == 0, "end of the waiting")
+
+
+def test_the_stated_time_is_in_the_documentation() -> None:
+    page = " ".join((ROOT / "docs" / "queues.md").read_text().split())
+    assert re.search(rf"killed disappears from the others within {INTERVALS} . `heartbeat_interval_s`", page)
