@@ -24,7 +24,10 @@ TICK_S = 0.5
 
 
 class RedisBase(MessageQueue):
-    """A queue with one pooled client for short commands; a listener has a connection of its own."""
+    """A queue with one pool of connections for short commands; a listener has a connection of its own.
+
+    Messages are published on a bare connection: what redis-py's client does around a command costs more than it.
+    """
 
     own_settings: ClassVar[tuple[Setting, ...]] = ()
     label: ClassVar[str]
@@ -34,6 +37,7 @@ class RedisBase(MessageQueue):
         self._clients = ClientFactory(url, options, SETTINGS + self.own_settings, where=self.label)
         self._settings = self._clients.settings
         self._client = self._clients.publisher()
+        self._idle: list[Any] = []  # connections on which nobody publishes at this moment
         self._closed = False
 
     def publish(self, message: bytes, *, key: str = "") -> None:
@@ -42,10 +46,34 @@ class RedisBase(MessageQueue):
         if limit is not None and len(message) > limit:
             raise MessageTooLarge(f"message of {len(message)} bytes exceeds the Redis queue's {limit} bytes")
         with self._our_errors():
-            self._send(message)
+            self._command(*self._publishing(message))
 
-    def _send(self, message: bytes) -> None:
+    def _publishing(self, message: bytes) -> tuple[str | bytes, ...]:
+        """Return the command that publishes a message."""
         raise NotImplementedError
+
+    def _command(self, *words: str | bytes) -> None:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            self._ask(self._client.connection_pool.get_connection(), words)
+            return
+        try:
+            self._ask(connection, words)
+        except redis.ConnectionError:
+            self._check_open()
+            # It had died while nobody used it.
+            self._ask(self._client.connection_pool.get_connection(), words)
+
+    def _ask(self, connection: Any, words: tuple[str | bytes, ...]) -> None:
+        try:
+            connection.send_command(*words)
+            connection.read_response()
+        except BaseException:
+            connection.disconnect()
+            self._client.connection_pool.release(connection)
+            raise
+        self._idle.append(connection)
 
     def ping(self) -> None:
         self._check_open()

@@ -29,8 +29,8 @@ class RedisQueue(RedisBase):
     capabilities: ClassVar[QueueCapabilities] = QueueCapabilities(max_message_bytes=16 * 1024 * 1024)
     label = "redis"
 
-    def _send(self, message: bytes) -> None:
-        self._client.publish(self.channel, message)
+    def _publishing(self, message: bytes) -> tuple[str | bytes, ...]:
+        return "PUBLISH", self.channel, message
 
     def listen(self) -> Iterator[bytes]:
         self._check_open()

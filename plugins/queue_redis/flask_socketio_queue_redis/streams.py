@@ -44,9 +44,9 @@ class RedisStreamsQueue(RedisBase):
         """The stream's key."""
         return f"{self.channel}.stream"
 
-    def _send(self, message: bytes) -> None:
-        limit = self._settings["stream_max_length"]
-        self._client.xadd(self.key, {"m": message}, maxlen=limit, approximate=True)
+    def _publishing(self, message: bytes) -> tuple[str | bytes, ...]:
+        limit = str(self._settings["stream_max_length"])
+        return "XADD", self.key, "MAXLEN", "~", limit, "*", "m", message
 
     def listen(self) -> Iterator[bytes]:
         self._check_open()
