@@ -71,8 +71,8 @@ class Outgoing:
     __slots__ = ("deflated", "frames", "is_event", "packets")
 
     deflated: bytes
-    """Its frames for clients that agreed on compression; set by :class:`~flask_socketio_core.server.deflate.Deflate` when
-    first needed."""
+    """Its frames for clients that agreed on compression; :class:`~flask_socketio_core.server.deflate.Deflate` sets them
+    when they are first needed."""
 
     frames: bytes
     """All its WebSocket frames, one per packet, to be written without anything in between."""
