@@ -50,7 +50,7 @@ class BusHealth:
     :param lost_received: messages of other servers that never arrived. What processes that only send have lost is not
         known, so it is not in it.
     :param duplicates: repeated messages that were dropped.
-    :param gaps: times that this process was cut off from the others and heard them again.
+    :param gaps: times that this server was cut off from the others and heard them again.
     :param gaps_s: their length together, seconds.
     :param lag_s: seconds that our last heartbeat took to come back, or has been under way if that is longer; ``None``
         before the first.

@@ -16,11 +16,15 @@ from flask_socketio_core.errors import QueueUnavailable
 from flask_socketio_core.testing.threads import ThreadMode
 from support.nodes import Bus, Member, Node, wait_until
 from support.proxy import Proxy
+from support.servers import MODE_KINDS
 
+from . import stage
 from .buses import broker_of, make_bus
 from .cutting import Gate, cut_subscriber, named
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.brokers import Broker
 
 pytestmark = pytest.mark.timeout(120)
@@ -303,3 +307,19 @@ def test_an_application_is_told_of_a_gap_and_has_its_clients_load_anew(
             assert received[0]["args"][0] > 0
     finally:
         socketio.close()
+
+
+def test_servers_of_every_mode_listen_again_and_count_the_gap(
+    request: pytest.FixtureRequest, redis_url: str, tmp_path: Path
+) -> None:
+    bus, name = named(make_bus(request, "redis"))
+    kinds = stage.available(*MODE_KINDS)
+    with stage.playing(bus, kinds, tmp_path) as play:
+        assert cut_subscriber(redis_url, name) == len(kinds)
+        for kind in kinds:
+            wait_until(lambda kind=kind: play.health(kind.name)["gaps"] == 1, f"gap of {kind.name}")  # type: ignore[misc]
+        play.become_one()
+        for kind in kinds:
+            health = play.health(kind.name)
+            assert (health["up"], health["gaps"], health["lost_received"]) == (True, 1, 0)
+            assert len(health["peers"]) == len(kinds) - 1

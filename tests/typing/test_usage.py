@@ -67,7 +67,12 @@ def handling(socketio: SocketIO) -> None:
     @socketio.on_error_default
     def on_any_error(error: Exception) -> None: ...
 
+    @socketio.observe
+    def socketio_bus_gap(duration_s: float, resumed: bool) -> int:
+        return 1
+
     # Decorators leave the function's type alone.
+    assert_type(socketio_bus_gap(1.5, True), int)
     assert_type(say("text"), tuple[str, int])
     assert_type(by_name(1), int)
     assert_type(by_name_elsewhere(1), int)
