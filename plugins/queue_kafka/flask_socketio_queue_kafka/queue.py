@@ -53,8 +53,8 @@ class KafkaQueue(MessageQueue):
         self._producer: Any = None
         self._closed = False
         self._lock = mode.create_lock()
-        self._pending: dict[int, float] = {}  # number of a message -> when it was handed to kafka-python
-        self._number = 0
+        self._pending = 0  # messages handed to kafka-python that are not acknowledged
+        self._progress_at = 0.0  # since when they wait for the broker's next acknowledgement
         # A queue with one token is the one lock that yields to other tasks in every mode.
         self._turn = mode.create_queue(1)
         self._turn.put(None)
@@ -70,17 +70,17 @@ class KafkaQueue(MessageQueue):
         self._check_progress()
         with self._our_errors():
             producer = self._producer or self._open_producer()
-            number = self._note()
+            self._note()
             try:
                 future = producer.send(self.channel, value=message, key=key.encode() or None)
             except errors.MessageSizeTooLargeError as error:
-                self._forget(number)
+                self._settle()
                 raise MessageTooLarge(str(error)) from error
             except BaseException:
-                self._forget(number)
+                self._settle()
                 raise
-        future.add_callback(lambda _: self._forget(number))
-        future.add_errback(partial(self._give_back, number, message, key))
+        future.add_callback(self._settle)
+        future.add_errback(partial(self._give_back, message, key))
 
     def flush(self, timeout_s: float) -> int:
         producer = self._producer
@@ -89,7 +89,7 @@ class KafkaQueue(MessageQueue):
                 producer.flush(timeout=timeout_s)
             except errors.KafkaError:
                 pass  # the count below tells
-        return len(self._pending)
+        return self._pending
 
     def ping(self) -> None:
         self._check_open()
@@ -117,25 +117,24 @@ class KafkaQueue(MessageQueue):
             self._turn.put(None)
 
     def _check_progress(self) -> None:
-        with self._lock:
-            oldest = next(iter(self._pending.values()), None)
-        if oldest is not None and time.monotonic() - oldest > self._stall_s:
+        if self._pending and time.monotonic() - self._progress_at > self._stall_s:
             raise QueueUnavailable(
-                f"Kafka at {urls.mask(self.url)} has acknowledged nothing for {time.monotonic() - oldest:.1f} s"
+                f"Kafka at {urls.mask(self.url)} has acknowledged nothing for {self._stall_s:g} s"
             )
 
-    def _note(self) -> int:
+    def _note(self) -> None:
         with self._lock:
-            self._number += 1
-            self._pending[self._number] = time.monotonic()
-            return self._number
+            if not self._pending:
+                self._progress_at = time.monotonic()
+            self._pending += 1
 
-    def _forget(self, number: int) -> None:
+    def _settle(self, _: object = None) -> None:
         with self._lock:
-            self._pending.pop(number, None)
+            self._pending -= 1
+            self._progress_at = time.monotonic()
 
-    def _give_back(self, number: int, message: bytes, key: str, error: BaseException) -> None:
-        self._forget(number)
+    def _give_back(self, message: bytes, key: str, error: BaseException) -> None:
+        self._settle()
         if self.on_failure is not None and not self._closed:
             self.on_failure(message, key)
 

@@ -107,6 +107,18 @@ def test_the_topic_is_created_with_room_for_a_megabyte(
     assert len(listener.wait_for(1)[0]) == TOPIC_MAX_BYTES - 2048
 
 
+def test_a_burst_that_takes_longer_than_the_time_out_is_no_outage(
+    make: Callable[..., KafkaQueue], kafka_broker: Broker
+) -> None:
+    make(kafka_broker.url).publish(b"the topic is there")
+    queue = make(kafka_broker.url, publish_timeout_s=1.0)
+    queue.publish(b"the connection is there")
+    deadline = time.monotonic() + 2.5
+    while time.monotonic() < deadline:  # the sender's backlog grows: it has the rest of this process's time only
+        queue.publish(bytes(100))
+    assert queue.flush(40) == 0
+
+
 def test_a_broker_that_acknowledges_nothing_is_noticed(
     make: Callable[..., KafkaQueue], kafka_broker: Broker
 ) -> None:
