@@ -59,7 +59,7 @@ class Wire:
         :raises Malformed: if it is none.
         """
         try:
-            message = self._json.loads(raw)
+            message = self._json.loads(raw.decode())  # with bytes, json.loads() guesses the encoding first
         except (ValueError, RecursionError) as error:
             raise Malformed(f"not JSON: {error}") from None
         if not isinstance(message, dict) or not isinstance(message.get("method"), str):
@@ -140,10 +140,10 @@ def room(value: Any) -> Any:
 
 def pack(values: list[Any]) -> tuple[list[Any], bool]:
     """Return values ready for JSON, and whether binary ones were taken out."""
+    if not _has_binary(values):
+        return values, False
     attachments: list[bytes] = []
     structure = _take_out(values, attachments)
-    if not attachments:
-        return structure, False
     return [structure, *(base64.b64encode(data).decode() for data in attachments)], True
 
 
@@ -160,6 +160,14 @@ def unpack(data: Any, binary: bool) -> tuple[Any, ...]:
     except (ValueError, TypeError, IndexError, KeyError) as error:
         raise Malformed(f"binary attachments do not fit: {error}") from None
     return tuple(structure) if isinstance(structure, list) else (structure,)
+
+
+def _has_binary(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_binary, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_binary, value))
+    return isinstance(value, (bytes, bytearray, memoryview))
 
 
 def _take_out(value: Any, attachments: list[bytes]) -> Any:
