@@ -1,9 +1,16 @@
-"""Times in which this server did not hear the others, and what it missed in them. Pure: no clock and no queue."""
+"""Times in which this server did not hear the others, and what it missed in them. Pure: no clock and no queue.
+
+Gaps are noted by the one task that listens; another one ends the waiting for what is overdue.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..contracts import Lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +38,17 @@ class _Open:
     since: float
     lost_before: int
     until: float
-    awaited: dict[str, int]
+    awaited: set[str]
 
 
 class Gaps:
     """Find out what is missing after a gap: the signs of life of those that were there before it tell.
 
-    :param beats: signs of life of a server after which its losses are known.
+    :param lock: held for a few instructions.
     """
 
-    def __init__(self, beats: int) -> None:
-        self._beats = beats
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
         self._open: _Open | None = None
         self.count = 0
         self.total_s = 0.0
@@ -55,40 +62,43 @@ class Gaps:
         :param lost: messages counted as lost so far.
         :param until: when to wait for these servers no longer, a reading of the clock.
         """
-        self._note(duration_s)
-        before = self._open
-        if before is not None:  # cut off again before it was known what the first gap has cost
-            duration_s, since, lost = since + duration_s - before.since, before.since, before.lost_before
-        self._open = _Open(duration_s, since, lost, until, dict.fromkeys(nodes, self._beats))
-        return None if self._open.awaited else self._close(missed=None)
-
-    def lost(self, since: float, missed: int) -> Gap | None:
-        """Return messages that got lost as a gap of no length, unless they belong to one that is not settled yet."""
-        if self._open is not None:
-            return None
-        return Gap(duration_s=0.0, since=since, missed=missed, resumed=False)
+        with self._lock:
+            self._note(duration_s)
+            before = self._open
+            if before is not None:  # cut off again before it was known what the first gap has cost
+                duration_s, since, lost = since + duration_s - before.since, before.since, before.lost_before
+            self._open = _Open(duration_s, since, lost, until, set(nodes))
+            return None if self._open.awaited else self._close(missed=None)
 
     def resumed(self, duration_s: float, since: float) -> Gap:
         """Return a gap after which the queue delivers everything."""
-        self._note(duration_s)
+        with self._lock:
+            self._note(duration_s)
         return Gap(duration_s=duration_s, since=since, missed=0, resumed=True)
 
-    def on_heartbeat(self, node: str, lost: int) -> Gap | None:
-        """Note a server's sign of life and return the gap if this was the last one that it had waited for.
+    def lost(self, since: float, missed: int) -> Gap | None:
+        """Return messages that got lost as a gap of no length, unless they belong to one that is not settled yet."""
+        with self._lock:
+            if self._open is not None:
+                return None
+        return Gap(duration_s=0.0, since=since, missed=missed, resumed=False)
+
+    def settle(self, node: str, lost: int) -> Gap | None:
+        """Note that nothing of a server's is in doubt; return the gap if this is the last one that it had waited for.
 
         :param lost: messages counted as lost so far.
         """
-        if self._open is None or node not in self._open.awaited:
-            return None
-        awaited = self._open.awaited
-        awaited[node] -= 1
-        if not awaited[node]:
-            del awaited[node]
-        return None if awaited else self._close(missed=lost - self._open.lost_before)
+        with self._lock:
+            if self._open is None or node not in self._open.awaited:
+                return None
+            self._open.awaited.discard(node)
+            return None if self._open.awaited else self._close(missed=lost - self._open.lost_before)
 
     def overdue(self, now_s: float) -> Gap | None:
-        """Return the gap if its time is over before all servers were heard."""
-        return self._close(missed=None) if self._open is not None and now_s > self._open.until else None
+        """Return the gap if its time is over before all servers have said what they sent."""
+        with self._lock:
+            late = self._open is not None and now_s > self._open.until
+            return self._close(missed=None) if late else None
 
     def _note(self, duration_s: float) -> None:
         self.count += 1

@@ -100,7 +100,7 @@ class Link:
         # A queue that replays may deliver what is missing behind a sign of life, from another partition.
         in_order = queue.capabilities.ordered and not queue.capabilities.replay
         self.peers = Peers(in_order=in_order)
-        self._gaps = Gaps(beats=1 if in_order else 2)
+        self._gaps = Gaps(mode.create_lock())
         self._serves = False
         self._joined = False
         self._skipped: str | None = None
@@ -212,19 +212,18 @@ class Link:
     def _send_news(self, state: str) -> None:
         news: Message = {"method": "node", "state": state, "host_id": self.node, "interval": self._interval_s}
         news.update(async_mode=self._mode.name, version=_version())
-        self._sent_at = self._clock()
+        if self._sent_at is None:
+            self._sent_at = self._clock()
         self.outbox.put(self.prepare(news), self.node, numbered=False)
 
     def _look_after(self, now_s: float) -> None:
-        if (
-            self.listener.subscribed and now_s - self._echo_at < 2 * self._interval_s
-        ):  # else the silence is ours
+        deaf_s = now_s - self._echo_at
+        if self.listener.subscribed and deaf_s < 2 * self._interval_s:  # else the silence is ours
             for node, lost in self.peers.forget_silent(now_s).items():
                 self._logger.warning("server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS)
-                self._log_lost(node, lost)
+                self._note_lost(node, lost, self.peers.settled_at(node), now_s)
         self._tell_gap(self._gaps.overdue(now_s))
         self.acks.expire(now_s)
-        deaf_s = now_s - self._echo_at
         if now_s - self.listener.ticked_at > STUCK_S and self.listener.subscribed:
             self.listener.restart(f"no sign from the listener for {STUCK_S:g} s")
         elif self.listener.subscribed and not self.outbox.down and deaf_s > 3 * self._interval_s + 1:
@@ -271,15 +270,15 @@ class Link:
             if node not in self.peers:
                 self._logger.info("server %s is there (%s)", node, news.get("async_mode"))
             lost = self.peers.on_heartbeat(node, news, seq, now_s)
-        self._log_lost(node, lost)
-        gap = self._gaps.on_heartbeat(node, self.peers.lost)
-        if lost and gap is None and settled_at is not None:
-            gap = self._gaps.lost(time.time() - (now_s - settled_at), lost)
-        self._tell_gap(gap)
+        self._note_lost(node, lost, settled_at, now_s)
+        if state == "bye" or self.peers.settled_at(node) == now_s:
+            self._tell_gap(self._gaps.settle(node, self.peers.lost))
 
-    def _log_lost(self, node: str, lost: int) -> None:
+    def _note_lost(self, node: str, lost: int, settled_at: float | None, now_s: float) -> None:
         if lost:
             self._logger.error("%d messages of server %s never arrived here", lost, node)
+            if settled_at is not None:
+                self._tell_gap(self._gaps.lost(time.time() - (now_s - settled_at), lost))
 
     def _answer(self) -> None:
         with contextlib.suppress(QueueClosed):  # we are leaving ourselves
@@ -302,7 +301,7 @@ class Link:
 
     def _listening_works(self, away_s: float) -> None:
         now_s = self._clock()
-        self._echo_at = now_s
+        self._echo_at, self._sent_at = now_s, None
         self.peers.excuse_silence(now_s)
         skipped, self._skipped = self._skipped, None
         resumed = self._joined and self.queue.capabilities.replay and skipped is None

@@ -9,6 +9,7 @@ Messages are noted by the one task that listens; other tasks may ask and forget 
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +43,8 @@ class _Sender:
     highest: int
     heard_at: float
     missing: set[int] = field(default_factory=set)
-    doubtful: set[int] = field(default_factory=set)  # were missing at the last heartbeat already
+    doubtful: set[int] = field(default_factory=set)  # were missing at an earlier heartbeat already
+    doubted_at: float = -math.inf
     beyond: int = 0  # too many to be tracked, and counted already
     settled_at: float | None = None  # the last heartbeat at which nothing was missing
     given_up: set[int] = field(default_factory=set)  # counted as lost; some come after all
@@ -62,7 +64,7 @@ class Peers:
     """Keep account of senders and nodes.
 
     :param in_order: what a sender publishes arrives in that order or never, so that what is missing at its heartbeat
-        is lost. Otherwise it has time until the next one.
+        is lost. Otherwise it has time until a later one, half an interval at least.
     """
 
     def __init__(self, *, in_order: bool = False) -> None:
@@ -126,35 +128,44 @@ class Peers:
             _interval(details.get("interval")),
             now_s,
         )
-        return self._account(node, seq, now_s)
+        return self._account(node, seq, now_s, self._nodes[node].interval_s / 2)
 
-    def _account(self, node: str, seq: int, now_s: float) -> int:
+    def _account(self, node: str, seq: int, now_s: float, patience_s: float) -> int:
         sender = self._senders.get(node) or self._remember(node, seq, now_s, first=seq + 1)
         self._miss(sender, seq)
-        lost = set(sender.missing) if self._in_order else sender.missing & sender.doubtful
-        beyond, sender.beyond = sender.beyond, 0
-        self._give_up(sender, lost)
-        sender.doubtful = set(sender.missing)
+        lost: set[int] = set()
+        if self._in_order:
+            lost = set(sender.missing)
+        elif now_s - sender.doubted_at >= patience_s:
+            lost = sender.missing & sender.doubtful
+            sender.doubtful, sender.doubted_at = sender.missing - lost, now_s
+        count = self._give_up(sender, lost)
         if not sender.missing:
             sender.settled_at = now_s
-        return len(lost) + beyond
+        return count
 
     def settled_at(self, node: str) -> float | None:
         """Return when a node's heartbeat was heard last behind which nothing was missing; ``None`` if never."""
         sender = self._senders.get(node)
         return None if sender is None else sender.settled_at
 
-    def _give_up(self, sender: _Sender, lost: set[int]) -> None:
+    def _give_up(self, sender: _Sender, lost: set[int]) -> int:
+        """Take messages for lost and return how many that are, with those that could not be tracked."""
         self.lost += len(lost)
         sender.missing -= lost
         sender.given_up |= lost
         if len(sender.given_up) > MAX_MISSING:
             sender.given_up = set(sorted(sender.given_up)[-MAX_MISSING:])
+        beyond, sender.beyond = sender.beyond, 0
+        return len(lost) + beyond
 
     def on_bye(self, node: str, seq: int, now_s: float) -> int:
         """Forget a node that said it ends and return how many more of its messages are taken for lost."""
         self._nodes.pop(node, None)
-        return self._account(node, seq, now_s)
+        lost = self._account(node, seq, now_s, 0.0)
+        if self._in_order:  # else something may still be on its way
+            del self._senders[node]
+        return lost
 
     def forget_silent(self, now_s: float) -> dict[str, int]:
         """Forget nodes that have been silent for too long.
@@ -171,12 +182,7 @@ class Peers:
     def _bury(self, node: str) -> int:
         self._nodes.pop(node, None)
         sender = self._senders.get(node)
-        if sender is None:
-            return 0
-        lost = set(sender.missing)
-        beyond, sender.beyond = sender.beyond, 0
-        self._give_up(sender, lost)
-        return len(lost) + beyond
+        return 0 if sender is None else self._give_up(sender, set(sender.missing))
 
     def excuse_silence(self, now_s: float) -> None:
         """Start counting silence anew: it was us who could not hear."""

@@ -7,13 +7,11 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import Result
-from flask import Flask
 
-from flask_socketio_core import SocketIO
 from flask_socketio_core.cli import check_view
 from flask_socketio_core.cli.check_view import ADVICE, Report
 from flask_socketio_core.cluster.memory import MemoryQueue
@@ -21,19 +19,12 @@ from flask_socketio_core.cluster.probe import Answer, Probe, Step, probe
 from flask_socketio_core.testing.threads import ThreadMode
 from support.nodes import Bus, Node
 
+from .apps import make_app
+
 if TYPE_CHECKING:
     from support.brokers import Broker
 
 Invoke = Callable[..., Result]
-
-
-def make_app(**options: Any) -> Callable[[], Flask]:
-    def create() -> Flask:
-        app = Flask("shop")
-        SocketIO(app, **options)
-        return app
-
-    return create
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from click.testing import Result
@@ -21,16 +20,9 @@ from flask_socketio_core.plugins import (
     Plugins,
 )
 
+from .apps import make_app
+
 Invoke = Callable[..., Result]
-
-
-def make_app(**options: Any) -> Callable[[], Flask]:
-    def create() -> Flask:
-        app = Flask("shop")
-        SocketIO(app, **options)
-        return app
-
-    return create
 
 
 def line_of(result: Result, name: str) -> str:

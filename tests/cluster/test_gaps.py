@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from flask_socketio_core.cluster.gaps import Gap, Gaps
 
 
@@ -11,45 +13,38 @@ def begin(
     return gaps.begin(duration_s, since, nodes=nodes, lost=lost, until=50.0)
 
 
-def test_a_gap_is_told_when_every_server_was_heard() -> None:
-    gaps = Gaps(beats=1)
+def test_a_gap_is_told_when_every_server_has_said_what_it_sent() -> None:
+    gaps = Gaps(threading.Lock())
     assert begin(gaps, "a", "b", lost=7) is None
-    assert gaps.on_heartbeat("a", 9) is None
-    assert gaps.on_heartbeat("stranger", 9) is None
-    assert gaps.on_heartbeat("b", 12) == Gap(duration_s=2.0, since=100.0, missed=5, resumed=False)
-    assert gaps.on_heartbeat("b", 13) is None
-
-
-def test_on_a_queue_without_order_each_server_is_heard_twice() -> None:
-    gaps = Gaps(beats=2)
-    begin(gaps, "a")
-    assert gaps.on_heartbeat("a", 0) is None
-    assert gaps.on_heartbeat("a", 3) == Gap(duration_s=2.0, since=100.0, missed=3, resumed=False)
+    assert gaps.settle("a", 9) is None
+    assert gaps.settle("stranger", 9) is None
+    assert gaps.settle("b", 12) == Gap(duration_s=2.0, since=100.0, missed=5, resumed=False)
+    assert gaps.settle("b", 13) is None
 
 
 def test_without_other_servers_nobody_can_say_what_is_missing() -> None:
-    assert begin(Gaps(beats=1)) == Gap(duration_s=2.0, since=100.0, missed=None, resumed=False)
+    assert begin(Gaps(threading.Lock())) == Gap(duration_s=2.0, since=100.0, missed=None, resumed=False)
 
 
 def test_a_server_that_is_not_heard_is_not_waited_for_longer_than_agreed() -> None:
-    gaps = Gaps(beats=1)
+    gaps = Gaps(threading.Lock())
     begin(gaps, "a", "b")
-    gaps.on_heartbeat("a", 4)
+    gaps.settle("a", 4)
     assert gaps.overdue(50.0) is None
     assert gaps.overdue(50.1) == Gap(duration_s=2.0, since=100.0, missed=None, resumed=False)
     assert gaps.overdue(50.2) is None
 
 
 def test_a_second_gap_before_the_first_is_settled_makes_one_of_both() -> None:
-    gaps = Gaps(beats=1)
+    gaps = Gaps(threading.Lock())
     begin(gaps, "a", since=100.0, lost=1)
     begin(gaps, "a", since=105.0, duration_s=3.0, lost=2)
-    assert gaps.on_heartbeat("a", 11) == Gap(duration_s=8.0, since=100.0, missed=10, resumed=False)
+    assert gaps.settle("a", 11) == Gap(duration_s=8.0, since=100.0, missed=10, resumed=False)
     assert (gaps.count, gaps.total_s) == (2, 5.0)
 
 
 def test_losses_without_a_gap_are_told_unless_one_is_open() -> None:
-    gaps = Gaps(beats=1)
+    gaps = Gaps(threading.Lock())
     assert gaps.lost(100.0, 3) == Gap(duration_s=0.0, since=100.0, missed=3, resumed=False)
     begin(gaps, "a")
     assert gaps.lost(101.0, 3) is None
@@ -57,6 +52,6 @@ def test_losses_without_a_gap_are_told_unless_one_is_open() -> None:
 
 
 def test_after_a_gap_that_the_queue_makes_up_for_nothing_is_missing() -> None:
-    gaps = Gaps(beats=2)
+    gaps = Gaps(threading.Lock())
     assert gaps.resumed(4.0, 100.0) == Gap(duration_s=4.0, since=100.0, missed=0, resumed=True)
     assert (gaps.count, gaps.total_s) == (1, 4.0)

@@ -38,7 +38,7 @@ def test_what_was_sent_before_the_first_that_was_heard_is_delivered_once() -> No
     peers = Peers()
     assert hear(peers, 5, 4, 3, 4, 6) == [5, 4, 3, 6]
     beat(peers, 6)
-    assert beat(peers, 6) == 0
+    assert beat(peers, 6, 5.0) == 0
     assert peers.duplicates == 1
 
 
@@ -46,7 +46,7 @@ def test_what_comes_late_is_delivered() -> None:
     peers = Peers()
     assert hear(peers, 1, 4, 3, 2, 3) == [1, 4, 3, 2]
     beat(peers, 4)
-    beat(peers, 4)
+    beat(peers, 4, 5.0)
     assert peers.lost == 0
 
 
@@ -54,9 +54,19 @@ def test_a_gap_is_a_loss_at_the_second_heartbeat() -> None:
     peers = Peers()
     hear(peers, 1, 2, 6)
     assert beat(peers, 6) == 0
-    assert beat(peers, 6) == 3
-    assert beat(peers, 6) == 0
+    assert beat(peers, 6, 5.0) == 3
+    assert beat(peers, 6, 10.0) == 0
     assert peers.lost == 3
+
+
+def test_two_heartbeats_at_once_give_what_is_on_its_way_no_time_and_count_as_one() -> None:
+    peers = Peers()
+    hear(peers, 1, 3)
+    assert beat(peers, 3, 0.0) == 0
+    assert beat(peers, 3, 2.4) == 0
+    assert hear(peers, 2) == [2]
+    assert beat(peers, 3, 5.0) == 0
+    assert peers.lost == 0
 
 
 def test_on_a_queue_that_keeps_order_a_gap_is_a_loss_at_the_first_heartbeat() -> None:
@@ -80,7 +90,7 @@ def test_a_heartbeat_that_overtakes_messages_makes_no_loss_of_them() -> None:
     hear(peers, 1)
     assert beat(peers, 3) == 0
     assert hear(peers, 2, 3) == [2, 3]
-    assert beat(peers, 3) == 0
+    assert beat(peers, 3, 5.0) == 0
     assert (peers.lost, peers.duplicates) == (0, 0)
 
 
@@ -112,7 +122,7 @@ def test_what_was_given_up_and_comes_after_all_is_delivered_and_no_loss() -> Non
     peers = Peers()
     hear(peers, 1, 3)
     beat(peers, 3)
-    beat(peers, 3)
+    beat(peers, 3, 5.0)
     assert hear(peers, 2, 2) == [2]
     assert (peers.lost, peers.duplicates) == (0, 1)
 
@@ -122,7 +132,7 @@ def test_a_gap_too_large_to_track_is_counted_at_once() -> None:
     hear(peers, 1, 2 + 3 * MAX_MISSING)
     assert peers.lost == 2 * MAX_MISSING
     assert beat(peers, 2 + 3 * MAX_MISSING) == 2 * MAX_MISSING
-    assert beat(peers, 2 + 3 * MAX_MISSING) == MAX_MISSING
+    assert beat(peers, 2 + 3 * MAX_MISSING, 5.0) == MAX_MISSING
     assert peers.lost == 3 * MAX_MISSING
 
 
