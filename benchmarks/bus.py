@@ -1,202 +1,399 @@
-"""What the bus costs: from emit in one server to the clients' side of another, over real brokers.
+"""What the bus costs: from an emit in one server to the other server, over real brokers.
 
-Start brokers with ``make brokers``, then ``python benchmarks/bus.py URL ...``. Each URL is measured three ways in this
-process: with the broker's client library alone (*bare*), with our cluster, and with python-socketio's manager where it
-has one that works. Latency is taken one message at a time, CPU and rate in a burst; both ends are in the CPU figure.
-Delivery to clients is not: ``run.py`` measures that.
+Start brokers with ``make brokers``, then ``python benchmarks/bus.py URL ...``; see ``benchmarks/README.md``. Two
+processes, A and B, both publish and listen, as all servers of a cluster do. A sends, B counts. Each URL is measured in
+these ways, one round of each after the other:
+
+``library``       the broker's client library alone, with the queue's guarantee: bytes in, bytes out
+``queue``         our plugin for it, nothing above
+``cluster``       our cluster: JSON, sequence numbers, the outbox
+``upstream``      python-socketio's manager, where it has one that works
+``server``        two servers of ours with a WebSocket client each, from one client's event to the other client
+``upstream-server``  the same with Flask-SocketIO
+
+Latency is taken one message at a time, CPU and rate in a burst.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
+import multiprocessing
+import os
+import platform
+import statistics
 import sys
+import tempfile
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from statistics import median, quantiles
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import socketio
+from bus_library import LIBRARIES
+from generator import Generator
+from process import free_port, pin_generator, running
+from run import cpu_model, flask_command
 
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.testing.threads import ThreadMode
 
 if TYPE_CHECKING:
-    from flask_socketio_core.contracts import MessageQueue
+    from multiprocessing.connection import Connection
 
-PINGS = 500
-BURST = 3000
-WARM_UP = 50
-ROUNDS = 3
-ARGS = ({"text": "x" * 100, "number": 1},)
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What one way of sending costs.
-
-    :param cpu_us: CPU time of both ends per message, microseconds.
-    """
-
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-    per_s: float
+SINGLES = 500
+BURST = 5000
+#: Seconds between two messages whose latency is taken.
+SPACING_S = 0.002
+PATIENCE_S = 60.0
+TEXT = "x" * 100
+Figures = dict[str, float]
+Arrived = Callable[[int], object]
 
 
-class Counter:
-    """Counts arrivals and lets the sender wait for them."""
+class LibraryEnd:
+    """The client library alone."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._changed = threading.Condition()
+    def __init__(self, url: str, channel: str, arrived: Arrived) -> None:
+        self._client = LIBRARIES[url.partition("://")[0]](url, channel)
+        payload = json.dumps({"method": "emit", "event": "e", "data": [{"text": TEXT}], "room": "room"})
+        self._payload = b"%%020d%s" % payload.encode()
+        _in_thread(lambda: self._client.listen(lambda message: arrived(int(message[:20]))))
 
-    def arrived(self, *_: Any, **__: Any) -> None:
-        with self._changed:
-            self.count += 1
-            self._changed.notify_all()
+    def send(self, number: int) -> None:
+        self._client.publish(self._payload % number)
 
-    def wait(self, count: int, timeout_s: float = 60) -> None:
-        with self._changed:
-            if not self._changed.wait_for(lambda: self.count >= count, timeout_s):
-                raise RuntimeError(f"only {self.count} of {count} messages arrived")
+    def flush(self) -> None:
+        self._client.flush()
 
 
-class Sink:
-    """A server whose clients are a counter: it takes an emit and counts it."""
+class QueueEnd:
+    """A plugin's queue, and nothing above it."""
 
-    def __init__(self, counter: Counter) -> None:
-        self.emit = counter.arrived
+    def __init__(self, url: str, channel: str, arrived: Arrived) -> None:
+        self._queue = Plugins().select_queue(url).load()(url, channel, mode=ThreadMode(), options={})
+        payload = json.dumps({"method": "emit", "event": "e", "data": [{"text": TEXT}], "room": "room"})
+        self._payload = b"%%020d%s" % payload.encode()
+
+        def listen() -> None:
+            for message in self._queue.listen():
+                if message:
+                    arrived(int(message[:20]))
+
+        _in_thread(listen)
+
+    def send(self, number: int) -> None:
+        self._queue.publish(self._payload % number, key="room")
+
+    def flush(self) -> None:
+        self._queue.flush(PATIENCE_S)
+
+
+class ClusterEnd:
+    """A server of a cluster, whose clients are a function."""
+
+    def __init__(self, url: str, channel: str, arrived: Arrived) -> None:
+        self._arrived = arrived
+        self._emitting = False
+        server: Any = self
+        queue_class = Plugins().select_queue(url).load()
+        self._cluster = Cluster(queue_class, url, channel, mode=ThreadMode(), options={}, server=server)
+        self._cluster.start()
+
+    def send(self, number: int) -> None:
+        self._emitting = True  # what comes now is for our own clients
+        self._cluster.emit("e", ({"text": TEXT, "number": number},), to=("room",))
+
+    def flush(self) -> None:
+        self._cluster._current().outbox.flush(PATIENCE_S)
+
+    def emit(self, event: str, args: tuple[Any, ...], **_: Any) -> None:
+        if not self._emitting:
+            self._arrived(args[0]["number"])
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         return False
 
 
-def measure(send: Callable[[], object], counter: Counter) -> Figures:
-    """Send one message at a time, then a burst."""
-    until_heard(send, counter)
-    delays = []
-    for _ in range(PINGS):
-        before, started = counter.count, time.perf_counter()
-        send()
-        counter.wait(before + 1)
-        delays.append((time.perf_counter() - started) * 1000)
-    before, cpu, started = counter.count, time.process_time(), time.perf_counter()
-    for _ in range(BURST):
-        send()
-    counter.wait(before + BURST)
-    took, used = time.perf_counter() - started, time.process_time() - cpu
-    return Figures(median(delays), quantiles(delays, n=100)[98], used / BURST * 1e6, BURST / took)
+class UpstreamEnd:
+    """A server with python-socketio's manager, whose clients are a function."""
+
+    def __init__(self, url: str, channel: str, arrived: Arrived) -> None:
+        import socketio
+
+        manager_class: Any = socketio.RedisManager if url.startswith("redis") else socketio.KombuManager
+        self._manager = manager_class(url, channel=channel)
+        self._manager._handle_emit = lambda message: arrived(message["data"][0]["number"])
+        socketio.Server(client_manager=self._manager, async_mode="threading")
+        self._manager.initialize()
+
+    def send(self, number: int) -> None:
+        self._manager.emit("e", {"text": TEXT, "number": number}, namespace="/", room="room")
+
+    def flush(self) -> None:
+        pass
 
 
-def until_heard(send: Callable[[], object], counter: Counter) -> None:
-    """Send until the other end hears, then a little more, and let everything arrive."""
-    deadline = time.monotonic() + 30
-    while not counter.count:
-        send()
-        time.sleep(0.1)
-        if time.monotonic() > deadline:
-            raise RuntimeError("nothing arrives")
-    for _ in range(WARM_UP):
-        send()
-    seen = -1
-    while seen != counter.count:
-        seen = counter.count
-        time.sleep(0.3)
+ENDS: dict[str, Any] = {
+    "library": LibraryEnd,
+    "queue": QueueEnd,
+    "cluster": ClusterEnd,
+    "upstream": UpstreamEnd,
+}
+SERVERS = {"server": "flask_socketio_core", "upstream-server": "flask_socketio"}
+#: What python-socketio's managers can do.
+UPSTREAM = ("redis", "amqp")
 
 
-@contextmanager
-def bare(queue_class: type[MessageQueue], url: str) -> Iterator[tuple[Callable[[], object], Counter]]:
-    """Publish and listen with nothing above the queue: the client library and the thinnest layer over it."""
-    counter, channel, mode = Counter(), _channel(), ThreadMode()
-    reader, writer = (queue_class(url, channel, mode=mode, options={}) for _ in range(2))
+class Tally:
+    """What has arrived: how many, when the last one, and how late each was (a message is its time of sending)."""
 
-    def listen() -> None:
-        for message in reader.listen():
-            if message:
-                counter.arrived()
+    def __init__(self) -> None:
+        self.count = 0
+        self.last_s = 0.0
+        self.delays_ms: list[float] = []
 
-    threading.Thread(target=listen, daemon=True).start()
-    payload = json.dumps({"method": "emit", "event": "e", "data": ARGS, "namespace": "/"}).encode()
-    yield lambda: writer.publish(payload, key="room"), counter
-    writer.flush(5)
-    writer.close()
-    reader.close()
+    def arrived(self, sent_ns: int) -> None:
+        now_ns = time.monotonic_ns()
+        self.delays_ms.append((now_ns - sent_ns) / 1e6)
+        self.last_s = now_ns / 1e9
+        self.count += 1
 
 
-@contextmanager
-def ours(queue_class: type[MessageQueue], url: str) -> Iterator[tuple[Callable[[], object], Counter]]:
-    """Emit on one server of a cluster, count on another."""
-    counter, channel = Counter(), _channel()
-    servers: list[Any] = [Sink(Counter()), Sink(counter)]
-    ends = [
-        Cluster(queue_class, url, channel, mode=ThreadMode(), options={}, server=server) for server in servers
-    ]
-    for end in ends:
-        end.start()
-    yield lambda: ends[0].emit("e", ARGS, to=("room",)), counter
-    for end in ends:
-        end.close()
+def serve_end(way: str, url: str, channel: str, orders: Connection) -> None:
+    """Be one of the two processes: do what the other end of the pipe says."""
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))  # not where the generator is pinned to
+    tally = Tally()
+    end = ENDS[way](url, channel, tally.arrived)
+    started_cpu = started_s = 0.0
+    while True:
+        order, value = orders.recv()
+        answer: Any = None
+        if order == "singles":
+            for _ in range(value):
+                end.send(time.monotonic_ns())
+                time.sleep(SPACING_S)
+            end.flush()
+        elif order == "start":
+            tally.count = 0
+            tally.delays_ms.clear()
+            started_cpu, started_s = time.process_time(), time.monotonic()
+        elif order == "burst":
+            for _ in range(value):
+                end.send(time.monotonic_ns())
+            end.flush()
+        elif order == "await":
+            deadline = time.monotonic() + PATIENCE_S
+            while tally.count < value and time.monotonic() < deadline:
+                time.sleep(0.02)
+            answer = tally.count
+        elif order == "delays":
+            answer = list(tally.delays_ms)
+        elif order == "figures":
+            answer = (started_s, tally.last_s, time.process_time() - started_cpu)
+        elif order == "end":
+            return
+        orders.send(answer)
 
 
-@contextmanager
-def theirs(manager_class: Any, url: str) -> Iterator[tuple[Callable[[], object], Counter]]:
-    """Emit on one of python-socketio's managers, count on another."""
-    counter, channel = Counter(), _channel()
-    ends = [manager_class(url, channel=channel) for _ in range(2)]
-    ends[0]._handle_emit = lambda message: None
-    ends[1]._handle_emit = counter.arrived
-    for end in ends:
-        socketio.Server(client_manager=end, async_mode="threading")
-        end.initialize()
-    yield lambda: ends[0].emit("e", ARGS[0], namespace="/", room="room"), counter
+class Pair:
+    """Processes A and B of one way."""
+
+    def __init__(self, way: str, url: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        channel = f"bench-{uuid.uuid4().hex[:8]}"
+        self._pipes = []
+        self._processes = []
+        for _ in range(2):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=serve_end, args=(way, url, channel, theirs), daemon=True)
+            process.start()
+            self._pipes.append(ours)
+            self._processes.append(process)
+
+    def ask(self, end: int, order: str, value: Any = None) -> Any:
+        """Have one end do something; return its answer."""
+        self._pipes[end].send((order, value))
+        if not self._pipes[end].poll(PATIENCE_S + 20):
+            raise RuntimeError(f"no answer to {order!r}")
+        return self._pipes[end].recv()
+
+    def measure(self) -> Figures:
+        """Take the figures of one round."""
+        self._until_heard()
+        self._start()
+        self.ask(0, "singles", SINGLES)
+        self._await(SINGLES)
+        delays = sorted(self.ask(1, "delays"))
+        self._start()
+        self.ask(0, "burst", BURST)
+        self._await(BURST)
+        (started_s, _, cpu_a_s), (_, last_s, cpu_b_s) = (self.ask(end, "figures") for end in (0, 1))
+        return {
+            "p50_ms": statistics.median(delays),
+            "p99_ms": delays[len(delays) * 99 // 100],
+            "cpu_us": (cpu_a_s + cpu_b_s) / BURST * 1e6,
+            "cpu_a_us": cpu_a_s / BURST * 1e6,
+            "cpu_b_us": cpu_b_s / BURST * 1e6,
+            "per_s": BURST / (last_s - started_s),
+        }
+
+    def _start(self) -> None:
+        for end in (1, 0):
+            self.ask(end, "start")
+
+    def _await(self, count: int) -> None:
+        found = self.ask(1, "await", count)
+        if found != count:
+            raise RuntimeError(f"{found} of {count} messages arrived")
+
+    def _until_heard(self) -> None:
+        deadline = time.monotonic() + 30
+        while not self.ask(1, "await", 0):
+            if time.monotonic() > deadline:
+                raise RuntimeError("nothing arrives")
+            self.ask(0, "singles", 1)
+            time.sleep(0.1)
+        self.ask(0, "singles", 50)
+        time.sleep(1)
+
+    def close(self) -> None:
+        """End both processes."""
+        for pipe in self._pipes:
+            with contextlib.suppress(OSError):
+                pipe.send(("end", None))
+        for process in self._processes:
+            process.join(3)
+            process.kill()
 
 
-def _channel() -> str:
-    return f"bench-{uuid.uuid4().hex[:8]}"
+def measure_ends(way: str, url: str) -> Figures:
+    """Measure one round between two processes without WebSocket clients."""
+    pair = Pair(way, url)
+    try:
+        return pair.measure()
+    finally:
+        pair.close()
 
 
-def ways(url: str) -> list[tuple[str, Callable[[], Any]]]:
+def measure_servers(library: str, mode: str, url: str) -> Figures:
+    """Measure one round between clients of two servers. The sending client hears its own broadcast, too."""
+    log = Path(tempfile.mkdtemp(prefix="bench-")) / "servers.log"
+    command = flask_command(library, mode)
+    env = {**command.env, "APP_QUEUE": url, "APP_CHANNEL": f"bench-{uuid.uuid4().hex[:8]}"}
+    with contextlib.ExitStack() as stack:
+        servers = [
+            stack.enter_context(running(command.words, free_port(), log=log, env=env)) for _ in range(2)
+        ]
+        load = Generator(servers[0].port)
+        stack.callback(load.close)
+        for server in servers:
+            load.port = server.port
+            load.get(1)
+            load.connect(1)
+        time.sleep(2)  # until both are subscribed
+        for _ in range(50):
+            load.broadcast(1)
+        delays = []
+        for _ in range(SINGLES):
+            delays.append(load.broadcast(1, timeout_s=10).wall_s * 1e3)
+            time.sleep(SPACING_S)
+        before = [server.usage().cpu_s for server in servers]
+        wall_s = load.broadcast(BURST, window=BURST).wall_s
+        used = [server.usage().cpu_s - cpu_s for server, cpu_s in zip(servers, before, strict=True)]
+    delays.sort()
+    return {
+        "p50_ms": statistics.median(delays),
+        "p99_ms": delays[len(delays) * 99 // 100],
+        "cpu_us": sum(used) / BURST * 1e6,
+        "cpu_a_us": used[0] / BURST * 1e6,
+        "cpu_b_us": used[1] / BURST * 1e6,
+        "per_s": BURST / wall_s,
+    }
+
+
+def ways(url: str, chosen: list[str] | None, mode: str) -> Iterator[tuple[str, Callable[[], Figures]]]:
     """Return the ways to send over a URL, by name."""
-    queue_class = Plugins().select_queue(url).load()
-    found: list[tuple[str, Callable[[], Any]]] = [
-        ("bare", lambda: bare(queue_class, url)),
-        ("ours", lambda: ours(queue_class, url)),
-    ]
-    managers = {"redis": socketio.RedisManager, "amqp": socketio.KombuManager}
-    manager = managers.get(url.partition("://")[0])
-    if manager is not None:
-        found.append(("python-socketio", lambda: theirs(manager, url)))
-    return found
+    for way in [*ENDS, *SERVERS]:
+        if way.startswith("upstream") and url.partition("://")[0] not in UPSTREAM:
+            continue
+        if chosen and way not in chosen:
+            continue
+        if way in SERVERS:
+            yield way, lambda way=way: measure_servers(SERVERS[way], mode, url)  # type: ignore[misc]  # bound default
+        else:
+            yield way, lambda way=way: measure_ends(way, url)  # type: ignore[misc]  # bound default
 
 
-def run(make: Callable[[], Any]) -> Figures:
-    """Measure a few times and return the medians."""
-    rounds = []
-    for _ in range(ROUNDS):
-        with make() as (send, counter):
-            rounds.append(measure(send, counter))
-    return Figures(*(median(getattr(one, name) for one in rounds) for name in Figures.__dataclass_fields__))
-
-
-def main(urls: list[str]) -> None:
-    """Print a table."""
-    out = sys.stdout
-    out.write(f"{'queue':<16}{'way':<18}{'p50 ms':>8}{'p99 ms':>8}{'CPU us':>8}{'per s':>8}\n")
-    for url in urls:
-        for name, make in ways(url):
-            figures = run(make)
-            scheme = url.partition("://")[0]
-            out.write(
-                f"{scheme:<16}{name:<18}{figures.p50_ms:8.2f}{figures.p99_ms:8.2f}"
-                f"{figures.cpu_us:8.0f}{figures.per_s:8.0f}\n"
+def measure(url: str, chosen: list[str] | None, mode: str, repeat: int) -> dict[str, dict[str, list[float]]]:
+    """Measure every way in turn, again and again."""
+    runs: dict[str, dict[str, list[float]]] = {}
+    for round_ in range(repeat):
+        for way, run in ways(url, chosen, mode):
+            print(
+                f"{url.partition('://')[0]}: round {round_ + 1} of {repeat}: {way}",
+                file=sys.stderr,
+                flush=True,
             )
-            out.flush()
+            columns = runs.setdefault(way, defaultdict(list))
+            for column, value in run().items():
+                columns[column].append(value)
+    return runs
+
+
+def table(medians: dict[str, dict[str, Figures]]) -> str:
+    """Lay the medians out; the ratio is to the library's CPU time."""
+    lines = ["| queue | way | p50 ms | p99 ms | CPU us | of A | of B | ratio | per s |", "|---" * 9 + "|"]
+    for queue, found in medians.items():
+        bare = found.get("library", {}).get("cpu_us")
+        for way, row in found.items():
+            ratio = f"{row['cpu_us'] / bare:.2f}" if bare and way not in SERVERS else "-"
+            lines.append(
+                f"| {queue} | {way} | {row['p50_ms']:.2f} | {row['p99_ms']:.2f} | {row['cpu_us']:.0f} "
+                f"| {row['cpu_a_us']:.0f} | {row['cpu_b_us']:.0f} | {ratio} | {row['per_s']:.0f} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse the command line, measure, print the table and write the JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("urls", nargs="+", help="URLs of message queues")
+    parser.add_argument("--ways", nargs="*", choices=[*ENDS, *SERVERS])
+    parser.add_argument("--mode", default="gevent", help="async mode of the servers")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    args = parser.parse_args()
+    pin_generator()
+    runs = {url.partition("://")[0]: measure(url, args.ways, args.mode, args.repeat) for url in args.urls}
+    medians = {
+        queue: {
+            way: {column: statistics.median(values) for column, values in columns.items()}
+            for way, columns in found.items()
+        }
+        for queue, found in runs.items()
+    }
+    print(table(medians))
+    if args.json is not None:
+        machine = {"python": platform.python_version(), "system": platform.platform(), "cpu": cpu_model()}
+        document = {
+            "machine": machine,
+            "repeat": args.repeat,
+            "mode": args.mode,
+            "medians": medians,
+            "runs": runs,
+        }
+        args.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _in_thread(target: Callable[[], object]) -> None:
+    threading.Thread(target=target, daemon=True).start()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["redis://127.0.0.1:6379/0"])
+    main()
