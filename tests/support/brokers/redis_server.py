@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from support import tls
+
 from .broker import Broker, BrokerMissing, Process, exchange, free_ports
 
 if TYPE_CHECKING:
@@ -17,10 +19,16 @@ class RedisBroker(Broker):
     kind = "redis"
     install = "apt-get install redis-server"
 
-    def __init__(self, *arguments: str) -> None:
-        """Prepare a server with further arguments, such as ``"--requirepass", "secret"``."""
+    tls_port = 0
+
+    def __init__(self, *arguments: str, encrypted: bool = False) -> None:
+        """Prepare a server with further arguments, such as ``"--requirepass", "secret"``.
+
+        :param encrypted: listen with TLS, too; needs openssl, and a Redis that was built with TLS.
+        """
         super().__init__()
         self._arguments = arguments
+        self._encrypted = encrypted
 
     @property
     def url(self) -> str:
@@ -36,12 +44,20 @@ class RedisBroker(Broker):
             raise BrokerMissing(f"redis-server is not installed: {self.install}")
 
     def _prepare(self) -> None:
-        self.port = free_ports(1)[0]
+        self.port, self.tls_port = free_ports(2)
 
     def _launch(self) -> list[Process]:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         command += ["--unixsocket", str(self.unix_socket), "--save", "", "--appendonly", "yes"]
-        return [Process([*command, *self._arguments], log=self._log)]
+        return [Process([*command, *self._tls_arguments(), *self._arguments], log=self._log)]
+
+    def _tls_arguments(self) -> list[str]:
+        if not self._encrypted:
+            return []
+        files = tls.authority()
+        names = {"cert-file": files.certificate, "key-file": files.key, "ca-cert-file": files.authority}
+        found = [word for name, path in names.items() for word in (f"--tls-{name}", str(path))]
+        return ["--tls-port", str(self.tls_port), "--tls-auth-clients", "no", *found]
 
     def close_connections(self) -> None:
         """Let the server hang up on everybody."""
