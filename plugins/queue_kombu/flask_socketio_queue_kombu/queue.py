@@ -225,12 +225,23 @@ class KombuQueue(MessageQueue):
             self._address,
             connect_timeout=self._settings["connect_timeout"],
             login_method=self._settings["login_method"],
-            ssl=self._settings["ssl"] or False,
+            ssl=self._tls(),
             heartbeat=heartbeat,
             transport_options={**self._transport_options, **transport_options},
         )
-        connection.connect()
+        # One attempt per host: connect() sleeps for two seconds and tries again.
+        attempts = len(connection.alt) or 1
+        connection.ensure_connection(max_retries=attempts - 1, reraise_as_library_errors=False)
         return connection
+
+    def _tls(self) -> Any:
+        """Return Kombu's ``ssl``. Over AMQP the certificate must name the host, which py-amqp does not ask for."""
+        chosen = self._settings["ssl"] or self._transport == "amqps"
+        if self._transport not in NATIVE or not chosen or ";" in self._address:  # several hosts, one setting
+            return chosen
+        own = chosen if isinstance(chosen, dict) else {}
+        host, _ = urls.parse(self._address).host(("localhost", 5671))
+        return own if "context" in own else {"server_hostname": host, **own}
 
     def _check_transport(self, scheme: str, rest: str) -> None:
         verdict = claims(scheme) or Verdict(

@@ -149,26 +149,43 @@ def test_a_connection_that_is_cut_again_and_again_loses_repeats_and_disorders_no
         proxy.close()
 
 
-def test_a_broker_that_is_killed_in_a_burst_loses_repeats_and_disorders_nothing(
-    rabbitmq_broker: Broker,
+@pytest.mark.parametrize("how", ["killed", "hanging"])
+def test_a_broker_that_goes_in_a_burst_loses_repeats_and_disorders_nothing(
+    rabbitmq_broker: Broker, how: str
 ) -> None:
     bus = Bus(RabbitMQQueue, rabbitmq_broker.url, f"test-{uuid.uuid4().hex[:12]}")
     node = Node(bus).start()
     member = node.connect()
-    sender = emitter(bus)
+    senders = {"first": emitter(bus), "second": emitter(bus)}
     count = 3000
-    try:
-        killed = threading.Thread(target=rabbitmq_broker.kill)
+
+    def be_away() -> None:
+        if how == "killed":
+            rabbitmq_broker.kill()
+            rabbitmq_broker.start()
+        else:
+            rabbitmq_broker.pause()
+            time.sleep(4)  # twice a publisher's patience
+            rabbitmq_broker.resume()
+
+    def emit(name: str) -> None:
         for number in range(count):
-            sender.emit("n", (number,))
-            if number == 1000:
-                killed.start()
-        killed.join()
-        rabbitmq_broker.start()
-        wait_until(lambda: len(member.receive()) >= count, "arrival of all messages", RECOVERY_S)
-        assert sender.close(timeout_s=5) == 0
+            senders[name].emit(name, (number,))
+
+    away = threading.Thread(target=be_away)
+    threads = [threading.Thread(target=emit, args=(name,)) for name in senders]
+    try:
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(member.receive()) > 500, "beginning")
+        away.start()
+        for thread in (*threads, away):
+            thread.join()
+        wait_until(lambda: len(member.receive()) >= 2 * count, "arrival of all messages", RECOVERY_S)
+        assert [sender.close(timeout_s=5) for sender in senders.values()] == [0, 0]
         time.sleep(0.3)
-        assert [event[1] for event in member.receive()] == list(range(count))
+        for name in senders:
+            assert [event[1] for event in member.receive() if event[0] == name] == list(range(count))
     finally:
         node.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,6 +108,35 @@ def test_a_password_is_never_shown(make: Callable[..., MessageQueue], rabbitmq_b
     with pytest.raises(QueueUnavailable, match=r"amqp://guest:\*\*\*@") as raised:
         make(RabbitMQQueue, url).publish(b"x")
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "expected"),
+    [
+        ("amqp://h", None, False),
+        ("amqps://user:word@h:5671/x", None, {"server_hostname": "h"}),
+        ("kombu+amqps://", None, {"server_hostname": "localhost"}),
+        ("amqp://h", True, {"server_hostname": "h"}),
+        ("amqps://h", {"ca_certs": "f"}, {"server_hostname": "h", "ca_certs": "f"}),
+        ("amqps://h", {"server_hostname": "other"}, {"server_hostname": "other"}),
+        ("amqps://h", {"context": {}}, {"context": {}}),
+        ("amqps://h;amqps://i", None, True),
+        ("kombu+rediss://h", {"ssl_ca_certs": "f"}, {"ssl_ca_certs": "f"}),
+    ],
+)
+def test_a_certificate_must_name_the_host(
+    make: Callable[..., MessageQueue], url: str, given: object, expected: object
+) -> None:
+    queue = make(KombuQueue if "kombu" in url else RabbitMQQueue, url, ssl=given)
+    assert isinstance(queue, KombuQueue)
+    assert queue._tls() == expected
+
+
+def test_a_broker_that_refuses_is_not_asked_again_and_again(make: Callable[..., MessageQueue]) -> None:
+    started = time.monotonic()
+    with pytest.raises(QueueUnavailable, match="Connection refused"):
+        make(RabbitMQQueue, "amqp://127.0.0.1:1").publish(b"x")
+    assert time.monotonic() - started < 1
 
 
 class TestOnRabbitMQ:
