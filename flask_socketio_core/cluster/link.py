@@ -41,7 +41,8 @@ class BusHealth:
     :param up: ``True`` if messages are sent and, where this process listens, heard.
     :param detail: one sentence without credentials; empty if all is well.
     :param node: this process's id on the bus.
-    :param peers: the other servers, with id, async mode, version, and the seconds since each was last heard.
+    :param peers: the other servers, with id, async mode, version, and the seconds since each was last heard. Empty in a
+        process that only sends.
     :param waiting: messages that wait for the broker.
     :param waiting_bytes: their size in bytes.
     :param sent: messages published.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """Keeps a listener that has lost its connection away from the broker for as long as a test wants."""
+    """Holds a listener up, or keeps it away from the broker if it has lost its connection, as long as a test wants."""
 
     def __init__(self) -> None:
         self._open = threading.Event()
@@ -24,7 +24,7 @@ class Gate:
 
     @contextmanager
     def shut(self) -> Iterator[None]:
-        """Let nobody subscribe for the length of a ``with`` block."""
+        """Let nobody subscribe or take a message for the length of a ``with`` block."""
         self._open.clear()
         try:
             yield
@@ -36,7 +36,7 @@ class Gate:
         self._open.set()
 
     def before(self, bus: Bus) -> Bus:
-        """Return a bus whose listeners have to pass this gate."""
+        """Return a bus whose listeners have to pass this gate to subscribe, and for each message."""
         gate = self._open
 
         class Held(bus.queue_class):  # type: ignore[misc,name-defined]  # a class that is known at run time only
@@ -44,7 +44,10 @@ class Gate:
                 while not gate.wait(0.1):
                     if self._closed:
                         return
-                yield from super().listen()
+                for message in super().listen():
+                    if message:
+                        gate.wait()
+                    yield message
 
         return dataclasses.replace(bus, queue_class=Held)
 

@@ -31,7 +31,6 @@ pytestmark = pytest.mark.timeout(120)
 
 RECOVERY_S = 40.0
 
-
 #: Cuts off a server's connection, and keeps the broker away for the length of a ``with`` block if it must.
 Cut = Callable[[], AbstractContextManager[object]]
 
@@ -58,6 +57,7 @@ class Scene:
         for _ in range(count):
             self.sender.cluster.emit("n", (self.sent,), to=("room",))
             self.sent += 1
+        wait_until(lambda: self.sender.cluster.health().waiting == 0, "flushed buffer", RECOVERY_S)
 
     @contextmanager
     def gap(self) -> Iterator[None]:
@@ -160,7 +160,6 @@ def test_what_kombu_loses_when_its_broker_restarts_is_counted(request: pytest.Fi
         with broker.outage():
             pass
         scene.emit(20)
-        wait_until(lambda: scene.sender.cluster.health().waiting == 0, "flushed buffer", RECOVERY_S)
         scene.gate.open()
         scene.settle()
         (gap,) = scene.victim.gaps
@@ -179,6 +178,20 @@ def test_a_stream_that_was_trimmed_past_our_position_has_losses(request: pytest.
         assert missing > 0
         assert (gap.missed, gap.resumed) == (missing, False)
         assert "stream_max_length=100" in scene.victim.states[-1][1]
+
+
+def test_a_reader_that_a_stream_was_trimmed_past_while_it_was_connected_has_losses(
+    request: pytest.FixtureRequest,
+) -> None:
+    with playing(request, "streams", stream_max_length=100) as scene:
+        with scene.gate.shut():
+            scene.emit(2000)
+        scene.settle()
+        (gap,) = scene.victim.gaps
+        missing = scene.sent - len(scene.heard())
+        assert missing > 0
+        assert (gap.duration_s, gap.missed, gap.resumed) == (0.0, missing, False)
+        assert scene.victim.cluster.health().lost_received == missing
 
 
 def test_a_stream_that_redis_has_lost_has_losses(request: pytest.FixtureRequest, redis_url: str) -> None:
@@ -206,7 +219,6 @@ def test_a_kafka_topic_that_has_dropped_what_we_missed_has_losses(request: pytes
     with playing(request, "kafka") as scene:
         with scene.gap():
             scene.emit(20)
-            wait_until(lambda: scene.sender.cluster.health().waiting == 0, "flushed buffer", RECOVERY_S)
             _drop_all(scene.sender.cluster._link.queue)
         scene.settle()
         (gap,) = scene.victim.gaps

@@ -143,6 +143,7 @@ def test_the_last_messages_before_a_silence_are_counted(
         wait_until(lambda: not pair.victim.cluster.health().up, "noticed loss")
         for number in range(37):
             pair.sender.cluster.emit("n", (number,), to=("room",))
+        wait_until(lambda: pair.sender.cluster.health().waiting == 0, "flushed buffer")
     pair.settled(1)
     assert (pair.lost(), logged(caplog), told(pair)) == (37, 37, 37)
 
@@ -218,6 +219,7 @@ def test_a_process_that_only_sends_costs_a_gap_with_its_length_only(
             pair.cut(broker)
             wait_until(lambda: not pair.victim.cluster.health().up, "noticed loss")
             outside.emit("outside", (1,), to=("room",))
+            wait_until(lambda: outside.health().waiting == 0, "flushed buffer")
         pair.settled(1)
         (gap,) = pair.victim.gaps
         assert gap.duration_s > 0
