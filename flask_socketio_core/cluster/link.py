@@ -217,6 +217,10 @@ class Link:
             self._sent_at = self._clock()
         self.outbox.put(self.prepare(news), self.node, numbered=False)
 
+    def _send_news_unless_closed(self, state: str) -> None:
+        with contextlib.suppress(QueueClosed):  # we are leaving ourselves
+            self._send_news(state)
+
     def _look_after(self, now_s: float) -> None:
         deaf_s = now_s - self._echo_at
         if self.listener.subscribed and deaf_s < 2 * self._interval_s:  # else the silence is ours
@@ -261,7 +265,7 @@ class Link:
     def _on_news(self, node: str, news: Message, seq: int, now_s: float) -> None:
         state = news.get("state")
         if state in ("hello", "who") and self._serves:
-            self._mode.spawn(self._answer)
+            self._mode.spawn(partial(self._send_news_unless_closed, "here"))
         if state == "who":  # from ``flask socketio check``, which is no server
             return
         settled_at = self.peers.settled_at(node)
@@ -280,10 +284,6 @@ class Link:
             self._logger.error("%d messages of server %s never arrived here", lost, node)
             if settled_at is not None:
                 self._tell_gap(self._gaps.lost(time.time() - (now_s - settled_at), lost))
-
-    def _answer(self) -> None:
-        with contextlib.suppress(QueueClosed):  # we are leaving ourselves
-            self._send_news("here")
 
     # ---------------------------------------------------------------------------------------------------- state
 
@@ -310,7 +310,7 @@ class Link:
         if away_s and self._serves:
             self._begin_gap(away_s, resumed, now_s)
         if self._serves:  # whoever answers is heard now, and says what it has sent
-            self._mode.spawn(partial(self._send_news, "hello"))
+            self._mode.spawn(partial(self._send_news_unless_closed, "hello"))
         what = "what was sent meanwhile follows" if resumed else "what was sent meanwhile did not arrive here"
         cause = f" ({skipped})" if skipped else ""
         detail = f"heard nothing for {away_s:.1f} s, {what}{cause}" if away_s else "connected"
