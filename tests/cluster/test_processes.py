@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.nodes import Bus, Node
+from support.nodes import Bus, Node, wait_until
 
 from .buses import make_bus
 
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(120)
 
+KINDS = ("redis", "streams", "rabbitmq", "kafka")
 PROGRAMS = Path(__file__).parent / "programs"
 TESTS = Path(__file__).parent.parent
 
 
-@pytest.fixture(params=["redis", "streams", "rabbitmq", "kafka"])
+@pytest.fixture(params=KINDS)
 def bus(request: pytest.FixtureRequest) -> Bus:
     return make_bus(request, request.param)
 
@@ -47,12 +50,15 @@ def start(program: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def run(program: str, bus: Bus) -> str:
-    """Run a program to its end and return what it wrote."""
-    with start(program, bus.url, bus.channel) as process:
-        output, _ = process.communicate(timeout=40)
-        assert process.returncode == 0, output
-        return output
+def run(program: str, *buses: Bus) -> list[str]:
+    """Run a program on each bus at once to its end and return what each wrote."""
+    processes = [start(program, bus.url, bus.channel) for bus in buses]
+    outputs = []
+    for process in processes:
+        with process:
+            outputs.append(process.communicate(timeout=40)[0])
+        assert process.returncode == 0, outputs[-1]
+    return outputs
 
 
 def test_a_forked_child_sends_under_an_identity_of_its_own(node: Node, bus: Bus) -> None:
@@ -60,7 +66,8 @@ def test_a_forked_child_sends_under_an_identity_of_its_own(node: Node, bus: Bus)
     output = run("prefork.py", bus)
     expected = {"parent before", "parent after"}
     expected |= {f"child {number} {message}" for number in range(3) for message in ("first", "second")}
-    received = [event[1] for event in member.wait_for(8)]
+    expected |= {f"worker {number}" for number in range(3)}
+    received = [event[1] for event in member.wait_for(len(expected))]
     assert sorted(received) == sorted(expected), output
 
 
@@ -69,4 +76,27 @@ def test_a_program_that_ends_right_after_its_last_emit_loses_nothing(node: Node,
     started = time.monotonic()
     run("hasty.py", bus)
     assert time.monotonic() - started < 20
-    assert sorted(event[1] for event in member.wait_for(300)) == list(range(300))
+    assert [event[1] for event in member.wait_for(300)] == list(range(300))
+
+
+def test_a_program_that_ends_while_the_broker_is_away_says_what_is_lost(
+    request: pytest.FixtureRequest,
+) -> None:
+    buses = [make_bus(request, kind) for kind in KINDS]
+    started = time.monotonic()
+    outputs = run(
+        "hasty.py", *(dataclasses.replace(bus, url=re.sub(r":\d+", ":1", bus.url)) for bus in buses)
+    )
+    assert time.monotonic() - started < 20
+    for bus, output in zip(buses, outputs, strict=True):
+        assert "300 messages for" in output, bus.kind
+
+
+def test_a_program_and_its_child_get_answers_of_a_client(node: Node, bus: Bus) -> None:
+    member = node.connect()
+    member.answer = ("yes",)
+    with start("asking.py", bus.url, bus.channel, member.sid) as process:
+        wait_until(lambda: (member.receive(), process.poll() is not None)[1], "end of the program", 60)
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert sorted(output.splitlines()) == sorted([str(["yes"]), str(["yes"] * 20), str(["yes"] * 20)])

@@ -1,11 +1,16 @@
-"""What Celery's workers do: send in the parent, then in each forked child, then in the parent again."""
+"""What Celery's workers do: send in the parent, in each forked child, in workers at once, and in the parent again."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 
 from flask_socketio_core import SocketIO
+
+
+def work(socketio: SocketIO, number: int) -> None:
+    socketio.emit("n", f"worker {number}")
 
 
 def main(url: str, channel: str) -> None:
@@ -18,6 +23,12 @@ def main(url: str, channel: str) -> None:
                 socketio.emit("n", f"child {number} {message}")
             sys.exit(0)
         os.waitpid(pid, 0)
+
+    workers = [multiprocessing.get_context("fork").Process(target=work, args=(socketio, n)) for n in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
     socketio.emit("n", "parent after")
 
 
