@@ -4,7 +4,7 @@ Start brokers with ``make brokers``, then ``python benchmarks/bus.py URL ...``; 
 processes, A and B, both publish and listen, as all servers of a cluster do. A sends, B counts. Each URL is measured in
 these ways, one round of each after the other:
 
-``library``       the broker's client library alone, with the queue's guarantee: bytes in, bytes out
+``library``       the broker's client library alone, with the queue's guarantee: the same bytes in, bytes out
 ``queue``         our plugin for it, nothing above
 ``cluster``       our cluster: JSON, sequence numbers, the outbox
 ``upstream``      python-socketio's manager, where it has one that works
@@ -38,6 +38,7 @@ from generator import Generator
 from process import free_port, pin_generator, running
 from run import cpu_model, flask_command
 
+from flask_socketio_core.cluster import envelope
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.testing.threads import ThreadMode
@@ -60,8 +61,7 @@ class LibraryEnd:
 
     def __init__(self, url: str, channel: str, arrived: Arrived) -> None:
         self._client = LIBRARIES[url.partition("://")[0]](url, channel)
-        payload = json.dumps({"method": "emit", "event": "e", "data": [{"text": TEXT}], "room": "room"})
-        self._payload = b"%%020d%s" % payload.encode()
+        self._payload = b"%020d" + _payload()
         _in_thread(lambda: self._client.listen(lambda message: arrived(int(message[:20]))))
 
     def send(self, number: int) -> None:
@@ -76,8 +76,7 @@ class QueueEnd:
 
     def __init__(self, url: str, channel: str, arrived: Arrived) -> None:
         self._queue = Plugins().select_queue(url).load()(url, channel, mode=ThreadMode(), options={})
-        payload = json.dumps({"method": "emit", "event": "e", "data": [{"text": TEXT}], "room": "room"})
-        self._payload = b"%%020d%s" % payload.encode()
+        self._payload = b"%020d" + _payload()
 
         def listen() -> None:
             for message in self._queue.listen():
@@ -389,6 +388,22 @@ def main() -> None:
             "runs": runs,
         }
         args.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _payload() -> bytes:
+    """Return what the cluster would publish."""
+    node = uuid.uuid4().hex
+    message = envelope.emit(
+        "e",
+        ({"text": TEXT, "number": time.monotonic_ns()},),
+        host_id=node,
+        namespace="/",
+        to=("room",),
+        skip=frozenset(),
+        callback=None,
+        volatile=False,
+    )
+    return envelope.stamp(envelope.Wire().encode(message), node, 1000)
 
 
 def _in_thread(target: Callable[[], object]) -> None:
