@@ -52,12 +52,6 @@ SETTINGS = (
         "milliseconds the broker may hold a fetch while there is nothing",
         above=0,
     ),
-    Setting(
-        "check_crcs",
-        bool,
-        False,
-        "whether a listener checks the records' checksums; it takes half of its CPU time, and librdkafka does not",
-    ),
     Setting("compression_type", str, None, "'gzip', or what kafka-python has a library for"),
     Setting("client_options", object, {}, "further keyword arguments for kafka-python's clients"),
 )
@@ -121,7 +115,6 @@ class ClientFactory:
                 "enable_auto_commit": False,
                 "auto_offset_reset": "earliest",  # where our own position was trimmed; positions are set otherwise
                 "fetch_max_wait_ms": self.settings["fetch_max_wait_ms"],
-                "check_crcs": self.settings["check_crcs"],
                 "metrics_enabled": False,
                 "allow_auto_create_topics": False,
                 "reconnect_backoff_max_ms": 1000,
