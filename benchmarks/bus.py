@@ -11,7 +11,8 @@ these ways, one round of each after the other:
 ``server``        two servers of ours with a WebSocket client each, from one client's event to the other client
 ``upstream-server``  the same with Flask-SocketIO
 
-Latency is taken one message at a time, CPU and rate in a burst.
+Latency is taken one message at a time, CPU and rate in a burst. ``core`` is the CPU time of our cluster over a queue
+that does nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +42,12 @@ from run import cpu_model, flask_command
 
 from flask_socketio_core.cluster import envelope
 from flask_socketio_core.cluster.cluster import Cluster
+from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
 from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.testing.threads import ThreadMode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from multiprocessing.connection import Connection
 
 SINGLES = 500
@@ -316,6 +320,60 @@ def measure_servers(library: str, mode: str, url: str) -> Figures:
     }
 
 
+class Nowhere(MessageQueue):
+    """A queue that keeps what is published, for the cost of what is above a queue."""
+
+    capabilities = QueueCapabilities()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.published: list[bytes] = []
+
+    def publish(self, message: bytes, *, key: str = "") -> None:
+        self.published.append(message)
+
+    def listen(self) -> Iterator[bytes]:
+        yield b""
+
+    def ping(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def measure_core() -> Figures:
+    """CPU time of emitting a message, of hearing it back, and of receiving it elsewhere, microseconds; best of five."""
+
+    class Clients:
+        def emit(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def is_connected(self, sid: str, namespace: str) -> bool:
+            return False
+
+    server: Any = Clients()
+    mode = ThreadMode()
+    a, b = (Cluster(Nowhere, "nowhere://", "c", mode=mode, options={}, server=server) for _ in range(2))
+    args = ({"text": TEXT, "number": time.monotonic_ns()},)
+    found: dict[str, list[float]] = defaultdict(list)
+
+    def take(name: str, jobs: Iterable[Callable[[], object]]) -> None:
+        started = time.thread_time()
+        for job in jobs:
+            job()
+        found[name].append((time.thread_time() - started) / BURST * 1e6)
+
+    for _ in range(5):
+        queue: Any = a._current().queue
+        queue.published.clear()
+        take("emit_us", [lambda: a.emit("e", args, to=("room",))] * BURST)
+        for name, end in (("hear_back_us", a), ("receive_us", b)):
+            receive = end._current()._receive
+            take(name, [partial(receive, message) for message in queue.published])
+    return {name: min(values) for name, values in found.items()}
+
+
 def ways(url: str, chosen: list[str] | None, mode: str) -> Iterator[tuple[str, Callable[[], Figures]]]:
     """Return the ways to send over a URL, by name."""
     for way in [*ENDS, *SERVERS]:
@@ -377,13 +435,16 @@ def main() -> None:
         }
         for queue, found in runs.items()
     }
+    core = measure_core()
     print(table(medians))
+    print("core, CPU us: " + ", ".join(f"{name[:-3]} {value:.1f}" for name, value in core.items()))
     if args.json is not None:
         machine = {"python": platform.python_version(), "system": platform.platform(), "cpu": cpu_model()}
         document = {
             "machine": machine,
             "repeat": args.repeat,
             "mode": args.mode,
+            "core": core,
             "medians": medians,
             "runs": runs,
         }
