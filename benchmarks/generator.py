@@ -104,9 +104,7 @@ class Generator:
             done += batch
         return time.perf_counter() - started
 
-    def broadcast(
-        self, count: int, *, window: int = 20, timeout_s: float = 300, size: int = 0
-    ) -> Timings:
+    def broadcast(self, count: int, *, window: int = 20, timeout_s: float = 300, size: int = 0) -> Timings:
         """Have the server send so many events to everybody; wait until all clients that read have all of them.
 
         :param size: least length of each event's text.
