@@ -111,7 +111,7 @@ class LightContext(RequestContext):
 
     def __enter__(self) -> RequestContext:
         state = vars(self)
-        is_copy = "url_adapter" in state
+        is_copy = "url_adapter" in state  # Flask's constructor has made it; it may be entered several times
         if is_copy or state[_SESSION] is None or self._cv_tokens or _cv_app.get(None) is not None:
             self._app_context = None
             self.push()
@@ -142,11 +142,8 @@ class LightContext(RequestContext):
                 request.environ["werkzeug.request"] = None
             app_context.leave(error)
 
-    def push(self) -> None:
-        """Push the context as Flask does, but do not route the request again."""
-        self.url_adapter = None
-        super().push()
-        del self.url_adapter
+    def match_request(self) -> None:
+        """Leave the request as the connection's routing has made it."""
 
     @functools.cached_property
     def url_adapter(self) -> MapAdapter | None:  # type: ignore[override]  # it is set in __dict__ there

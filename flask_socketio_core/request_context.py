@@ -123,6 +123,14 @@ class _FullContext:
     def __enter__(self) -> None:
         vars(self._context.request).update(self._attributes)
         self._context.__enter__()
+        try:
+            self._visit()
+        except BaseException as error:  # a session store may be away; teardown functions run all the same
+            self._context.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def _visit(self) -> None:
+        """Leave what later events need, or take what an earlier one has left."""
         error = self._context.request.routing_exception
         if error is not None:  # its traceback's frames would keep this connection in a cycle
             error.__traceback__ = error.__context__ = None

@@ -12,6 +12,7 @@ from typing import Any
 import flask
 import pytest
 from flask import Flask, g, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.test import create_environ
 
@@ -161,6 +162,64 @@ def test_copied_context_works_in_another_thread(client: SocketIOTestClient, sock
         return found
 
     assert client.emit("copy", callback=True) == ["red", "value"]
+
+
+def test_copied_context_can_be_entered_again(client: SocketIOTestClient, socketio: SocketIO) -> None:
+    @socketio.on("copy")
+    def copy() -> Any:
+        found: list[Any] = []
+
+        @flask.copy_current_request_context
+        def look() -> Any:
+            return request.args["colour"]
+
+        def look_twice() -> None:
+            found.extend([look(), look(), flask.has_app_context()])
+
+        thread = threading.Thread(target=look_twice)
+        thread.start()
+        thread.join()
+        return found
+
+    assert client.emit("copy", callback=True) == ["red", "red", False]
+
+
+def test_session_interface_may_ask_for_a_url(end: End) -> None:
+    seen: list[str] = []
+
+    class Interface(SecureCookieSessionInterface):
+        def open_session(self, app: Flask, request: flask.Request) -> SecureCookieSession | None:
+            seen.append(url_for("page"))
+            return super().open_session(app, request)
+
+    app = end(new_app())
+    app.add_url_rule("/page", "page")
+    app.session_interface = Interface()
+    socketio = SocketIO(app, async_mode="threading", manage_session=False)
+    socketio.on_event("look", lambda: session.get("name"))
+    client = socketio.test_client(app)
+    for _ in range(2):
+        client.emit("look")
+    assert set(seen) == {"/page"}
+
+
+def test_teardown_functions_run_when_the_session_cannot_be_read(end: End) -> None:
+    class Lazy(SecureCookieSession):
+        def keys(self) -> Any:
+            raise OSError("the session store is away")
+
+    app = end(new_app())
+    app.session_interface = SecureCookieSessionInterface()
+    app.session_interface.session_class = Lazy
+    seen: list[Any] = []
+    app.teardown_request(seen.append)
+    socketio = SocketIO(app, async_mode="threading")
+    socketio.on_event("look", lambda: None)
+    client = socketio.test_client(app)
+    with pytest.raises(OSError, match="store is away") as failure:
+        client.emit("look")
+    assert seen == [failure.value]
+    assert not flask.has_app_context()
 
 
 def test_signals_and_teardown_come_in_the_order_of_a_request(
