@@ -9,7 +9,8 @@ from flask.cli import ScriptInfo, pass_script_info
 
 from ..cluster import urls
 from ..errors import ConfigurationError
-from . import check_view
+from ..process import observe
+from . import check_view, launch
 from .check_view import Report
 from .loading import extension_of
 
@@ -46,11 +47,15 @@ def check_command(info: ScriptInfo, timeout_s: float, as_json: bool) -> None:
 
 
 def _check(info: ScriptInfo, timeout_s: float) -> Report:
+    patched = observe().patched_by is not None
     app = info.load_app()
     extension = extension_of(app)
     binding = extension.binding_of(app)
     if binding.cluster is None:
         return Report()
+    if not patched:
+        # One greenlet that listens on unpatched sockets would hold up everything else, time-outs included.
+        launch.patch_first(launch.patch_of(extension.plugins))
     return Report(
         queue=extension.plugins.message_queue or "",
         url=urls.mask(binding.options.message_queue or ""),

@@ -11,9 +11,14 @@ import os
 import subprocess
 import sys
 import zipfile
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+
+from ..plugins import ASYNC_MODE
+
+if TYPE_CHECKING:
+    from ..plugins import Description
 
 GUARD = "_FLASK_SOCKETIO_PATCHED"
 """Environment variable with the process id that was started patched; a child process has another id."""
@@ -36,6 +41,18 @@ _MODULE = """\
 import runpy
 runpy.run_module({name!r}, run_name="__main__", alter_sys=True)
 """
+
+
+def patch_of(description: Description) -> str | None:
+    """Return what patches for the selected async mode, ``None`` if it needs no patch."""
+    modes = (part for part in description.parts if part.kind == ASYNC_MODE and part.selected)
+    return next((part.patch for part in modes), None)
+
+
+def patch_first(patch: str | None) -> None:
+    """Start over, patched, unless that was done or the mode needs none."""
+    if patch is not None and not patched_from_the_start():
+        relaunch(patch)
 
 
 def patched_from_the_start() -> bool:

@@ -17,7 +17,7 @@ from werkzeug.serving import is_running_from_reloader, make_server
 from ..concurrency.reloader import run_with_reloader
 from ..contracts import ServeOptions
 from ..errors import ConfigurationError
-from ..plugins import ASYNC_MODE, Plugins
+from ..plugins import Plugins
 from ..process import ASYNC_MODE_KEY, observe
 from . import launch
 from .loading import extension_of
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from ..extension import SocketIO
-    from ..plugins import Description
 
 
 def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -92,12 +91,12 @@ def run_command(context: click.Context, /, async_mode: str | None, **options: An
     try:
         patched = observe().patched_by is not None
         if async_mode is not None and not patched:
-            _patch_first(Plugins().select_async_mode().info.patch)
+            launch.patch_first(Plugins().select_async_mode().info.patch)
         app = _load(context.ensure_object(ScriptInfo), settings)
         extension = extension_of(app)
         if not patched:
             # An application whose first line patches is too late by now: Flask and more are imported.
-            _patch_first(_patch_of(extension.plugins))
+            launch.patch_first(launch.patch_of(extension.plugins))
         _tell(extension, app, settings)
         extension.run(app, **settings)
     except ConfigurationError as exc:
@@ -169,14 +168,3 @@ def _serve_failure(app: WSGIApplication, settings: dict[str, Any]) -> None:
         fd=None if inherited is None else int(inherited),
     )
     run_with_reloader(server.serve_forever, ServeOptions(reloader_options=settings["reloader_options"]))
-
-
-def _patch_of(description: Description) -> str | None:
-    modes = (part for part in description.parts if part.kind == ASYNC_MODE and part.selected)
-    return next((part.patch for part in modes), None)
-
-
-def _patch_first(patch: str | None) -> None:
-    """Start over, patched, unless that was done or the mode needs none."""
-    if patch is not None and not launch.patched_from_the_start():
-        launch.relaunch(patch)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -204,3 +207,27 @@ def test_the_page_fits_100_columns() -> None:
             Report(queue="redis", url="redis://" + "h" * 60, channel="c" * 50, probe=found)
         )
         assert [line for line in page.splitlines() if len(line) > 100] == []
+
+
+@pytest.mark.parametrize("mode", ["gevent", "eventlet"])
+def test_a_green_mode_is_checked_as_fast_as_threads(
+    redis_broker: Broker, channel: str, tmp_path: Path, mode: str
+) -> None:
+    for module in ("flask_socketio_queue_redis", f"flask_socketio_async_{mode}"):
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    options = {"async_mode": mode, "message_queue": redis_broker.url, "channel": channel}
+    (tmp_path / "app.py").write_text(
+        f"import flask, flask_socketio_core as core\n\napp = flask.Flask(__name__)\ncore.SocketIO(app, **{options!r})\n"
+    )
+    started = time.monotonic()
+    found = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "app", "socketio", "check", "--json"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["up"] is True
+    assert time.monotonic() - started < 15
