@@ -213,7 +213,7 @@ def test_two_channels_do_not_hear_each_other(nodes: tuple[Node, Node], bus: Bus)
 def test_a_process_that_only_sends_starts_nothing_of_ours(bus: Bus) -> None:
     before = set(threading.enumerate())
     cluster = emitter(bus)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
     cluster.emit("hello", ())
     started = {thread.name for thread in set(threading.enumerate()) - before}
     assert not {name for name in started if "_run" in name or "_retry" in name}
