@@ -64,7 +64,8 @@ class Moody(MessageQueue):
 
 
 @pytest.fixture(autouse=True)
-def instances() -> Iterator[list[Moody]]:
+def instances(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Moody]]:
+    monkeypatch.setattr("flask_socketio_core.cluster.outbox.SETTLE_S", 0.05)  # there is nobody to wait for
     Moody.instances = []
     yield Moody.instances
     for instance in Moody.instances:
