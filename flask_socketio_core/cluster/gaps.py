@@ -92,7 +92,9 @@ class Gaps:
             if self._open is None or node not in self._open.awaited:
                 return None
             self._open.awaited.discard(node)
-            return None if self._open.awaited else self._close(missed=lost - self._open.lost_before)
+            # Some that were counted before the gap may have come after all.
+            missed = max(lost - self._open.lost_before, 0)
+            return None if self._open.awaited else self._close(missed=missed)
 
     def overdue(self, now_s: float) -> Gap | None:
         """Return the gap if its time is over before all servers have said what they sent."""

@@ -22,6 +22,12 @@ def test_a_gap_is_told_when_every_server_has_said_what_it_sent() -> None:
     assert gaps.settle("b", 13) is None
 
 
+def test_messages_given_up_before_a_gap_that_come_after_all_make_no_negative_number() -> None:
+    gaps = Gaps(threading.Lock())
+    begin(gaps, "a", lost=3)
+    assert gaps.settle("a", 0) == Gap(duration_s=2.0, since=100.0, missed=0, resumed=False)
+
+
 def test_without_other_servers_nobody_can_say_what_is_missing() -> None:
     assert begin(Gaps(threading.Lock())) == Gap(duration_s=2.0, since=100.0, missed=None, resumed=False)
 
