@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -249,18 +250,44 @@ def test_a_listener_that_kafka_has_moved_on_while_it_was_connected_says_so(
         queue.close()
 
 
+def test_a_listener_that_kafka_has_moved_on_hears_nothing_old_from_other_partitions(
+    request: pytest.FixtureRequest,
+) -> None:
+    bus = make_bus(request, "kafka")
+    queue: Any = bus.queue_class(bus.url, bus.channel, mode=ThreadMode(), options={"partitions": 2})
+    try:
+        for number in range(20):
+            queue.publish(b"before we joined", key=str(number))
+        assert queue.flush(10.0) == 0
+        listening = queue.listen()
+        assert next(listening) == b""
+        for _ in range(5):
+            queue.publish(b"dropped", key="k")
+        _drop_all(queue, queue._positions)
+        queue.publish(b"kept", key="k")
+        with pytest.raises(QueueUnavailable, match="Kafka has dropped 5 messages"):
+            _first_message(listening)
+        listening = queue.listen()
+        assert next(listening) == b""
+        heard = [message for message, _ in zip(listening, range(5), strict=False)]
+        assert [message for message in heard if message] == [b"kept"]
+    finally:
+        queue.close()
+
+
 def _first_message(listening: Iterator[bytes]) -> bytes:
     return next(message for message in listening if message)
 
 
-def _drop_all(queue: Any) -> None:
-    """Do to a topic at once what its retention does in time."""
+def _drop_all(queue: Any, joined_at: Mapping[int, int] = MappingProxyType({})) -> None:
+    """Do to a topic at once what its retention does in time, where something was sent since."""
     kafka = pytest.importorskip("kafka")
     assert queue.flush(10.0) == 0
     servers = queue.url.partition("://")[2]
     with kafka.KafkaConsumer(bootstrap_servers=servers) as consumer:
         parts = [kafka.TopicPartition(queue.channel, n) for n in consumer.partitions_for_topic(queue.channel)]
         ends = consumer.end_offsets(parts)
+    ends = {part: end for part, end in ends.items() if end > joined_at.get(part.partition, 0)}
     with kafka.KafkaAdminClient(bootstrap_servers=servers) as admin:
         admin.delete_records(ends)
 

@@ -155,25 +155,28 @@ class KafkaQueue(MessageQueue):
             consumer.close(autocommit=False, timeout_ms=0)
 
     def _check_kept(self, consumer: Any) -> None:
-        """Say so if the topic does not go on where we were, and go on where it begins."""
-        begins, reason = self._skipped(consumer)
+        """Say so if the topic does not go on where we were, and go on where it does."""
+        goes_on, reason = self._skipped(consumer)
         if reason:
-            self._positions = {part.partition: offset for part, offset in begins.items()}
+            self._positions = goes_on
             if self.on_skip is not None:
                 self.on_skip(reason)
 
-    def _skipped(self, consumer: Any) -> tuple[dict[TopicPartition, int], str]:
-        """Return where the partitions begin, and why not all go on where we were; an empty text if they do."""
+    def _skipped(self, consumer: Any) -> tuple[dict[int, int], str]:
+        """Return where to go on in each partition, and why not all go on where we were; an empty text if they do."""
         parts = [TopicPartition(self.channel, number) for number in self._positions]
         timeout_ms = int(self._stall_s * 1000)
         begins = consumer.beginning_offsets(parts, timeout_ms=timeout_ms) if parts else {}
         ends = consumer.end_offsets(parts, timeout_ms=timeout_ms) if parts else {}
-        gone = sum(max(begins[part] - self._positions[part.partition], 0) for part in parts)
-        if gone:
-            return begins, f"Kafka has dropped {gone} messages by the topic's retention.ms or retention.bytes"
         if any(self._positions[part.partition] > ends[part] for part in parts):
-            return begins, "the Kafka topic ends before the last message heard: it was made anew, or cut"
-        return begins, ""
+            anew = {part.partition: offset for part, offset in begins.items()}
+            return anew, "the Kafka topic ends before the last message heard: it was made anew, or cut"
+        # Not from the beginning where nothing is missing: what was sent before we joined is not for us.
+        kept = {part.partition: max(begins[part], self._positions[part.partition]) for part in parts}
+        gone = sum(kept.values()) - sum(self._positions.values())
+        if gone:
+            return kept, f"Kafka has dropped {gone} messages by the topic's retention.ms or retention.bytes"
+        return kept, ""
 
     def _assign(self, consumer: Any, *, first: bool) -> None:
         """Read all partitions: at first from their ends, later from where we were, new ones from their beginning."""
