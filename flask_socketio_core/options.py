@@ -225,8 +225,17 @@ def _check(options: Options) -> None:
         raise InvalidOption(f"async_handlers={options.async_handlers!r} must be True, False or 'ordered'")
     if isinstance(options.namespaces, str) and options.namespaces != "*":
         raise InvalidOption(f"namespaces={options.namespaces!r} must be a list of namespaces or '*'")
+    _check_type(options, "message_queue", (str, type(None)), "a URL, such as redis://127.0.0.1:6379/0")
+    _check_type(options, "message_queue_options", Mapping, "a dict of options by name")
     if not options.path:
         raise InvalidOption("path must not be empty")
+
+
+def _check_type(options: Options, name: str, kinds: type | tuple[type, ...], expected: str) -> None:
+    value = getattr(options, name)
+    if not isinstance(value, kinds):
+        # Not its value, which may hold a password.
+        raise InvalidOption(f"{name} must be {expected}, not of type {type(value).__name__}")
 
 
 def _check_number(options: Options, name: str, *, above: float, whole: bool = False) -> None:

@@ -59,6 +59,17 @@ def test_serializer_that_does_not_exist_is_refused(make_app: MakeApp, option: st
 
 
 @pytest.mark.parametrize(
+    ("option", "value"),
+    [("message_queue", b"redis://:secret@localhost"), ("message_queue_options", ["secret"])],
+)
+def test_a_queue_or_its_options_of_another_type_are_refused_without_their_value(
+    make_app: MakeApp, option: str, value: object
+) -> None:
+    with pytest.raises(InvalidOption, match=f"{option} must be a .*, not of type {type(value).__name__}$"):
+        make_app(**{option: value})
+
+
+@pytest.mark.parametrize(
     "use",
     [
         pytest.param(lambda socketio: socketio.emit("event"), id="emit"),
