@@ -91,6 +91,7 @@ def check_production(options: ServeOptions) -> None:
         raise UnsafeServer(
             "the Werkzeug web server is not designed to run in production, and this process has no terminal: use "
             "another server (`gunicorn -k gthread --threads 100 module:app`, or install "
-            "flask-socketio-core[gevent]), or pass allow_unsafe_werkzeug=True to run()"
+            "flask-socketio-core[gevent]), or pass allow_unsafe_werkzeug=True to run(), --allow-unsafe-werkzeug to "
+            "`flask socketio run`"
         )
     logger.warning("Werkzeug appears to be used in a production deployment, consider another web server")
