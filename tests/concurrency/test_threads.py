@@ -167,6 +167,23 @@ def test_a_helper_that_a_job_blocks_is_relieved_and_the_rest_runs_elsewhere(
     other.join()
 
 
+def test_a_blocked_helper_is_relieved_although_others_take_jobs(make_pool: Callable[..., ThreadPool]) -> None:
+    pool, relieved = make_pool(), threading.Event()
+
+    def feed() -> None:
+        while not relieved.wait(0.001) and other_jobs.is_set():
+            pool.submit(lambda: None)
+
+    other_jobs = threading.Event()
+    other_jobs.set()
+    other = threading.Thread(target=feed)
+    submit_as_helper(pool, other.start, lambda: relieved.wait(SOON_S))
+    still_helping = pool.help(relieved.set)
+    other_jobs.clear()
+    other.join()
+    assert not still_helping, "its own work is in other hands"
+
+
 def test_after_a_block_the_jobs_go_to_the_pool_for_a_while(
     make_pool: Callable[..., ThreadPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
