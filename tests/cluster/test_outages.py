@@ -160,6 +160,7 @@ def outage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             newcomer.emit("from a newcomer", 1, to=EVERYONE)
             outage.look()
             while time.monotonic() < over_at:
+                time.sleep(0.2)
                 outage.look()
         stage.become_one(RECOVERY_S)
         outage.end()
