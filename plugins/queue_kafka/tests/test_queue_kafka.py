@@ -114,7 +114,9 @@ def test_a_burst_that_takes_longer_than_the_time_out_is_no_outage(
     queue = make(kafka_broker.url, publish_timeout_s=1.0)
     queue.publish(b"the connection is there")
     deadline = time.monotonic() + 2.5
-    while time.monotonic() < deadline:  # the sender's backlog grows: it has the rest of this process's time only
+    while (
+        time.monotonic() < deadline
+    ):  # the sender's backlog grows: it has the rest of this process's time only
         queue.publish(bytes(100))
     assert queue.flush(40) == 0
 

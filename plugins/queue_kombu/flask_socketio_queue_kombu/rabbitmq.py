@@ -164,7 +164,7 @@ class RabbitMQQueue(KombuQueue):
             content_encoding=CONTENT_ENCODING,
             properties={"delivery_mode": PERSISTENT},
         )
-        # basic_publish() would look for a news from the broker before each message.
+        # basic_publish() would look for news from the broker before each message.
         publisher.send_method(BASIC_PUBLISH, "Bssbb", (0, f"{self.channel}.v1", "", False, False), prepared)
 
     def _confirmed(self, tag: int, multiple: bool) -> None:

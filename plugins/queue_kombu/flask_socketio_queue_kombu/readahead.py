@@ -6,6 +6,7 @@ system calls, where one can bring several messages.
 
 from __future__ import annotations
 
+from ssl import SSLWantReadError
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,9 +28,16 @@ class ReadAhead:
         self._at = 0
 
     def __call__(self, size: int) -> bytes:
-        """Return at most so many bytes; none at the end of the connection."""
+        """Return at most so many bytes; none at the end of the connection.
+
+        :raises TimeoutError: if nothing is there in time, with a socket that does not wait, too: py-amqp would ask
+            again without a pause in the middle of a frame, and keep what it has of it after a time-out.
+        """
         if self._at == len(self._data):
-            self._data, self._at = self._receive(max(size, CHUNK)), 0
+            try:
+                self._data, self._at = self._receive(max(size, CHUNK)), 0
+            except (BlockingIOError, SSLWantReadError) as error:
+                raise TimeoutError(str(error)) from None
         start = self._at
         self._at = min(start + size, len(self._data))
         return self._data[start : self._at]
