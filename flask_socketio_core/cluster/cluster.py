@@ -17,25 +17,13 @@ from .envelope import Message, Wire
 from .link import BusHealth, Link
 from .outbox import Limits
 from .probe import Probe, probe
-from .settings import Setting
+from .settings import SETTINGS
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
     from ..server.interface import AckCallback, LocalServer
     from .gaps import Gap
 
-#: What ``message_queue_options`` may hold for every queue, besides the queue's own options.
-SETTINGS = (
-    Setting(
-        "heartbeat_interval_s", float, 5.0, "seconds between a server's signs of life on the bus", above=0
-    ),
-    Setting("buffer_max_messages", int, 10_000, "most messages that wait for a broker that is away", above=0),
-    Setting(
-        "buffer_max_bytes", int, 32 * 1024 * 1024, "most bytes that wait for a broker that is away", above=0
-    ),
-    Setting("buffer_max_age_s", float, 60.0, "seconds after which a waiting message is dropped", above=0),
-    Setting("ack_expires_s", float, 300.0, "seconds a callback waits for a client elsewhere", above=0),
-)
 #: Seconds that a process which only sends waits for its first subscription before it asks for an acknowledgement.
 SUBSCRIBE_S = 10.0
 
@@ -51,7 +39,8 @@ class Cluster:
     It connects to nothing until it is used, and makes itself anew in a forked child.
 
     :param queue_class: the selected queue.
-    :param options: ``message_queue_options``: those of every queue (see ``SETTINGS``) and the queue's own.
+    :param options: ``message_queue_options``: those of every queue
+        (:data:`~flask_socketio_core.cluster.settings.SETTINGS`) and the queue's own.
     :param server: this process's clients, or ``None``.
     :param json: module or object with ``dumps`` and ``loads``.
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.

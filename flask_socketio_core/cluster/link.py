@@ -294,7 +294,7 @@ class Link:
         self._solved(
             "sending",
             f"the broker was away for {away_s:.1f} s: {late} messages sent late, {lost} lost",
-            lost > 0,
+            logging.ERROR if lost else logging.INFO,
         )
 
     def _listening_failed(self, error: Exception) -> None:
@@ -304,6 +304,7 @@ class Link:
         now_s = self._clock()
         self._echo_at, self._sent_at = now_s, None
         self.peers.excuse_silence(now_s)
+        self.outbox.look_again()
         skipped, self._skipped = self._skipped, None
         resumed = self._joined and self.queue.capabilities.replay and skipped is None
         self._joined = True
@@ -311,10 +312,11 @@ class Link:
             self._begin_gap(away_s, resumed, now_s)
         if self._serves:  # whoever answers is heard now, and says what it has sent
             self._mode.spawn(partial(self._send_news_unless_closed, "hello"))
-        what = "what was sent meanwhile follows" if resumed else "what was sent meanwhile did not arrive here"
+        what = "what was sent meanwhile follows" if resumed else "what was sent meanwhile may be missing"
         cause = f" ({skipped})" if skipped else ""
         detail = f"heard nothing for {away_s:.1f} s, {what}{cause}" if away_s else "connected"
-        self._solved("listening", detail, away_s > 0 and not resumed)
+        level = logging.WARNING if away_s and not resumed else logging.INFO
+        self._solved("listening", detail, level)
 
     def _note_skip(self, reason: str) -> None:
         self._skipped = reason
@@ -329,8 +331,20 @@ class Link:
         self._tell_gap(self._gaps.begin(duration_s, since, nodes=nodes, lost=self.peers.lost, until=until))
 
     def _tell_gap(self, gap: Gap | None) -> None:
-        if gap is not None and self._serves:
-            self._mode.spawn(partial(self._on_gap, gap))
+        if gap is None or not self._serves:
+            return
+        if gap.duration_s and not gap.resumed:
+            what = (
+                "nobody can say what is missing" if gap.missed is None else f"messages missing: {gap.missed}"
+            )
+            self._logger.log(
+                logging.INFO if gap.missed == 0 else logging.ERROR,
+                "after hearing nothing on %s for %.1f s: %s",
+                self._name,
+                gap.duration_s,
+                what,
+            )
+        self._mode.spawn(partial(self._on_gap, gap))
 
     def _problem(self, which: str, cause: str) -> None:
         with self._problems_lock:
@@ -340,7 +354,7 @@ class Link:
         if was_up:
             self._on_state(False, cause)
 
-    def _solved(self, which: str, detail: str, loss: bool) -> None:
+    def _solved(self, which: str, detail: str, level: int) -> None:
         with self._problems_lock:
             if self._problems.pop(which, None) is None:
                 return
@@ -349,9 +363,7 @@ class Link:
             now_up = not self._problems
             if now_up:
                 self._solutions.clear()
-        self._logger.log(
-            logging.ERROR if loss else logging.INFO, "%s on %s works again: %s", which, self._name, detail
-        )
+        self._logger.log(level, "%s on %s works again: %s", which, self._name, detail)
         if now_up:
             self._on_state(True, solutions)
 

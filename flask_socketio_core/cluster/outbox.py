@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two attempts to reach the broker: grows from the first to the second, halved or doubled by chance.
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 2.0
 #: Seconds that a queue which keeps nothing is given after its return, so that the other servers listen again before
 #: they are told what they missed: a listener's longest pause, and as much again.
 SETTLE_S = 3.0
@@ -95,6 +95,7 @@ class Outbox:
         self._publishing = False
         self._held: _Letter | None = None  # taken out of the buffer, and on its way
         self._closed = False
+        self._settling = False
         self._down_since: float | None = None
         self._lost_now = 0
         self._late_now = 0
@@ -153,6 +154,11 @@ class Outbox:
             self._publishing = self._publishing or mine
         if mine:
             self._publish_some(HELPFULNESS)
+
+    def look_again(self) -> None:
+        """Try now whether the broker is back, if that is waited for: our listener hears it."""
+        if self.down and not self._settling:
+            self._wake.set()
 
     def flush(self, timeout_s: float) -> int:
         """Wait until everything is with the broker; return how many messages are not."""
@@ -248,7 +254,9 @@ class Outbox:
             if not self._answers():
                 continue
             if not self._queue.capabilities.replay:
+                self._settling = True
                 self._pause(SETTLE_S)
+                self._settling = False
             if self._publish_late():
                 return
 

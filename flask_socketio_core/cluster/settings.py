@@ -31,6 +31,20 @@ class Setting:
     above: float | None = None
 
 
+#: What ``message_queue_options`` may hold for every queue, besides the queue's own options.
+SETTINGS = (
+    Setting(
+        "heartbeat_interval_s", float, 5.0, "seconds between a server's signs of life on the bus", above=0
+    ),
+    Setting("buffer_max_messages", int, 10_000, "most messages that wait for a broker that is away", above=0),
+    Setting(
+        "buffer_max_bytes", int, 32 * 1024 * 1024, "most bytes that wait for a broker that is away", above=0
+    ),
+    Setting("buffer_max_age_s", float, 60.0, "seconds after which a waiting message is dropped", above=0),
+    Setting("ack_expires_s", float, 300.0, "seconds a callback waits for a client elsewhere", above=0),
+)
+
+
 def read(
     known: tuple[Setting, ...], options: Mapping[str, Any], query: Mapping[str, str], *, where: str
 ) -> dict[str, Any]:
@@ -43,9 +57,11 @@ def read(
     :raises InvalidOption: for a value of the wrong type or range.
     """
     by_name = {setting.name: setting for setting in known}
-    for name in (*options, *query):
-        if name not in by_name:
-            raise UnknownOption(unknown_keyword(f"message queue {where!r}", name, by_name))
+    every = {setting.name for setting in SETTINGS}
+    for given, names in ((options, {*by_name, *every}), (query, {*by_name})):
+        for name in given:
+            if name not in by_name:
+                raise UnknownOption(unknown_keyword(f"message queue {where!r}", name, names))
     values = {setting.name: setting.default for setting in known}
     values.update({name: _convert(by_name[name], value) for name, value in query.items()})
     values.update({name: _checked(by_name[name], value) for name, value in options.items()})

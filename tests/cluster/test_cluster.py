@@ -222,5 +222,5 @@ def test_a_process_that_only_sends_starts_nothing_of_ours(bus: Bus) -> None:
 
 
 def test_unknown_options_of_cluster_and_queue_are_refused(bus: Bus) -> None:
-    with pytest.raises(UnknownOption, match="bufer_max_messages"):
+    with pytest.raises(UnknownOption, match=r"did you mean .buffer_max_messages"):
         emitter(bus, bufer_max_messages=5)

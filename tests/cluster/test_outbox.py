@@ -104,6 +104,17 @@ def test_what_waits_is_sent_in_order_when_the_broker_is_back() -> None:
     assert "49 messages sent late, 0 lost" in states[1][1]
 
 
+def test_a_listener_that_works_again_makes_the_sender_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_socketio_core.cluster.outbox.FIRST_PAUSE_S", 3600.0)
+    cluster, moody, states = make()
+    moody.away = True
+    cluster.emit("n", (1,))
+    moody.away = False
+    cluster._link.listener.start()
+    wait_until(lambda: len(states) == 2, "recovery")
+    assert numbers(moody) == [1]
+
+
 def test_threads_that_emit_together_keep_their_own_order() -> None:
     cluster, moody, _ = make()
     moody.slow_s = 0.0005
