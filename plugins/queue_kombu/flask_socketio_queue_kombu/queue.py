@@ -150,10 +150,13 @@ class KombuQueue(MessageQueue):
             lost = self._drop_publisher()
             if lost or not was_open or isinstance(error.__cause__, socket.timeout):
                 raise
+        except BaseException:  # a greenlet's Timeout, Ctrl-C: half a frame may have been written
+            self._drop_publisher()
+            raise
         try:
             with self._our_errors():
                 action()
-        except QueueUnavailable:
+        except BaseException:
             self._drop_publisher()
             raise
 

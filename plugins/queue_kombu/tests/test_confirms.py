@@ -108,6 +108,31 @@ def test_a_refused_message_comes_back_with_all_that_followed(rabbitmq_broker: Br
     owner.queue.close()
 
 
+def test_a_publisher_that_is_interrupted_in_a_frame_takes_a_new_connection(rabbitmq_broker: Broker) -> None:
+    class Interruption(BaseException):
+        """What a greenlet's time-out and Ctrl-C have in common."""
+
+    owner = Owner(rabbitmq_broker.url)
+    owner.publish(0, 1)
+    assert owner.queue.flush(10) == 0
+    channel = owner.queue._producer
+
+    def send_half(*_: object) -> None:
+        channel.connection.transport.sock.sendall(b"\x01\x00\x01\x00")
+        raise Interruption
+
+    channel.send_method = send_half
+    with pytest.raises(Interruption):
+        owner.publish(1, 2)
+    del channel.send_method
+    try:
+        owner.publish(2, 4)
+        assert owner.queue.flush(10) == 0
+        assert owner.back == []
+    finally:
+        owner.queue.close()
+
+
 def test_a_connection_that_is_cut_again_and_again_loses_repeats_and_disorders_nothing(
     rabbitmq_broker: Broker,
 ) -> None:
