@@ -64,6 +64,33 @@ def test_blocked_jobs_bring_more_threads_within_moments(make_pool: Callable[...,
     gate.set()
 
 
+def test_jobs_that_block_get_threads_although_the_processor_is_busy(
+    make_pool: Callable[..., ThreadPool],
+) -> None:
+    pool = make_pool(100)
+    finished = threading.Semaphore(0)
+    stop = threading.Event()
+
+    def keep_busy() -> None:
+        while not stop.is_set():
+            pass
+
+    def block() -> None:
+        time.sleep(0.02)
+        finished.release()
+
+    hog = threading.Thread(target=keep_busy)
+    hog.start()
+    try:
+        for _ in range(300):
+            pool.submit(block)
+        assert all(finished.acquire(timeout=20) for _ in range(300))
+        assert pool.threads > 2 * AWAKE_AT_FIRST
+    finally:
+        stop.set()
+        hog.join()
+
+
 def test_an_idle_pool_ends_its_threads(
     make_pool: Callable[..., ThreadPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
