@@ -95,7 +95,7 @@ class Outbox:
         self._publishing = False
         self._held: _Letter | None = None  # taken out of the buffer, and on its way
         self._closed = False
-        self._settling = False
+        self._pausing = False
         self._down_since: float | None = None
         self._lost_now = 0
         self._late_now = 0
@@ -157,7 +157,7 @@ class Outbox:
 
     def look_again(self) -> None:
         """Try now whether the broker is back, if that is waited for: our listener hears it."""
-        if self.down and not self._settling:
+        if self._pausing:  # not while it is asked already, or the others are given time to listen again
             self._wake.set()
 
     def flush(self, timeout_s: float) -> int:
@@ -190,14 +190,22 @@ class Outbox:
             if letter is None:
                 return
             if done == most:
-                self._put_back(letter)
-                self._mode.spawn(lambda: self._publish_some(None))
+                self._hand_over(letter)
                 return
-            error = self._try(letter)
+            try:
+                error = self._try(letter)
+            except BaseException:  # a greenlet's Timeout, Ctrl-C: what waits must not stay
+                self._hand_over(letter)
+                raise
             if error is not None:
                 self._broker_is_away(letter, error)
                 return
             done += 1
+
+    def _hand_over(self, letter: _Letter) -> None:
+        """Let a worker go on with a message and what waits behind it."""
+        self._put_back(letter)
+        self._mode.spawn(lambda: self._publish_some(None))
 
     def _next(self) -> _Letter | None:
         with self._lock:
@@ -247,16 +255,16 @@ class Outbox:
     def _retry(self) -> None:
         pause_s = FIRST_PAUSE_S
         while not self._closed:
+            self._pausing = True
             self._pause(pause_s * random.uniform(0.5, 2))
+            self._pausing = False
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             with self._lock:
                 self._drop_old()
             if not self._answers():
                 continue
             if not self._queue.capabilities.replay:
-                self._settling = True
                 self._pause(SETTLE_S)
-                self._settling = False
             if self._publish_late():
                 return
 

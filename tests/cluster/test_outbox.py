@@ -115,6 +115,25 @@ def test_a_listener_that_works_again_makes_the_sender_look(monkeypatch: pytest.M
     assert numbers(moody) == [1]
 
 
+def test_an_emit_that_is_interrupted_leaves_publishing_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interruption(BaseException):
+        """What a greenlet's time-out and Ctrl-C have in common."""
+
+    cluster, moody, _ = make()
+    publish = moody.publish
+
+    def interrupted(message: bytes, *, key: str = "") -> None:
+        monkeypatch.setattr(moody, "publish", publish)
+        raise Interruption
+
+    cluster.emit("n", (0,))
+    monkeypatch.setattr(moody, "publish", interrupted)
+    with pytest.raises(Interruption):
+        cluster.emit("n", (1,))
+    cluster.emit("n", (2,))
+    wait_until(lambda: numbers(moody) == [0, 1, 2], "all of them")
+
+
 def test_threads_that_emit_together_keep_their_own_order() -> None:
     cluster, moody, _ = make()
     moody.slow_s = 0.0005
