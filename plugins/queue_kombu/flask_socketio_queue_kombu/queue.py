@@ -226,6 +226,7 @@ class KombuQueue(MessageQueue):
     def _connect(self, *, heartbeat: float = 0, **transport_options: Any) -> Any:
         connection = Connection(
             self._address,
+            transport=self._implementation(),
             connect_timeout=self._settings["connect_timeout"],
             login_method=self._settings["login_method"],
             ssl=self._tls(),
@@ -236,6 +237,14 @@ class KombuQueue(MessageQueue):
         attempts = len(connection.alt) or 1
         connection.ensure_connection(max_retries=attempts - 1, reraise_as_library_errors=False)
         return connection
+
+    def _implementation(self) -> Any:
+        """Return a transport instead of Kombu's own, or ``None``."""
+        if self._transport != "filesystem":
+            return None
+        from .whole_files import Transport
+
+        return Transport
 
     def _tls(self) -> Any:
         """Return Kombu's ``ssl``. Over AMQP the certificate must name the host, which py-amqp does not ask for."""

@@ -11,10 +11,8 @@ from flask_socketio_queue_kombu.queue import KombuQueue
 from flask_socketio_queue_kombu.rabbitmq import RabbitMQQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from flask_socketio_core.contracts import MessageQueue
     from support.brokers import Broker
 
 pytestmark = pytest.mark.timeout(120)
@@ -68,10 +66,3 @@ class TestKombuOverTheFileSystem(QueueConformance):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
         return f"filesystem://{tmp_path}/bus"
-
-    # It creates the file before it locks it, so that a reader may find it empty, and then loses it.
-    @pytest.mark.xfail(
-        reason="Kombu's file system transport may read a file while it is written", strict=False
-    )
-    def test_a_message_of_a_million_bytes_arrives(self, make_queue: Callable[..., MessageQueue]) -> None:
-        super().test_a_message_of_a_million_bytes_arrives(make_queue)
