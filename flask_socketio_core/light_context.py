@@ -219,6 +219,15 @@ def _try_out() -> str | None:
 
 def _run_probe(app: flask.Flask) -> str | None:
     environ = _environ()
+    try:
+        return _differences(app, environ)
+    finally:
+        # A request in the environ is a cycle, and Flask's JSON provider in it has a weak proxy of the application;
+        # gevent's monkey patch, which looks at all objects, fails on one whose application is gone.
+        environ.clear()
+
+
+def _differences(app: flask.Flask, environ: dict[str, Any]) -> str | None:
     session = SecureCookieSession({"kept": True})
     light = light_context(app, environ, session, fresh_request(app, environ), {}, {"sid": "sid"})
     full = app.request_context(environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from functools import partial
@@ -83,6 +84,7 @@ class GeventMode(GreenMode):
         self.warn_unless_patched()
         self.move_in()
         if options.use_reloader:
+            gc.collect()  # patching looks at all objects, and fails on a weak proxy of one that is gone
             gevent.monkey.patch_thread()  # the reloader sleeps in one thread and serves in another
             gevent.monkey.patch_time()
             run_with_reloader(partial(self._serve, app, host, port, options), options, self.interrupter())
