@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -53,8 +54,12 @@ def facts_of(tmp_path: Path) -> Iterator[FactsOf]:
         started.append(process)
         facts = tmp_path / FACTS
         wait_until(lambda: facts.exists() or process.poll() is not None, timeout_s=LIMIT_S)
-        process.send_signal(stop)
-        process.wait(LIMIT_S)
+        for _ in range(LIMIT_S):  # uWSGI takes no notice of a signal before it has loaded the application
+            process.send_signal(stop)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
+                break
+        assert process.returncode is not None, (tmp_path / "output").read_text()
         assert facts.exists(), (tmp_path / "output").read_text()
         return ProcessFacts(**json.loads(facts.read_text()))
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = Path("flask_socketio_core")
 #: Where the options of ``message_queue_options`` are listed: title and files.
 QUEUES = (
-    ("Every queue", (CORE / "cluster/cluster.py",)),
+    ("Every queue", (CORE / "cluster/settings.py",)),
     (
         "`redis` and `redis-streams`",
         (
