@@ -19,10 +19,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import multiprocessing
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -38,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 from bus_library import LIBRARIES
 from generator import Generator
 from process import free_port, pin_generator, running
-from run import cpu_model, flask_command
+from run import flask_command, medians_of, write_json
 
 from flask_socketio_core.cluster import envelope
 from flask_socketio_core.cluster.cluster import Cluster
@@ -428,27 +426,12 @@ def main() -> None:
     args = parser.parse_args()
     pin_generator()
     runs = {url.partition("://")[0]: measure(url, args.ways, args.mode, args.repeat) for url in args.urls}
-    medians = {
-        queue: {
-            way: {column: statistics.median(values) for column, values in columns.items()}
-            for way, columns in found.items()
-        }
-        for queue, found in runs.items()
-    }
+    medians = {queue: medians_of(found) for queue, found in runs.items()}
     core = measure_core()
     print(table(medians))
     print("core, CPU us: " + ", ".join(f"{name[:-3]} {value:.1f}" for name, value in core.items()))
     if args.json is not None:
-        machine = {"python": platform.python_version(), "system": platform.platform(), "cpu": cpu_model()}
-        document = {
-            "machine": machine,
-            "repeat": args.repeat,
-            "mode": args.mode,
-            "core": core,
-            "medians": medians,
-            "runs": runs,
-        }
-        args.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_json(args.json, repeat=args.repeat, mode=args.mode, core=core, medians=medians, runs=runs)
 
 
 def _payload() -> bytes:

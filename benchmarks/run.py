@@ -15,9 +15,10 @@ import statistics
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from generator import Generator
 from process import Server, free_port, pin_generator, running
@@ -208,24 +209,27 @@ def main() -> None:
             figures = measure(command, args.clients, args.cases, args.scale, log, floor=name == "floor")
             for column, value in figures.items():
                 runs[name][column].append(value)
-    medians = {
+    medians = medians_of(runs)
+    print(table(medians))
+    if args.json is not None:
+        write_json(args.json, clients=args.clients, repeat=args.repeat, medians=medians, runs=runs)
+
+
+def medians_of(runs: Mapping[str, Mapping[str, list[float]]]) -> dict[str, Figures]:
+    """Return the median of each figure of all rounds."""
+    return {
         name: {column: statistics.median(values) for column, values in columns.items()}
         for name, columns in runs.items()
     }
-    print(table(medians))
-    if args.json is not None:
-        machine = {"python": platform.python_version(), "system": platform.platform(), "cpu": cpu_model()}
-        document = {
-            "machine": machine,
-            "clients": args.clients,
-            "repeat": args.repeat,
-            "medians": medians,
-            "runs": runs,
-        }
-        args.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def cpu_model() -> str:
+def write_json(path: Path, **facts: Any) -> None:
+    """Write what was measured, and on which machine."""
+    machine = {"python": platform.python_version(), "system": platform.platform(), "cpu": _cpu_model()}
+    path.write_text(json.dumps({"machine": machine, **facts}, indent=1) + "\n")
+
+
+def _cpu_model() -> str:
     """Return the processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next(

@@ -25,21 +25,6 @@ def bus() -> Bus:
     return Bus(MemoryQueue, "memory://", f"test-{uuid.uuid4().hex[:12]}")
 
 
-@pytest.fixture
-def nodes(bus: Bus) -> Iterator[tuple[Node, Node]]:
-    pair = Node(bus).start(), Node(bus).start()
-    yield pair
-    for node in pair:
-        node.close()
-
-
-@pytest.fixture
-def outside(bus: Bus) -> Iterator[Cluster]:
-    cluster = emitter(bus)
-    yield cluster
-    cluster.close()
-
-
 @contextmanager
 def answering(member: Member) -> Iterator[None]:
     """Let a client take and answer what is sent to it, for the length of a ``with`` block."""

@@ -16,7 +16,7 @@ from support.nodes import Bus, Member, Node, emitter, wait_until
 from .buses import KINDS, make_bus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -24,21 +24,6 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture(params=KINDS)
 def bus(request: pytest.FixtureRequest) -> Bus:
     return make_bus(request, request.param)
-
-
-@pytest.fixture
-def nodes(bus: Bus) -> Iterator[tuple[Node, Node]]:
-    pair = Node(bus).start(), Node(bus).start()
-    yield pair
-    for node in pair:
-        node.close()
-
-
-@pytest.fixture
-def outside(bus: Bus) -> Iterator[Cluster]:
-    cluster = emitter(bus)
-    yield cluster
-    cluster.close()
 
 
 def _answered(member: Member, caller: Caller) -> bool:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 
 import pytest
@@ -14,18 +11,12 @@ import pytest
 from flask_socketio_core.concurrency import gunicorn
 from flask_socketio_core.concurrency.exit import ExitNotice, stopping_on_signals
 from flask_socketio_core.testing.threads import ThreadMode
+from support.programs import run_program
 
 
 def run(program: str) -> str:
     """Run a program and return what it wrote."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        timeout=15,
-        check=True,
-    )
-    return done.stdout
+    return run_program(program, check=True).stdout
 
 
 def test_the_end_of_the_interpreter_is_told_while_threads_can_still_start() -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
-
 import pytest
 
 from flask_socketio_async_eventlet.hooks import suits
@@ -14,6 +10,7 @@ from flask_socketio_core.contracts import Verdict
 from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.process import ProcessFacts
 from flask_socketio_core.testing.conformance.async_modes import in_thread, wait_for
+from support.programs import run_program
 
 GTHREAD = {"SERVER_SOFTWARE": "gunicorn/27.0.0", "gunicorn.socket": None}
 
@@ -71,13 +68,7 @@ def test_forgotten_patching_is_said_with_the_line_to_add() -> None:
         mode.serve(None, "127.0.0.1", 0, ServeOptions())
         print("patched:", mode.is_patched("socket"), mode.is_patched("threading"))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        timeout=15,
-        check=False,
-    )
+    done = run_program(program)
     assert "import eventlet; eventlet.monkey_patch()" in done.stderr
     assert "patched: False False" in done.stdout
 
@@ -88,13 +79,7 @@ def test_tls_without_patching_is_refused_with_the_line_to_add() -> None:
         from flask_socketio_core.contracts import ServeOptions
         EventletMode().serve(None, "127.0.0.1", 0, ServeOptions(tls={"certfile": "cert.pem"}))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        timeout=15,
-        check=False,
-    )
+    done = run_program(program)
     assert "PartUnsuitable: async_mode='eventlet' can serve TLS only when eventlet has patched" in done.stderr
     assert "import eventlet; eventlet.monkey_patch()" in done.stderr
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from flask_socketio_core.errors import ConfigurationError
 from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.process import ProcessFacts
 from flask_socketio_core.testing.conformance.async_modes import application, in_thread, wait_for
+from support.programs import run_program
 
 GTHREAD = {"SERVER_SOFTWARE": "gunicorn/27.0.0", "gunicorn.socket": None}
 
@@ -141,13 +140,5 @@ def test_a_forgotten_descriptor_is_out_of_the_hub_s_epoll_set() -> None:
 
 def run_unpatched(program: str) -> str:
     """Run a program in a process that nobody patched, and return what it says."""
-    import textwrap
-
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        timeout=15,
-        check=False,
-    )
+    done = run_program(program)
     return done.stdout + done.stderr
