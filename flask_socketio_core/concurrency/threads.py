@@ -318,7 +318,7 @@ class ThreadPool:
                 helper_blocked = blocked or help_stalls >= (HELP_PATIENCE if busy else 1)
                 if helper_blocked and help_over is not None and help_over is self._help_over:
                     self._end_help()
-                if self._jobs and (blocked or not busy or (stalls and help_over is None)):
+                if self._jobs and (not busy or stalls >= (1 if help_over is None else PATIENCE)):
                     self._grow()
             if not gate.wait(IDLE_S):
                 with self._lock:
