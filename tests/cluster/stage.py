@@ -13,6 +13,7 @@ import pytest
 import socketio as python_socketio
 
 from flask_socketio_core import SocketIO
+from support.clients import handle_in_order
 from support.nodes import Bus, wait_until
 from support.operations import Operator, Remote
 from support.servers import AppSpec, Server, ServerKind, serving
@@ -27,8 +28,7 @@ class Person:
 
     def __init__(self, server: Server, *rooms: str) -> None:
         self.heard: list[tuple[Any, ...]] = []
-        self.client = python_socketio.Client(reconnection=False)
-        _handle_in_order(self.client)
+        self.client = handle_in_order(python_socketio.Client(reconnection=False))
         self.client.on("question", lambda *args: ("answer", *args))
         self.client.on("*", lambda *event: self.heard.append(event))
         self.client.connect(server.url, transports=["websocket"], wait_timeout=10)
@@ -45,12 +45,6 @@ class Person:
 
     def close(self) -> None:
         self.client.disconnect()
-
-
-def _handle_in_order(client: python_socketio.Client) -> None:
-    """Let a client handle messages one by one: by default each has a thread, and one may overtake another."""
-    trigger = client.eio._trigger_event
-    client.eio._trigger_event = lambda *args, **keywords: trigger(*args, **{**keywords, "run_async": False})
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Moody(MessageQueue):
 
     capabilities = QueueCapabilities(max_message_bytes=10_000)
     instances: list[Moody]
+    clusters: list[Cluster]  # those of make()
 
     def __init__(self, url: str, channel: str, *, mode: AsyncMode, options: Any) -> None:
         super().__init__(url, channel, mode=mode, options=options)
@@ -66,8 +67,10 @@ class Moody(MessageQueue):
 @pytest.fixture(autouse=True)
 def instances(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Moody]]:
     monkeypatch.setattr("flask_socketio_core.cluster.outbox.SETTLE_S", 0.05)  # there is nobody to wait for
-    Moody.instances = []
+    Moody.instances, Moody.clusters = [], []
     yield Moody.instances
+    for cluster in Moody.clusters:
+        cluster.close(timeout_s=0.1)
     for instance in Moody.instances:
         instance.close()
 
@@ -82,6 +85,7 @@ def make(**options: Any) -> tuple[Cluster, Moody, list[tuple[bool, str]]]:
         options=options,
         on_state=lambda up, detail: states.append((up, detail)),
     )
+    Moody.clusters.append(cluster)
     return cluster, Moody.instances[-1], states
 
 

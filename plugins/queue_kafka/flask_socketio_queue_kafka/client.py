@@ -13,7 +13,7 @@ from flask_socketio_core.cluster.settings import Setting
 from flask_socketio_core.errors import InvalidOption, QueueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 DEFAULT_PORT = 9092
 #: What Kafka itself accepts as a topic's name.
@@ -88,18 +88,15 @@ class ClientFactory:
 
         :raises kafka.errors.KafkaError: when no broker answers in time.
         """
-        return kafka.KafkaProducer(
-            **{
-                **self._common,
-                "bootstrap_timeout_ms": self._timeout_ms,
-                "max_block_ms": self._timeout_ms,
-                "max_request_size": TOPIC_MAX_BYTES,
-                "linger_ms": self.settings["linger_ms"],
-                "compression_type": self.settings["compression_type"],
-                "metrics_enabled": False,
-                "allow_auto_create_topics": False,
-                "reconnect_backoff_max_ms": 1000,
-            }
+        return self._connect(
+            kafka.KafkaProducer,
+            max_block_ms=self._timeout_ms,
+            max_request_size=TOPIC_MAX_BYTES,
+            linger_ms=self.settings["linger_ms"],
+            compression_type=self.settings["compression_type"],
+            metrics_enabled=False,
+            allow_auto_create_topics=False,
+            reconnect_backoff_max_ms=1000,
         )
 
     def consumer(self) -> Any:
@@ -107,18 +104,15 @@ class ClientFactory:
 
         :raises kafka.errors.KafkaError: when no broker answers in time.
         """
-        return kafka.KafkaConsumer(
-            **{
-                **self._common,
-                "bootstrap_timeout_ms": self._timeout_ms,
-                "group_id": None,
-                "enable_auto_commit": False,
-                "auto_offset_reset": "earliest",  # where our own position was trimmed; positions are set otherwise
-                "fetch_max_wait_ms": self.settings["fetch_max_wait_ms"],
-                "metrics_enabled": False,
-                "allow_auto_create_topics": False,
-                "reconnect_backoff_max_ms": 1000,
-            }
+        return self._connect(
+            kafka.KafkaConsumer,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # where our own position was trimmed; positions are set otherwise
+            fetch_max_wait_ms=self.settings["fetch_max_wait_ms"],
+            metrics_enabled=False,
+            allow_auto_create_topics=False,
+            reconnect_backoff_max_ms=1000,
         )
 
     def ensure_topic(self) -> None:
@@ -127,9 +121,7 @@ class ClientFactory:
         :raises QueueError: when it is missing and we may not create it; the text has the command that does.
         :raises kafka.errors.KafkaError: when no broker answers in time.
         """
-        with kafka.KafkaAdminClient(
-            **{**self._common, "bootstrap_timeout_ms": self._timeout_ms, "request_timeout_ms": 10_000}
-        ) as admin:
+        with self._connect(kafka.KafkaAdminClient, request_timeout_ms=10_000) as admin:
             if self.topic in admin.list_topics():
                 return
             try:
@@ -144,6 +136,29 @@ class ClientFactory:
                     f"create it with: kafka-topics.sh --create --topic {self.topic} "
                     f"--partitions {self.settings['partitions']} --config max.message.bytes={TOPIC_MAX_BYTES}"
                 ) from error
+
+    def _connect(self, client: Callable[..., Any], **chosen: Any) -> Any:
+        """Return a connected client, or say what may have kept it out.
+
+        kafka-python's own error names only the address: it tries again until the time is over, and often misses the
+        answer to a wrong password, because the broker closes the connection right behind it.
+        """
+        config = {**self._common, "bootstrap_timeout_ms": self._timeout_ms, **chosen}
+        try:
+            return client(**config)
+        except errors.KafkaTimeoutError as error:
+            to_check = ["the address", f"security_protocol ({config['security_protocol']!r} here)"]
+            if "sasl_mechanism" in config:
+                to_check += [
+                    "the user name and password",
+                    f"sasl_mechanism ({config['sasl_mechanism']!r} here)",
+                ]
+            if config["security_protocol"].endswith("SSL"):
+                to_check.append("the certificates")
+            raise errors.KafkaTimeoutError(
+                f"no broker of {config['bootstrap_servers']} let us in within {self._timeout_ms / 1000:g} s; "
+                f"check {', '.join(to_check)} (the logger 'kafka' has each attempt)"
+            ) from error
 
     def _topic_settings(self) -> dict[str, Any]:
         return {
