@@ -161,7 +161,8 @@ def socketio_bus_state(up: bool, detail: str) -> None:
     """Observe that the connection to the message queue was lost or restored.
 
     :param up: ``True`` if messages flow again.
-    :param detail: one sentence without credentials: the cause, or how long the bus was away and what was lost.
+    :param detail: one sentence without credentials: the cause, or how long the bus was away and what was lost. Without
+        an outage before it: how many messages were lost because the broker takes them too slowly.
 
     .. versionadded:: 0.1
     """

@@ -124,6 +124,7 @@ class Link:
             logger=logger,
             on_outage=self._sending_failed,
             on_recovery=self._sending_works,
+            on_overrun=self._sending_overran,
         )
         self.listener = Listener(
             queue,
@@ -296,6 +297,11 @@ class Link:
             f"the broker was away for {away_s:.1f} s: {late} messages sent late, {lost} lost",
             logging.ERROR if lost else logging.INFO,
         )
+
+    def _sending_overran(self, lost: int) -> None:
+        detail = f"{lost} messages lost: the buffer was full, since the broker takes messages too slowly"
+        self._logger.error("sending on %s: %s", self._name, detail)
+        self._on_state(True, detail)
 
     def _listening_failed(self, error: Exception) -> None:
         self._problem("listening", str(error))

@@ -2,7 +2,8 @@
 
 Whoever emits publishes, so that the message is with the broker when ``emit()`` returns. While one task publishes,
 others leave their messages with it; no lock is held meanwhile. When the broker is away, messages wait in a bounded
-buffer and a task of its own tries again, so that only one emit per outage waits for a time-out.
+buffer and a task of its own tries again, so that only one emit per outage waits for a time-out. While it is there, the
+same buffer is filled by those who emit faster than one can publish: they wait for room, and nothing is dropped.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ LONGEST_PAUSE_S = 2.0
 SETTLE_S = 3.0
 #: Messages of others that one emit publishes before it hands over to a worker.
 HELPFULNESS = 100
+#: Seconds that an emit waits for room in the buffer while the broker is there: as long as a publish may take by
+#: default. Who finds no room in that time is followed by others that do not wait, until the buffer is empty again.
+PATIENCE_S = 2.0
+#: Seconds between two looks for room: some tens of messages are published meanwhile.
+ROOM_POLL_S = 0.005
 
 
 @dataclass(slots=True)
@@ -65,6 +71,7 @@ class Outbox:
     :param stamp: makes the payload from an encoded message and its sequence number.
     :param on_outage: called once when the broker is away, with the cause.
     :param on_recovery: called once when it is back, with seconds away, messages sent late, messages lost.
+    :param on_overrun: called with the number of messages lost although the broker is there, because it was too slow.
     """
 
     def __init__(
@@ -78,6 +85,7 @@ class Outbox:
         logger: logging.Logger,
         on_outage: Callable[[Exception], object],
         on_recovery: Callable[[float, int, int], object],
+        on_overrun: Callable[[int], object],
     ) -> None:
         self._queue = queue
         self._mode = mode
@@ -87,6 +95,7 @@ class Outbox:
         self._logger = logger
         self._on_outage = on_outage
         self._on_recovery = on_recovery
+        self._on_overrun = on_overrun
         self._lock = mode.create_lock()
         self._wake = mode.create_event()
         self._waiting: deque[_Letter] = deque()
@@ -96,6 +105,7 @@ class Outbox:
         self._held: _Letter | None = None  # taken out of the buffer, and on its way
         self._closed = False
         self._pausing = False
+        self._overrun = False  # somebody has waited for room in vain
         self._down_since: float | None = None
         self._lost_now = 0
         self._late_now = 0
@@ -139,12 +149,14 @@ class Outbox:
     def put(self, encoded: bytes, key: str, *, numbered: bool = True) -> None:
         """Publish a message, or keep it while the broker is away.
 
-        Blocks for the queue's time-out at most, and only for the first message of an outage.
+        Blocks for the queue's time-out at most: for the first message of an outage, and for room in the buffer while
+        the broker is there.
 
         :param numbered: ``False`` for a sign of life, which carries the number of the last message instead of one of
             its own, and is no loss when it is dropped.
         :raises QueueClosed: after :meth:`close`.
         """
+        self._await_room()
         with self._lock:
             if self._closed:
                 raise QueueClosed("the connection to the message queue was closed")
@@ -180,6 +192,22 @@ class Outbox:
             self._bytes = 0
         self._wake.set()
 
+    def _await_room(self) -> None:
+        """Let whoever publishes catch up with those who emit."""
+        deadline: float | None = None
+        while self._behind():
+            now_s = self._clock()
+            deadline = now_s + PATIENCE_S if deadline is None else deadline
+            if now_s >= deadline:
+                self._overrun = True
+                return
+            self._mode.sleep(ROOM_POLL_S)
+
+    def _behind(self) -> bool:
+        """Say whether the buffer is full although the broker is there, as far as we know."""
+        full = len(self._waiting) >= self._limits.max_messages or self._bytes >= self._limits.max_bytes
+        return full and self._publishing and not self._overrun and self._down_since is None
+
     # ----------------------------------------------------------------------------------------------- publishing
 
     def _publish_some(self, most: int | None) -> None:
@@ -188,6 +216,7 @@ class Outbox:
         while True:
             letter = self._next()
             if letter is None:
+                self._report_overrun()
                 return
             if done == most:
                 self._hand_over(letter)
@@ -211,9 +240,15 @@ class Outbox:
         with self._lock:
             self._held = None
             if not self._waiting:
-                self._publishing = False
+                self._publishing = self._overrun = False
                 return None
             return self._take_oldest()
+
+    def _report_overrun(self) -> None:
+        with self._lock:
+            lost, self._lost_now = self._lost_now, 0
+        if lost:
+            self._on_overrun(lost)
 
     def _try(self, letter: _Letter) -> Exception | None:
         """Publish one message and return the error after which it can be tried again."""
@@ -222,7 +257,8 @@ class Outbox:
         except QueueUnavailable as error:
             return error
         except (QueueClosed, MessageTooLarge) as error:
-            self._count_lost(letter.numbered)
+            with self._lock:
+                self.lost += letter.numbered
             self._logger.error("a message could not be published and is lost: %s", error)
             return None
         except Exception as error:  # a queue's fault must neither reach emit() nor end the retries
@@ -244,7 +280,8 @@ class Outbox:
         if self._down_since is not None or self._closed:
             return False
         self._down_since = self._clock()
-        self._lost_now = self._late_now = 0
+        self._overrun = False
+        self._drop_what_does_not_fit()
         self._wake.clear()
         return True
 
@@ -303,14 +340,16 @@ class Outbox:
             if self._waiting:
                 return False
             since, self._down_since = self._down_since, None
+            late, lost = self._late_now, self._lost_now
+            self._late_now = self._lost_now = 0
         if since is not None:
-            self._on_recovery(self._clock() - since, self._late_now, self._lost_now)
+            self._on_recovery(self._clock() - since, late, lost)
         return True
 
     # ------------------------------------------------------------------------------------------------ the buffer
 
     def _append(self, letter: _Letter) -> None:
-        """Keep a message, and drop the oldest beyond the limits. With the lock held."""
+        """Keep a message, within the limits. With the lock held."""
         self._waiting.append(letter)
         self._bytes += len(letter.payload)
         self._drop_what_does_not_fit()
@@ -321,6 +360,9 @@ class Outbox:
         self._bytes += len(letter.payload)
 
     def _drop_what_does_not_fit(self) -> None:
+        """Drop the oldest beyond the limits, unless whoever publishes is at them. With the lock held."""
+        if self._down_since is None and not self._overrun:
+            return
         while len(self._waiting) > self._limits.max_messages or self._bytes > self._limits.max_bytes:
             self._drop_oldest()
 
@@ -360,8 +402,5 @@ class Outbox:
     def _drop_oldest(self) -> None:
         letter = self._waiting.popleft()
         self._bytes -= len(letter.payload)
-        self._count_lost(letter.numbered)
-
-    def _count_lost(self, count: int) -> None:
-        self.lost += count
-        self._lost_now += count
+        self.lost += letter.numbered
+        self._lost_now += letter.numbered

@@ -118,6 +118,21 @@ def test_messages_to_a_room_keep_their_order(nodes: tuple[Node, Node], bus: Bus)
         assert sorted(received) == list(range(1000))
 
 
+def test_threads_that_emit_faster_than_one_publishes_lose_nothing(nodes: tuple[Node, Node], bus: Bus) -> None:
+    member = nodes[1].connect()
+    cluster = emitter(bus, buffer_max_messages=100)
+    threads = [
+        threading.Thread(target=lambda: [cluster.emit("n", (number,)) for number in range(300)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (cluster.close(timeout_s=15), cluster.health().lost_sent) == (0, 0)
+    assert sorted(event[1] for event in member.wait_for(1200, 60)) == sorted([*range(300)] * 4)
+
+
 def test_a_message_to_a_local_client_does_not_travel(nodes: tuple[Node, Node], bus: Bus) -> None:
     tap = Listener(bus.queue_class(bus.url, bus.channel, mode=nodes[0].mode, options={})).subscribed()
     member = nodes[0].connect()

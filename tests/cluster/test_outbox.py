@@ -160,6 +160,82 @@ def test_threads_that_emit_together_keep_their_own_order() -> None:
         )
 
 
+def test_threads_that_emit_faster_than_one_publishes_lose_nothing() -> None:
+    cluster, moody, states = make(buffer_max_messages=10)
+    moody.slow_s = 0.0005
+    threads = [
+        threading.Thread(target=lambda: [cluster.emit("n", (number,)) for number in range(100)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cluster.close(timeout_s=5) == 0
+    assert sorted(numbers(moody)) == sorted([*range(100)] * 4)
+    assert (cluster.health().lost_sent, states) == (0, [])
+
+
+def test_a_message_larger_than_the_buffer_is_sent_while_the_broker_is_there() -> None:
+    cluster, moody, _ = make(buffer_max_bytes=100)
+    cluster.emit("n", (1,))
+    assert numbers(moody) == [1]
+
+
+class Stuck:
+    """Holds the next publish of a queue up, until the test says how it goes on."""
+
+    def __init__(self, moody: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._publish, self._go_on, self._begun = moody.publish, threading.Event(), threading.Event()
+        self.fails = False
+        self._moody, self._monkeypatch = moody, monkeypatch
+        monkeypatch.setattr(moody, "publish", self._wait)
+        monkeypatch.setattr("flask_socketio_core.cluster.outbox.PATIENCE_S", 0.05)
+
+    def _wait(self, message: bytes, *, key: str = "") -> None:
+        self._monkeypatch.setattr(self._moody, "publish", self._publish)
+        self._begun.set()
+        self._go_on.wait(30)
+        if self.fails:
+            raise QueueUnavailable("gone fishing")
+        self._publish(message, key=key)
+
+    def while_stuck(self, cluster: Cluster, *events: int) -> None:
+        """Emit from one thread, which is held up, and then from this one."""
+        thread = threading.Thread(target=lambda: cluster.emit("n", (events[0],)))
+        thread.start()
+        assert self._begun.wait(15)
+        for number in events[1:]:
+            cluster.emit("n", (number,))
+        self._go_on.set()
+        thread.join()
+
+
+def test_what_is_lost_before_an_outage_is_noticed_is_in_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, moody, states = make(buffer_max_messages=5)
+    stuck = Stuck(moody, monkeypatch)
+    stuck.fails = True
+    stuck.while_stuck(cluster, *range(20))
+    wait_until(lambda: len(states) == 2, "recovery")
+    assert numbers(moody) == list(range(15, 20))
+    assert cluster.health().lost_sent == 15
+    assert "5 messages sent late, 15 lost" in states[1][1]
+
+
+def test_a_broker_that_is_too_slow_for_long_costs_a_number_that_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster, moody, states = make(buffer_max_messages=5)
+    Stuck(moody, monkeypatch).while_stuck(cluster, *range(20))
+    wait_until(lambda: states, "report of the loss")
+    assert numbers(moody) == [0, *range(15, 20)]
+    ((up, detail),) = states
+    assert (up, detail.partition(":")[0], cluster.health().lost_sent) == (True, "14 messages lost", 14)
+    assert [
+        record.getMessage() for record in caplog.records if "14 messages lost" in record.getMessage()
+    ] == [f"sending on moody://user:***@host: {detail}"]
+
+
 @pytest.mark.parametrize("limit", [{"buffer_max_messages": 5}, {"buffer_max_bytes": 5 * 245}])
 def test_a_full_buffer_loses_the_oldest(limit: dict[str, int]) -> None:
     cluster, moody, states = make(**limit)
