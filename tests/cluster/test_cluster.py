@@ -121,10 +121,12 @@ def test_messages_to_a_room_keep_their_order(nodes: tuple[Node, Node], bus: Bus)
 def test_threads_that_emit_faster_than_one_publishes_lose_nothing(nodes: tuple[Node, Node], bus: Bus) -> None:
     member = nodes[1].connect()
     cluster = emitter(bus, buffer_max_messages=100)
-    threads = [
-        threading.Thread(target=lambda: [cluster.emit("n", (number,)) for number in range(300)])
-        for _ in range(4)
-    ]
+
+    def emit() -> None:
+        for number in range(300):
+            cluster.emit("n", (number,))
+
+    threads = [threading.Thread(target=emit) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

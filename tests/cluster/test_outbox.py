@@ -163,10 +163,12 @@ def test_threads_that_emit_together_keep_their_own_order() -> None:
 def test_threads_that_emit_faster_than_one_publishes_lose_nothing() -> None:
     cluster, moody, states = make(buffer_max_messages=10)
     moody.slow_s = 0.0005
-    threads = [
-        threading.Thread(target=lambda: [cluster.emit("n", (number,)) for number in range(100)])
-        for _ in range(4)
-    ]
+
+    def emit() -> None:
+        for number in range(100):
+            cluster.emit("n", (number,))
+
+    threads = [threading.Thread(target=emit) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
