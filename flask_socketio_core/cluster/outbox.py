@@ -176,8 +176,8 @@ class Outbox:
         """Wait until everything is with the broker; return how many messages are not."""
         deadline = self._clock() + timeout_s
         while True:
-            self._wake.set()
             while self.waiting[0] and self._clock() < deadline:
+                self._wake.set()  # each time, for there are two pauses: until the broker is asked, and after its return
                 self._mode.sleep(0.01)
             left = self._queue.flush(max(deadline - self._clock(), 0)) + self.waiting[0]
             if not left or self._clock() >= deadline:

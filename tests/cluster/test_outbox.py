@@ -308,6 +308,17 @@ def test_closing_waits_for_what_the_queue_gives_back() -> None:
     assert moody.published == [accepted, accepted]
 
 
+def test_closing_waits_for_no_other_server_to_listen_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_socketio_core.cluster.outbox.FIRST_PAUSE_S", 3600.0)
+    monkeypatch.setattr("flask_socketio_core.cluster.outbox.SETTLE_S", 3600.0)
+    cluster, moody, _ = make()
+    moody.away = True
+    cluster.emit("n", (1,))
+    moody.away = False
+    assert cluster.close(timeout_s=2) == 0
+    assert numbers(moody) == [1]
+
+
 def test_closing_reports_what_was_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     cluster, moody, _ = make()
     moody.away = True
