@@ -31,9 +31,6 @@ VISIT_KEY = "flask_socketio_core.visit"
 SESSION_KEY = "saved_session"
 """Where it shows the managed session, as in Flask-SocketIO: applications' tests look there."""
 
-NOT_FOUND = NotFound()
-"""What routing says about most connections; one object for all of them."""
-
 
 class ManagedSession(dict[str, Any], SessionMixin):
     """The session of a client's events: begins as a copy of the HTTP session, and is never saved to a cookie."""
@@ -51,21 +48,30 @@ class Visit:
     """What all events of one connection share.
 
     :param session: the managed session, or ``None`` where Flask manages it.
-    :param routing: what routing set on the request of the first event.
+    :param request: the routed request of the first event; not kept.
     :param fresh: what a request has right after it was made, to copy from; ``None`` if each one has to be made.
     """
 
-    __slots__ = ("fresh", "routing", "session")
+    __slots__ = ("_rule", "_view_args", "fresh", "light", "session")
 
     def __init__(
         self,
         session: ManagedSession | None,
-        routing: Mapping[str, Any],
+        request: flask.Request,
         fresh: Mapping[str, Any] | None = None,
     ) -> None:
         self.session = session
-        self.routing = routing
         self.fresh = fresh
+        self._rule = request.url_rule
+        self._view_args = request.view_args
+        self.light = type(request.routing_exception) in (type(None), NotFound)
+        """Whether later events can do without routing; another error than the usual one cannot be copied."""
+
+    def routing(self) -> Mapping[str, Any]:
+        """Return what routing sets on a request; each gets its own, which its handler may change or raise."""
+        if self._rule is None:
+            return {"routing_exception": NotFound()}
+        return {"url_rule": self._rule, "view_args": dict(self._view_args or {})}
 
 
 class HandlerContext(Protocol):
@@ -98,9 +104,9 @@ class Contexts:
         :param attributes: what to set on the request.
         """
         visit: Visit | None = environ.get(VISIT_KEY)
-        if visit is None or not self.light:
+        if visit is None or not (self.light and visit.light):
             return _FullContext(self._app, environ, attributes, managed=self._managed)
-        return light_context(self._app, environ, visit.session, visit.fresh, visit.routing, attributes)
+        return light_context(self._app, environ, visit.session, visit.fresh, visit.routing(), attributes)
 
 
 # the slow path
@@ -140,7 +146,7 @@ class _FullContext:
             # setdefault: another event of this connection may have been faster.
             visit = self._environ.setdefault(
                 VISIT_KEY,
-                Visit(session, _routing_of(self._context.request), fresh_request(self._app, self._environ)),
+                Visit(session, self._context.request, fresh_request(self._app, self._environ)),
             )
             if visit.session is not None:
                 self._environ[SESSION_KEY] = visit.session
@@ -153,14 +159,3 @@ class _FullContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._context.__exit__(kind, error, trace)
-
-
-def _routing_of(request: flask.Request) -> Mapping[str, Any]:
-    """Return what routing set on a request."""
-    if type(request.routing_exception) is NotFound:
-        return _NOT_FOUND_ROUTING
-    found = {name: getattr(request, name) for name in ("url_rule", "view_args", "routing_exception")}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-_NOT_FOUND_ROUTING: Mapping[str, Any] = {"routing_exception": NOT_FOUND}

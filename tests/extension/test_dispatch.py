@@ -20,7 +20,7 @@ from flask_socketio_core import Namespace, SocketIO, SocketIOTestClient
 from flask_socketio_core.hookspecs import hookimpl
 from flask_socketio_core.light_context import light_context_problem
 from flask_socketio_core.plugins import Plugins
-from flask_socketio_core.request_context import VISIT_KEY, Contexts, ManagedSession
+from flask_socketio_core.request_context import Contexts, ManagedSession
 from support.flask_apps import Connect, End, new_app, request
 from support.servers import wait_until
 
@@ -78,15 +78,30 @@ def test_routing_of_the_connection_is_kept(
     assert second.emit("look", callback=True) == ["catch_all", {"anything": "socket.io/"}]
 
 
-def test_routing_error_of_the_connection_is_kept_without_its_traceback(
-    client: SocketIOTestClient, app: Flask, socketio: SocketIO
+@pytest.mark.parametrize("methods", [["GET"], ["POST"], None])
+def test_what_routing_said_can_be_changed_and_raised_without_others_seeing_it(
+    client: SocketIOTestClient, app: Flask, socketio: SocketIO, methods: list[str] | None
 ) -> None:
-    app.add_url_rule("/<path:anything>", "catch_all", view_func=lambda anything: "", methods=["POST"])
-    socketio.on_event("look", lambda: type(request.routing_exception) is MethodNotAllowed)
+    if methods is not None:
+        app.add_url_rule("/<path:rest>", "catch_all", view_func=lambda rest: "", methods=methods)
+    expected = {"GET": type(None), "POST": MethodNotAllowed, None: NotFound}[methods[0] if methods else None]
+
+    @socketio.on("spoil")
+    def spoil() -> Any:
+        error, found = request.routing_exception, dict(request.view_args or {})
+        if request.view_args is not None:
+            request.view_args["rest"] = "changed"
+        spoilt = type(error) is not expected or getattr(error, "__traceback__", None) is not None
+        try:
+            if error is not None:
+                raise error
+        except (MethodNotAllowed, NotFound):
+            pass  # its traceback has this frame, and all that is in it
+        return [spoilt, found]
+
     second = socketio.test_client(app)
-    assert second.emit("look", callback=True) is True
-    visit = next(iter(socketio.server.environ.values()))[VISIT_KEY]
-    assert visit.routing["routing_exception"].__traceback__ is None
+    answers = [second.emit("spoil", callback=True) for _ in range(3)]
+    assert answers == [[False, {"rest": "socket.io/"} if methods == ["GET"] else {}]] * 3
 
 
 def test_url_for_works_as_in_a_request(client: SocketIOTestClient, app: Flask, socketio: SocketIO) -> None:
