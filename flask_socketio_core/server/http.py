@@ -130,6 +130,11 @@ class Endpoint:
             raise Refusal(BAD_HANDSHAKE_METHOD)
         check_capacity(self._server, len(self._server.sessions))
         session = self._server.add_session(stored_environ(environ), PollingTransport())
+        if (
+            not self._server.accepting
+        ):  # since check_capacity(): shutdown() may have looked for sessions before
+            session.close(Reason.SERVER_DISCONNECT)
+            check_capacity(self._server, 0)
         upgrades = (
             self._options.allow_upgrades
             and "websocket" in self._options.transports

@@ -99,13 +99,30 @@ class Connection:
         self.target: Target | None = None
 
     def start(self, target: Target, first_bytes: bytes = b"") -> None:
-        """Take frames from now on, beginning with bytes that were read before."""
+        """Take frames from now on, beginning with bytes that were read before.
+
+        :raises OSError: if it cannot be served, because there is no descriptor left; call :meth:`abandon` then.
+        """
         self.target = target
         if first_bytes:
             self._take(target, first_bytes)
             target = self.target  # an upgrade hands the connection over
-        with target.lock:  # what the handlers of the first messages sent may wait already
-            self._reactor.add(self, self._input | EPOLLOUT if target.has_waiting else self._input)
+        with target.lock:
+            closing = self.closing
+            if not closing:  # what the handlers of the first messages sent may wait already
+                self._reactor.add(self, self._input | EPOLLOUT if target.has_waiting else self._input)
+        if closing:
+            self.finish()
+        else:
+            self._reactor.watch()
+
+    def abandon(self) -> None:
+        """End a connection that could not be started."""
+        target = self.target
+        if target is None:
+            self.forget()
+        else:
+            self._lost(target, Reason.TRANSPORT_ERROR)
 
     def write_head(self, head: bytes) -> None:
         """Write the 101 response, before anything else."""
@@ -149,7 +166,7 @@ class Connection:
     def close(self, code: int) -> None:
         """Shut the connection down; the loop closes it."""
         target = self.target
-        assert target is not None  # start() comes before anybody can close
+        assert target is not None  # set before anybody knows of the session, or else of the upgrade
         with target.lock:
             if self.closing or self.fd < 0:
                 return
@@ -221,7 +238,7 @@ class Connection:
         target.lost(reason)
 
     def finish(self) -> None:
-        """Close the descriptor; the loop's task only, or when there is no loop any more."""
+        """Close the descriptor; the loop's task only, or when the loop does not know it (any more)."""
         target = self.target
         assert target is not None
         with target.lock:
@@ -234,7 +251,7 @@ class Connection:
             self._sock.close()
 
     def forget(self) -> None:
-        """Close the descriptor in a forked child, leaving the connection to the parent."""
+        """Close the descriptor and nothing else; in a forked child, the connection is the parent's."""
         self.fd = -1
         self._sock.close()
 
@@ -252,6 +269,7 @@ class Reactor:
         self._lock = mode.create_lock()
         self._poll: Any = None  # select.epoll, as the mode has it before patching
         self._watch: Handle | None = None
+        self._watched = False
         self._connections: dict[int, Connection] = {}
         forget_after_fork(self)
 
@@ -273,15 +291,31 @@ class Reactor:
         :param events: what to be told of, see :meth:`wait_for`.
         """
         with self._lock:
-            started = self._poll is not None
-            if not started:
+            if self._poll is None:
                 self._poll = self._mode.original("select", "epoll")()
             if connection.fd < 0:
                 return
-            self._connections[connection.fd] = connection
             self._poll.register(connection.fd, events)
-        if not started:
-            self._watch = self._mode.watch(self._poll.fileno(), self._drain)
+            self._connections[connection.fd] = connection
+
+    def watch(self) -> None:
+        """Begin to serve, unless that was begun; no lock is held.
+
+        :raises OSError: if that cannot be. All connections are closed then, for nobody would ever read from them.
+        """
+        with self._lock:
+            poll = self._poll
+            if self._watched or poll is None:
+                return
+            self._watched = True
+        try:
+            watch = self._mode.watch(poll.fileno(), self._drain)
+        except BaseException:
+            self.close()
+            raise
+        self._watch = watch
+        if self._poll is not poll:  # the server has ended meanwhile
+            watch.cancel()
 
     def wait_for(self, fd: int, events: int) -> None:
         """Be told of readability, of writability, or of both; the connection's lock is held.
@@ -324,6 +358,7 @@ class Reactor:
         """Close every connection and the set."""
         with self._lock:
             watch, self._watch = self._watch, None
+            self._watched = False
         if watch is not None:
             watch.cancel()
         for connection in list(self._connections.values()):
@@ -338,6 +373,7 @@ class Reactor:
         connections, self._connections = self._connections, {}
         poll, self._poll = self._poll, None
         watch, self._watch = self._watch, None
+        self._watched = False
         self._lock = self._mode.create_lock()
         if poll is not None:
             poll.close()

@@ -121,7 +121,13 @@ class Server:
     # sessions
 
     def add_session(self, environ: dict[str, Any], transport: Transport) -> Session:
-        """Start a session over a transport.
+        """Start a session over a transport; see :meth:`make_session`."""
+        session = self.make_session(environ, transport)
+        self.add(session)
+        return session
+
+    def make_session(self, environ: dict[str, Any], transport: Transport) -> Session:
+        """Make a session that :meth:`add` starts.
 
         :param environ: environ of the first request, without the server's own objects; kept.
         """
@@ -130,11 +136,14 @@ class Server:
         )
         if self._ordered:
             session.mailbox = Mailbox(self.mode.spawn, self.mode.create_lock())
+        return session
+
+    def add(self, session: Session) -> None:
+        """Start a session; from now on the server may close it."""
         with self._lock:
             self.sessions[session.sid] = session
             self._full = False
         self.reschedule(session)
-        return session
 
     def open_packet(self, session: Session, *, upgrades: bool) -> Outgoing:
         """Return the OPEN packet that tells a client about its session.

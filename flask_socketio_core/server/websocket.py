@@ -11,6 +11,7 @@ from .deflate import DEFLATE, Deflate, agree
 from .detach import detach
 from .handshake import check_upgrade, refusal_headers, response_head
 from .reactor import Reactor, Target
+from .reasons import Reason
 from .session import Transport
 from .upgrade import Probe
 from .wsgi import BAD_REQUEST, Refusal, check_capacity, stored_environ
@@ -101,14 +102,25 @@ class WebSocketEntrance:
         deflate, headers = agree(environ, None if location.handshake_done else self._deflate)
         detached = detach(location)
         connection = self.reactor.open(detached.sock, self._server.options.max_http_buffer_size, deflate)
-        if not location.handshake_done:
-            connection.write_head(response_head(accept, headers))
-        connection.start(self._target(environ, session, connection), detached.first_bytes)
+        try:
+            if not location.handshake_done:
+                connection.write_head(response_head(accept, headers))
+            connection.start(self._target(environ, session, connection), detached.first_bytes)
+        except BaseException:
+            connection.abandon()  # the server has let go of it: nobody else would tell the client
+            detached.body.close()
+            raise
         return detached.respond(start_response)
 
     def _target(self, environ: WSGIEnvironment, session: Session | None, connection: Any) -> Target:
         if session is not None:
             return Probe(self._server, session, connection, self._server.mode.create_lock())
-        session = self._server.add_session(stored_environ(environ), connection)
+        session = self._server.make_session(stored_environ(environ), connection)
+        connection.target = session  # before the server may close it
+        self._server.add(session)
         session.send(self._server.open_packet(session, upgrades=False))
+        if (
+            not self._server.accepting
+        ):  # since check_capacity(): shutdown() may have looked for sessions before
+            session.close(Reason.SERVER_DISCONNECT, code=1001)
         return session
