@@ -45,8 +45,9 @@ class Sender(ABC):
         :param room: the older name of ``to``.
         :param include_self: ``False`` leaves out the client whose event is being handled.
         :param skip_sid: a sid or a list of them to leave out.
-        :param callback: called with what the client acknowledges; ``to`` must be one client's sid. Given in a handler,
-            it runs in that handler's kind of context.
+        :param callback: called with what the client acknowledges; ``to`` must be one client's sid, or one room, whose
+            members each cause a call when they acknowledge. Given in a handler, it runs in that handler's kind of
+            context.
         :param ignore_queue: send to clients of this process only, not through the message queue.
         :param volatile: drop it for a client that cannot be written to at once.
         :raises TypeError: for a keyword that does not exist, with the nearest match.
@@ -117,7 +118,7 @@ class Sender(ABC):
     ) -> Any:
         """Send an event to one client, wherever it is connected, and return what it acknowledges.
 
-        :param to: the client's sid.
+        :param to: the client's sid. With a room, the first answer of a member counts.
         :param timeout: how long to wait, seconds; ``None`` waits for ever, for a client of another server as long as
             the message queue's ``ack_expires_s`` says.
         :returns: a value, a tuple of several, or ``None`` for an empty acknowledgement.

@@ -24,7 +24,7 @@ class Awaited:
 
 
 class PendingAcks:
-    """Number what is awaited, hand each out once, and let none stay for ever."""
+    """Number what is awaited, and let none stay for ever."""
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
@@ -42,6 +42,11 @@ class PendingAcks:
         """Return one and forget it; ``None`` if it is not awaited (any more)."""
         with self._lock:
             return self._awaited.pop(number, None) if isinstance(number, int) else None
+
+    def look_up(self, number: Any) -> Awaited | None:
+        """Return one that others may answer, too; ``None`` if it is not awaited (any more)."""
+        with self._lock:
+            return self._awaited.get(number) if isinstance(number, int) else None
 
     def expire(self, now_s: float) -> None:
         """Forget those whose time is over; a call has a time-out of its own."""

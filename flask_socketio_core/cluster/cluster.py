@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from ..errors import ConfigurationError, PartUnsuitable
 from . import envelope, settings, urls
 from .acks import Awaited
 from .envelope import Message, Wire
-from .link import BusHealth, Link
+from .link import SUBSCRIBE_S, BusHealth, Link
 from .outbox import Limits
 from .probe import Probe, probe
 from .settings import SETTINGS
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
     from ..server.interface import AckCallback, LocalServer
     from .gaps import Gap
-
-#: Seconds that a process which only sends waits for its first subscription before it asks for an acknowledgement.
-SUBSCRIBE_S = 10.0
 
 #: Queues inherited from a parent process. They are neither used nor closed here: their connections are the parent's,
 #: and to be collected as garbage would close some of them.
@@ -107,7 +105,7 @@ class Cluster:
         if self._closed:
             self._link = link = self._new_link()
             self._closed = False
-        if not link.listener.started:
+        if not link.serves:
             self.check()
             link.announce()
 
@@ -198,20 +196,23 @@ class Cluster:
         A message to clients of this process alone does not travel. While the broker is away, messages wait in a
         bounded buffer.
 
+        :param on_ack: with a room, called for each member that acknowledges until ``ack_expires_s``; of the members at
+            python-socketio's processes, for the first.
         :raises ValueError: if ``on_ack`` is given without exactly one addressee.
         :raises MessageTooLarge: if the queue can never carry it.
         """
         if on_ack is not None and (to is None or len(to) != 1):
             raise ValueError(
-                "an acknowledgement can be asked of one client only: give its sid as the addressee"
+                "an acknowledgement can be asked of one client or one room: give its sid or name as the addressee"
             )
         server = self._server
         if server is not None and to is not None and all(server.is_connected(sid, namespace) for sid in to):
             server.emit(event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile)
             return
-        link = self._current()
-        number = None if on_ack is None else self._expect(link, on_ack)
-        self._publish(link, event, args, namespace, to, skip=skip, number=number, volatile=volatile)
+        if on_ack is not None and to is not None:
+            self._ask(event, args, namespace, to[0], on_ack, skip=skip, volatile=volatile)
+        else:
+            self._publish(self._current(), event, args, namespace, to, skip=skip, volatile=volatile)
 
     def call(
         self,
@@ -224,6 +225,7 @@ class Cluster:
     ) -> tuple[Any, ...]:
         """Send an event to one client, wherever it is connected, and return what it acknowledges.
 
+        :param to: a sid; with a room, the first answer counts.
         :param timeout_s: how long to wait, seconds; for a client elsewhere, ``ack_expires_s`` at most.
         :raises CallTimeout: if it does not within the time-out, or nobody knows it.
         :raises ClientGone: if it leaves first.
@@ -234,14 +236,47 @@ class Cluster:
                 server, self._mode, event, args, to=to, namespace=namespace, timeout_s=timeout_s
             )
 
-        def ask(on_ack: AckCallback, on_gone: Callable[[], None]) -> Callable[[], object]:
-            link = self._current()
-            number = self._expect(link, on_ack, on_gone)
-            self._publish(link, event, args, namespace, (to,), number=number)
-            return partial(link.acks.take, number)
-
         timeout_s = min(timeout_s, self._settings["ack_expires_s"])
+        ask = partial(self._ask, event, args, namespace, to, patience_s=timeout_s)
         return calling.wait(self._mode, ask, event, to=to, timeout_s=timeout_s)
+
+    def _ask(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        namespace: str,
+        to: str,
+        on_ack: AckCallback,
+        on_gone: Callable[[], None] | None = None,
+        *,
+        skip: frozenset[str] = frozenset(),
+        volatile: bool = False,
+        patience_s: float = SUBSCRIBE_S,
+    ) -> Callable[[], object]:
+        """Send an event that is to be acknowledged; return what to call when nobody waits for that any more.
+
+        :param patience_s: how long to wait for a subscription, seconds.
+        """
+        link = self._current()
+        link.listen_for_answers(patience_s)
+        now_s = self._clock()
+        link.acks.expire(now_s)
+        number = link.acks.add(Awaited(on_ack, on_gone, now_s + self._settings["ack_expires_s"]))
+        question = _Question(number, partial(_answer_here, link, number))
+        forget = partial(self._forget, link, question, namespace, to)
+        try:
+            self._publish(
+                link, event, args, namespace, (to,), skip=skip, question=question, volatile=volatile
+            )
+        except BaseException:
+            forget()
+            raise
+        return forget
+
+    def _forget(self, link: Link, question: _Question, namespace: str, to: str) -> None:
+        link.acks.take(question.number)
+        if self._server is not None:
+            self._server.forget_acks(to, namespace, question.on_ack_here)
 
     def _publish(
         self,
@@ -252,13 +287,10 @@ class Cluster:
         to: tuple[str, ...] | None,
         *,
         skip: frozenset[str] = frozenset(),
-        number: int | None = None,
+        question: _Question | None = None,
         volatile: bool = False,
     ) -> None:
-        """Send an event to the clients of the other servers and, unless one of them is asked, to our own.
-
-        :param number: that of the acknowledgement that is awaited.
-        """
+        """Send an event to the clients of the other servers and to our own."""
         message = envelope.emit(
             event,
             args,
@@ -266,27 +298,17 @@ class Cluster:
             namespace=namespace,
             to=to,
             skip=skip,
-            callback=None if number is None or to is None else (to[0], namespace, number),
+            callback=None if question is None or to is None else (to[0], namespace, question.number),
             volatile=volatile,
         )
-        try:
-            encoded = link.prepare(message)
-        except BaseException:
-            link.acks.take(number)
-            raise
-        if self._server is not None and number is None:  # our own clients wait for no broker
-            self._server.emit(event, args, namespace=namespace, to=to, skip=skip, volatile=volatile)
+        encoded = link.prepare(message)
+        if self._server is not None:  # our own clients wait for no broker
+            on_ack = None if question is None else question.on_ack_here
+            self._server.emit(
+                event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile
+            )
         self._be_closed_at_exit()
         link.outbox.put(encoded, _key(namespace, to[0] if to else ""))
-
-    def _expect(self, link: Link, on_ack: AckCallback, on_gone: Callable[[], None] | None = None) -> int:
-        """Note that an acknowledgement is awaited, and listen for it."""
-        if not link.listener.started:
-            link.listener.start()
-            link.listener.wait(SUBSCRIBE_S)
-        now_s = self._clock()
-        link.acks.expire(now_s)
-        return link.acks.add(Awaited(on_ack, on_gone, now_s + self._settings["ack_expires_s"]))
 
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Put a client into a room, wherever it is connected. A client that nobody knows is ignored.
@@ -354,7 +376,8 @@ class Cluster:
     def _on_callback(self, message: Message) -> None:
         link = self._current()
         if message.get("host_id") == link.node:
-            awaited = link.acks.take(message.get("id"))
+            find = link.acks.look_up if message.get("room") is True else link.acks.take
+            awaited = find(message.get("id"))
             if awaited is not None:
                 awaited.on_ack(*envelope.unpack(message.get("args", []), bool(message.get("binary"))))
 
@@ -386,11 +409,12 @@ class Cluster:
         if not isinstance(callback, list) or len(callback) != 3 or not isinstance(host_id, str):
             return None
         sid, _, number = callback
+        is_sid = isinstance(sid, str) and server.is_connected(sid, namespace)
         withdraw = _nothing
-        if isinstance(sid, str) and server.is_connected(sid, namespace) and "node" in message:
+        if is_sid and "node" in message:
             gone = partial(self._return_gone, host_id, sid, number)
             withdraw = server.on_client_gone(sid, namespace, gone)
-        return partial(self._return_ack, withdraw, host_id, sid, namespace, number)
+        return partial(self._return_ack, withdraw, host_id, sid, namespace, number, is_sid)
 
     def _return_ack(
         self,
@@ -399,6 +423,7 @@ class Cluster:
         sid: str,
         namespace: str,
         number: Any,
+        is_sid: bool,
         *values: Any,
     ) -> None:
         # Runs where the client's packet was read, which must not wait for a broker.
@@ -414,6 +439,8 @@ class Cluster:
         }
         if binary:
             message["binary"] = True
+        if not is_sid:
+            message["room"] = True
         self._current().send_soon(message, host_id)
 
     def _return_gone(self, host_id: str, sid: str, number: Any) -> None:
@@ -447,6 +474,23 @@ _HANDLERS: Mapping[str, Callable[[Cluster, LocalServer, Message], None]] = {
     "close_room": Cluster._on_close_room,
     "disconnect": Cluster._on_disconnect,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """An acknowledgement that is asked for.
+
+    :param on_ack_here: what a client of this process calls, who is one of a room's members.
+    """
+
+    number: int
+    on_ack_here: AckCallback
+
+
+def _answer_here(link: Link, number: int, *values: Any) -> None:
+    awaited = link.acks.look_up(number)
+    if awaited is not None:
+        awaited.on_ack(*values)
 
 
 def _nothing() -> None:

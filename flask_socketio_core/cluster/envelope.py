@@ -13,6 +13,7 @@ there) and ``gone`` (who was asked for an acknowledgement has left). Extra keys 
 
 Binary values travel as python-socketio sends them: ``data`` is a list of the structure with placeholders and the
 attachments in base64, and ``binary`` is true. In a ``callback`` the same is ours alone: python-socketio cannot send it.
+So is ``room``, which is true if a room was asked: its other members may answer, too.
 
 Source: python-socketio 5.18.1, ``pubsub_manager.py`` (format), ``packet.py`` (placeholders).
 """

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: Seconds after a gap that the other servers have, or four intervals if that is longer, to say what they have sent: a
 #: sender's longest pause between two attempts, doubled by chance, its time to settle, and a heartbeat.
 CONFIRM_S = 20.0
+#: Seconds that a process which only sends waits for its first subscription before it asks for an acknowledgement.
+SUBSCRIBE_S = 10.0
 #: Seconds that a listener may go without any sign before it is taken for stuck; queues give one twice a second.
 STUCK_S = 30.0
 
@@ -102,8 +104,10 @@ class Link:
         in_order = queue.capabilities.ordered and not queue.capabilities.replay
         self.peers = Peers(in_order=in_order)
         self._gaps = Gaps(mode.create_lock())
-        self._serves = False
+        self.serves = False
         self._joined = False
+        self._asking = mode.create_lock()
+        self._subscribe_by = 0.0
         self._skipped: str | None = None
         queue.on_skip = self._note_skip
         self._mode = mode
@@ -167,9 +171,27 @@ class Link:
 
     def announce(self) -> None:
         """Listen, and tell the other servers that this one is there, now and every few seconds."""
-        self._serves = True
+        self.serves = True
         self._schedule_beat()
-        self.listener.start()
+        if self.listener.started:  # for answers; who subscribes first says hello at that moment
+            self._mode.spawn(partial(self._send_news_unless_closed, "hello"))
+        else:
+            self.listener.start()
+
+    def listen_for_answers(self, timeout_s: float) -> None:
+        """Listen, and wait until a subscription exists; a server has had its time for that when it joined.
+
+        Whoever comes first waits, and others at that time; later ones do not wait for a broker that is away.
+
+        :param timeout_s: how long to wait, seconds; ``SUBSCRIBE_S`` at most.
+        """
+        if self.serves:
+            return
+        with self._asking:
+            if not self.listener.started:
+                self._subscribe_by = self._clock() + SUBSCRIBE_S
+                self.listener.start()
+        self.listener.wait(max(min(timeout_s, self._subscribe_by - self._clock()), 0.0))
 
     def close(self, timeout_s: float) -> int:
         """Say good-bye, flush for a bounded time and end; return how many messages were left."""
@@ -265,7 +287,7 @@ class Link:
 
     def _on_news(self, node: str, news: Message, seq: int, now_s: float) -> None:
         state = news.get("state")
-        if state in ("hello", "who") and self._serves:
+        if state in ("hello", "who") and self.serves:
             self._mode.spawn(partial(self._send_news_unless_closed, "here"))
         if state == "who":  # from ``flask socketio check``, which is no server
             return
@@ -314,9 +336,9 @@ class Link:
         skipped, self._skipped = self._skipped, None
         resumed = self._joined and self.queue.capabilities.replay and skipped is None
         self._joined = True
-        if away_s and self._serves:
+        if away_s and self.serves:
             self._begin_gap(away_s, resumed, now_s)
-        if self._serves:  # whoever answers is heard now, and says what it has sent
+        if self.serves:  # whoever answers is heard now, and says what it has sent
             self._mode.spawn(partial(self._send_news_unless_closed, "hello"))
         what = "what was sent meanwhile follows" if resumed else "what was sent meanwhile may be missing"
         cause = f" ({skipped})" if skipped else ""
@@ -337,7 +359,7 @@ class Link:
         self._tell_gap(self._gaps.begin(duration_s, since, nodes=nodes, lost=self.peers.lost, until=until))
 
     def _tell_gap(self, gap: Gap | None) -> None:
-        if gap is None or not self._serves:
+        if gap is None or not self.serves:
             return
         if gap.duration_s and not gap.resumed:
             what = (

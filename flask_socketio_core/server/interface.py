@@ -84,7 +84,8 @@ class Emitter(Protocol):
 
         :param to: rooms and sids; ``None`` for every client of the namespace.
         :param skip: sids that do not receive it.
-        :param on_ack: called with the client's answer, on the hub: must not block. Needs ``to`` to be one sid.
+        :param on_ack: called with a client's answer, on the hub: must not block. Among several servers, ``to`` must be
+            one sid or room.
         :param volatile: drop it for a client that cannot be written to at once.
         """
 

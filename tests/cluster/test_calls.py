@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import uuid
 from collections.abc import Iterator
@@ -86,11 +87,60 @@ def test_calls_that_time_out_leave_nothing_with_who_called(
         assert len(cluster._link.acks) == 0
 
 
+def test_a_call_to_a_room_leaves_nothing_with_who_called(nodes: tuple[Node, Node]) -> None:
+    members = [node.connect() for node in nodes for _ in range(2)]
+    for number, member in enumerate(members):
+        nodes[number // 2].cluster.enter_room(member.sid, "room")
+    for member in members[1:]:
+        member.answer = None
+    with answering(members[0]):
+        assert nodes[0].cluster.call("ask", (), to="room", timeout_s=5) == ("ok",)
+    assert len(nodes[0].cluster._link.acks) == 0
+    assert left_behind(nodes[0], members[1]) == ()
+
+
 def test_a_call_that_cannot_be_encoded_leaves_nothing(nodes: tuple[Node, Node]) -> None:
     member = nodes[1].connect()
     with pytest.raises(TypeError):
         nodes[0].cluster.call("ask", (object(),), to=member.sid)
     assert len(nodes[0].cluster._link.acks) == 0
+
+
+def test_calls_of_several_threads_wait_for_the_first_subscription(bus: Bus) -> None:
+    subscribing = threading.Event()
+    asked: list[str] = []
+
+    class Late(MemoryQueue):
+        def listen(self) -> Iterator[bytes]:
+            assert subscribing.wait(15)
+            yield from super().listen()
+
+        def publish(self, message: bytes, *, key: str = "") -> None:
+            super().publish(message, key=key)
+            asked.append(key)
+
+    node = Node(bus).start()
+    member = node.connect()
+    outside = emitter(dataclasses.replace(bus, queue_class=Late))
+    answers: list[object] = []
+    listener = outside._link.listener
+    threads = [
+        threading.Thread(target=lambda: answers.append(call(outside, member, timeout_s=5))) for _ in range(2)
+    ]
+    try:
+        with answering(member):
+            threads[0].start()
+            wait_until(lambda: listener.started, "start of the subscription")
+            threads[1].start()
+            threads[1].join(0.3)  # it may ask too early meanwhile
+            assert (listener.subscribed, asked) == (False, [])
+            subscribing.set()
+            for thread in threads:
+                thread.join(10)
+        assert answers == [("ok",), ("ok",)]
+    finally:
+        outside.close()
+        node.close()
 
 
 def test_a_callback_waits_no_longer_than_ack_expires_s(bus: Bus) -> None:

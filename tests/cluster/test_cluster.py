@@ -163,6 +163,38 @@ def test_a_client_elsewhere_acknowledges(nodes: tuple[Node, Node], outside: Clus
         assert caller.answers == [("yes", {"n": 7})]
 
 
+def test_each_member_of_a_room_acknowledges_wherever_it_is(
+    nodes: tuple[Node, Node], outside: Cluster
+) -> None:
+    members = [node.connect() for node in nodes for _ in range(2)]
+    for number, member in enumerate(members):
+        member.answer = (number,)
+        nodes[number // 2].cluster.enter_room(member.sid, "room")
+
+    def ask(cluster: Cluster) -> list[int]:
+        answers: list[int] = []
+        skip = frozenset({members[0].sid})
+        cluster.emit("ask", (), to=("room",), skip=skip, on_ack=lambda *args: answers.extend(args))
+        wait_until(lambda: ([member.receive() for member in members], len(answers) == 3)[1], "answers")
+        return sorted(answers)
+
+    assert ask(nodes[0].cluster) == [1, 2, 3]
+    assert ask(outside) == [1, 2, 3]
+
+
+def test_the_first_answer_to_a_call_of_a_room_counts(nodes: tuple[Node, Node], outside: Cluster) -> None:
+    here, there = (node.connect() for node in nodes)
+    for node, member in zip(nodes, (here, there), strict=True):
+        node.cluster.enter_room(member.sid, "room")
+    here.answer, there.answer = ("here",), ("there",)
+    for answering, answer in ((here, "here"), (there, "there")):
+        caller = Caller(nodes[0].cluster, "room", "/")
+        wait_until(partial(_answered, answering, caller), "answer to a call")
+        assert caller.answers == [(answer,)]
+    for member in (here, there):
+        assert [event for event in member.wait_for(2) if event[0] == "ask"] == [["ask", 2]] * 2
+
+
 def test_a_call_ends_when_its_client_leaves(nodes: tuple[Node, Node], outside: Cluster) -> None:
     for cluster in (nodes[0].cluster, outside):
         member = nodes[1].connect()
@@ -187,6 +219,18 @@ def test_servers_know_each_other_until_one_ends(nodes: tuple[Node, Node]) -> Non
     assert nodes[0].cluster.health().peers[0].async_mode == "plain-threads"
     nodes[1].close()
     wait_until(lambda: not nodes[0].cluster.health().peers, "farewell of the peer")
+
+
+def test_a_server_that_asked_before_it_served_joins_all_the_same(nodes: tuple[Node, Node], bus: Bus) -> None:
+    early = Node(bus)
+    try:
+        early.cluster.emit("ask", (), to=("nobody",), on_ack=lambda *args: None)
+        early.start()
+        ids = {node.cluster.health().node for node in nodes}
+        wait_until(lambda: {peer.node for peer in early.cluster.health().peers} == ids, "peers")
+        wait_until(lambda: len(nodes[0].cluster.health().peers) == 2, "one more peer")
+    finally:
+        early.close()
 
 
 def test_a_server_that_was_closed_can_join_again(nodes: tuple[Node, Node]) -> None:
