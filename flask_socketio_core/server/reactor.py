@@ -172,7 +172,7 @@ class Connection:
                 return
             self.closing = True
             try:
-                if code:
+                if code and not target.has_waiting:  # or it would be read as part of a frame that was begun
                     self._sock.send(close_frame(code))
                 self._sock.shutdown(socket.SHUT_RDWR)
             except OSError:

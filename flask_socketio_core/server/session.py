@@ -470,8 +470,6 @@ class Session:
             if self._write is not None and self._outbox is None and reason == Reason.SERVER_DISCONNECT:
                 self._farewell(self._write)
             self._write = None
-            if self._outbox is not None:
-                code = 0  # in the middle of a frame: a close frame would be read as part of it
             transport, probe = self._transport, self.probe
             self.probe = None
         transport.close(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from flask_socketio_core.contracts import BlockingTransport
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
 from flask_socketio_core.server import blocking
 from flask_socketio_core.server.blocking import BlockingConnection
+from flask_socketio_core.server.framed import FramedSocketTransport
+from flask_socketio_core.server.packets import Outgoing
 from flask_socketio_core.server.server import Server
 from support.engine import RecordingApplication
 
@@ -92,6 +95,40 @@ def test_a_violation_is_logged_with_its_cause_and_without_a_traceback(
     (record,) = caplog.records
     assert (record.levelname, record.exc_info) == (level, None)
     assert f"session {session.sid}: {error}" in record.getMessage()
+
+
+@pytest.mark.parametrize("end", ["violation", "overflow"])
+def test_the_close_code_comes_behind_what_waits(mode: ThreadingMode, end: str) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(10)
+    server = Server(RecordingApplication(), options.build({"outbox_max_packets": 4}), mode)
+    peer = FramedSocketTransport(
+        recv=ours.recv,
+        sendall=ours.sendall,
+        shutdown=lambda: ours.shutdown(socket.SHUT_RDWR),
+        max_message_bytes=1000,
+    )
+    connection = BlockingConnection(peer, mode, server.report)
+    session = server.add_session({}, connection)
+    reader = threading.Thread(target=connection.run, args=(session,))
+    with ours, theirs:
+        reader.start()
+        packet = Outgoing(("4" + "x" * 1_000_000,), is_event=True)
+        session.send(packet)
+        wait_until(lambda: not session.has_waiting)  # it is on its way, for nobody reads
+        session.send(packet)
+        if end == "violation":
+            theirs.sendall(b"\x81\xff" + (2000).to_bytes(8, "big") + b"mask")
+        else:
+            while session.send(packet):
+                pass
+        wait_until(lambda: session.closed)
+        data = b""
+        while chunk := theirs.recv(1_000_000):
+            data += chunk
+    code = 1009 if end == "violation" else 1008
+    assert data.endswith(b"xx\x88\x02" + code.to_bytes(2, "big"))
+    reader.join(10)
 
 
 def test_an_unexpected_error_ends_the_session(mode: ThreadingMode, caplog: pytest.LogCaptureFixture) -> None:
