@@ -113,8 +113,8 @@ class PollingTransport:
         :raises ProtocolError: if another poll is waiting.
         """
         poller = mode.create_event()
-        probing = session.probe is not None
         with session.lock:
+            probing = session.probe is not None  # if it is not, begin_upgrade() finds us waiting
             overlap = self._poller is not None
             if not overlap:
                 self._poller = poller

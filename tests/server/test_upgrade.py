@@ -8,7 +8,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -20,7 +20,7 @@ from flask_socketio_core.server.server import Server
 from flask_socketio_core.server.session import Session
 from flask_socketio_core.server.upgrade import Probe
 from flask_socketio_core.testing.rawclient import TEXT, masked
-from support.engine import RecordingApplication
+from support.engine import RecordingApplication, WokenTransport
 
 EMITTERS = 4
 EVENTS = 200
@@ -81,6 +81,35 @@ def parts() -> Iterator[tuple[Server, ThreadingMode, Reactor]]:
     server.shutdown(5)
     reactor.close()
     mode.close()
+
+
+class Contended:
+    """A lock that another thread may get first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.first: Callable[[], object] | None = None
+
+    def __enter__(self) -> bool:
+        first, self.first = self.first, None
+        if first is not None:
+            first()
+        return self._lock.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.__exit__(None, None, None)
+
+
+def test_a_poll_that_begins_at_the_same_time_as_an_upgrade_does_not_hold_it_up(
+    parts: tuple[Server, ThreadingMode, Reactor],
+) -> None:
+    server, mode, reactor = parts
+    client = Polled(server, mode, reactor)
+    client.session.lock = lock = Contended()  # type: ignore[assignment]  # as much of a lock as is used here
+    lock.first = lambda: client.session.begin_upgrade(WokenTransport("websocket"))
+    begun_s = time.monotonic()
+    assert client.poll() == ["6"]
+    assert time.monotonic() - begun_s < 2, "not after the five seconds of a poll"
 
 
 @pytest.mark.parametrize("seed", range(12))
