@@ -43,6 +43,7 @@ class Client:
         "held_back",
         "namespace",
         "phase",
+        "reason",
         "rooms",
         "session",
         "sid",
@@ -55,6 +56,7 @@ class Client:
         self.session = session
         self.phase = Phase.PENDING
         self.accepted = False
+        self.reason = ""
         self.rooms: set[str] | None = None
         self.acks: dict[int, AckCallback] | None = None
         self.ack_count = 0
@@ -152,12 +154,16 @@ class Client:
                 for ack_id in [key for key, value in self.acks.items() if value == callback]:
                     del self.acks[ack_id]
 
-    def leave(self) -> bool:
-        """Mark the client as gone; return ``False`` if it was gone already."""
+    def leave(self, reason: str) -> bool:
+        """Mark the client as gone; return ``False`` if it was gone already.
+
+        :param reason: a value of :class:`Reason`, for its disconnect handler.
+        """
         with self.session.lock:
             if self.phase is Phase.GONE:
                 return False
             self.phase = Phase.GONE
+            self.reason = reason
             self.held_back = self.acks = None
             callbacks, self.gone_callbacks = self.gone_callbacks, None
         for callback in callbacks or ():

@@ -387,10 +387,10 @@ class Server:
                     self._spawn(client.session, job)
             self._application.on_connected(client)
         else:  # it left while its connect handler ran, which has let it in
-            self._run_disconnect(client, client.session.close_reason or Reason.CLIENT_DISCONNECT)
+            self._bid_farewell(client)
 
     def _refuse(self, client: Client, refusal: Any) -> None:
-        left = client.leave()
+        left = client.leave(Reason.SERVER_DISCONNECT)
         self._forget(client)  # before the client learns of it and tries again
         if not left:
             return
@@ -409,37 +409,31 @@ class Server:
         return self.codec.encode_connect_error(refusal, namespace)
 
     def _client_left(self, client: Client, reason: str) -> None:
-        if client.leave():
-            self._bid_farewell(client, reason)
+        if client.leave(reason) and client.accepted:
+            self._bid_farewell(client)
 
-    def _bid_farewell(self, client: Client, reason: str, run: Callable[[Job], object] | None = None) -> None:
-        """Have the disconnect handler of a client run that has just left."""
-        if client.accepted:
-            with self._lock:
-                self._farewells += 1
-            farewell = partial(self._run_farewell, client, reason)
-            if run is None:
-                self._run(client.session, farewell)
-            else:
-                client.session.backlog.append(None)
-                run(farewell)
+    def _bid_farewell(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
+        """Have the disconnect handler of a client run that was let in and has left."""
+        with self._lock:
+            self._farewells += 1
+        farewell = partial(self._run_farewell, client)
+        if run is None:
+            self._run(client.session, farewell)
+        else:
+            client.session.backlog.append(None)
+            run(farewell)
 
-    def _run_farewell(self, client: Client, reason: str) -> None:
+    def _run_farewell(self, client: Client) -> None:
         try:
-            self._run_disconnect(client, reason)
+            self._application.on_disconnect(client, client.reason)
         finally:
+            self._forget(client)
             with self._lock:
                 self._farewells -= 1
                 done = self._idle if not self._farewells else None
             if done is not None:
                 done.set()
             self._finish(client.session)
-
-    def _run_disconnect(self, client: Client, reason: str) -> None:
-        try:
-            self._application.on_disconnect(client, reason)
-        finally:
-            self._forget(client)
 
     def _forget(self, client: Client) -> None:
         for _ in client.take_early():
@@ -526,9 +520,11 @@ class Server:
         :param run: runs the disconnect handler; ``None`` for a worker, as when the client leaves by itself.
         """
         client = self._find(sid, namespace)
-        if client is not None and client.leave():  # before it learns of it and comes back
+        # It leaves before it learns of it and comes back.
+        if client is not None and client.leave(Reason.SERVER_DISCONNECT):
             client.session.send(self.codec.encode_disconnect(namespace))
-            self._bid_farewell(client, Reason.SERVER_DISCONNECT, run)
+            if client.accepted:  # or else its connect handler still runs
+                self._bid_farewell(client, run)
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Say whether an accepted or pending client of this process has that sid."""

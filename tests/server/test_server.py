@@ -266,6 +266,23 @@ def test_a_client_that_left_while_its_handler_ran_is_said_goodbye_after_it(bench
     assert session.clients == {}
 
 
+def test_a_client_that_its_connect_handler_disconnects_is_told_the_reason(bench: Bench) -> None:
+    bench.app.during_connect = lambda client: bench.server.disconnect(client.sid)
+    session = bench.open()
+    session.receive("40")
+    bench.mode.run_jobs()
+    assert bench.app.log[-1] == ("disconnect", "/", "server disconnect")
+
+
+def test_a_farewell_after_the_connect_handler_is_waited_for(bench: Bench) -> None:
+    session = bench.open()
+    session.receive("40")
+    session.lost()
+    bench.mode.jobs.popleft()()
+    assert bench.app.log == [("connect", "/", None)], "the other handler is a job of its own"
+    assert bench.server.shutdown(0) == 1
+
+
 def test_a_broken_packet_is_the_peers_fault(bench: Bench) -> None:
     session, _ = bench.join()
     for packet in ("4", "4x", "42{}", '42["connect"]', "42[1,", "44{}"):
