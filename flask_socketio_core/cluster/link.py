@@ -102,7 +102,7 @@ class Link:
         self.acks = PendingAcks(mode.create_lock())
         # A queue that replays may deliver what is missing behind a sign of life, from another partition.
         in_order = queue.capabilities.ordered and not queue.capabilities.replay
-        self.peers = Peers(in_order=in_order)
+        self.peers = Peers(mode.create_lock(), in_order=in_order)
         self._gaps = Gaps(mode.create_lock())
         self.serves = False
         self._joined = False

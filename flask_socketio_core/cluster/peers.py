@@ -4,7 +4,7 @@ A message that is missing is a loss once its sender's sign of life says so: it c
 sent, so that the last ones before a silence are counted, too. A process that only sends gives no sign of life, so what
 it loses is not counted.
 
-Messages are noted by the one task that listens; other tasks may ask and forget at the same time.
+Messages are noted by the task that listens, and by one that it relieves; another one forgets who is silent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..contracts import Lock
 
 #: Most senders remembered. A sender that is forgotten can repeat itself unnoticed, so this is generous.
 MAX_SENDERS = 10_000
@@ -63,11 +66,13 @@ class _Node:
 class Peers:
     """Keep account of senders and nodes.
 
+    :param lock: held for a few instructions.
     :param in_order: what a sender publishes arrives in that order or never, so that what is missing at its heartbeat
         is lost. Otherwise it has time until a later one, half an interval at least.
     """
 
-    def __init__(self, *, in_order: bool = False) -> None:
+    def __init__(self, lock: Lock, *, in_order: bool = False) -> None:
+        self._lock = lock
         self._in_order = in_order
         self._senders: OrderedDict[str, _Sender] = OrderedDict()
         self._nodes: dict[str, _Node] = {}
@@ -76,6 +81,10 @@ class Peers:
 
     def is_new(self, node: str, seq: int, now_s: float) -> bool:
         """Say whether a message was not heard before, and note it."""
+        with self._lock:
+            return self._note(node, seq, now_s)
+
+    def _note(self, node: str, seq: int, now_s: float) -> bool:
         sender = self._senders.get(node)
         if sender is None:
             self._remember(node, seq, now_s, first=seq)
@@ -122,13 +131,13 @@ class Peers:
 
         :param seq: number of the last message that it has sent.
         """
-        self._nodes[node] = _Node(
-            str(details.get("async_mode", "?")),
-            str(details.get("version", "?")),
-            _interval(details.get("interval")),
-            now_s,
+        interval_s = _interval(details.get("interval"))
+        state = _Node(
+            str(details.get("async_mode", "?")), str(details.get("version", "?")), interval_s, now_s
         )
-        return self._account(node, seq, now_s, self._nodes[node].interval_s / 2)
+        with self._lock:
+            self._nodes[node] = state
+            return self._account(node, seq, now_s, interval_s / 2)
 
     def _account(self, node: str, seq: int, now_s: float, patience_s: float) -> int:
         sender = self._senders.get(node) or self._remember(node, seq, now_s, first=seq + 1)
@@ -161,10 +170,11 @@ class Peers:
 
     def on_bye(self, node: str, seq: int, now_s: float) -> int:
         """Forget a node that said it ends and return how many more of its messages are taken for lost."""
-        self._nodes.pop(node, None)
-        lost = self._account(node, seq, now_s, 0.0)
-        if self._in_order:  # else something may still be on its way
-            del self._senders[node]
+        with self._lock:
+            self._nodes.pop(node, None)
+            lost = self._account(node, seq, now_s, 0.0)
+            if self._in_order:  # else something may still be on its way
+                del self._senders[node]
         return lost
 
     def forget_silent(self, now_s: float) -> dict[str, int]:
@@ -172,12 +182,13 @@ class Peers:
 
         :returns: their ids, and how many messages of each are taken for lost with it.
         """
-        dead = [
-            node
-            for node, state in list(self._nodes.items())
-            if now_s - state.heard_at > MISSED_INTERVALS * state.interval_s
-        ]
-        return {node: self._bury(node) for node in dead}
+        with self._lock:
+            dead = [
+                node
+                for node, state in self._nodes.items()
+                if now_s - state.heard_at > MISSED_INTERVALS * state.interval_s
+            ]
+            return {node: self._bury(node) for node in dead}
 
     def _bury(self, node: str) -> int:
         self._nodes.pop(node, None)
@@ -186,11 +197,14 @@ class Peers:
 
     def excuse_silence(self, now_s: float) -> None:
         """Start counting silence anew: it was us who could not hear."""
-        for state in list(self._nodes.values()):
-            state.heard_at = now_s
+        with self._lock:
+            for state in self._nodes.values():
+                state.heard_at = now_s
 
     def alive(self, now_s: float) -> tuple[Peer, ...]:
         """Return the nodes that live."""
+        with self._lock:
+            nodes = sorted(self._nodes.items())
         return tuple(
             Peer(
                 node=node,
@@ -198,7 +212,7 @@ class Peers:
                 version=state.version,
                 silent_s=now_s - state.heard_at,
             )
-            for node, state in sorted(self._nodes.items())
+            for node, state in nodes
         )
 
     def __contains__(self, node: str) -> bool:

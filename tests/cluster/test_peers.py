@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 from flask_socketio_core.cluster.peers import MAX_MISSING, MAX_SENDERS, Peers
 
 NEWS = {"async_mode": "threading", "version": "1", "interval": 5}
+
+
+def make(*, in_order: bool = False) -> Peers:
+    return Peers(threading.Lock(), in_order=in_order)
 
 
 def beat(peers: Peers, seq: int, now_s: float = 0.0) -> int:
@@ -16,26 +23,26 @@ def hear(peers: Peers, *numbers: int, node: str = "n") -> list[int]:
 
 
 def test_repeats_are_dropped() -> None:
-    peers = Peers()
+    peers = make()
     assert hear(peers, 1, 2, 2, 3, 1) == [1, 2, 3]
     assert peers.duplicates == 2
 
 
 def test_a_sender_is_heard_from_any_number_on() -> None:
-    peers = Peers()
+    peers = make()
     assert hear(peers, 500, 501) == [500, 501]
     assert beat(peers, 501) == 0
 
 
 def test_what_was_sent_before_its_first_sign_of_life_is_no_loss() -> None:
-    peers = Peers(in_order=True)
+    peers = make(in_order=True)
     assert beat(peers, 500) == 0
     assert hear(peers, 501) == [501]
     assert beat(peers, 501) == 0
 
 
 def test_what_was_sent_before_the_first_that_was_heard_is_delivered_once() -> None:
-    peers = Peers()
+    peers = make()
     assert hear(peers, 5, 4, 3, 4, 6) == [5, 4, 3, 6]
     beat(peers, 6)
     assert beat(peers, 6, 5.0) == 0
@@ -43,7 +50,7 @@ def test_what_was_sent_before_the_first_that_was_heard_is_delivered_once() -> No
 
 
 def test_what_comes_late_is_delivered() -> None:
-    peers = Peers()
+    peers = make()
     assert hear(peers, 1, 4, 3, 2, 3) == [1, 4, 3, 2]
     beat(peers, 4)
     beat(peers, 4, 5.0)
@@ -51,7 +58,7 @@ def test_what_comes_late_is_delivered() -> None:
 
 
 def test_a_gap_is_a_loss_at_the_second_heartbeat() -> None:
-    peers = Peers()
+    peers = make()
     hear(peers, 1, 2, 6)
     assert beat(peers, 6) == 0
     assert beat(peers, 6, 5.0) == 3
@@ -60,7 +67,7 @@ def test_a_gap_is_a_loss_at_the_second_heartbeat() -> None:
 
 
 def test_two_heartbeats_at_once_give_what_is_on_its_way_no_time_and_count_as_one() -> None:
-    peers = Peers()
+    peers = make()
     hear(peers, 1, 3)
     assert beat(peers, 3, 0.0) == 0
     assert beat(peers, 3, 2.4) == 0
@@ -70,7 +77,7 @@ def test_two_heartbeats_at_once_give_what_is_on_its_way_no_time_and_count_as_one
 
 
 def test_on_a_queue_that_keeps_order_a_gap_is_a_loss_at_the_first_heartbeat() -> None:
-    peers = Peers(in_order=True)
+    peers = make(in_order=True)
     hear(peers, 1, 2, 6)
     assert beat(peers, 6) == 3
     assert beat(peers, 6) == 0
@@ -78,7 +85,7 @@ def test_on_a_queue_that_keeps_order_a_gap_is_a_loss_at_the_first_heartbeat() ->
 
 
 def test_the_last_messages_before_a_silence_are_counted() -> None:
-    peers = Peers(in_order=True)
+    peers = make(in_order=True)
     hear(peers, 1)
     assert beat(peers, 4) == 3
     assert hear(peers, 5) == [5]
@@ -86,7 +93,7 @@ def test_the_last_messages_before_a_silence_are_counted() -> None:
 
 
 def test_a_heartbeat_that_overtakes_messages_makes_no_loss_of_them() -> None:
-    peers = Peers()
+    peers = make()
     hear(peers, 1)
     assert beat(peers, 3) == 0
     assert hear(peers, 2, 3) == [2, 3]
@@ -95,7 +102,7 @@ def test_a_heartbeat_that_overtakes_messages_makes_no_loss_of_them() -> None:
 
 
 def test_a_node_is_settled_at_the_last_heartbeat_behind_which_nothing_was_missing() -> None:
-    peers = Peers()
+    peers = make()
     assert peers.settled_at("n") is None
     hear(peers, 1)
     beat(peers, 1, 10.0)
@@ -107,7 +114,7 @@ def test_a_node_is_settled_at_the_last_heartbeat_behind_which_nothing_was_missin
 
 
 def test_the_losses_of_a_node_that_ends_or_dies_are_counted() -> None:
-    peers = Peers(in_order=True)
+    peers = make(in_order=True)
     hear(peers, 1)
     beat(peers, 1)
     assert peers.on_bye("n", 3, 0.0) == 2
@@ -119,7 +126,7 @@ def test_the_losses_of_a_node_that_ends_or_dies_are_counted() -> None:
 
 
 def test_what_was_given_up_and_comes_after_all_is_delivered_and_no_loss() -> None:
-    peers = Peers()
+    peers = make()
     hear(peers, 1, 3)
     beat(peers, 3)
     beat(peers, 3, 5.0)
@@ -128,7 +135,7 @@ def test_what_was_given_up_and_comes_after_all_is_delivered_and_no_loss() -> Non
 
 
 def test_a_gap_too_large_to_track_is_counted_at_once() -> None:
-    peers = Peers()
+    peers = make()
     hear(peers, 1, 2 + 3 * MAX_MISSING)
     assert peers.lost == 2 * MAX_MISSING
     assert beat(peers, 2 + 3 * MAX_MISSING) == 2 * MAX_MISSING
@@ -137,7 +144,7 @@ def test_a_gap_too_large_to_track_is_counted_at_once() -> None:
 
 
 def test_a_silent_node_is_forgotten() -> None:
-    peers = Peers()
+    peers = make()
     hear(peers, 1)
     beat(peers, 1, 100.0)
     assert peers.forget_silent(115.0) == {}
@@ -148,28 +155,50 @@ def test_a_silent_node_is_forgotten() -> None:
 
 
 def test_silence_that_was_ours_is_excused() -> None:
-    peers = Peers()
+    peers = make()
     beat(peers, 1, 100.0)
     peers.excuse_silence(200.0)
     assert peers.forget_silent(210.0) == {}
 
 
+def test_a_message_that_comes_while_its_sender_is_given_up_is_delivered_once() -> None:
+    peers = make()
+    hear(peers, 1, 3)
+    beat(peers, 3)
+    first: list[int] = []
+    listener = threading.Thread(target=lambda: first.extend(hear(peers, 2)))
+
+    class Missing(set[int]):
+        def __isub__(self, other: Any) -> Missing:  # type: ignore[misc]  # the moment at which it comes
+            listener.start()
+            listener.join(0.2)
+            self.difference_update(other)
+            return self
+
+    sender = peers._senders["n"]
+    sender.missing = Missing(sender.missing)
+    assert peers.forget_silent(100.0) == {"n": 1}
+    listener.join()
+    assert (first, hear(peers, 2)) == ([2], [])
+    assert (peers.lost, peers.duplicates) == (0, 1)
+
+
 def test_a_node_that_says_good_bye_is_gone_at_once() -> None:
-    peers = Peers()
+    peers = make()
     beat(peers, 1)
     peers.on_bye("n", 1, 0.0)
     assert "n" not in peers
 
 
 def test_news_that_make_no_sense_do_no_harm() -> None:
-    peers = Peers()
+    peers = make()
     peers.on_heartbeat("n", {"interval": "soon", "async_mode": None}, 0, 0.0)
     assert peers.forget_silent(15.0) == {}
     assert peers.forget_silent(15.1) == {"n": 0}
 
 
 def test_senders_are_not_remembered_without_limit() -> None:
-    peers = Peers()
+    peers = make()
     for number in range(MAX_SENDERS + 10):
         hear(peers, 1, node=str(number))
     assert hear(peers, 1, node="0") == [1]  # forgotten, so it counts as new
