@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LOOKS_PER_BOUND = 4
 """How often the loop is asked within the bound."""
 
+RUNNERS = {"_run_event": "", "_run_connect": "connect", "_run_farewell": "disconnect"}
+"""The server's methods that run a client's handlers, and the event; the first one has it among its ``data``."""
+
 
 class Watchdog:
     """Watch the loop of the OS thread that calls :meth:`start`.
@@ -94,8 +97,10 @@ def describe(frame: FrameType | None) -> str:
 
 def _handler(frame: FrameType | None) -> str:
     while frame is not None:
-        if frame.f_code.co_name == "_run_event" and "client" in frame.f_locals:
+        event = RUNNERS.get(frame.f_code.co_name)
+        if event is not None and "client" in frame.f_locals:
             client: Client = frame.f_locals["client"]
-            return f"the handler of event {frame.f_locals['data'][0]!r} on namespace {client.namespace!r}"
+            event = event or frame.f_locals["data"][0]
+            return f"the handler of event {event!r} on namespace {client.namespace!r}"
         frame = frame.f_back
     return "code outside of any event handler"

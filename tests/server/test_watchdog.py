@@ -7,10 +7,15 @@ import sys
 import time
 from collections.abc import Callable
 from traceback import walk_stack
+from typing import Any
 
 from flask_socketio_async_threading.mode import ThreadingMode
+from flask_socketio_core import options
 from flask_socketio_core.server import watchdog
-from flask_socketio_core.server.watchdog import Watchdog
+from flask_socketio_core.server.interface import Client
+from flask_socketio_core.server.server import Server
+from flask_socketio_core.server.watchdog import Watchdog, describe
+from support.engine import ManualMode, RecordingApplication, WokenTransport
 
 
 def watching() -> int:
@@ -51,3 +56,32 @@ def test_a_forked_child_can_start_a_watch_of_its_own() -> None:
     watch.stop()
     wait_until(lambda: watching() == 0)
     mode.close()
+
+
+class Described(RecordingApplication):
+    """An application each of whose handlers is described as if it blocked the loop."""
+
+    def on_connect(self, client: Client, auth: Any) -> bool:
+        self.log.append((describe(sys._getframe()).partition(",")[0],))
+        return True
+
+    def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        self.log.append((describe(sys._getframe()).partition(",")[0],))
+        return None
+
+    def on_disconnect(self, client: Client, reason: str) -> None:
+        self.log.append((describe(sys._getframe()).partition(",")[0],))
+
+
+def test_every_kind_of_handler_is_named() -> None:
+    app, mode = Described(), ManualMode()
+    server = Server(app, options.build({}), mode)
+    session = server.add_session({}, WokenTransport())
+    for packet in ("40/chat,", '42/chat,["say"]', "41/chat,"):
+        session.receive(packet)
+        mode.run_jobs()
+    named = [entry[0] for entry in app.log if entry[0] != "connected"]
+    assert named == [
+        f"by the handler of event {event!r} on namespace '/chat'"
+        for event in ("connect", "say", "disconnect")
+    ]
