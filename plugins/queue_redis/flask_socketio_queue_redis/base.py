@@ -11,7 +11,7 @@ from flask_socketio_core.cluster import urls
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.errors import MessageTooLarge, QueueClosed, QueueUnavailable
 
-from .client import SETTINGS, ClientFactory
+from .client import SETTINGS, ClientFactory, close
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,16 +74,19 @@ class RedisBase(MessageQueue):
             self._client.connection_pool.release(connection)
             raise
         self._idle.append(connection)
+        if self._closed:  # close() may have closed it before it was used, which opened it again
+            connection.disconnect()
 
     def ping(self) -> None:
         self._check_open()
         with self._our_errors():
             self._client.ping()
+        if self._closed:  # as above
+            close(self._client)
 
     def close(self) -> None:
         self._closed = True
-        self._client.close()
-        self._client.connection_pool.disconnect()
+        close(self._client)
 
     def _check_open(self) -> None:
         if self._closed:

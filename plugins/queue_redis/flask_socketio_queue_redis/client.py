@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from flask_socketio_core.cluster import settings, urls
 from flask_socketio_core.cluster.settings import Setting
@@ -40,6 +40,14 @@ SETTINGS = (
 )
 
 _PASSED_ON = ("username", "password", "db", "client_name", "socket_connect_timeout")
+
+
+def close(client: redis.Redis) -> None:
+    """Close all connections of a client, and those to the Sentinels that it has asked for the master."""
+    pool = client.connection_pool
+    pool.disconnect()
+    for sentinel in pool.sentinel_manager.sentinels if isinstance(pool, SentinelConnectionPool) else ():
+        sentinel.close()
 
 
 class ClientFactory:

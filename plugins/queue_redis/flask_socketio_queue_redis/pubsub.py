@@ -9,6 +9,7 @@ from flask_socketio_core.contracts import QueueCapabilities
 from flask_socketio_core.errors import QueueUnavailable
 
 from .base import TICK_S, RedisBase
+from .client import close
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ class RedisQueue(RedisBase):
             yield b""
             yield from self._messages(connection)
         finally:
-            client.connection_pool.disconnect()
+            close(client)
 
     def _messages(self, connection: Any) -> Iterator[bytes]:
         # redis-py's own PubSub reconnects by itself, and messages get lost where nobody can count them.

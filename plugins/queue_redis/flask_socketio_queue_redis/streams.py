@@ -8,6 +8,7 @@ from flask_socketio_core.cluster.settings import Setting
 from flask_socketio_core.contracts import QueueCapabilities
 
 from .base import TICK_S, RedisBase
+from .client import close
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ class RedisStreamsQueue(RedisBase):
             yield b""
             yield from self._messages(client)
         finally:
-            client.connection_pool.disconnect()
+            close(client)
 
     def _messages(self, client: Any) -> Iterator[bytes]:
         # On the bare connection: redis-py's xread() makes several objects of every field.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
 
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.errors import InvalidOption, QueueUnavailable, UnknownOption
@@ -17,6 +18,7 @@ from flask_socketio_queue_redis.client import SETTINGS, ClientFactory
 from flask_socketio_queue_redis.pubsub import RedisQueue
 from flask_socketio_queue_redis.streams import RedisStreamsQueue
 from support.brokers import Broker, RedisBroker, SentinelBroker, running
+from support.nodes import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -121,6 +123,48 @@ def test_sentinel_leads_to_the_master(make: Callable[..., MessageQueue]) -> None
         make(RedisQueue, f"redis://127.0.0.1:{master.port}").publish(b"by the master")
         make(RedisQueue, sentinel.url).publish(b"by sentinel")
         assert listener.wait_for(2) == [b"by the master", b"by sentinel"]
+
+
+def connections(broker: Broker, name: str = "") -> int:
+    """Return how many connections a server has, or those of a name."""
+    with redis.Redis(port=broker.port) as client:
+        listed: Any = client.client_list()
+    return len([item for item in listed if item["name"] == name and item["cmd"] != "client|list"])
+
+
+def test_closing_leaves_no_connection_to_a_sentinel(make: Callable[..., MessageQueue]) -> None:
+    with running(RedisBroker()) as master, running(SentinelBroker(master)) as sentinel:
+        before = connections(sentinel)
+        queue = make(RedisQueue, sentinel.url)
+        listening = queue.listen()
+        assert next(listening) == b""
+        queue.publish(b"x")
+        assert connections(sentinel) > before
+        listening.close()  # type: ignore[attr-defined]  # a generator: this is what an error does to it
+        queue.close()
+        wait_until(lambda: connections(sentinel) == before, "end of the connections")
+
+
+@pytest.mark.parametrize("what", ["publish", "ping"])
+def test_what_overlaps_close_leaves_no_connection(
+    make: Callable[..., MessageQueue], redis_broker: Broker, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    queue = make(RedisQueue, redis_broker.url, client_name=f"overlapping-{what}")
+    assert isinstance(queue, RedisQueue)
+    queue.publish(b"x")  # a connection is idle
+    part, name = (queue, "_publishing") if what == "publish" else (queue._client, "ping")
+    command = getattr(part, name)
+
+    def close_first(*arguments: Any) -> object:
+        queue.close()
+        return command(*arguments)
+
+    monkeypatch.setattr(part, name, close_first)
+    if what == "publish":
+        queue.publish(b"y")
+    else:
+        queue.ping()
+    wait_until(lambda: not connections(redis_broker, f"overlapping-{what}"), "end of the connections")
 
 
 def test_a_stream_is_trimmed(make: Callable[..., MessageQueue], redis_url: str) -> None:
