@@ -165,7 +165,8 @@ class ThreadPool:
     def help(self, take_over: Callable[[], object]) -> bool:
         """Run waiting jobs in this thread, as long as they do not block; otherwise have the pool run them.
 
-        :param take_over: has another thread do what this one does besides; called when a job blocks.
+        :param take_over: has another thread do what this one does besides; called when a job blocks, with a lock
+            held; it raises ``RuntimeError`` if there is no thread left.
         :returns: ``False`` if that happened: this thread's own work is in other hands.
         """
         jobs = self._jobs
@@ -206,14 +207,18 @@ class ThreadPool:
             self._wake_some()
         return still
 
-    def _end_help(self) -> None:
-        """Relieve the helper of its own work: a job blocks it."""
+    def _end_help(self, take_over: Callable[[], object]) -> None:
+        """Relieve a helper of its own work: a job blocks it."""
         with self._lock:
-            take_over, self._help_over = self._help_over, None
+            if take_over is not self._help_over:
+                return  # it has just come back
+            try:
+                take_over()
+            except RuntimeError:  # there is no thread left: the helper goes on as soon as its job lets it
+                return
+            self._help_over = None
             self._help_again_s = time.monotonic() + self._pause_s
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
-        if take_over is not None:
-            take_over()
 
     # workers
 
@@ -316,8 +321,8 @@ class ThreadPool:
                 busy = usage.was_busy()
                 blocked = stalls >= (PATIENCE if busy else 1)
                 helper_blocked = blocked or help_stalls >= (HELP_PATIENCE if busy else 1)
-                if helper_blocked and help_over is not None and help_over is self._help_over:
-                    self._end_help()
+                if helper_blocked and help_over is not None:
+                    self._end_help(help_over)
                 if self._jobs and (not busy or stalls >= (1 if help_over is None else PATIENCE)):
                     self._grow()
             if not gate.wait(IDLE_S):

@@ -231,7 +231,13 @@ class Server:
             number = self._timer_number
         if old is not None:
             old.cancel()
-        timer = self.mode.call_later(max(due_s - self.clock(), 0), partial(self._tick, number))
+        try:
+            timer = self.mode.call_later(max(due_s - self.clock(), 0), partial(self._tick, number))
+        except BaseException:  # no thread left: the next one tries again
+            with self._lock:
+                if number == self._timer_number:
+                    self._timer_due_s = math.inf
+            raise
         with self._lock:
             current = number == self._timer_number
             if current:

@@ -211,6 +211,23 @@ def test_a_blocked_helper_is_relieved_although_others_take_jobs(make_pool: Calla
     assert not still_helping, "its own work is in other hands"
 
 
+def test_a_helper_whom_no_thread_can_relieve_goes_on_after_its_job(
+    make_pool: Callable[..., ThreadPool],
+) -> None:
+    pool, refused, ran = make_pool(), threading.Event(), threading.Event()
+
+    def refuse() -> None:
+        refused.set()
+        raise RuntimeError("can't start new thread")
+
+    submit_as_helper(pool, lambda: refused.wait(SOON_S))
+    assert pool.help(refuse), "its own work is still its own"
+    for _ in range(10 * AWAKE_AT_FIRST):
+        pool.submit(lambda: ran.wait(SOON_S))
+    pool.submit(ran.set)
+    assert ran.wait(SOON_S), "blocked jobs still bring more threads"
+
+
 def test_after_a_block_the_jobs_go_to_the_pool_for_a_while(
     make_pool: Callable[..., ThreadPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core import options
 from flask_socketio_core.calling import call
 from flask_socketio_core.contracts import Handle
@@ -15,6 +17,7 @@ from flask_socketio_core.errors import CallTimeout, ConnectionRefusedError, Prot
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.server.session import Session
 from support.engine import DirectTransport, ManualMode, RecordingApplication, WokenTransport
+from support.servers import wait_until
 
 
 class Bench:
@@ -449,6 +452,22 @@ def test_a_timer_that_is_set_too_late_does_not_replace_an_earlier_one(bench: Ben
     bench.server._arm(bench.now_s + 10)
     ((delay_s, _),) = bench.mode.timers
     assert delay_s < 2
+
+
+def test_a_process_that_had_no_thread_left_for_its_timer_sets_it_later() -> None:
+    mode = ThreadingMode()
+    server = Server(RecordingApplication(), options.build({"ping_interval": 0.05}), mode)
+    transport = WokenTransport()
+    threading.stack_size(1 << 46)  # more than there is
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            server.add_session({}, transport)
+    finally:
+        threading.stack_size(0)
+    server.add_session({}, WokenTransport())
+    assert wait_until(lambda: transport.woken > 0, timeout_s=5), "not even the first one is pinged"
+    server.shutdown()
+    mode.close()
 
 
 def test_a_client_may_come_back_as_soon_as_it_was_disconnected(bench: Bench) -> None:

@@ -109,11 +109,11 @@ class Clock:
         """Call back once, after so many seconds. The callback must not block."""
         timer = Timer(time.monotonic() + delay_s, next(self._numbers), callback)
         with self._changed:
-            heapq.heappush(self._timers, timer)
-            if not self._running:
-                self._running = True
+            if not self._running:  # in this order: there may be no thread left
                 threading.Thread(target=self._run, name="socketio-clock", daemon=True).start()
-            elif self._timers[0] is timer:
+                self._running = True
+            heapq.heappush(self._timers, timer)
+            if self._timers[0] is timer:
                 self._changed.notify()
         return timer
 
