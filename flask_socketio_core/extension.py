@@ -74,6 +74,7 @@ class SocketIO(HandlerRegistration, Sender):
         self._options: dict[str, Any] = dict(options)
         self._latest: Binding | None = None
         self._plugins: Plugins | None = None
+        self._chosen_for_sending = False
         self._observers: list[object] = []
         self._modes: dict[tuple[str, int], AsyncMode] = {}
         if app is not None or options.get("message_queue") is not None:
@@ -98,6 +99,8 @@ class SocketIO(HandlerRegistration, Sender):
         keywords = {**self._options, **before, **options}
         checked = option_rules.build({**option_rules.from_config(app.config), **keywords})
         _check_path(app, self, checked.path)
+        if self._chosen_for_sending:
+            self._plugins, self._chosen_for_sending = None, False  # what serves is chosen in another way
         binding = self._bind(app, checked, self._plugins_here())
         binding.keywords = keywords
         if middleware is None:
@@ -125,6 +128,7 @@ class SocketIO(HandlerRegistration, Sender):
             # A process that serves nothing has no hub that runs: what is chosen for Werkzeug's server suits it.
             facts = dataclasses.replace(process.observe(), flask_run=True)
             plugins = self._plugins = Plugins(facts=facts, extra=self._observers)
+            self._chosen_for_sending = True
         return self._bind(None, options, plugins)
 
     def _plugins_here(self) -> Plugins:

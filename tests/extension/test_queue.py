@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from flask_socketio_core.client_managers import adopt
 from flask_socketio_core.errors import InvalidOption, SelectionError
 from flask_socketio_core.options import build
 from support.flask_apps import MakeApp, request
+from support.programs import run_program
 
 
 @pytest.fixture
@@ -75,6 +77,29 @@ def test_emitter_becomes_a_server_when_it_gets_an_application(make_app: MakeApp,
     socketio = SocketIO(message_queue=url, async_mode="threading", path="second")
     socketio.init_app(app)
     assert socketio.test_client(app).is_connected()
+
+
+@pytest.mark.skipif(find_spec("gevent") is None, reason="no mode but threading is installed")
+def test_an_emitter_that_gets_an_application_serves_with_what_is_best_for_serving() -> None:
+    ended = run_program("""
+        import warnings
+        warnings.simplefilter("ignore")  # eventlet's advice to leave it
+        from flask import Flask
+        from flask_socketio_core import SocketIO
+
+        seen = []
+        emitter = SocketIO(message_queue="memory://")
+
+        @emitter.observe
+        def socketio_emit(event):
+            seen.append(event)
+
+        served = Flask("served")
+        emitter.init_app(served)
+        emitter.emit("e")
+        print(emitter.async_mode == SocketIO(Flask("other"), message_queue="memory://").async_mode != "threading", seen)
+        """)
+    assert ended.stdout == "True ['e']\n", ended.stderr
 
 
 @pytest.mark.parametrize("scheme", ["reddis", "valkeys2", "nosuch"])
