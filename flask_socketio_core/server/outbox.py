@@ -21,11 +21,12 @@ class Outbox:
     ping would break the protocol.
     """
 
-    __slots__ = ("_head", "_items", "overflowed", "size_bytes")
+    __slots__ = ("_head", "_items", "_written", "overflowed", "size_bytes")
 
     def __init__(self) -> None:
         self._items: deque[Outgoing] = deque()
-        self._head = b""
+        self._head = b""  # frames that were partly written; shared with other clients, so never cut
+        self._written = 0  # bytes of it
         self.size_bytes = 0
         self.overflowed = False
 
@@ -40,10 +41,10 @@ class Outbox:
         self._items.append(outgoing)
         self.size_bytes += outgoing.size
 
-    def set_head(self, rest: bytes) -> None:
-        """Keep the rest of frames that were partly written; it goes out before everything else."""
-        self.size_bytes += len(rest) - len(self._head)
-        self._head = rest
+    def set_head(self, frames: bytes, written: int) -> None:
+        """Keep frames of which some bytes were written; the rest goes out before everything else."""
+        self._head, self._written = frames, written
+        self.size_bytes += len(frames) - written
 
     def exceeds(self, max_bytes: int, max_packets: int) -> bool:
         """Say whether a limit is passed."""
@@ -83,12 +84,14 @@ class Outbox:
                 total += len(frames[-1])
             self._head = b"".join(frames)
             self.size_bytes += len(self._head)
-        return self._head
+        return self._head[self._written : self._written + CHUNK_BYTES]
 
     def wrote(self, count: int) -> None:
         """Note that so many bytes of :meth:`next_frames` were written."""
-        self._head = self._head[count:]
         self.size_bytes -= count
+        self._written += count
+        if self._written == len(self._head):
+            self._head, self._written = b"", 0
 
     def take_packets(self, most: int | None = None) -> list[str | bytes]:
         """Take packets out as Engine.IO packets, for a polling response or a message-based transport.

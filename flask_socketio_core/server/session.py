@@ -204,7 +204,7 @@ class Session:
                 if volatile and count == 0:
                     return False
                 self._outbox = Outbox()
-                self._outbox.set_head(frames[count:])
+                self._outbox.set_head(frames, count)
                 self._transport.wake()
                 return True
             if volatile and (write is not None or self._outbox is not None):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from flask_socketio_core.server.outbox import Outbox
+import hashlib
+import tracemalloc
+
+from flask_socketio_core.server.outbox import CHUNK_BYTES, Outbox
 from flask_socketio_core.server.packets import Outgoing
 
 
@@ -12,7 +15,7 @@ def event(number: int) -> Outgoing:
 
 def test_frames_come_out_in_order_and_the_rest_of_a_frame_first() -> None:
     outbox = Outbox()
-    outbox.set_head(b"rest")
+    outbox.set_head(b"the rest", 4)
     outbox.push(event(1))
     outbox.push(event(2))
     assert outbox.next_frames() == b"rest"
@@ -25,6 +28,24 @@ def test_frames_come_out_in_order_and_the_rest_of_a_frame_first() -> None:
     assert outbox.next_frames() == b""
     assert not outbox
     assert outbox.size_bytes == 0
+
+
+def test_a_large_message_is_never_copied_for_a_client_that_reads_slowly() -> None:
+    frames = bytes(range(256)) * 65_536  # 16 MB, and other clients' as well
+    read = hashlib.sha256(frames[:1000])
+    outbox = Outbox()
+    tracemalloc.start()
+    try:
+        outbox.set_head(frames, 1000)
+        while chunk := outbox.next_frames():
+            read.update(chunk[:10_000])
+            outbox.wrote(min(len(chunk), 10_000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert read.digest() == hashlib.sha256(frames).digest()
+    assert outbox.size_bytes == 0
+    assert peak < 4 * CHUNK_BYTES
 
 
 def test_packets_are_taken_in_order() -> None:
@@ -65,7 +86,7 @@ def test_drop_newest_drops_the_last_event_and_no_ack() -> None:
 
 def test_what_was_partly_written_is_never_dropped() -> None:
     outbox = Outbox()
-    outbox.set_head(b"x" * 100)
+    outbox.set_head(b"x" * 101, 1)
     outbox.push(event(1))
     outbox.drop_oldest(10, 10)
     assert outbox.next_frames() == b"x" * 100
