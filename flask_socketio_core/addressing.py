@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import flask
@@ -96,8 +96,3 @@ def need_context(function: str, missing: str, instead: str) -> NoReturn:
         f"{function} was called {where}, where there is no Socket.IO client to take the {missing} from; "
         f"call it in a Socket.IO handler, or {instead}"
     )
-
-
-def is_one(to: tuple[Any, ...] | None) -> bool:
-    """Say whether one recipient was given."""
-    return to is not None and len(to) == 1 and isinstance(to[0], Hashable)

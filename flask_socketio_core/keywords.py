@@ -59,18 +59,6 @@ class OptionKeywords(TypedDict, total=False):
     max_loop_block: float
 
 
-class ServerKeywords(TypedDict, total=False):
-    """What ``run()`` takes besides its named parameters; everything else goes to the web server as it is."""
-
-    ssl_context: Any  # an ssl.SSLContext, a pair of files, or "adhoc" where the server knows it
-    certfile: str | None
-    keyfile: str | None
-    ca_certs: str | None
-    cert_reqs: int | None
-    ssl_version: int | None
-    ciphers: str | None
-
-
 Room = Any
 """A room's name: a string, or any other hashable value that is not a list, as python-socketio allows."""
 

@@ -99,7 +99,6 @@ CLOSE_PACKET = Outgoing((EIO_CLOSE,))
 PING_PACKET = Outgoing((EIO_PING,))
 PROBE_ANSWER = Outgoing((EIO_PONG + "probe",))
 """What answers ``2probe``. Source: engine.io-protocol v4, "Upgrade"."""
-NOOP_PACKET = Outgoing((EIO_NOOP,))
 
 
 class Incoming(NamedTuple):

@@ -20,7 +20,7 @@ from .clients import Client, Phase
 from .descriptors import most_connections, raise_limit
 from .fork import forget_after_fork
 from .mailbox import Mailbox
-from .packets import ACK, CONNECT, DISCONNECT, EVENT, Codec, Decoder, Outgoing
+from .packets import ACK, CONNECT, DISCONNECT, EIO_OPEN, EVENT, Codec, Decoder, Outgoing
 from .reasons import Reason
 from .rooms import Rooms
 from .session import Session, SessionSettings, Transport
@@ -158,7 +158,7 @@ class Server:
             "pingTimeout": round(options.ping_timeout * 1000),
             "maxPayload": options.max_http_buffer_size,
         }
-        return Outgoing(("0" + json.dumps(handshake, separators=(",", ":")),))
+        return Outgoing((EIO_OPEN + json.dumps(handshake, separators=(",", ":")),))
 
     def on_closed(self, session: Session, reason: str) -> None:
         """Forget a session and run the disconnect handlers of its clients."""

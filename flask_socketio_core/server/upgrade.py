@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ProtocolError
-from .packets import PROBE_ANSWER
+from .packets import EIO_PING, EIO_UPGRADE, PROBE_ANSWER
 
 if TYPE_CHECKING:
     from ..contracts import Lock
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from .session import Session
     from .websocket import WebSocketTransport
 
-PROBE = "2probe"
-UPGRADE = "5"
+PROBE = EIO_PING + "probe"
 
 
 class Probe:
@@ -64,7 +63,7 @@ class Probe:
         if packet == PROBE and not self._probed and self._session.begin_upgrade(self._connection):
             self._probed = True
             self.send(PROBE_ANSWER)
-        elif packet == UPGRADE and self._probed:
+        elif packet == EIO_UPGRADE and self._probed:
             self._server.unschedule(self)
             self._connection.target = self._session
             if not self._session.upgrade(self._connection):

@@ -17,7 +17,6 @@ from flask_socketio_core.server.packets import (
     CONNECT_ERROR,
     DISCONNECT,
     EVENT,
-    NOOP_PACKET,
     PING_PACKET,
     PROBE_ANSWER,
     RESERVED_EVENTS,
@@ -107,8 +106,8 @@ def test_only_events_count_as_events(serializer: str) -> None:
 
 
 def test_engine_packets_are_outgoing_too() -> None:
-    packets = (PING_PACKET, PROBE_ANSWER, NOOP_PACKET)
-    assert [outgoing.frames for outgoing in packets] == [b"\x81\x012", b"\x81\x063probe", b"\x81\x016"]
+    packets = (PING_PACKET, PROBE_ANSWER)
+    assert [outgoing.frames for outgoing in packets] == [b"\x81\x012", b"\x81\x063probe"]
 
 
 @pytest.mark.parametrize("codec", [Codec(), Codec(json=type("J", (), {"dumps": json.dumps}))])
