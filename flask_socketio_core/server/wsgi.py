@@ -47,6 +47,9 @@ class Refusal(Exception):
 
 _EMPTY = io.BytesIO()
 
+IO_PARTS = ("fileno", "read")
+"""By which a socket or a stream is known."""
+
 SHARED_CHARACTERS = 256
 """Longer texts are not looked for among those of other connections."""
 
@@ -103,18 +106,29 @@ def _shared(text: str) -> str:
 def stored_environ(environ: WSGIEnvironment) -> dict[str, Any]:
     """Return what is worth keeping of an environ for the life of a connection.
 
-    Nothing of the server (sockets, streams, handlers) stays alive through it, and equal strings are shared between
-    connections. Not by ``sys.intern``: Python 3.12 never frees what it was given.
+    Nothing of the server (sockets, streams, handlers) stays alive through it; what middleware has added does, such as
+    who the user is. Equal strings are shared between connections. Not by ``sys.intern``: Python 3.12 never frees what
+    it was given.
     """
     kept: dict[str, Any] = {}
     for name, value in environ.items():
         if type(value) is str:
             kept[_shared(name)] = _shared(value)
-        elif isinstance(value, (bool, int, tuple)):
+        elif isinstance(value, (bool, int, tuple)) or not _leads_to_the_server(name, value):
             kept[_shared(name)] = value
     kept["wsgi.input"] = _EMPTY
     kept["wsgi.errors"] = sys.stderr
     return kept
+
+
+def _leads_to_the_server(name: str, value: object) -> bool:
+    """Say whether a value is a socket, a stream, a function, or a request that has them."""
+    kind = type(value)  # not the object itself: it may be a lazy one
+    return (
+        name.startswith(("wsgi.", "werkzeug."))
+        or callable(value)
+        or any(hasattr(kind, part) for part in IO_PARTS)
+    )
 
 
 def sid_cookie(setting: Any, sid: str) -> Headers:

@@ -112,6 +112,16 @@ def test_url_for_works_as_in_a_request(client: SocketIOTestClient, app: Flask, s
     assert client.emit("look", callback=True) == ["/some/x", "http://localhost/some/y"]
 
 
+def test_a_handler_sees_what_middleware_put_into_the_environ(app: Flask, socketio: SocketIO) -> None:
+    class User:
+        name = "ada"
+
+    browser = app.test_client()
+    browser.environ_base["auth.user"] = User()  # type: ignore[assignment]  # not only text in truth
+    socketio.on_event("who", lambda: request.environ["auth.user"].name)
+    assert socketio.test_client(app, flask_test_client=browser).emit("who", callback=True) == "ada"
+
+
 def test_every_event_has_a_request_and_a_g_of_its_own(client: SocketIOTestClient, socketio: SocketIO) -> None:
     requests: list[Any] = []
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import sys
 from typing import Any
 
 import pytest
+from werkzeug.wrappers import Request
 
 from flask_socketio_core import options
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
@@ -66,6 +68,26 @@ def test_a_length_that_is_no_number_is_refused(length: str) -> None:
 def test_equal_strings_of_two_environs_are_kept_once() -> None:
     first, second = (stored_environ({"HTTP_USER_AGENT": "".join(["agent", " ", "1"])}) for _ in range(2))
     assert first["HTTP_USER_AGENT"] is second["HTTP_USER_AGENT"]
+
+
+def test_what_middleware_added_is_kept_and_what_is_the_server_s_is_not() -> None:
+    class User:
+        name = "ada"
+
+    added = {"auth.user": User(), "auth.groups": {"admins": [1]}, "auth.since": 1.5, "auth.token": b"t"}
+    with socket.socket() as sock:
+        stored = stored_environ(
+            {
+                **added,
+                "wsgi.file_wrapper": object,
+                "wsgi.errors": sys.stdout,
+                "server.socket": sock,
+                "server.input": io.BytesIO(),
+                "server.set_idle": lambda: None,
+                "werkzeug.request": Request({}),
+            }
+        )
+    assert stored == {**added, "wsgi.input": stored["wsgi.input"], "wsgi.errors": sys.stderr}
 
 
 def test_what_clients_send_is_not_interned() -> None:
