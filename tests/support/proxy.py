@@ -24,6 +24,7 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
         self._pairs: dict[socket.socket, socket.socket] = {}
+        self._forgotten: list[socket.socket] = []
         self._lock = threading.Lock()
         self._refusing = False
         self._selector = selectors.DefaultSelector()
@@ -38,6 +39,19 @@ class Proxy:
             ends = list(self._pairs)
             for end in ends:
                 self._drop(end)
+        return len(ends) // 2
+
+    def forget(self) -> int:
+        """Let nothing more through all connections, which stay open, as a firewall that forgot them does.
+
+        New ones pass. Returns how many there were.
+        """
+        with self._lock:
+            ends = list(self._pairs)
+            for end in ends:
+                self._selector.unregister(end)
+            self._forgotten += ends
+            self._pairs.clear()
         return len(ends) // 2
 
     @contextmanager
@@ -55,6 +69,8 @@ class Proxy:
         self._closed = True
         self._thread.join(5)
         self.cut()
+        for end in self._forgotten:
+            _reset(end)
         self._selector.close()
         self._listener.close()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import kafka
 from kafka import errors
+from kafka.net.compat import KafkaNetClient
 
 from flask_socketio_core.cluster import settings, urls
 from flask_socketio_core.cluster.settings import Setting
@@ -20,6 +21,11 @@ DEFAULT_PORT = 9092
 TOPIC = r"[a-zA-Z0-9._-]{1,249}"
 #: Largest message on the topic that we create; Kafka's own default of 1 MiB is too small for a 1 MB payload.
 TOPIC_MAX_BYTES = 8 * 1024 * 1024
+#: Milliseconds after which a request without an answer ends its connection. kafka-python gives it 30 s, and sends
+#: nothing meanwhile, although a new connection may work: a router that has forgotten the old one does not say so.
+ANSWER_MS = 10_000
+#: Longest pause between two attempts to connect, milliseconds.
+RECONNECT_MS = 1000
 
 SETTINGS = (
     Setting(
@@ -77,6 +83,7 @@ class ClientFactory:
         self._common = self._security(parsed)
         hosts = [f"{name or 'localhost'}:{port or DEFAULT_PORT}" for name, port in parsed.hosts]
         self._common["bootstrap_servers"] = hosts or [f"localhost:{DEFAULT_PORT}"]
+        self._common["request_timeout_ms"] = ANSWER_MS + self.settings["fetch_max_wait_ms"]
         self._common.update(self.settings["client_options"])
 
     @property
@@ -96,7 +103,7 @@ class ClientFactory:
             compression_type=self.settings["compression_type"],
             metrics_enabled=False,
             allow_auto_create_topics=False,
-            reconnect_backoff_max_ms=1000,
+            reconnect_backoff_max_ms=RECONNECT_MS,
         )
 
     def consumer(self) -> Any:
@@ -112,7 +119,7 @@ class ClientFactory:
             fetch_max_wait_ms=self.settings["fetch_max_wait_ms"],
             metrics_enabled=False,
             allow_auto_create_topics=False,
-            reconnect_backoff_max_ms=1000,
+            reconnect_backoff_max_ms=RECONNECT_MS,
         )
 
     def ensure_topic(self) -> None:
@@ -121,12 +128,12 @@ class ClientFactory:
         :raises QueueError: when it is missing and we may not create it; the text has the command that does.
         :raises kafka.errors.KafkaError: when no broker answers in time.
         """
-        with self._connect(kafka.KafkaAdminClient, request_timeout_ms=10_000) as admin:
+        with self._connect(kafka.KafkaAdminClient) as admin:
             if self.topic in admin.list_topics():
                 return
             try:
                 admin.create_topics(
-                    {self.topic: self._topic_settings()}, timeout_ms=10_000, wait_for_metadata=True
+                    {self.topic: self._topic_settings()}, timeout_ms=ANSWER_MS, wait_for_metadata=True
                 )
             except errors.TopicAlreadyExistsError:
                 pass  # another server was faster
@@ -145,7 +152,7 @@ class ClientFactory:
         """
         config = {**self._common, "bootstrap_timeout_ms": self._timeout_ms, **chosen}
         try:
-            return client(**config)
+            return _make(client, config)
         except errors.KafkaTimeoutError as error:
             to_check = ["the address", f"security_protocol ({config['security_protocol']!r} here)"]
             if "sasl_mechanism" in config:
@@ -184,6 +191,32 @@ class ClientFactory:
             "SASL_PLAINTEXT" if mechanism else "PLAINTEXT"
         )
         return chosen
+
+
+class _NetClient(KafkaNetClient):
+    def connection_delay(self, node_id: Any) -> float:
+        """Return milliseconds until the next attempt to connect, for which the producer takes it.
+
+        kafka-python 3.0 returns seconds, so that a producer polls a thousand times too often while its broker is away.
+        """
+        delay_s = super().connection_delay(node_id)  # type: ignore[no-untyped-call]
+        return min(1000 * float(delay_s), RECONNECT_MS)
+
+
+def _make(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
+    """Return a client. If it cannot connect, end what kafka-python has begun: it forgets a thread and its sockets."""
+    made: list[Any] = []
+
+    def make_net_client(**options: Any) -> Any:
+        made.append(_NetClient(**options))  # type: ignore[no-untyped-call]
+        return made[-1]
+
+    try:
+        return client(**{"kafka_client": make_net_client, **config})
+    except BaseException:
+        for net_client in made:
+            net_client.close()
+        raise
 
 
 def _check_topic(topic: str) -> None:

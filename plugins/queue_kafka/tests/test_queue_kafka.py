@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import logging
+import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +20,8 @@ from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
 from flask_socketio_queue_kafka.client import TOPIC_MAX_BYTES, ClientFactory
 from flask_socketio_queue_kafka.queue import KafkaQueue
-from support.brokers import Broker
+from support.brokers import Broker, KafkaBroker
+from support.proxy import Proxy
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -94,6 +99,25 @@ def test_without_a_broker_only_the_first_use_waits_and_not_long(make: Callable[.
     assert "secret" not in str(raised.value)
 
 
+def test_attempts_without_a_broker_leave_nothing_behind(
+    channel: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "kafka")  # a record of a refused attempt has its socket
+    factory = ClientFactory("kafka://127.0.0.1:1", channel, {"publish_timeout_s": 0.2})
+    before = resources()
+    for attempt in (factory.ensure_topic, factory.consumer, factory.producer):
+        for _ in range(3):
+            with pytest.raises(kafka.errors.KafkaTimeoutError):
+                attempt()
+    assert resources() == before
+
+
+def resources() -> tuple[set[threading.Thread], int]:
+    """Return the threads and the number of descriptors that this process has."""
+    gc.collect()  # kafka-python leaves refused sockets to it
+    return set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+
+
 def test_the_topic_is_created_with_room_for_a_megabyte(
     make: Callable[..., KafkaQueue], kafka_broker: Broker, channel: str
 ) -> None:
@@ -145,3 +169,36 @@ def test_a_broker_that_acknowledges_nothing_is_noticed(
     finally:
         kafka_broker.resume()
     assert queue.flush(40) == 0
+
+
+def test_a_producer_that_waits_for_its_broker_does_not_spin(
+    make: Callable[..., KafkaQueue], kafka_broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = make(kafka_broker.url)
+    queue.publish(b"before")
+    assert queue.flush(10) == 0
+    with kafka_broker.outage():
+        queue.publish(b"during")
+        caplog.set_level(logging.DEBUG, "kafka.producer.sender")
+        assert queue.flush(2) == 1
+    tries = [record for record in caplog.records if "not ready" in record.getMessage()]
+    assert 0 < len(tries) < 200
+    assert queue.flush(40) == 0
+
+
+def test_a_connection_that_a_router_has_forgotten_is_given_up(
+    make: Callable[..., KafkaQueue], kafka_broker: Broker
+) -> None:
+    assert isinstance(kafka_broker, KafkaBroker)
+    target, port = kafka_broker.proxied[0]
+    proxy = Proxy(target, port)
+    try:
+        queue = make(f"kafka://127.0.0.1:{port}")
+        listener = Listener(queue).subscribed()
+        queue.publish(b"before")
+        listener.wait_for(1)
+        assert proxy.forget() >= 2
+        queue.publish(b"during")
+        assert queue.flush(20) == 0
+    finally:
+        proxy.close()
