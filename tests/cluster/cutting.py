@@ -16,37 +16,49 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """Holds a listener up, or keeps it away from the broker if it has lost its connection, as long as a test wants."""
+    """Keeps listeners from subscribing and, if a test wants, from their messages."""
 
     def __init__(self) -> None:
-        self._open = threading.Event()
-        self._open.set()
+        self._subscriptions = threading.Event()
+        self._messages = threading.Event()
+        self.open()
 
     @contextmanager
     def shut(self) -> Iterator[None]:
-        """Let nobody subscribe or take a message for the length of a ``with`` block."""
-        self._open.clear()
+        """Let nobody subscribe for the length of a ``with`` block.
+
+        Who is subscribed goes on to listen, and so notices that its connection is lost.
+        """
+        self._subscriptions.clear()
         try:
             yield
         finally:
             self.open()
 
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Let nobody subscribe or take a message for the length of a ``with`` block."""
+        self._messages.clear()
+        with self.shut():
+            yield
+
     def open(self) -> None:
-        """Let everybody subscribe again."""
-        self._open.set()
+        """Let everybody go on."""
+        self._messages.set()
+        self._subscriptions.set()
 
     def before(self, bus: Bus) -> Bus:
         """Return a bus whose listeners have to pass this gate to subscribe, and for each message."""
-        gate = self._open
+        subscriptions, messages = self._subscriptions, self._messages
 
         class Held(bus.queue_class):  # type: ignore[misc,name-defined]  # a class that is known at run time only
             def listen(self) -> Iterator[bytes]:
-                while not gate.wait(0.1):
+                while not subscriptions.wait(0.1):
                     if self._closed:
                         return
                 for message in super().listen():
                     if message:
-                        gate.wait()
+                        messages.wait()
                     yield message
 
         return dataclasses.replace(bus, queue_class=Held)

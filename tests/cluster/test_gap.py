@@ -185,7 +185,7 @@ def test_a_reader_that_a_stream_was_trimmed_past_while_it_was_connected_has_loss
     request: pytest.FixtureRequest,
 ) -> None:
     with playing(request, "streams", stream_max_length=100) as scene:
-        with scene.gate.shut():
+        with scene.gate.holding():
             scene.emit(2000)
         scene.settle()
         (gap,) = scene.victim.gaps
@@ -225,6 +225,27 @@ def test_a_kafka_topic_that_has_dropped_what_we_missed_has_losses(request: pytes
         (gap,) = scene.victim.gaps
         assert (gap.missed, gap.resumed) == (20, False)
         assert "Kafka has dropped" in scene.victim.states[-1][1]
+
+
+def test_a_server_whose_kafka_is_frozen_says_so_and_hears_again(request: pytest.FixtureRequest) -> None:
+    broker = broker_of(request, "kafka")
+    assert broker is not None
+    with playing(request, "kafka") as scene:
+
+        def problems() -> str:
+            return scene.victim.cluster.health().detail
+
+        broker.pause()
+        try:
+            wait_until(lambda: "listening: " in problems() and "sending: " in problems(), "report of both")
+            time.sleep(5)  # long enough for each side to wait for an answer on new connections
+            assert not scene.victim.cluster.health().up
+        finally:
+            broker.resume()
+        wait_until(lambda: not problems(), "recovery")
+        scene.settle()
+        (gap,) = scene.victim.gaps
+        assert (gap.missed, gap.resumed) == (0, True)
 
 
 def test_a_listener_that_kafka_has_moved_on_while_it_was_connected_says_so(
@@ -282,7 +303,7 @@ def _first_message(listening: Iterator[bytes]) -> bytes:
 def _drop_all(queue: Any, joined_at: Mapping[int, int] = MappingProxyType({})) -> None:
     """Do to a topic at once what its retention does in time, where something was sent since."""
     kafka = pytest.importorskip("kafka")
-    assert queue.flush(10.0) == 0
+    wait_until(lambda: queue.flush(1.0) == 0, "moment in which no heartbeat is on its way")
     servers = queue.url.partition("://")[2]
     with kafka.KafkaConsumer(bootstrap_servers=servers) as consumer:
         parts = [kafka.TopicPartition(queue.channel, n) for n in consumer.partitions_for_topic(queue.channel)]
