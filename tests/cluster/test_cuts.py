@@ -23,6 +23,9 @@ pytestmark = pytest.mark.timeout(120)
 
 #: Seconds in which a server that was cut off must hear everybody again.
 RECOVERY_S = 20.0
+#: Seconds in which everything arrives that was sent into a dead connection: RabbitMQ keeps it for that connection until
+#: it has missed its heartbeats, two of 10 s.
+FORGOTTEN_S = 45.0
 #: Seconds that an emit may take: the queue's time-out for a first attempt and one on a new connection.
 BOUND_S = 5.0
 DURABLE = ("streams", "rabbitmq", "kafka")
@@ -41,7 +44,7 @@ class Scene:
         """Wait until everybody is heard by everybody again."""
         self.stage.become_one(RECOVERY_S)
 
-    def check(self, sent: dict[str, Sent]) -> None:
+    def check(self, sent: dict[str, Sent], within_s: float = RECOVERY_S) -> None:
         """Hold what everybody heard against what was emitted."""
         for (name, person), (sender, what) in itertools.product(self.stage.people.items(), sent.items()):
             assert what.slowest_s < BOUND_S, sender
@@ -49,7 +52,7 @@ class Scene:
                 wait_until(
                     partial(lambda *who: len(who[0].numbers(who[1])) >= who[2], person, sender, what.count),
                     f"all {what.count} messages of {sender} at the client of {name}",
-                    RECOVERY_S,
+                    within_s,
                 )
         self.stage.settle()
         for (name, person), (sender, what) in itertools.product(self.stage.people.items(), sent.items()):
@@ -97,6 +100,14 @@ def test_connections_that_are_cut_again_and_again_are_made_anew(scene: Scene) ->
             proxy.cut()
         scene.recover()
     scene.check(scene.stage.end_traffic())
+
+
+def test_connections_that_a_router_has_forgotten_are_made_anew(scene: Scene) -> None:
+    scene.stage.begin_traffic()
+    for proxy in scene.proxies:
+        assert proxy.forget()
+    scene.recover()
+    scene.check(scene.stage.end_traffic(), within_s=FORGOTTEN_S)
 
 
 def test_a_broker_that_hangs_up_on_everybody_is_asked_again(scene: Scene) -> None:
