@@ -586,12 +586,13 @@ class Server:
         self.accepting = False
         idle = self.mode.create_event()
         with self._lock:
-            self._idle = idle
             sessions = list(self.sessions.values())
         for session in sessions:
             session.close(Reason.SERVER_DISCONNECT, code=1001)
         with self._lock:
             running = self._farewells
+            if running:  # not before: the first ones may be through while the last ones have not begun
+                self._idle = idle
         if running:
             idle.wait(timeout_s)
         with self._lock:

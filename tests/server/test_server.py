@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from flask_socketio_core import options
 from flask_socketio_core.calling import call
 from flask_socketio_core.contracts import Handle
 from flask_socketio_core.errors import CallTimeout, ConnectionRefusedError, ProtocolError
+from flask_socketio_core.server.interface import Client
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.server.session import Session
 from support.engine import DirectTransport, ManualMode, RecordingApplication, WokenTransport
@@ -340,6 +342,29 @@ def test_shutdown_closes_everybody_and_refuses_the_next(bench: Bench) -> None:
     assert bench.server.shutdown(0.01) == 0
     assert bench.app.log[-1] == ("disconnect", "/", "server disconnect")
     assert not bench.server.accepting
+
+
+def test_shutdown_waits_for_the_last_although_the_first_are_through() -> None:
+    mode, said = ThreadingMode(), list[str]()
+
+    class Farewell(RecordingApplication):
+        def on_disconnect(self, client: Client, reason: str) -> None:
+            if client.namespace == "/chat":
+                time.sleep(0.2)  # a farewell that takes its time
+            said.append(client.namespace)
+
+    class Late(WokenTransport):
+        def close(self, code: int) -> None:
+            assert wait_until(lambda: said == ["/"] and not server._farewells, timeout_s=5)
+
+    server = Server(Farewell(), options.build({}), mode)
+    for transport, namespace in ((WokenTransport(), "/"), (Late(), "/chat")):
+        session = server.add_session({}, transport)
+        session.receive("40" if namespace == "/" else f"40{namespace},")
+        assert wait_until(lambda session=session: not session.backlog, timeout_s=5)  # type: ignore[misc]  # a default
+    assert server.shutdown(5) == 0
+    assert said == ["/", "/chat"]
+    mode.close()
 
 
 def test_one_timer_serves_all_sessions(bench: Bench) -> None:
