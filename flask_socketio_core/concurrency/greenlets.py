@@ -10,10 +10,11 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
-from greenlet import greenlet
+from greenlet import GreenletExit, greenlet
 
-from .jobs import Job, run_job
+from .jobs import Job, log_failure, run_job
 
 BATCH = 100
 """Most jobs started before the hub looks after its sockets and timers again."""
@@ -125,7 +126,13 @@ class _Worker(greenlet):
         assert parent is not None  # the hub
         try:
             while True:
-                job = parent.switch()
+                try:
+                    job = parent.switch()
+                except (GreenletExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001  # a time-out that a job has not cancelled, say
+                    pool.submit(partial(log_failure, error, "what an ended job has left behind"))
+                    continue
                 run_job(job)
                 del job  # what it refers to must not live until the next one
                 if not pool.keep(self):

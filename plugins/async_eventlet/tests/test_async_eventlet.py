@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import eventlet
 import pytest
 
 from flask_socketio_async_eventlet.hooks import suits
@@ -87,3 +90,15 @@ def test_tls_without_patching_is_refused_with_the_line_to_add() -> None:
 @pytest.mark.parametrize("module", ["socket", "ssl", "threading", "queue", "time", "select"])
 def test_a_patched_process_knows_what_is_patched(module: str) -> None:
     assert EventletMode().is_patched(module)
+
+
+def test_a_time_out_that_outlives_its_job_takes_no_other_job_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mode, ran = EventletMode(), list[int]()
+    mode.spawn(lambda: eventlet.Timeout(0.02))  # and nobody cancels it
+    wait_for(mode, lambda: "Timeout" in caplog.text)
+    for number in range(3):
+        mode.spawn(partial(ran.append, number))
+    wait_for(mode, lambda: len(ran) == 3)
+    mode.close()

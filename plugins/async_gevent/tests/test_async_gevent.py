@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
+import gevent
 import pytest
 from gevent.monkey import get_original
 
@@ -142,3 +144,15 @@ def run_unpatched(program: str) -> str:
     """Run a program in a process that nobody patched, and return what it says."""
     done = run_program(program)
     return done.stdout + done.stderr
+
+
+def test_a_time_out_that_outlives_its_job_takes_no_other_job_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mode, ran = GeventMode(), list[int]()
+    mode.spawn(lambda: gevent.Timeout(0.02).start())  # and nobody cancels it
+    wait_for(mode, lambda: "Timeout" in caplog.text)
+    for number in range(3):
+        mode.spawn(partial(ran.append, number))
+    wait_for(mode, lambda: len(ran) == 3)
+    mode.close()
