@@ -108,9 +108,13 @@ class GreenletPool:
         self._idle.append(worker)
         return True
 
-    def ended(self) -> None:
-        """Forget a worker."""
+    def ended(self, worker: _Worker) -> None:
+        """Forget a worker, which may have been killed while it was idle."""
         self._count -= 1
+        if worker in self._idle:
+            self._idle.remove(worker)
+        if self._jobs:
+            self._wake()
 
 
 class _Worker(greenlet):
@@ -138,7 +142,7 @@ class _Worker(greenlet):
                 if not pool.keep(self):
                     return
         finally:
-            pool.ended()
+            pool.ended(self)
 
 
 _pools: weakref.WeakSet[GreenletPool] = weakref.WeakSet()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import eventlet
 import pytest
+from greenlet import getcurrent
 
 from flask_socketio_async_eventlet.hooks import suits
 from flask_socketio_async_eventlet.mode import EventletMode
@@ -98,6 +100,18 @@ def test_a_time_out_that_outlives_its_job_takes_no_other_job_with_it(
     mode, ran = EventletMode(), list[int]()
     mode.spawn(lambda: eventlet.Timeout(0.02))  # and nobody cancels it
     wait_for(mode, lambda: "Timeout" in caplog.text)
+    for number in range(3):
+        mode.spawn(partial(ran.append, number))
+    wait_for(mode, lambda: len(ran) == 3)
+    mode.close()
+
+
+def test_killing_the_greenlet_of_a_job_that_has_ended_takes_no_other_job_with_it() -> None:
+    mode, workers, ran = EventletMode(), list[Any](), list[int]()
+    mode.spawn(lambda: workers.append(getcurrent()))
+    wait_for(mode, lambda: bool(workers))
+    mode.call_soon(workers[0].throw)  # GreenletExit, unless told otherwise
+    wait_for(mode, lambda: bool(workers[0].dead))
     for number in range(3):
         mode.spawn(partial(ran.append, number))
     wait_for(mode, lambda: len(ran) == 3)

@@ -9,6 +9,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent.monkey import get_original
+from greenlet import getcurrent
 
 from flask_socketio_async_gevent.mode import GeventMode, UwsgiMode, forget_descriptor
 from flask_socketio_async_gevent.probes import suits_gevent, suits_uwsgi
@@ -152,6 +153,18 @@ def test_a_time_out_that_outlives_its_job_takes_no_other_job_with_it(
     mode, ran = GeventMode(), list[int]()
     mode.spawn(lambda: gevent.Timeout(0.02).start())  # and nobody cancels it
     wait_for(mode, lambda: "Timeout" in caplog.text)
+    for number in range(3):
+        mode.spawn(partial(ran.append, number))
+    wait_for(mode, lambda: len(ran) == 3)
+    mode.close()
+
+
+def test_killing_the_greenlet_of_a_job_that_has_ended_takes_no_other_job_with_it() -> None:
+    mode, workers, ran = GeventMode(), list[Any](), list[int]()
+    mode.spawn(lambda: workers.append(getcurrent()))
+    wait_for(mode, lambda: bool(workers))
+    mode.call_soon(workers[0].throw)  # GreenletExit, unless told otherwise
+    wait_for(mode, lambda: bool(workers[0].dead))
     for number in range(3):
         mode.spawn(partial(ran.append, number))
     wait_for(mode, lambda: len(ran) == 3)
