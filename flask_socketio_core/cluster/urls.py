@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, quote, unquote
 
 MASK = "***"
 _SECRET_NAME = re.compile(r"pass|secret|token|credential|api_?key|sasl_jaas", re.IGNORECASE)
-_USERINFO = re.compile(r"(?P<start>[a-zA-Z][a-zA-Z0-9+.\-]*://[^\s/?#]*?):[^\s/?#]*@")
+# Up to the last "@", for people write "/", "?" and "#" in a password as they are.
+_USERINFO = re.compile(r"(?P<start>[a-zA-Z][a-zA-Z0-9+.\-]*://[^\s/?#]*?):[^\s]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class QueueURL:
 def parse(url: str) -> QueueURL:
     """Take a URL apart.
 
-    :raises ValueError: if it has no scheme or a port that is no number; the text holds no secret.
+    :raises ValueError: if it has no scheme, a port that is no number, or what looks like a password with a "/" in it;
+        the text holds no secret.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
@@ -47,11 +49,19 @@ def parse(url: str) -> QueueURL:
     authority, slash, path = rest.partition("/")
     userinfo, _, hosts = authority.rpartition("@")
     name, colon, password = userinfo.partition(":")
+    if ":" in hosts and not userinfo and "@" in path:
+        raise ValueError(
+            f"message queue URL {mask(url)!r} has a '/' before its '@': in a user name or password write '%2F'"
+        )
+    try:
+        addresses = tuple(_host(part) for part in hosts.split(",") if part)
+    except ValueError:
+        raise ValueError(f"message queue URL {mask(url)!r} has a port that is no number") from None
     return QueueURL(
         scheme=scheme.lower(),
         username=unquote(name) or None,
         password=unquote(password) if colon else None,
-        hosts=tuple(_host(part) for part in hosts.split(",") if part),
+        hosts=addresses,
         path=slash + path,
         query=dict(parse_qsl(query, keep_blank_values=True)),
     )
@@ -63,8 +73,6 @@ def _host(text: str) -> tuple[str, int | None]:
         port = port.removeprefix(":")
     else:
         name, _, port = text.partition(":")
-    if port and not port.isdecimal():
-        raise ValueError(f"message queue host {text!r} has a port that is no number")
     return name, int(port) if port else None
 
 
@@ -73,12 +81,12 @@ def mask(text: str) -> str:
 
     The values of query options that look like secrets are replaced, too.
     """
-    masked = _USERINFO.sub(rf"\g<start>:{MASK}@", text)
-    return re.sub(
+    masked = re.sub(
         r"(?P<name>[?&][^=&\s]+)=(?P<value>[^&\s#]+)",
         lambda found: f"{found['name']}={MASK if _SECRET_NAME.search(found['name']) else found['value']}",
-        masked,
+        text,
     )
+    return _USERINFO.sub(rf"\g<start>:{MASK}@", masked)
 
 
 def describe(error: BaseException, url: str) -> str:

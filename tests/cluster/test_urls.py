@@ -35,9 +35,18 @@ def test_what_is_missing_comes_from_the_default() -> None:
     assert urls.parse("redis://:7000").host(("localhost", 6379)) == ("localhost", 7000)
 
 
-@pytest.mark.parametrize("url", ["broker:6379", "redis://user:secret@broker:port"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "broker:6379",
+        "redis://user:secret@broker:port",
+        "redis://user:1/secret@broker/0",
+        "redis://user:secret/2@broker/0",
+        "redis://user:secret?2@broker/0",
+    ],
+)
 def test_a_url_that_makes_no_sense_is_refused_without_its_secret(url: str) -> None:
-    with pytest.raises(ValueError, match=r"no scheme|no number") as raised:
+    with pytest.raises(ValueError, match=r"no scheme|no number|write '%2F'") as raised:
         urls.parse(url)
     assert "secret" not in str(raised.value)
 
@@ -49,6 +58,9 @@ def test_a_url_that_makes_no_sense_is_refused_without_its_secret(url: str) -> No
         ("redis://:secret@broker/0", "redis://:***@broker/0"),
         ("redis://:se@cret@broker/0", "redis://:***@broker/0"),
         ("two: amqp://a:secret@x and kafka://b:secret@y", "two: amqp://a:***@x and kafka://b:***@y"),
+        ("redis://user:secret/2@broker/0", "redis://user:***@broker/0"),
+        ("redis://:1/secret?2#3@broker/0", "redis://:***@broker/0"),
+        ("redis://broker:1/0?password=se@cret", "redis://broker:1/0?password=***"),
         ("redis://broker?password=secret&db=1", "redis://broker?password=***&db=1"),
         ("kafka://broker?ssl_password=secret", "kafka://broker?ssl_password=***"),
         ("redis://broker:6379/0", "redis://broker:6379/0"),
