@@ -27,8 +27,9 @@ from .peers import MISSED_INTERVALS, Peer, Peers
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
 
-#: Seconds after a gap that the other servers have, or four intervals if that is longer, to say what they have sent: a
-#: sender's longest pause between two attempts, doubled by chance, its time to settle, and a heartbeat.
+#: Seconds after a gap that the other servers have, or four intervals if that is longer, to say what they have sent. A
+#: sender may pause for 4 s (the outbox's longest pause, doubled by chance), ask the broker for 4 (a time-out on an old
+#: and on a new connection), and let the others settle for 3; then it sends what has waited, and a heartbeat behind that.
 CONFIRM_S = 20.0
 #: Seconds that a process which only sends waits for its first subscription before it asks for an acknowledgement.
 SUBSCRIBE_S = 10.0
