@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Seconds after a gap that the other servers have, or four intervals if that is longer, to say what they have sent. A
 #: sender may pause for 4 s (the outbox's longest pause, doubled by chance), ask the broker for 4 (a time-out on an old
-#: and on a new connection), and let the others settle for 3; then it sends what has waited, and a heartbeat behind that.
+#: and on a new connection), and let the others settle for 3; then it sends what has waited, and behind it a heartbeat.
 CONFIRM_S = 20.0
 #: Seconds that a process which only sends waits for its first subscription before it asks for an acknowledgement.
 SUBSCRIBE_S = 10.0
