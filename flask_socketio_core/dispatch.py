@@ -221,7 +221,9 @@ class Dispatcher:
                 if not self._options.manage_session:
                     self._save_session()
                 return answer
-        except Exception as error:  # a handler may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a handler may raise anything, such as a green library's Timeout
             refuses = isinstance(error, (ConnectionRefusedError, builtins.ConnectionRefusedError))
             if _runner.get(None) is not None or (event == "connect" and refuses):
                 raise
@@ -250,7 +252,9 @@ class Dispatcher:
             return call(*given)
         except ConnectionRefusedError:
             raise  # an answer rather than an error
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             handle = self._handlers.error_handler(client.namespace)
             if handle is None:
                 raise
@@ -269,7 +273,7 @@ class Dispatcher:
         began_s = time.perf_counter()
         try:
             answer = call(*given)
-        except Exception as error:
+        except BaseException as error:
             plugins.event_error(sid=sid, namespace=namespace, event=event, error=error)
             raise
         duration_s = time.perf_counter() - began_s

@@ -23,7 +23,8 @@ ANY = "*"
 RESERVED = frozenset(("connect", "disconnect"))
 """Events of which a catch-all does not hear."""
 
-ErrorHandler = Callable[[Exception], Any]
+ErrorHandler = Callable[[Any], Any]
+"""Called with what a handler raised: an exception, which need be no :exc:`Exception`, as a green library's Timeout."""
 
 
 class ClassHandlers(Protocol):

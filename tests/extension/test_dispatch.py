@@ -401,6 +401,41 @@ def test_unhandled_error_is_logged_with_event_handler_and_traceback(
     assert record.exc_info is not None
 
 
+class Timeout(BaseException):
+    """As those of eventlet and gevent are."""
+
+
+def test_a_time_out_is_logged_with_its_handler_as_well(
+    app: Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    @socketio.on("wait")
+    def waiting_handler() -> None:
+        raise Timeout("5 seconds")
+
+    dispatcher = socketio.binding_of(app).dispatcher
+    assert dispatcher is not None
+    assert dispatcher.on_event(_Client(), "wait", ()) is None
+    (record,) = caplog.records
+    for part in ("event 'wait'", "waiting_handler", "client sid", "Timeout('5 seconds')"):
+        assert part in record.getMessage()
+
+
+def test_error_handlers_get_time_outs_as_well(socketio: SocketIO, connect: Connect) -> None:
+    @socketio.on("wait")
+    def wait() -> None:
+        raise Timeout("5 seconds")
+
+    seen: list[str] = []
+
+    @socketio.observe
+    def socketio_event_error(error: BaseException) -> None:
+        seen.append(str(error))
+
+    socketio.on_error_default(lambda error: f"{type(error).__name__} {error}")
+    assert connect().emit("wait", callback=True) == "Timeout 5 seconds"
+    assert seen == ["5 seconds"]
+
+
 def test_failing_connect_handler_refuses_the_client(
     app: Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture
 ) -> None:
