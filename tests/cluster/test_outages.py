@@ -133,6 +133,21 @@ class Outage:
         self.small.end()
         wait_until(lambda: not self.small.health().waiting, "empty buffer", RECOVERY_S)
 
+    def wait_heard(self, name: str, sender: str, count: int) -> None:
+        """Wait until the client of a server has heard that many messages of a sender."""
+        heard: list[int] = []
+
+        def enough() -> bool:
+            heard[:] = self.heard(name, sender)
+            return len(heard) >= count
+
+        try:
+            wait_until(enough, f"{count} messages of {sender} at the client of {name}", RECOVERY_S)
+        except AssertionError as error:
+            last = max(heard, default=-1)
+            missing = sorted(set(range(last)) - set(heard))
+            raise AssertionError(f"{error}; {len(heard)} came, up to {last}, without {missing}") from None
+
     def heard(self, name: str, event: str) -> list[int]:
         """Return the numbers that the client of a server has heard, sorted."""
         return sorted(self.stage.people[name].numbers(event))
@@ -184,12 +199,7 @@ def test_durable_queues_lose_and_repeat_nothing(outage: Outage) -> None:
     if outage.kind not in DURABLE:
         pytest.skip("pub/sub forgets what nobody hears")
     for name, (sender, sent) in itertools.product(outage.early, outage.sent.items()):
-        person = outage.stage.people[name]
-        wait_until(
-            partial(lambda *who: len(who[0].numbers(who[1])) >= who[2], person, sender, sent.count),
-            f"all {sent.count} messages of {sender} at the client of {name}",
-            RECOVERY_S,
-        )
+        outage.wait_heard(name, sender, sent.count)
     outage.stage.settle()
     for name, (sender, sent) in itertools.product(outage.early, outage.sent.items()):
         assert outage.heard(name, sender) == list(range(sent.count)), (name, sender)
@@ -249,7 +259,4 @@ def test_a_small_buffer_loses_the_oldest_and_tells_how_many(outage: Outage) -> N
     assert f"{lost} lost" in small.told[1][1]
     for name in outage.early if outage.kind in DURABLE else ():
         # No less; perhaps some more, of whose arrival the broker did not say anything before it went away.
-        wait_until(
-            partial(lambda name: len(outage.heard(name, "small")) >= small.sent.count - lost, name),
-            f"all {small.sent.count - lost} messages that were not lost at the client of {name}",
-        )
+        outage.wait_heard(name, "small", small.sent.count - lost)
