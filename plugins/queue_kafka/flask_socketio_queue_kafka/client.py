@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import kafka
@@ -91,12 +92,12 @@ class ClientFactory:
         return int(self.settings["publish_timeout_s"] * 1000)
 
     def producer(self) -> Any:
-        """Return a producer. Starts a thread; waits for a broker.
+        """Return a producer. Starts a thread, which ends with ``close(0)``; waits for a broker.
 
         :raises kafka.errors.KafkaError: when no broker answers in time.
         """
         return self._connect(
-            kafka.KafkaProducer,
+            _Producer,
             max_block_ms=self._timeout_ms,
             max_request_size=TOPIC_MAX_BYTES,
             linger_ms=self.settings["linger_ms"],
@@ -191,6 +192,16 @@ class ClientFactory:
             "SASL_PLAINTEXT" if mechanism else "PLAINTEXT"
         )
         return chosen
+
+
+class _Producer(kafka.KafkaProducer):
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until what was sent is acknowledged, or the time is over, which is no error.
+
+        kafka-python's raises one, out of its own ``close()`` too, and the thread then goes on to send for ever.
+        """
+        with suppress(errors.KafkaError):
+            super().flush(timeout)  # type: ignore[no-untyped-call]
 
 
 class _NetClient(KafkaNetClient):

@@ -21,6 +21,7 @@ from flask_socketio_core.testing.threads import ThreadMode
 from flask_socketio_queue_kafka.client import TOPIC_MAX_BYTES, ClientFactory
 from flask_socketio_queue_kafka.queue import KafkaQueue
 from support.brokers import Broker, KafkaBroker
+from support.nodes import wait_until
 from support.proxy import Proxy
 
 pytestmark = pytest.mark.timeout(120)
@@ -184,6 +185,20 @@ def test_a_producer_that_waits_for_its_broker_does_not_spin(
     tries = [record for record in caplog.records if "not ready" in record.getMessage()]
     assert 0 < len(tries) < 200
     assert queue.flush(40) == 0
+
+
+def test_closing_leaves_no_thread_although_messages_are_left(
+    make: Callable[..., KafkaQueue], kafka_broker: Broker
+) -> None:
+    before = set(threading.enumerate())
+    queue = make(kafka_broker.url)
+    queue.publish(b"before")
+    assert queue.flush(10) == 0
+    with kafka_broker.outage():
+        queue.publish(b"during")
+        queue.close()
+        wait_until(lambda: set(threading.enumerate()) <= before, "end of the producer's thread")
+    assert queue.flush(0) == 0
 
 
 def test_a_connection_that_a_router_has_forgotten_is_given_up(
