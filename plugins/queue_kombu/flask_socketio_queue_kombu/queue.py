@@ -32,6 +32,8 @@ CONTENT_TYPE = "application/json"
 CONTENT_ENCODING = "utf-8"
 #: Transports that tell when a subscription exists. The others subscribe when they are first polled.
 NATIVE = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
+#: Transports of redis-py.
+REDIS = frozenset({"redis", "rediss", "sentinel"})
 #: Seconds given to that first poll.
 SETTLE_S = 0.1
 
@@ -91,7 +93,7 @@ class KombuQueue(MessageQueue):
 
     def _send(self, message: bytes) -> None:
         if self._producer is None:
-            self._publisher = self._connect(**self._publishing_options())
+            self._publisher = self._connect()
             self._declare_exchanges(self._publisher)
             self._producer = self._open_publisher(self._publisher)
         self._send_on(self._producer, message)
@@ -173,7 +175,7 @@ class KombuQueue(MessageQueue):
         self._check_open()
         arrived: deque[Any] = deque()
         with self._our_errors():
-            connection = self._connect(**self._listening_options())
+            connection = self._connect(heartbeat=self._settings.get("heartbeat_s", 0))
         try:
             with self._our_errors():
                 self._declare_exchanges(connection)
@@ -217,13 +219,7 @@ class KombuQueue(MessageQueue):
     def _declare_exchanges(self, connection: Any) -> None:
         self._exchange()(connection.default_channel).declare()
 
-    def _publishing_options(self) -> dict[str, Any]:
-        return {}
-
-    def _listening_options(self) -> dict[str, Any]:
-        return {}
-
-    def _connect(self, *, heartbeat: float = 0, **transport_options: Any) -> Any:
+    def _connect(self, *, heartbeat: float = 0) -> Any:
         connection = Connection(
             self._address,
             transport=self._implementation(),
@@ -231,12 +227,24 @@ class KombuQueue(MessageQueue):
             login_method=self._settings["login_method"],
             ssl=self._tls(),
             heartbeat=heartbeat,
-            transport_options={**self._transport_options, **transport_options},
+            transport_options={**self._time_outs(), **self._transport_options},
         )
         # One attempt per host: connect() sleeps for two seconds and tries again.
         attempts = len(connection.alt) or 1
         connection.ensure_connection(max_retries=attempts - 1, reraise_as_library_errors=False)
+        if connection.transport.driver_name == "py-amqp":
+            # py-amqp's sockets wait for ever, and its own options for that have no effect on green ones.
+            connection.connection.transport.sock.settimeout(self._settings["publish_timeout_s"])
         return connection
+
+    def _time_outs(self) -> dict[str, float]:
+        """Return the time-outs of a transport's sockets, where it has such options. A reader waits outside of them."""
+        if self._transport not in REDIS:
+            return {}
+        return {
+            "socket_timeout": self._settings["publish_timeout_s"],
+            "socket_connect_timeout": self._settings["connect_timeout"],
+        }
 
     def _implementation(self) -> Any:
         """Return a transport instead of Kombu's own, or ``None``."""

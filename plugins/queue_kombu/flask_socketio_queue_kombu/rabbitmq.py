@@ -140,16 +140,9 @@ class RabbitMQQueue(KombuQueue):
             self._turn.put(None)
         return 0
 
-    def _publishing_options(self) -> dict[str, Any]:
-        return {"write_timeout": self._timeout_s, "read_timeout": self._timeout_s}
-
-    def _listening_options(self) -> dict[str, Any]:
-        return {"heartbeat": self._settings["heartbeat_s"]}
-
     def _open_publisher(self, connection: Any) -> Any:
         channel = connection.default_channel
         read_ahead(channel.connection)
-        channel.connection.transport.sock.settimeout(self._timeout_s)  # green sockets know no SO_SNDTIMEO
         channel.confirm_select()
         channel.events["basic_ack"].add(self._confirmed)
         channel.events["basic_nack"].add(_refused)

@@ -1,0 +1,105 @@
+"""A broker that is connected and answers no more is an error in time, whatever is being done at that moment."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flask_socketio_core.errors import QueueUnavailable
+from flask_socketio_core.testing.conformance.queues import Listener
+from flask_socketio_core.testing.threads import ThreadMode
+from flask_socketio_queue_kombu.queue import KombuQueue
+from flask_socketio_queue_kombu.rabbitmq import RabbitMQQueue
+
+if TYPE_CHECKING:
+    from support.brokers import Broker
+
+# Kombu 5.4 calls redis-py in a way that redis-py 5.3 deprecates.
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.filterwarnings("ignore:Call to 'get_connection':DeprecationWarning"),
+]
+
+#: Seconds in which an error is expected: two attempts of publish_timeout_s or connect_timeout each, and some more.
+IN_TIME_S = 5.0
+
+DEEDS: dict[str, Callable[[KombuQueue], object]] = {
+    "publish": lambda queue: queue.publish(b"x"),
+    "ping": lambda queue: queue.ping(),
+    "listen": lambda queue: next(queue.listen()),
+}
+
+
+@pytest.fixture(params=["rabbitmq", "kombu over amqp", "kombu over redis"])
+def frozen(request: pytest.FixtureRequest) -> Iterator[tuple[type[KombuQueue], Broker, str]]:
+    """Return a class of queues, and the broker that it uses, which works on at the end of the test."""
+    name = "redis_broker" if request.param.endswith("redis") else "rabbitmq_broker"
+    broker: Broker = request.getfixturevalue(name)
+    url = broker.url if request.param == "rabbitmq" else f"kombu+{broker.url}"
+    yield (RabbitMQQueue if request.param == "rabbitmq" else KombuQueue), broker, url
+    broker.resume()
+
+
+def fails_in_time(deed: Callable[[], object]) -> None:
+    started = time.monotonic()
+    with pytest.raises(QueueUnavailable):
+        deed()
+    assert time.monotonic() - started < IN_TIME_S
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_a_broker_that_freezes_once_it_is_connected(
+    frozen: tuple[type[KombuQueue], Broker, str], deed: str
+) -> None:
+    queue_class, broker, url = frozen
+    if deed == "ping" and "redis" in url:
+        pytest.skip("Redis has answered when Kombu is connected to it, and there is nothing to declare")
+
+    class Unlucky(queue_class):  # type: ignore[misc,valid-type]  # a class that is known at run time only
+        def _declare_exchanges(self, connection: Any) -> None:
+            broker.pause()
+            super()._declare_exchanges(connection)
+
+    queue = Unlucky(
+        url, f"test-{uuid.uuid4().hex[:12]}", mode=ThreadMode(), options={"publish_timeout_s": 1.0}
+    )
+    fails_in_time(lambda: DEEDS[deed](queue))
+    queue.close()
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_a_broker_that_is_frozen_already(frozen: tuple[type[KombuQueue], Broker, str], deed: str) -> None:
+    queue_class, broker, url = frozen
+    queue = queue_class(url, "test", mode=ThreadMode(), options={"connect_timeout": 1.0})
+    broker.pause()
+    fails_in_time(lambda: DEEDS[deed](queue))
+    queue.close()
+
+
+def test_a_broker_that_freezes_under_a_publisher(redis_broker: Broker) -> None:
+    queue = KombuQueue(
+        f"kombu+{redis_broker.url}", "test", mode=ThreadMode(), options={"publish_timeout_s": 1.0}
+    )
+    queue.publish(b"x")
+    redis_broker.pause()
+    try:
+        fails_in_time(lambda: queue.publish(b"y"))
+    finally:
+        redis_broker.resume()
+        queue.close()
+
+
+def test_a_channel_may_be_quiet_for_longer_than_a_publish_may_take(redis_broker: Broker) -> None:
+    queue = KombuQueue(
+        f"kombu+{redis_broker.url}", "test", mode=ThreadMode(), options={"publish_timeout_s": 0.2}
+    )
+    listener = Listener(queue).subscribed()
+    listener.wait_until(lambda: listener.ticks > 3, 10, "quiet time")
+    queue.publish(b"late")
+    assert listener.wait_for(1) == [b"late"]
+    assert listener.errors == []
+    queue.close()
