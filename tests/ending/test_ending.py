@@ -22,6 +22,7 @@ from support.servers import (
     GUNICORN_GEVENT,
     GUNICORN_GEVENT_WEBSOCKET,
     GUNICORN_GTHREAD,
+    READY_TIMEOUT_S,
     THREADING,
     UWSGI_GEVENT,
     AppSpec,
@@ -135,7 +136,7 @@ def test_a_worker_that_is_exchanged_tells_its_clients(kind: ServerKind, tmp_path
         os.kill(server.process.pid, signal.SIGHUP)
         guests.assert_told()
         assert wait_until(lambda: farewells(server) == 2, timeout_s=END_S), server.log_text()
-        assert wait_until(lambda: worker(server) not in (None, server.worker_pid), timeout_s=5)
+        assert wait_until(lambda: worker(server) not in (None, server.worker_pid), timeout_s=READY_TIMEOUT_S)
 
 
 # Not with the pywsgi workers, in which gunicorn does not count.
@@ -148,7 +149,7 @@ def test_a_worker_that_had_its_requests_tells_its_clients(kind: ServerKind, tmp_
             worker(server)
         guests.assert_told()
         assert wait_until(lambda: farewells(server) == 2, timeout_s=END_S), server.log_text()
-        assert wait_until(lambda: worker(server) not in (None, server.worker_pid), timeout_s=5)
+        assert wait_until(lambda: worker(server) not in (None, server.worker_pid), timeout_s=READY_TIMEOUT_S)
 
 
 @pytest.mark.parametrize("kind", kind_params(*GUNICORN))

@@ -618,4 +618,4 @@ def test_real_workers_log_and_go_on(app: Flask, socketio: SocketIO, caplog: pyte
         raise ValueError("on purpose")
 
     dispatcher.acknowledger(fail)(1)
-    assert wait_until(lambda: "callback" in caplog.text and "fail" in caplog.text, timeout_s=5)
+    assert wait_until(lambda: "callback" in caplog.text and "fail" in caplog.text, timeout_s=15)

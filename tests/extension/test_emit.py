@@ -183,7 +183,7 @@ def test_callback_from_elsewhere_runs_in_a_worker(socketio: SocketIO, crowd: dic
     socketio.emit(
         "question", to=crowd["a"].sid, callback=lambda: threads.append(threading.current_thread().name)
     )
-    assert wait_until(lambda: bool(threads), timeout_s=5)
+    assert wait_until(lambda: bool(threads), timeout_s=15)
     assert threads != [threading.current_thread().name]
 
 

@@ -57,7 +57,7 @@ def statuses(server: Server, mark: str) -> list[str]:
 
 def assert_logged(server: Server, mark: str, *expected: str) -> None:
     """Assert that these requests are logged, with nothing besides."""
-    assert wait_until(lambda: len(statuses(server, mark)) >= len(expected), timeout_s=5), server.log_text()
+    assert wait_until(lambda: len(statuses(server, mark)) >= len(expected), timeout_s=15), server.log_text()
     assert statuses(server, mark) == list(expected)
 
 

@@ -60,7 +60,7 @@ def test_a_server_refuses_clients_before_its_descriptors_run_out(limited: Server
         assert server.log_text().count(FULL) == 1
         for client in clients:
             client.abort()
-        assert wait_until(lambda: server.get(target(transport="polling")).status == 200, timeout_s=5)
+        assert wait_until(lambda: server.get(target(transport="polling")).status == 200, timeout_s=15)
         assert "Traceback" not in server.log_text()
 
 
@@ -85,7 +85,7 @@ def test_a_handler_that_blocks_the_loop_is_reported_with_its_name(start: StartSe
     if server.kind.mode == "threading":  # there is no loop that a handler could block
         return
     report = "by the handler of event 'block' on namespace '/', which stops every client"
-    assert wait_until(lambda: report in server.log_text(), timeout_s=5), server.log_text()
+    assert wait_until(lambda: report in server.log_text(), timeout_s=15), server.log_text()
     assert "the event loop was blocked for 0." in server.log_text()
 
 

@@ -135,7 +135,7 @@ def test_payload_beyond_the_limit_closes_the_session(start: StartServer) -> None
     assert session.get().status == 400
     server.wait_journal("disconnect")
     said = "packet of 1013 bytes exceeds max_http_buffer_size=1000"
-    assert wait_until(lambda: said in server.log_text(), timeout_s=5), server.log_text()
+    assert wait_until(lambda: said in server.log_text(), timeout_s=15), server.log_text()
 
 
 @pytest.mark.one_kind

@@ -190,7 +190,7 @@ def test_message_beyond_the_limit_ends_the_connection(start: StartServer) -> Non
     client.send(frame(TEXT, f'42["message","{"x" * 1000}"]'))
     assert client.close_code() == TOO_BIG
     said = "packet of 1016 bytes exceeds max_http_buffer_size=1000"
-    assert wait_until(lambda: said in server.log_text(), timeout_s=5), server.log_text()
+    assert wait_until(lambda: said in server.log_text(), timeout_s=15), server.log_text()
 
 
 def test_message_beyond_the_limit_is_refused_before_it_arrives(server: Server, client: FrameSocket) -> None:

@@ -355,13 +355,13 @@ def test_shutdown_waits_for_the_last_although_the_first_are_through() -> None:
 
     class Late(WokenTransport):
         def close(self, code: int) -> None:
-            assert wait_until(lambda: said == ["/"] and not server._farewells, timeout_s=5)
+            assert wait_until(lambda: said == ["/"] and not server._farewells, timeout_s=15)
 
     server = Server(Farewell(), options.build({}), mode)
     for transport, namespace in ((WokenTransport(), "/"), (Late(), "/chat")):
         session = server.add_session({}, transport)
         session.receive("40" if namespace == "/" else f"40{namespace},")
-        assert wait_until(lambda session=session: not session.backlog, timeout_s=5)  # type: ignore[misc]  # a default
+        assert wait_until(lambda session=session: not session.backlog, timeout_s=15)  # type: ignore[misc]  # a default
     assert server.shutdown(5) == 0
     assert said == ["/", "/chat"]
     mode.close()
@@ -490,7 +490,7 @@ def test_a_process_that_had_no_thread_left_for_its_timer_sets_it_later() -> None
     finally:
         threading.stack_size(0)
     server.add_session({}, WokenTransport())
-    assert wait_until(lambda: transport.woken > 0, timeout_s=5), "not even the first one is pinged"
+    assert wait_until(lambda: transport.woken > 0, timeout_s=15), "not even the first one is pinged"
     server.shutdown()
     mode.close()
 
