@@ -130,9 +130,7 @@ class Endpoint:
             raise Refusal(BAD_HANDSHAKE_METHOD)
         check_capacity(self._server, len(self._server.sessions))
         session = self._server.add_session(stored_environ(environ), PollingTransport())
-        if (
-            not self._server.accepting
-        ):  # since check_capacity(): shutdown() may have looked for sessions before
+        if not self._server.accepting:  # since check_capacity(): shutdown() may have missed this one
             session.close(Reason.SERVER_DISCONNECT)
             check_capacity(self._server, 0)
         upgrades = (

@@ -119,8 +119,6 @@ class WebSocketEntrance:
         connection.target = session  # before the server may close it
         self._server.add(session)
         session.send(self._server.open_packet(session, upgrades=False))
-        if (
-            not self._server.accepting
-        ):  # since check_capacity(): shutdown() may have looked for sessions before
+        if not self._server.accepting:  # since check_capacity(): shutdown() may have missed this one
             session.close(Reason.SERVER_DISCONNECT, code=1001)
         return session
