@@ -1,9 +1,10 @@
-"""Acknowledgements that are awaited from clients elsewhere."""
+"""Acknowledgements that are awaited from clients elsewhere, and those that others await from ours."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,3 +57,41 @@ class PendingAcks:
 
     def __len__(self) -> int:
         return len(self._awaited)
+
+
+class Owed:
+    """What is kept for the questions of other servers, until they are answered or nobody waits for that any more."""
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self._questions: dict[object, tuple[float, Callable[[], object]]] = {}
+
+    def add(self, question: object, expires_at: float, forget: Callable[[], object]) -> None:
+        """Note a question; all are kept for equally long.
+
+        :param question: what identifies it.
+        :param forget: called by :meth:`expire`.
+        """
+        with self._lock:
+            self._questions[question] = (expires_at, forget)
+
+    def settle(self, question: object) -> None:
+        """Forget one that was answered, or whose client has left."""
+        with self._lock:
+            self._questions.pop(question, None)
+
+    def expire(self, now_s: float) -> None:
+        """Let go of what is kept for those that nobody waits for any more."""
+        expired: list[Callable[[], object]] = []
+        with self._lock:
+            for expires_at, forget in self._questions.values():  # in the order in which they expire
+                if expires_at > now_s:
+                    break
+                expired.append(forget)
+            for question in list(islice(self._questions, len(expired))):
+                del self._questions[question]
+        for forget in expired:
+            forget()
+
+    def __len__(self) -> int:
+        return len(self._questions)

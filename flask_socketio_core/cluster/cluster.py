@@ -409,12 +409,20 @@ class Cluster:
         if not isinstance(callback, list) or len(callback) != 3 or not isinstance(host_id, str):
             return None
         sid, _, number = callback
+        if not isinstance(number, int):
+            return None
         is_sid = isinstance(sid, str) and server.is_connected(sid, namespace)
+        ours = "node" in message
         withdraw = _nothing
-        if is_sid and "node" in message:
+        if is_sid and ours:
             gone = partial(self._return_gone, host_id, sid, number)
             withdraw = server.on_client_gone(sid, namespace, gone)
-        return partial(self._return_ack, withdraw, host_id, sid, namespace, number, is_sid)
+        on_ack = partial(self._return_ack, withdraw, host_id, sid, namespace, number, is_sid)
+        if ours:  # a server that is not waits for ever
+            forget = partial(_forget_question, server, sid, namespace, on_ack, withdraw)
+            expires_at = self._clock() + self._settings["ack_expires_s"]
+            self._current().owed.add((host_id, number), expires_at, forget)
+        return on_ack
 
     def _return_ack(
         self,
@@ -428,6 +436,9 @@ class Cluster:
     ) -> None:
         # Runs where the client's packet was read, which must not wait for a broker.
         withdraw()
+        link = self._current()
+        if is_sid:
+            link.owed.settle((host_id, number))
         args, binary = envelope.pack(list(values))
         message: Message = {
             "method": "callback",
@@ -441,12 +452,14 @@ class Cluster:
             message["binary"] = True
         if not is_sid:
             message["room"] = True
-        self._current().send_soon(message, host_id)
+        link.send_soon(message, host_id)
 
     def _return_gone(self, host_id: str, sid: str, number: Any) -> None:
         """Tell the asking node that the client has left without an answer."""
+        link = self._current()
+        link.owed.settle((host_id, number))
         message: Message = {"method": "gone", "host_id": host_id, "id": number, "sid": sid}
-        self._current().send_soon(message, host_id)
+        link.send_soon(message, host_id)
 
     def _on_enter_room(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], message.get("namespace") or "/"
@@ -491,6 +504,13 @@ def _answer_here(link: Link, number: int, *values: Any) -> None:
     awaited = link.acks.look_up(number)
     if awaited is not None:
         awaited.on_ack(*values)
+
+
+def _forget_question(
+    server: LocalServer, to: str, namespace: str, on_ack: AckCallback, withdraw: Callable[[], None]
+) -> None:
+    withdraw()
+    server.forget_acks(to, namespace, on_ack)
 
 
 def _nothing() -> None:

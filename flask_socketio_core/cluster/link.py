@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import QueueClosed
 from . import urls
-from .acks import PendingAcks
+from .acks import Owed, PendingAcks
 from .envelope import Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
 from .listener import Listener
@@ -101,6 +101,7 @@ class Link:
         self.node = uuid.uuid4().hex
         self.queue = queue
         self.acks = PendingAcks(mode.create_lock())
+        self.owed = Owed(mode.create_lock())
         # A queue that replays may deliver what is missing behind a sign of life, from another partition.
         in_order = queue.capabilities.ordered and not queue.capabilities.replay
         self.peers = Peers(mode.create_lock(), in_order=in_order)
@@ -253,6 +254,7 @@ class Link:
                 self._note_lost(node, lost, self.peers.settled_at(node), now_s)
         self._tell_gap(self._gaps.overdue(now_s))
         self.acks.expire(now_s)
+        self.owed.expire(now_s)
         if now_s - self.listener.ticked_at > STUCK_S and self.listener.subscribed:
             self.listener.restart(f"no sign from the listener for {STUCK_S:g} s")
         elif self.listener.subscribed and not self.outbox.down and deaf_s > 3 * self._interval_s + 1:

@@ -87,6 +87,24 @@ def test_calls_that_time_out_leave_nothing_with_who_called(
         assert len(cluster._link.acks) == 0
 
 
+def test_questions_that_nobody_waits_for_any_more_leave_the_server_of_the_client(bus: Bus) -> None:
+    asking = Node(bus).start()
+    asked = Node(bus, ack_expires_s=0.3, heartbeat_interval_s=0.1).start()
+    try:
+        member = asked.connect()
+        asked.cluster.enter_room(member.sid, "room")
+        member.answer = None
+        for to in (member.sid, "room"):
+            with pytest.raises(CallTimeout):
+                asking.cluster.call("ask", (), to=to, timeout_s=0)
+        wait_until(lambda: len(member.receive()) == 2, "questions")
+        wait_until(lambda: left_behind(asked, member) == (), "end of the questions")
+        assert len(asked.cluster._link.owed) == 0
+    finally:
+        asking.close()
+        asked.close()
+
+
 def test_a_call_to_a_room_leaves_nothing_with_who_called(nodes: tuple[Node, Node]) -> None:
     members = [node.connect() for node in nodes for _ in range(2)]
     for number, member in enumerate(members):
