@@ -163,10 +163,10 @@ def outage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     directory = tmp_path_factory.mktemp("outage")
     with contextlib.ExitStack() as stack:
         stage = stack.enter_context(playing(bus, kinds, directory))
+        stage.begin_traffic()  # first, for it clears what was heard
         small = SmallEmitter(bus)
         stack.callback(small.close)
         outage = Outage(bus.kind, stage, small, tuple(stage.people))
-        stage.begin_traffic()
         time.sleep(0.5)
         with broker.outage():
             over_at = time.monotonic() + AWAY_S
