@@ -176,6 +176,9 @@ def cluster_app(bus: Bus, url: str = "") -> AppSpec:
         "message_queue": url or bus.url,
         "channel": bus.channel,
         "message_queue_options": {"heartbeat_interval_s": 0.5},
+        # python-socketio's client leaves when it had nothing to answer for 5 s more than the longer of the two.
+        "ping_interval": 5,
+        "ping_timeout": 30,
     }
     return AppSpec(app="cluster", options=options)
 

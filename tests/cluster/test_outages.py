@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
     from .stage import Stage
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 #: Seconds the broker is away at least.
 AWAY_S = 5.0
 #: Seconds that an emit may take: the queue's time-out for a first attempt and one on a new connection.
 BOUND_S = 5.0
 #: Seconds after the broker's return in which everything works again: longest pause between two attempts, and slack.
-RECOVERY_S = 40.0
+RECOVERY_S = 80.0
 #: Seconds that a request takes at most where nothing waits for the broker, on two busy cores.
 ANSWER_S = 1.5
 #: Which server starts without its broker: each mode, and each broker.
@@ -241,8 +241,10 @@ def test_what_a_process_emits_before_it_ever_had_a_broker_arrives(outage: Outage
 
 def test_afterwards_the_bus_is_up_and_nothing_waits(outage: Outage) -> None:
     for name in outage.stage.servers:
+        # A heartbeat that is just being sent waits, too.
+        wait_until(lambda name=name: not outage.stage.health(name)["waiting"], f"empty buffer of {name}")  # type: ignore[misc]
         health = outage.stage.health(name)
-        assert (health["up"], health["waiting"], health["lost_sent"]) == (True, 0, 0), (name, health)
+        assert (health["up"], health["lost_sent"]) == (True, 0), (name, health)
         # A server that was never there before has no place at which it could resume.
         if outage.kind in DURABLE and name in outage.early:
             assert health["lost_received"] == 0, (name, health)
