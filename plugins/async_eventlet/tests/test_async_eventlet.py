@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import eventlet
 import pytest
-from greenlet import getcurrent
 
 from flask_socketio_async_eventlet.hooks import suits
 from flask_socketio_async_eventlet.mode import EventletMode
@@ -15,6 +11,7 @@ from flask_socketio_core.contracts import Verdict
 from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.process import ProcessFacts
 from flask_socketio_core.testing.conformance.async_modes import in_thread, wait_for
+from support.green import assert_a_killed_greenlet_takes_no_job, assert_a_stray_time_out_takes_no_job
 from support.programs import run_program
 
 GTHREAD = {"SERVER_SOFTWARE": "gunicorn/27.0.0", "gunicorn.socket": None}
@@ -97,22 +94,8 @@ def test_a_patched_process_knows_what_is_patched(module: str) -> None:
 def test_a_time_out_that_outlives_its_job_takes_no_other_job_with_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    mode, ran = EventletMode(), list[int]()
-    mode.spawn(lambda: eventlet.Timeout(0.02))  # and nobody cancels it
-    wait_for(mode, lambda: "Timeout" in caplog.text)
-    for number in range(3):
-        mode.spawn(partial(ran.append, number))
-    wait_for(mode, lambda: len(ran) == 3)
-    mode.close()
+    assert_a_stray_time_out_takes_no_job(EventletMode(), lambda: eventlet.Timeout(0.02), lambda: caplog.text)
 
 
 def test_killing_the_greenlet_of_a_job_that_has_ended_takes_no_other_job_with_it() -> None:
-    mode, workers, ran = EventletMode(), list[Any](), list[int]()
-    mode.spawn(lambda: workers.append(getcurrent()))
-    wait_for(mode, lambda: bool(workers))
-    mode.call_soon(workers[0].throw)  # GreenletExit, unless told otherwise
-    wait_for(mode, lambda: bool(workers[0].dead))
-    for number in range(3):
-        mode.spawn(partial(ran.append, number))
-    wait_for(mode, lambda: len(ran) == 3)
-    mode.close()
+    assert_a_killed_greenlet_takes_no_job(EventletMode())

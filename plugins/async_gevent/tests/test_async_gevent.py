@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import Any
 
 import gevent
 import pytest
 from gevent.monkey import get_original
-from greenlet import getcurrent
 
 from flask_socketio_async_gevent.mode import GeventMode, UwsgiMode, forget_descriptor
 from flask_socketio_async_gevent.probes import suits_gevent, suits_uwsgi
@@ -18,6 +16,7 @@ from flask_socketio_core.errors import ConfigurationError
 from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.process import ProcessFacts
 from flask_socketio_core.testing.conformance.async_modes import application, in_thread, wait_for
+from support.green import assert_a_killed_greenlet_takes_no_job, assert_a_stray_time_out_takes_no_job
 from support.programs import run_program
 
 GTHREAD = {"SERVER_SOFTWARE": "gunicorn/27.0.0", "gunicorn.socket": None}
@@ -150,22 +149,10 @@ def run_unpatched(program: str) -> str:
 def test_a_time_out_that_outlives_its_job_takes_no_other_job_with_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    mode, ran = GeventMode(), list[int]()
-    mode.spawn(lambda: gevent.Timeout(0.02).start())  # and nobody cancels it
-    wait_for(mode, lambda: "Timeout" in caplog.text)
-    for number in range(3):
-        mode.spawn(partial(ran.append, number))
-    wait_for(mode, lambda: len(ran) == 3)
-    mode.close()
+    assert_a_stray_time_out_takes_no_job(
+        GeventMode(), lambda: gevent.Timeout(0.02).start(), lambda: caplog.text
+    )
 
 
 def test_killing_the_greenlet_of_a_job_that_has_ended_takes_no_other_job_with_it() -> None:
-    mode, workers, ran = GeventMode(), list[Any](), list[int]()
-    mode.spawn(lambda: workers.append(getcurrent()))
-    wait_for(mode, lambda: bool(workers))
-    mode.call_soon(workers[0].throw)  # GreenletExit, unless told otherwise
-    wait_for(mode, lambda: bool(workers[0].dead))
-    for number in range(3):
-        mode.spawn(partial(ran.append, number))
-    wait_for(mode, lambda: len(ran) == 3)
-    mode.close()
+    assert_a_killed_greenlet_takes_no_job(GeventMode())

@@ -1,0 +1,43 @@
+"""What must not happen to the pooled greenlets of any green mode, whichever library it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from greenlet import getcurrent
+
+from flask_socketio_core.concurrency.green import GreenMode
+from flask_socketio_core.testing.conformance.async_modes import wait_for
+
+
+def assert_a_stray_time_out_takes_no_job(
+    mode: GreenMode, time_out: Callable[[], object], logged: Callable[[], str]
+) -> None:
+    """Assert that a time-out that outlives its job, and so strikes an idle greenlet, is logged and takes no other job.
+
+    :param time_out: starts one of the library's, which nobody cancels.
+    :param logged: returns what the log says.
+    """
+    mode.spawn(time_out)
+    wait_for(mode, lambda: "Timeout" in logged())
+    _assert_jobs_run(mode)
+
+
+def assert_a_killed_greenlet_takes_no_job(mode: GreenMode) -> None:
+    """Assert that killing the greenlet of a job that has ended takes no other job with it."""
+    workers: list[Any] = []
+    mode.spawn(lambda: workers.append(getcurrent()))
+    wait_for(mode, lambda: bool(workers))
+    mode.call_soon(workers[0].throw)  # GreenletExit, unless told otherwise
+    wait_for(mode, lambda: bool(workers[0].dead))
+    _assert_jobs_run(mode)
+
+
+def _assert_jobs_run(mode: GreenMode) -> None:
+    ran: list[int] = []
+    for number in range(3):
+        mode.spawn(partial(ran.append, number))
+    wait_for(mode, lambda: len(ran) == 3)
+    mode.close()
