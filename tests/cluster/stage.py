@@ -93,6 +93,10 @@ class Stage:
         state: dict[str, Any] = json.loads(self.servers[name].get("/health").body)
         return state
 
+    def wait_sent(self, name: str) -> None:
+        """Wait until nothing of a server waits for the broker; a heartbeat that is just being sent does."""
+        wait_until(lambda: not self.health(name)["waiting"], f"empty buffer of {name}")
+
     def become_one(self, timeout_s: float = 15) -> None:
         """Wait until everybody is heard by everybody: a server joins at its first request."""
         unheard = dict(self.senders)

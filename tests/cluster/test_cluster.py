@@ -11,7 +11,7 @@ import pytest
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.errors import CallTimeout, ClientGone, SocketIOError, UnknownOption
 from flask_socketio_core.testing.conformance.queues import Listener
-from support.nodes import Bus, Member, Node, emitter, wait_until
+from support.nodes import Bus, Member, Node, emitter, in_threads, wait_until
 
 from .buses import KINDS, make_bus
 
@@ -122,15 +122,11 @@ def test_threads_that_emit_faster_than_one_publishes_lose_nothing(nodes: tuple[N
     member = nodes[1].connect()
     cluster = emitter(bus, buffer_max_messages=100)
 
-    def emit() -> None:
+    def emit(_: int) -> None:
         for number in range(300):
             cluster.emit("n", (number,))
 
-    threads = [threading.Thread(target=emit) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(emit)
     assert (cluster.close(timeout_s=15), cluster.health().lost_sent) == (0, 0)
     assert sorted(event[1] for event in member.wait_for(1200, 60)) == sorted([*range(300)] * 4)
 

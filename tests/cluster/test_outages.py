@@ -241,8 +241,7 @@ def test_what_a_process_emits_before_it_ever_had_a_broker_arrives(outage: Outage
 
 def test_afterwards_the_bus_is_up_and_nothing_waits(outage: Outage) -> None:
     for name in outage.stage.servers:
-        # A heartbeat that is just being sent waits, too.
-        wait_until(lambda name=name: not outage.stage.health(name)["waiting"], f"empty buffer of {name}")  # type: ignore[misc]
+        outage.stage.wait_sent(name)
         health = outage.stage.health(name)
         assert (health["up"], health["lost_sent"]) == (True, 0), (name, health)
         # A server that was never there before has no place at which it could resume.

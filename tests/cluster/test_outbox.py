@@ -15,7 +15,7 @@ from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.contracts import AsyncMode, MessageQueue, QueueCapabilities
 from flask_socketio_core.errors import MessageTooLarge, PartUnsuitable, QueueClosed, QueueUnavailable
 from flask_socketio_core.testing.threads import ThreadMode
-from support.nodes import Bus, Node, wait_until
+from support.nodes import Bus, Node, in_threads, wait_until
 
 
 class Moody(MessageQueue):
@@ -146,11 +146,7 @@ def test_threads_that_emit_together_keep_their_own_order() -> None:
         for number in range(200):
             cluster.emit("n", (thread * 1000 + number,))
 
-    threads = [threading.Thread(target=emit, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(emit)
     assert cluster.close(timeout_s=5) == 0
     sent = numbers(moody)
     assert len(sent) == 800
@@ -164,15 +160,11 @@ def test_threads_that_emit_faster_than_one_publishes_lose_nothing() -> None:
     cluster, moody, states = make(buffer_max_messages=10)
     moody.slow_s = 0.0005
 
-    def emit() -> None:
+    def emit(_: int) -> None:
         for number in range(100):
             cluster.emit("n", (number,))
 
-    threads = [threading.Thread(target=emit) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(emit)
     assert cluster.close(timeout_s=5) == 0
     assert sorted(numbers(moody)) == sorted([*range(100)] * 4)
     assert (cluster.health().lost_sent, states) == (0, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -146,6 +147,15 @@ class Node:
     def close(self) -> None:
         self.cluster.close(timeout_s=1.0)
         self.server.shutdown(0.1)
+
+
+def in_threads(work: Callable[[int], object], count: int = 4) -> None:
+    """Do something in several threads at once, each with its number, and return when all have done it."""
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def emitter(bus: Bus, **options_: Any) -> Cluster:
