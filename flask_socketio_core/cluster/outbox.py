@@ -194,11 +194,11 @@ class Outbox:
 
     def _await_room(self) -> None:
         """Let whoever publishes catch up with those who emit."""
-        deadline: float | None = None
+        if not self._behind():
+            return
+        deadline = self._clock() + PATIENCE_S
         while self._behind():
-            now_s = self._clock()
-            deadline = now_s + PATIENCE_S if deadline is None else deadline
-            if now_s >= deadline:
+            if self._clock() >= deadline:
                 self._overrun = True
                 return
             self._mode.sleep(ROOM_POLL_S)
