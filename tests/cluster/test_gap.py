@@ -70,10 +70,11 @@ class Scene:
             yield
 
     def settle(self) -> None:
-        """Wait until the gap was told, and until what is sent now arrives."""
+        """Wait until the gap was told, what is sent now arrives, and the victim can send again, too."""
         wait_until(lambda: self.victim.gaps, "report of the gap", RECOVERY_S)
         self.emit(1)
         wait_until(lambda: self.heard()[-1:] == [self.sent - 1], "last message", RECOVERY_S)
+        wait_until(lambda: all(up for up, _ in self.victim.states[-1:]), "victim that is up", RECOVERY_S)
 
     def heard(self) -> list[int]:
         return [event[1] for event in self.member.receive()]
