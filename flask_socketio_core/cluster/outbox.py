@@ -120,12 +120,9 @@ class Outbox:
 
     @property
     def waiting(self) -> tuple[int, int]:
-        """Messages and bytes that wait."""
-        with self._lock:
-            held = self._held
-            if held is None:
-                return len(self._waiting), self._bytes
-            return len(self._waiting) + 1, self._bytes + len(held.payload)
+        """Messages and bytes that wait, those on their way included; signs of life do not count."""
+        sizes = [len(letter.payload) for letter in self._not_sent() if letter.numbered]
+        return len(sizes), sum(sizes)
 
     @property
     def seq(self) -> int:
@@ -176,12 +173,12 @@ class Outbox:
         """Wait until everything is with the broker; return how many messages are not."""
         deadline = self._clock() + timeout_s
         while True:
-            while self.waiting[0] and self._clock() < deadline:
+            while self._not_sent() and self._clock() < deadline:
                 self._wake.set()  # each time, for there are two pauses: until the broker is asked, and after its return
                 self._mode.sleep(0.01)
-            left = self._queue.flush(max(deadline - self._clock(), 0)) + self.waiting[0]
-            if not left or self._clock() >= deadline:
-                return left
+            left = self._queue.flush(max(deadline - self._clock(), 0))
+            if self._clock() >= deadline or not (left or self._not_sent()):
+                return left + self.waiting[0]
             self._mode.sleep(0.01)
 
     def close(self) -> None:
@@ -191,6 +188,10 @@ class Outbox:
             self._waiting.clear()
             self._bytes = 0
         self._wake.set()
+
+    def _not_sent(self) -> list[_Letter]:
+        with self._lock:
+            return [*self._waiting] if self._held is None else [self._held, *self._waiting]
 
     def _await_room(self) -> None:
         """Let whoever publishes catch up with those who emit."""

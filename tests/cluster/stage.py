@@ -94,7 +94,7 @@ class Stage:
         return state
 
     def wait_sent(self, name: str) -> None:
-        """Wait until nothing of a server waits for the broker; a heartbeat that is just being sent does."""
+        """Wait until nothing of a server waits for the broker."""
         wait_until(lambda: not self.health(name)["waiting"], f"empty buffer of {name}")
 
     def become_one(self, timeout_s: float = 15) -> None:

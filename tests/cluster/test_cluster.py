@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,10 +12,7 @@ from flask_socketio_core.errors import CallTimeout, ClientGone, SocketIOError, U
 from flask_socketio_core.testing.conformance.queues import Listener
 from support.nodes import Bus, Member, Node, emitter, in_threads, wait_until
 
-from .buses import KINDS, make_bus
-
-if TYPE_CHECKING:
-    pass
+from .buses import KINDS, broker_of, make_bus
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -129,6 +125,27 @@ def test_threads_that_emit_faster_than_one_publishes_lose_nothing(nodes: tuple[N
     in_threads(emit)
     assert (cluster.close(timeout_s=15), cluster.health().lost_sent) == (0, 0)
     assert sorted(event[1] for event in member.wait_for(1200, 60)) == sorted([*range(300)] * 4)
+
+
+def test_what_a_stalled_broker_is_sent_right_before_the_end_arrives(
+    request: pytest.FixtureRequest, nodes: tuple[Node, Node], bus: Bus
+) -> None:
+    broker = broker_of(request, bus.kind)
+    if broker is None:
+        pytest.skip("no broker that could stall")
+    member = nodes[1].connect()
+    cluster = emitter(bus)
+    cluster.emit("n", (0,))
+    broker.pause()
+    resume = threading.Timer(0.5, broker.resume)
+    resume.start()
+    try:
+        for number in range(1, 200):
+            cluster.emit("n", (number,))
+        assert (cluster.close(timeout_s=15), cluster.health().lost_sent) == (0, 0)
+    finally:
+        resume.join()
+    assert sorted(event[1] for event in member.wait_for(200)) == list(range(200))
 
 
 def test_a_message_to_a_local_client_does_not_travel(nodes: tuple[Node, Node], bus: Bus) -> None:

@@ -311,6 +311,32 @@ def test_closing_waits_for_no_other_server_to_listen_again(monkeypatch: pytest.M
     assert numbers(moody) == [1]
 
 
+def test_a_sign_of_life_on_its_way_is_no_message_that_waits() -> None:
+    node = Node(Bus(Moody, "moody://host", "channel"), heartbeat_interval_s=0.1).start()
+    moody = Moody.instances[-1]
+    on_its_way, go_on = threading.Event(), threading.Event()
+
+    def publish(message: bytes, *, key: str = "") -> None:
+        on_its_way.set()
+        go_on.wait(15)
+        Moody.publish(moody, message, key=key)
+
+    moody.publish = publish  # type: ignore[method-assign]
+    try:
+        assert on_its_way.wait(15)
+        health = node.cluster.health()
+        assert (health.waiting, health.waiting_bytes) == (0, 0)
+        node.cluster.emit("n", (1,))
+        health = node.cluster.health()
+        assert health.waiting == 1
+        assert health.waiting_bytes > 0
+        assert node.cluster._link.outbox.flush(0.05) == 1
+    finally:
+        go_on.set()
+        node.close()
+    assert sum(b'"data": [1]' in message for message in moody.published) == 1
+
+
 def test_closing_reports_what_was_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     cluster, moody, _ = make()
     moody.away = True

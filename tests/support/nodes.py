@@ -24,15 +24,17 @@ from .engine import RecordingApplication, WokenTransport
 PATIENCE_S = 15.0
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str | Callable[[], str], timeout_s: float = PATIENCE_S
+) -> None:
     """Return when a condition holds.
 
-    :param what: what is waited for, for the text of the failure.
+    :param what: what is waited for, for the text of the failure; or what tells it at that time.
     """
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"no {what} within {timeout_s:g} s")
+            raise AssertionError(f"no {what if isinstance(what, str) else what()} within {timeout_s:g} s")
         time.sleep(0.005)
 
 
@@ -100,7 +102,7 @@ class Member:
         """Wait for that many events and return all of them."""
         wait_until(
             lambda: len(self.receive()) >= count,
-            f"{count} events at {self.sid}, only {len(self.events)} came",
+            lambda: f"{count} events at {self.sid}, only {len(self.events)} came",
             timeout_s,
         )
         return self.events

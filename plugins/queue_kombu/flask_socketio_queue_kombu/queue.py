@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,8 @@ NATIVE = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
 REDIS = frozenset({"redis", "rediss", "sentinel"})
 #: Seconds given to that first poll.
 SETTLE_S = 0.1
+#: Messages after which a publisher asks the broker whether it is still there.
+ASK_EVERY = 500
 
 SETTINGS = (
     Setting("publish_timeout_s", float, 2.0, "seconds a publish may take", above=0),
@@ -70,7 +73,9 @@ class KombuQueue(MessageQueue):
         self._transport_options = dict(self._settings["transport_options"])
         self._check_transport(scheme, rest)
         self._foreign = foreign_errors(self._transport)
+        self._timeout_s: float = self._settings["publish_timeout_s"]
         self._closed = False
+        self._unanswered = 0  # messages since the broker's last answer
         self._publisher: Any = None
         self._producer: Any = None
         # A queue with one token is the one lock that yields to other tasks in every mode.
@@ -99,10 +104,42 @@ class KombuQueue(MessageQueue):
         self._send_on(self._producer, message)
 
     def _open_publisher(self, connection: Any) -> Any:
+        self._unanswered = 0
         return connection.Producer(exchange=self._exchange(), auto_declare=False)
 
     def _send_on(self, publisher: Any, message: bytes) -> None:
+        if self._unanswered >= ASK_EVERY:
+            self._ask(self._timeout_s)
         publisher.publish(message, content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING)
+        self._unanswered += 1
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until the broker has what was published; return how many messages it has not answered for.
+
+        Over AMQP a message is with the operating system when it is published, and lost with a connection that ends
+        before the broker has read it. A lost message is not sent again.
+        """
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._turn.get(timeout=timeout_s)
+        except Empty:
+            return self._unanswered
+        try:
+            if self._unanswered and self._producer is not None:
+                with self._our_errors():
+                    self._ask(max(deadline - time.monotonic(), 0.001))
+        except QueueUnavailable:
+            self._drop_publisher()
+        finally:
+            self._turn.put(None)
+        return self._unanswered
+
+    def _ask(self, timeout_s: float) -> None:
+        """Let the broker answer something that changes nothing: it takes what a channel sends in order."""
+        self._limit_waiting(self._publisher, timeout_s)
+        self._exchange()(self._producer.channel).declare()
+        self._limit_waiting(self._publisher, self._timeout_s)
+        self._unanswered = 0
 
     def ping(self) -> None:
         with self._own_turn():
@@ -117,7 +154,7 @@ class KombuQueue(MessageQueue):
             return
         self._closed = True
         try:
-            self._turn.get(timeout=self._settings["publish_timeout_s"])
+            self._turn.get(timeout=self._timeout_s)
         except Empty:
             return  # whoever is publishing drops the connection when it is done
         self._drop_publisher()
@@ -127,7 +164,7 @@ class KombuQueue(MessageQueue):
     def _own_turn(self) -> Iterator[None]:
         self._check_open()
         try:
-            self._turn.get(timeout=2 * self._settings["publish_timeout_s"])
+            self._turn.get(timeout=2 * self._timeout_s)
         except Empty:
             raise QueueUnavailable("other publishers have not finished with the broker in time") from None
         try:
@@ -232,17 +269,22 @@ class KombuQueue(MessageQueue):
         # One attempt per host: connect() sleeps for two seconds and tries again.
         attempts = len(connection.alt) or 1
         connection.ensure_connection(max_retries=attempts - 1, reraise_as_library_errors=False)
+        self._limit_waiting(connection, self._timeout_s)
+        return connection
+
+    @staticmethod
+    def _limit_waiting(connection: Any, timeout_s: float) -> None:
+        """Limit what a connection waits for its broker, where it has no time-outs of its own."""
         if connection.transport.driver_name == "py-amqp":
             # py-amqp's sockets wait for ever, and its own options for that have no effect on green ones.
-            connection.connection.transport.sock.settimeout(self._settings["publish_timeout_s"])
-        return connection
+            connection.connection.transport.sock.settimeout(timeout_s)
 
     def _time_outs(self) -> dict[str, float]:
         """Return the time-outs of a transport's sockets, where it has such options. A reader waits outside of them."""
         if self._transport not in REDIS:
             return {}
         return {
-            "socket_timeout": self._settings["publish_timeout_s"],
+            "socket_timeout": self._timeout_s,
             "socket_connect_timeout": self._settings["connect_timeout"],
         }
 

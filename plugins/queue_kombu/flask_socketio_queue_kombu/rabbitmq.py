@@ -97,7 +97,6 @@ class RabbitMQQueue(KombuQueue):
         # What was yielded last, by hash: after a lost connection the broker sends again what it has no
         # acknowledgement for, and that can be no more than it may send ahead.
         self._recent: deque[int] = deque(maxlen=PREFETCH + ACK_EVERY)
-        self._timeout_s: float = self._settings["publish_timeout_s"]
         self._unconfirmed = Unconfirmed()
         self._owed: list[Sent] = []  # what is to be handed back by whoever publishes next
         self._interrupted = False

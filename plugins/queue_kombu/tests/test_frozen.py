@@ -12,7 +12,7 @@ import pytest
 from flask_socketio_core.errors import QueueUnavailable
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
-from flask_socketio_queue_kombu.queue import KombuQueue
+from flask_socketio_queue_kombu.queue import ASK_EVERY, KombuQueue
 from flask_socketio_queue_kombu.rabbitmq import RabbitMQQueue
 
 if TYPE_CHECKING:
@@ -90,6 +90,50 @@ def test_a_broker_that_freezes_under_a_publisher(redis_broker: Broker) -> None:
         fails_in_time(lambda: queue.publish(b"y"))
     finally:
         redis_broker.resume()
+        queue.close()
+
+
+def test_what_a_frozen_broker_has_not_read_is_not_with_it(rabbitmq_broker: Broker) -> None:
+    channel = f"test-{uuid.uuid4().hex[:12]}"
+    queue = KombuQueue(f"kombu+{rabbitmq_broker.url}", channel, mode=ThreadMode(), options={})
+    listener = Listener(
+        KombuQueue(f"kombu+{rabbitmq_broker.url}", channel, mode=ThreadMode(), options={})
+    ).subscribed()
+    queue.publish(b"read")
+    assert queue.flush(10) == 0
+    rabbitmq_broker.pause()
+    try:
+        for _ in range(7):
+            queue.publish(b"not read")
+        started = time.monotonic()
+        assert queue.flush(0.5) == 7
+        assert 0.5 <= time.monotonic() - started < 2
+        assert queue.flush(0.5) == 7  # the connection is gone, and whether they arrive nobody will ever say
+    finally:
+        rabbitmq_broker.resume()
+    queue.publish(b"after")
+    assert queue.flush(10) == 0
+    listener.wait_until(lambda: b"after" in listener.messages, 10, "message on a new connection")
+    queue.close()
+    listener.queue.close()
+
+
+def test_a_broker_that_freezes_under_a_publisher_over_amqp(rabbitmq_broker: Broker) -> None:
+    """It is noticed by and by, although the operating system takes what is sent for a long time."""
+    queue = KombuQueue(
+        f"kombu+{rabbitmq_broker.url}", "test", mode=ThreadMode(), options={"publish_timeout_s": 1.0}
+    )
+
+    def publish_many() -> None:
+        for _ in range(ASK_EVERY):
+            queue.publish(b"y")
+
+    queue.publish(b"x")
+    rabbitmq_broker.pause()
+    try:
+        fails_in_time(publish_many)
+    finally:
+        rabbitmq_broker.resume()
         queue.close()
 
 
