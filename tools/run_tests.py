@@ -24,6 +24,8 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 #: Groups within ``tests/``, by folder; every other folder is in the group ``core``.
 WAITING = ("cluster", "packaging", "ending", "compat", "clients", "demo", "protocol", "third_party")
+#: Groups that take longer than a minute and a half, the longest first; begun first, none is left over at the end.
+LONG = ("cluster", "core", "queue_kombu", "packaging", "clients", "protocol", "ending", "demo")
 SHARES_THE_CORE_PROCESS = "async_threading"
 #: One server of the core and its mode, for a Python that is not the main one.
 THREADING_ONLY = ("tests/clients", "tests/protocol", "-k", "threading")
@@ -82,7 +84,7 @@ def all_groups() -> dict[str, list[str]]:
     groups["core"] = core
     groups["threading"] = [*THREADING_ONLY, limit]
     groups.update({plugin: [f"plugins/{plugin}/tests", limit] for plugin in plugins})
-    return groups
+    return {name: groups[name] for name in (*LONG, *groups) if name in groups}
 
 
 def fetch_kafka() -> None:
