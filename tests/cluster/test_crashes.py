@@ -120,6 +120,26 @@ def test_a_killed_broker_with_a_durable_queue_loses_and_repeats_nothing(
         scene.close()
 
 
+@pytest.mark.parametrize("kind", ["redis", "kombu", *DURABLE])
+def test_a_server_rests_while_its_broker_is_away(request: pytest.FixtureRequest, kind: str) -> None:
+    bus = make_bus(request, kind)
+    broker = broker_of(request, kind)
+    assert broker is not None
+    node = Node(bus).start()
+    traffic = Traffic(node.cluster, "n")
+    time.sleep(0.5)
+    try:
+        with broker.outage():
+            wait_until(lambda: not node.cluster.health().up, "bus that is down")
+            started, used_s = time.monotonic(), time.process_time()
+            time.sleep(3)
+            assert (time.process_time() - used_s) / (time.monotonic() - started) < 0.4  # of one processor
+    finally:
+        traffic.end()
+        wait_until(lambda: node.cluster.health().up, "recovery", RECOVERY_S)
+        node.close()
+
+
 def test_a_frozen_broker_blocks_one_emit_for_a_bounded_time(request: pytest.FixtureRequest) -> None:
     bus = make_bus(request, "redis")
     broker = broker_of(request, "redis")

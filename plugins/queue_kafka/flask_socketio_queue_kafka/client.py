@@ -205,6 +205,26 @@ class _Producer(kafka.KafkaProducer):
 
 
 class _NetClient(KafkaNetClient):
+    """kafka-python's, without two busy loops of its producers while their broker is away."""
+
+    def __init__(self, **options: Any) -> None:
+        """Let an update of what is known about the brokers be asked for once, until it has come.
+
+        A producer asks in each round while a partition has no leader, and each time wakes itself for the next round.
+        """
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        cluster = self.cluster
+        ask = cluster.request_update
+        asked: Any = None
+
+        def request_update() -> Any:
+            nonlocal asked
+            if asked is None or asked.is_done or not cluster.need_update:
+                asked = ask()
+            return asked
+
+        cluster.request_update = request_update
+
     def connection_delay(self, node_id: Any) -> float:
         """Return milliseconds until the next attempt to connect, for which the producer takes it.
 
@@ -219,7 +239,7 @@ def _make(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
     made: list[Any] = []
 
     def make_net_client(**options: Any) -> Any:
-        made.append(_NetClient(**options))  # type: ignore[no-untyped-call]
+        made.append(_NetClient(**options))
         return made[-1]
 
     try:

@@ -130,6 +130,9 @@ class KombuQueue(MessageQueue):
                     self._ask(max(deadline - time.monotonic(), 0.001))
         except QueueUnavailable:
             self._drop_publisher()
+        except BaseException:  # a greenlet's Timeout, Ctrl-C: half a frame may have been written
+            self._drop_publisher()
+            raise
         finally:
             self._turn.put(None)
         return self._unanswered
