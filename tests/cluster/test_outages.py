@@ -254,10 +254,16 @@ def test_a_small_buffer_loses_the_oldest_and_tells_how_many(outage: Outage) -> N
     lost = small.health().lost_sent
     assert small.most_waiting <= SMALL
     assert lost > SMALL
-    assert [text for text in small.log.texts if re.search(rf"\b{lost} lost\b", text)] == small.log.texts
-    assert len(small.log.texts) == 1
-    assert [up for up, _ in small.told] == [False, True]
-    assert f"{lost} lost" in small.told[1][1]
+    # A slow broker may be away a second time while five servers send it what has waited.
+    assert [up for up, _ in small.told] == [False, True] * (len(small.told) // 2)
+    logged = [_lost(text) for text in small.log.texts]
+    assert 0 not in logged, small.log.texts
+    assert sum(logged) == sum(_lost(detail) for up, detail in small.told if up) == lost
     for name in outage.early if outage.kind in DURABLE else ():
         # No less; perhaps some more, of whose arrival the broker did not say anything before it went away.
         outage.wait_heard(name, "small", small.sent.count - lost)
+
+
+def _lost(text: str) -> int:
+    """Return how many messages a text says are lost."""
+    return sum(int(number) for number in re.findall(r"\b(\d+) lost\b", text))
