@@ -14,7 +14,10 @@ Source: python-socketio's ``BaseServer._get_event_handler`` and ``_get_namespace
 
 from __future__ import annotations
 
+import functools
 import inspect
+import traceback
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +28,9 @@ RESERVED = frozenset(("connect", "disconnect"))
 
 ErrorHandler = Callable[[Any], Any]
 """Called with what a handler raised: an exception, which need be no :exc:`Exception`, as a green library's Timeout."""
+
+MOST_PARTS = 100
+"""So many functions and objects of a decorated handler are looked at."""
 
 
 class ClassHandlers(Protocol):
@@ -82,7 +88,8 @@ class Handlers:
         """
         if not callable(function):
             raise TypeError(f"the handler of event {event!r} must be callable, not {type(function).__name__}")
-        handler = Handler(event, namespace, function, _caller(event, function))
+        call = ReservedCall(function) if event in RESERVED else function
+        handler = Handler(event, namespace, function, call)
         self._functions.setdefault(namespace, {})[event] = handler
 
     def add_class(self, instance: ClassHandlers) -> None:
@@ -135,31 +142,95 @@ class Handlers:
         return iter(sorted(lines, key=lambda line: (line.namespace, line.event)))
 
 
-def takes_argument(function: Callable[..., Any]) -> bool:
-    """Say whether a connect or disconnect handler takes its one argument, the auth or the reason.
+class ReservedCall:
+    """Call a connect or disconnect handler with its one argument, the auth or the reason, or without it.
 
-    Asked once, when the handler is registered: calling it and catching ``TypeError`` would run a handler again that
-    raised one itself.
+    How the handler is written decides, and its signature tells; where a decorator hides it and passes arguments of its
+    own, the first call does: a function that cannot be called with the argument refuses it before its body runs, and
+    is called without from then on. Only the decorator's own code has run twice then. A ``TypeError`` out of a body is
+    an error like any other.
+
+    :param function: any callable.
     """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return True  # it has none to look at, like some built-in functions
-    try:
-        signature.bind(None)
-    except TypeError:
+
+    __slots__ = ("_function", "_takes_argument")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._takes_argument = takes_argument(function)
+
+    def __call__(self, *argument: Any) -> Any:
+        """Return what the handler returns."""
+        if self._takes_argument:
+            try:
+                return self._function(*argument)
+            except TypeError as error:
+                if not _was_refused(self._function, error):
+                    raise
+            self._takes_argument = False
+        return self._function()
+
+
+def takes_argument(function: Callable[..., Any]) -> bool:
+    """Say whether a connect or disconnect handler takes its one argument, as far as its signatures tell.
+
+    A decorator's own comes first; if it takes anything, that of the function which it wraps.
+    """
+    for follow_wrapped in (False, True):
         try:
-            signature.bind()
-        except TypeError:
-            return True  # it fits neither: calling it says so best
+            signature = inspect.signature(function, follow_wrapped=follow_wrapped)
+        except (TypeError, ValueError):
+            return True  # it has none to look at, like some built-in functions
+        with_argument, without = _binds(signature, None), _binds(signature)
+        if with_argument != without:
+            return with_argument
+    return True  # calling it says best what is wrong
+
+
+def _binds(signature: inspect.Signature, *arguments: None) -> bool:
+    try:
+        signature.bind(*arguments)
+    except TypeError:
         return False
     return True
 
 
-def _caller(event: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    if event not in RESERVED or takes_argument(function):
-        return function
-    return lambda _argument: function()
+def _was_refused(function: Callable[..., Any], error: TypeError) -> bool:
+    """Say whether an error tells that a function inside a decorator does not take what the decorator passed on."""
+    entered = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
+    text = str(error)
+    return any(
+        inner.__code__ not in entered and text.startswith(f"{inner.__qualname__}() ")
+        for inner in _functions_inside(function)
+    )
+
+
+def _functions_inside(function: Callable[..., Any]) -> Iterator[types.FunctionType]:
+    """Yield the functions that a handler consists of: itself, and what it wraps, binds, keeps or closes over."""
+    waiting: list[Any] = [function]
+    seen: set[int] = set()
+    while waiting and len(seen) < MOST_PARTS:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, types.FunctionType):
+            yield part
+            waiting += [cell.cell_contents for cell in part.__closure__ or () if _is_callable_cell(cell)]
+        elif isinstance(part, types.MethodType):
+            waiting.append(part.__func__)
+        elif isinstance(part, functools.partial):
+            waiting.append(part.func)
+        else:
+            waiting.append(type(part).__call__)
+        waiting += [value for value in getattr(part, "__dict__", {}).values() if callable(value)]
+
+
+def _is_callable_cell(cell: types.CellType) -> bool:
+    try:
+        return callable(cell.cell_contents)
+    except ValueError:  # nothing in it yet
+        return False
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .dispatch import current_client, invoke
 from .errors import ConnectionRefusedError
-from .handlers import ANY, RESERVED, takes_argument
+from .handlers import ANY, RESERVED, ReservedCall
 
 if TYPE_CHECKING:
     from .extension import SocketIO
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .keywords import Recipients, Room
 
 
-_takes_argument = functools.lru_cache(maxsize=1024)(takes_argument)
+_reserved_call = functools.lru_cache(maxsize=1024)(ReservedCall)
 
 
 class Namespace:
@@ -64,8 +64,8 @@ class Namespace:
         given = args[2 if self.namespace == ANY else 1 :]
         if event == "connect":
             given = given[1:]
-        if event in RESERVED and not _takes_argument(method):
-            given = ()
+        if event in RESERVED:
+            method = _reserved_call(method)
         try:
             return invoke(functools.partial(method, *given))
         except ConnectionRefusedError:

@@ -75,32 +75,94 @@ def test_namespaces_option_opens_namespaces(make_app: MakeApp) -> None:
     assert client.is_connected("/extra") and not client.is_connected("/")
 
 
-def _connect_forms() -> dict[str, Callable[[list[Any]], Callable[..., Any]]]:
-    class Callable_:
-        def __init__(self, seen: list[Any]) -> None:
-            self.seen = seen
+def _with(value: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that passes a first argument of its own, and whose signature tells nothing."""
 
-        def __call__(self, auth: Any) -> None:
-            self.seen.append(auth)
+    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return function(value, *args, **kwargs)
 
-    return {
-        "with auth": lambda seen: lambda auth: seen.append(auth),
-        "without auth": lambda seen: lambda: seen.append("nothing"),
-        "with a default": lambda seen: lambda auth="default": seen.append(auth),
-        "with any": lambda seen: lambda *args: seen.append(args[0]),
-        "partial": lambda seen: functools.partial(lambda prefix, auth: seen.append(auth), "prefix"),
-        "object": Callable_,
-    }
+        return wrapper
+
+    return decorator
 
 
-@pytest.mark.parametrize("form", _connect_forms())
-def test_connect_handler_gets_the_auth_if_it_takes_it(
-    socketio: SocketIO, connect: Connect, form: str
+def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args: function(*args)
+
+
+def _takes_the_argument_away(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(argument: Any) -> Any:
+        return function()
+
+    return wrapper
+
+
+class _Decorator:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+class _Handlers:
+    def __init__(self, seen: list[Any]) -> None:
+        self.seen = seen
+
+    def __call__(self, argument: Any) -> None:
+        self.seen.append(argument)
+
+    def with_argument(self, argument: Any) -> None:
+        self.seen.append(argument)
+
+    def without(self) -> None:
+        self.seen.append("nothing")
+
+
+FORMS: dict[str, Callable[[list[Any]], Callable[..., Any]]] = {
+    "with": lambda seen: lambda argument: seen.append(argument),
+    "without": lambda seen: lambda: seen.append("nothing"),
+    "with a default": lambda seen: lambda argument="default": seen.append(argument),
+    "with any": lambda seen: lambda *args: seen.append(args[0]),
+    "with a partial": lambda seen: functools.partial(
+        lambda prefix, argument: seen.append(argument), "prefix"
+    ),
+    "without, partial": lambda seen: functools.partial(lambda db: seen.append("nothing"), db="db"),
+    "with an object": _Handlers,
+    "with a bound method": lambda seen: _Handlers(seen).with_argument,
+    "without, bound method": lambda seen: _Handlers(seen).without,
+    "with, injected": lambda seen: _with("db")(lambda db, argument: seen.append(argument)),
+    "without, injected": lambda seen: _with("db")(lambda db: seen.append("nothing")),
+    "without, injected into a default": lambda seen: _with("db")(lambda db=None: seen.append("nothing")),
+    "without, injected twice": lambda seen: _with("db")(
+        _with("user")(lambda user, db: seen.append("nothing"))
+    ),
+    "with, decorated without wraps": lambda seen: _plain(lambda argument: seen.append(argument)),
+    "without, decorated without wraps": lambda seen: _plain(lambda: seen.append("nothing")),
+    "without, decorator is a class": lambda seen: _Decorator(lambda: seen.append("nothing")),
+    "without, the decorator takes it": lambda seen: _takes_the_argument_away(lambda: seen.append("nothing")),
+    "without, injected partial": lambda seen: functools.partial(
+        _with("db")(lambda db: seen.append("nothing"))
+    ),
+}
+
+
+@pytest.mark.parametrize("event", ["connect", "disconnect"])
+@pytest.mark.parametrize("form", FORMS)
+def test_handler_gets_auth_or_reason_if_it_takes_it(
+    socketio: SocketIO, connect: Connect, form: str, event: str
 ) -> None:
     seen: list[Any] = []
-    socketio.on_event("connect", _connect_forms()[form](seen))
-    assert connect(auth={"token": 1}).is_connected()
-    assert seen == ["nothing" if form == "without auth" else {"token": 1}]
+    socketio.on_event(event, FORMS[form](seen))
+    for _ in range(2):  # the second time it is known how it wants to be called
+        client = connect(auth={"token": 1})
+        assert client.is_connected()
+        client.disconnect()
+    argument = {"token": 1} if event == "connect" else "client disconnect"
+    assert seen == 2 * ["nothing" if form.startswith("without") else argument]
 
 
 def test_missing_auth_is_none_even_for_a_default(socketio: SocketIO, connect: Connect) -> None:
@@ -111,33 +173,89 @@ def test_missing_auth_is_none_even_for_a_default(socketio: SocketIO, connect: Co
     assert seen == [None, None]
 
 
-@pytest.mark.parametrize("handler", ["function", "function without auth", "class", "class without auth"])
+def _takes_nothing() -> None:
+    """Cannot be called with anything."""
+
+
+def _type_error(*args: Any) -> None:
+    raise TypeError("inside the handler")
+
+
+def _wrong_call(*args: Any) -> None:
+    _takes_nothing(1)  # type: ignore[call-arg]  # the mistake; its text is that of a refused argument
+
+
+class _Failing(Namespace):
+    body: Callable[..., None]
+
+    def on_connect(self, auth: Any) -> None:
+        type(self).body()
+
+
+class _FailingWithoutAuth(Namespace):
+    body: Callable[..., None]
+
+    def on_connect(self) -> None:
+        type(self).body()
+
+
+@pytest.mark.parametrize("mistake", [_type_error, _wrong_call])
+@pytest.mark.parametrize(
+    "form", ["with", "without", "decorated", "injected", "with any", "class", "class without"]
+)
 def test_type_error_in_a_connect_handler_runs_it_once(
-    socketio: SocketIO, connect: Connect, handler: str
+    socketio: SocketIO, connect: Connect, form: str, mistake: Callable[..., None]
 ) -> None:
     runs: list[str] = []
 
-    def fail(*args: Any) -> None:
+    def body(*args: Any) -> None:
         runs.append("ran")
-        raise TypeError("inside the handler")
+        mistake()
 
-    class Failing(Namespace):
-        def on_connect(self, auth: Any) -> None:
-            fail()
-
-    class FailingWithoutAuth(Namespace):
-        def on_connect(self) -> None:
-            fail()
-
-    if handler == "function":
-        socketio.on_event("connect", lambda auth: fail())
-    elif handler == "function without auth":
-        socketio.on_event("connect", lambda: fail())
+    if form.startswith("class"):
+        kind = _Failing if form == "class" else _FailingWithoutAuth
+        socketio.on_namespace(type(kind.__name__, (kind,), {"body": body})())
     else:
-        socketio.on_namespace(Failing() if handler == "class" else FailingWithoutAuth())
-    with pytest.raises(TypeError, match="inside the handler"):
+        forms: dict[str, Callable[..., Any]] = {
+            "with": lambda auth: body(),
+            "without": lambda: body(),
+            "decorated": _plain(lambda auth: body()),
+            "injected": _with("db")(lambda db, auth: body()),
+            "with any": body,
+        }
+        socketio.on_event("connect", forms[form])
+    with pytest.raises(TypeError):
         connect()
     assert runs == ["ran"]
+
+
+def _method_with(value: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorator(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def wrapper(self: Namespace, *args: Any) -> Any:
+            return method(self, value, *args)
+
+        return wrapper
+
+    return decorator
+
+
+def test_methods_may_be_decorated_as_functions_are(socketio: SocketIO, connect: Connect) -> None:
+    seen: list[Any] = []
+
+    class Decorated(Namespace):
+        @_method_with("db")
+        def on_connect(self, db: str) -> None:
+            seen.append(db)
+
+        @_method_with("db")
+        def on_disconnect(self, db: str, reason: str) -> None:
+            seen.append((db, reason))
+
+    socketio.on_namespace(Decorated())
+    for _ in range(2):
+        connect(auth="token").disconnect()
+    assert seen == 2 * ["db", ("db", "client disconnect")]
 
 
 @pytest.mark.parametrize("takes_reason", [True, False])

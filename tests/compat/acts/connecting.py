@@ -50,6 +50,15 @@ def connect_handler_with_optional_auth(stage: Stage) -> None:
 
 
 @act
+def connect_handlers_behind_a_decorator(stage: Stage) -> None:
+    for name in ("A", "B"):  # the second client's handler is called as the first one's wanted to be
+        client = stage.client(name, connect=None)
+        client.connect("/injected", {"token": 1})
+        client.connect("/injected-alone", {"token": 1})
+        client.fence("/injected-alone")
+
+
+@act
 def connect_handler_that_returns_something(stage: Stage) -> None:
     for name, answer in {"A": None, "B": True, "C": 0, "D": "text", "E": False}.items():
         stage.client(name, connect=None).connect("/returns", {"answer": answer})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
@@ -41,12 +43,42 @@ def _accepting(socketio: Any, note: Note) -> None:
         socketio.emit("early", "hello", namespace="/emits-on-connect", to=request.sid)
         return (auth or {}).get("answer")
 
+    @socketio.on("connect", namespace="/injected")
+    @_with("db")
+    def connect_with_injected(db: str, auth: Any) -> None:
+        note("connect", db, auth)
+
+    @socketio.on("connect", namespace="/injected-alone")
+    @_with("db")
+    def connect_with_injected_alone(db: str) -> None:
+        note("connect", db)
+
     @socketio.on("fence")
     def fence() -> None:
         """Answer at once."""
 
-    for namespace in ("/no-auth", "/optional-auth", "/returns", "/emits-on-connect"):
+    for namespace in (
+        "/no-auth",
+        "/optional-auth",
+        "/returns",
+        "/emits-on-connect",
+        "/injected",
+        "/injected-alone",
+    ):
         socketio.on_event("fence", fence, namespace=namespace)
+
+
+def _with(value: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that passes a first argument of its own."""
+
+    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any) -> Any:
+            return function(value, *args)
+
+        return wrapper
+
+    return decorator
 
 
 def _refusing(socketio: Any, library: Any) -> None:
