@@ -174,9 +174,17 @@ class Handle(Protocol):
 
 
 class Task(Protocol):
-    """A background task, as :class:`threading.Thread` sees it."""
+    """A background task, as :class:`threading.Thread` shows it.
 
+    ``name`` is for people. ``daemon`` says that the end of the process does not wait for it: ``True`` for every task.
+    """
+
+    name: str
+
+    @property
+    def daemon(self) -> bool: ...
     def join(self, timeout: float | None = ...) -> None: ...
+    def is_alive(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +270,7 @@ class AsyncMode(ABC):
 
     @abstractmethod
     def start_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
-        """Start a long-running task of its own (never from the pool) and return something to ``join``.
+        """Start a long-running task of its own (never from the pool) and return it.
 
         Source: ``SocketIO.start_background_task`` of Flask-SocketIO.
         """

@@ -293,7 +293,8 @@ class SocketIO(HandlerRegistration, Sender):
     def start_background_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
         """Run a function in a task of its own, of the kind that the async mode has.
 
-        :returns: something that can be waited for with ``join()``.
+        :returns: what can be waited for with ``join(timeout)`` and asked ``is_alive()``; it has a ``name``, and
+            ``daemon`` is ``True``.
         """
         return self._binding().mode.start_task(target, *args, **kwargs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
@@ -18,7 +19,7 @@ from ..contracts import AsyncCapabilities, AsyncMode, Verdict
 from ..errors import PartUnsuitable
 from .exit import ExitNotice
 from .greenlets import GreenletPool
-from .jobs import Job, guarded, log_failure, report_saturation
+from .jobs import Job, describe, guarded, log_failure, report_saturation
 from .servers import name_server
 
 if TYPE_CHECKING:
@@ -29,10 +30,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_socketio_core.concurrency")
 
 
+_numbers = itertools.count(1)
+
+
 class GreenTask:
-    """A greenlet of its own, as :class:`threading.Thread` would show it."""
+    """A greenlet of its own, as :class:`threading.Thread` would show it.
+
+    :ivar name: what it is called in logs; may be changed.
+    :ivar daemon: ``True``: the end of the process does not wait for a greenlet.
+    """
 
     def __init__(self, call: Job, done: Event) -> None:
+        self.name = f"Task-{next(_numbers)} ({describe(call)})"
+        self.daemon = True
         self._call = call
         self._done = done
 
@@ -41,13 +51,17 @@ class GreenTask:
         try:
             self._call()
         except Exception as error:  # noqa: BLE001  # nobody waits for its result
-            log_failure(error, f"task {self._call}")
+            log_failure(error, self.name)
         finally:
             self._done.set()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the task ended, at most so many seconds."""
         self._done.wait(timeout)
+
+    def is_alive(self) -> bool:
+        """Say whether the task has not ended yet."""
+        return not self._done.is_set()
 
 
 class GreenMode(AsyncMode):

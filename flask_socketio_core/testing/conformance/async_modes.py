@@ -223,6 +223,22 @@ class AsyncModeConformance:
         mode.start_task(task, 1, name="task").join(SOON_S)
         assert seen == [(1, "task")]
 
+    def test_a_task_looks_like_a_thread(self, mode: AsyncMode) -> None:
+        gate = mode.create_event()
+
+        def wait_at_the_gate() -> None:
+            gate.wait(SOON_S)
+
+        task = mode.start_task(wait_at_the_gate)
+        assert task.is_alive()
+        assert task.daemon is True
+        assert "wait_at_the_gate" in task.name
+        task.name = "renamed"
+        assert task.name == "renamed"
+        gate.set()
+        task.join(SOON_S)
+        wait_for(mode, lambda: not task.is_alive())
+
     def test_joining_gives_up_in_time(self, mode: AsyncMode) -> None:
         gate = mode.create_event()
         task = mode.start_task(gate.wait, SOON_S)
