@@ -2,7 +2,8 @@
 
 A plugin's hooks return the *descriptors* here (:class:`AsyncModeInfo`, :class:`WebSocketProviderInfo`,
 :class:`QueueInfo`); they are data, cheap to make, and import nothing heavy. The class behind a descriptor is loaded
-only when it was selected, by calling the descriptor's ``load``.
+only when it was selected, by calling the descriptor's ``load``. A descriptor checks its fields when it is made: one of
+another type or form raises :class:`~flask_socketio_core.errors.InvalidDescriptor`, which says what to write.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from . import descriptor_rules as rules
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,6 +39,9 @@ class Verdict:
     usable: bool
     reason: str = ""
 
+    def __post_init__(self) -> None:
+        rules.check(self, usable=rules.yes_or_no, reason=rules.text)
+
 
 OK = Verdict(usable=True)
 
@@ -45,6 +51,16 @@ Probe = Callable[["ProcessFacts"], Verdict]
 def always_usable(facts: ProcessFacts) -> Verdict:
     """Say that nothing in the process speaks against a part (the default probe)."""
     return OK
+
+
+#: The rules for what all descriptors of parts have.
+_PART: dict[str, rules.Rule] = {
+    "name": rules.name,
+    "load": rules.loader,
+    "requires": rules.several(rules.requirement),
+    "install": rules.text,
+    "summary": rules.text,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +89,9 @@ class AsyncModeInfo:
     summary: str = ""
     patch: str | None = None
 
+    def __post_init__(self) -> None:
+        rules.check(self, **_PART, priority=rules.whole, probe=rules.function, patch=rules.import_path)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketProviderInfo:
@@ -98,6 +117,10 @@ class WebSocketProviderInfo:
     install: str = ""
     summary: str = ""
 
+    def __post_init__(self) -> None:
+        modes = rules.several(rules.name)
+        rules.check(self, **_PART, priority=rules.whole, probe=rules.function, async_modes=modes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCapabilities:
@@ -116,6 +139,16 @@ class QueueCapabilities:
     replay: bool = False
     max_message_bytes: int | None = None
     needs_patched: tuple[str, ...] = ("socket",)
+
+    def __post_init__(self) -> None:
+        rules.check(
+            self,
+            ordered=rules.yes_or_no,
+            durable=rules.yes_or_no,
+            replay=rules.yes_or_no,
+            max_message_bytes=rules.size,
+            needs_patched=rules.several(rules.name),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +175,14 @@ class QueueInfo:
     requires: tuple[str, ...] = ()
     install: str = ""
     summary: str = ""
+
+    def __post_init__(self) -> None:
+        schemes, claims = rules.several(rules.scheme), rules.optional(rules.function)
+        rules.check(self, **_PART, schemes=schemes, catch_all=rules.yes_or_no, claims=claims)
+        if not self.schemes and not self.catch_all:
+            rules.refuse(self, "schemes=(): expected at least one URL scheme, or catch_all=True")
+        if self.claims and not self.catch_all and not any(name.endswith("+*") for name in self.schemes):
+            rules.refuse(self, "claims= is asked only with catch_all=True or for a scheme that ends in '+*'")
 
 
 # ---------------------------------------------------------------------------------------------------- async mode
@@ -199,6 +240,9 @@ class AsyncCapabilities:
     green: bool
     tls: bool = True
     watches: bool = True
+
+    def __post_init__(self) -> None:
+        rules.check(self, green=rules.yes_or_no, tls=rules.yes_or_no, watches=rules.yes_or_no)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

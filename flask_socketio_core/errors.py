@@ -8,11 +8,12 @@
     │   ├── InvalidOption             (also a ValueError)
     │   ├── PluginError               a plugin is wrong in itself
     │   │   ├── DuplicatePlugin
-    │   │   └── InvalidHook
+    │   │   ├── InvalidHook
+    │   │   └── InvalidDescriptor     what it describes, or the class behind that, is not as the contract says
     │   ├── SelectionError            (also a ValueError) a part that was asked for cannot be had
     │   │   ├── UnknownPart           no installed plugin provides that name or scheme
     │   │   ├── PartNotInstalled      a known plugin would provide it, but something is not installed
-    │   │   ├── PartBroken            it is installed, but failed to load; ``__cause__`` says why
+    │   │   ├── PartBroken            it is installed, but cannot be loaded or made; ``__cause__`` says why
     │   │   ├── PartUnsuitable        it works, but not in this process or behind this server
     │   │   └── AmbiguousPart         two plugins claim it
     │   ├── UnsafeServer              (also a RuntimeError) a development server is asked to serve in production
@@ -68,6 +69,10 @@ class InvalidHook(PluginError):
     """A plugin implements a hook that does not exist, or returns something that the hook may not return."""
 
 
+class InvalidDescriptor(PluginError):
+    """A plugin's descriptor, or the class that its ``load`` returns, is not what the contract asks for."""
+
+
 class SelectionError(ConfigurationError, ValueError):
     """An async mode, WebSocket provider or message queue that was asked for cannot be had."""
 
@@ -81,7 +86,16 @@ class PartNotInstalled(SelectionError):
 
 
 class PartBroken(SelectionError):
-    """It is installed but cannot be loaded; ``__cause__`` holds the original error."""
+    """It is installed but cannot be loaded or made; ``__cause__`` holds the original error.
+
+    :ivar plugin: name of the plugin's entry point.
+    :ivar kind: ``"async mode"``, ``"WebSocket provider"`` or ``"message queue"``; empty if the whole plugin is broken.
+    :ivar part: name of the part; empty if the whole plugin is broken.
+    """
+
+    plugin: str = ""
+    kind: str = ""
+    part: str = ""
 
 
 class PartUnsuitable(SelectionError):

@@ -15,7 +15,7 @@ CORE = "flask_socketio_core"
 #: imports included. A new module has to be given its place here.
 ROWS = (
     ("errors",),
-    ("keywords", "options", "process"),
+    ("descriptor_rules", "keywords", "options", "process"),
     ("contracts",),
     ("hookspecs", "concurrency"),
     ("plugins",),

@@ -143,6 +143,7 @@ def _check(found: Found) -> Found:
             for impl in getattr(manager.hook, name).get_hookimpls()
             if impl.hookwrapper or impl.wrapper
         ]
+        unmarked = _unmarked(found.module, hooks)
     except pluggy.PluginValidationError as exc:
         return _broken(found, _explain(found, manager, exc))
     except Exception as exc:  # noqa: BLE001  # an object whose attributes raise when they are looked at
@@ -155,7 +156,21 @@ def _check(found: Found) -> Found:
                 "which these hooks cannot have; remove wrapper= and hookwrapper= from its hookimpl"
             ),
         )
+    if unmarked:
+        return _broken(
+            found,
+            InvalidHook(
+                f"plugin {found.record.name!r} ({found.record}) has a function {unmarked[0]} that is not marked, so it "
+                "is never called; write @hookimpl above it (from flask_socketio_core.hookspecs import hookimpl)"
+            ),
+        )
     return replace(found, record=replace(found.record, hooks=hooks))
+
+
+def _unmarked(module: object, hooks: Sequence[str]) -> list[str]:
+    """Return the names of functions that look like hooks and carry no mark; an imported specification is none."""
+    own = {name: getattr(module, name, None) for name in sorted(hook_names() - set(hooks))}
+    return [name for name, value in own.items() if callable(value) and value is not getattr(hookspecs, name)]
 
 
 def _broken(found: Found, error: BaseException) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import metadata
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
@@ -15,16 +15,13 @@ CORE = "flask-socketio-core"
 def missing(requirements: Iterable[str]) -> tuple[str, ...]:
     """Return the requirements that are not met; one of another version also says what is installed.
 
-    :param requirements: PEP 508 strings. One whose marker does not apply here is met.
+    :param requirements: valid PEP 508 strings. One whose marker does not apply here is met.
     """
     return tuple(text for text in map(_unmet, requirements) if text)
 
 
 def _unmet(text: str) -> str:
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement:
-        return f"{text} (not a valid requirement)"
+    requirement = Requirement(text)
     if requirement.marker is not None and not requirement.marker.evaluate():
         return ""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -148,6 +149,31 @@ def test_a_hook_with_an_argument_that_does_not_exist_is_an_error(nothing_install
 
     with pytest.raises(InvalidHook, match=r"plugin 'Curious' .* implements a hook wrongly: .*colour"):
         Plugins(extra=[Curious()])
+
+
+def test_a_function_with_a_hooks_name_and_no_mark_is_told(
+    make_distribution: MakeDistribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "queue-pigeon")
+    unmarked = QUEUE.replace("@hookimpl\n", "")
+    make_distribution("socketio-pigeon", plugins={"queue-pigeon": ("pigeon_hooks", unmarked)})
+    with pytest.raises(
+        InvalidHook,
+        match=r"plugin 'queue-pigeon' \(socketio-pigeon 1.0\) has a function socketio_message_queues that is not "
+        "marked, so it is never called; write @hookimpl above it",
+    ):
+        Plugins()
+
+
+def test_a_module_that_imports_a_hooks_specification_has_no_unmarked_function(
+    nothing_installed: None,
+) -> None:
+    from flask_socketio_core import hookspecs
+
+    plugin = types.SimpleNamespace(socketio_emit=hookspecs.socketio_emit, __name__="reads")
+    assert [item.status for item in Plugins(extra=[plugin]).describe().plugins if item.name == "reads"] == [
+        "ok"
+    ]
 
 
 def test_a_hook_wrapper_is_refused(nothing_installed: None) -> None:
