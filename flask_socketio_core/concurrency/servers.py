@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import ssl
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +29,37 @@ def name_server(environ: WSGIEnvironment) -> str | None:
 def is_gunicorn(environ: WSGIEnvironment) -> bool:
     """Say whether gunicorn made the environ, whichever its worker class."""
     return "gunicorn" in environ.get("SERVER_SOFTWARE", "") or "gunicorn.socket" in environ
+
+
+def unannounced_body(environ: WSGIEnvironment) -> Callable[[int], bytes] | None:
+    """Return what reads a body of unknown length (``Transfer-Encoding: chunked``), or ``None`` if the server cannot.
+
+    It takes the most bytes wanted, and returns them all at once.
+    """
+    if environ.get("wsgi.input_terminated"):
+        read: Callable[[int], bytes] = environ["wsgi.input"].read
+        return read
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None and environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked":
+        return partial(_read_uwsgi_chunks, uwsgi)
+    return None
+
+
+def _read_uwsgi_chunks(uwsgi: Any, size: int) -> bytes:
+    chunks: list[bytes] = []
+    missing = size
+    while missing > 0:
+        try:
+            # Ends after --socket-timeout, and is no larger than --chunked-input-limit.
+            chunk: bytes = uwsgi.chunked_read()
+        except OSError as error:
+            hint = "" if chunks else "; with --http, uWSGI needs --http-chunked-input"
+            raise OSError(f"{error}{hint}") from error
+        if not chunk:
+            break
+        chunks.append(chunk)
+        missing -= len(chunk)
+    return b"".join(chunks)
 
 
 TLS_OPTIONS = (

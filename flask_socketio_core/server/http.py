@@ -28,8 +28,10 @@ from .wsgi import (
     UNKNOWN_TRANSPORT,
     UNSUPPORTED_PROTOCOL,
     Refusal,
+    UnreadableBody,
     check_capacity,
     compress,
+    drop_broken_headers,
     read_body,
     sid_cookie,
     stored_environ,
@@ -73,6 +75,7 @@ class Endpoint:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request (WSGI)."""
         try:
+            self._check_headers(environ)
             refused = self._cors.refusal(environ)
             if refused is not None:
                 self._log_origin(environ["HTTP_ORIGIN"][:ORIGIN_CHARACTERS], refused)
@@ -87,6 +90,20 @@ class Endpoint:
             return self._respond(
                 environ, start_response, refusal.status, body, "application/json", refusal.headers
             )
+
+    def _check_headers(self, environ: WSGIEnvironment) -> None:
+        name = drop_broken_headers(environ)
+        if name is None:
+            return
+        error = ProtocolError(f"the header {name} is folded over several lines or contains NUL")
+        session = self._server.sessions.get(_query(environ).get("sid", ""))
+        if session is not None and isinstance(session.transport, PollingTransport):
+            self._end(session, error)
+        raise Refusal(BAD_REQUEST, str(error))
+
+    def _end(self, session: Session, error: ProtocolError) -> None:
+        self._server.report(error, f"session {session.sid}")
+        session.violate(error)
 
     def _log_origin(self, origin: str, refused: str) -> None:
         # A client that is refused tries again and again.
@@ -161,9 +178,9 @@ class Endpoint:
                 self._post(environ, session, transport)
                 return self._respond(environ, start_response, 200, b"ok", "text/html")
         except ProtocolError as error:
-            self._server.report(error, f"session {session.sid}")
-            session.violate(error)
-            raise Refusal(BAD_REQUEST, str(error), status=error.status) from error
+            self._end(session, error)
+            headers = [("Connection", "close")] if isinstance(error, UnreadableBody) else None
+            raise Refusal(BAD_REQUEST, str(error), status=error.status, headers=headers) from error
         raise Refusal(BAD_REQUEST, f"method {method} is not allowed, expected GET or POST")
 
     def _longest_poll_s(self) -> float:

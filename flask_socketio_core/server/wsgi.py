@@ -6,9 +6,11 @@ import gzip
 import io
 import sys
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ..concurrency.servers import unannounced_body
 from ..errors import PayloadTooLarge, ProtocolError
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ BAD_REQUEST = (3, "Bad request")
 UNSUPPORTED_PROTOCOL = (5, "Unsupported protocol version")
 
 STATUS = {200: "200 OK", 400: "400 Bad Request", 413: "413 Content Too Large", 426: "426 Upgrade Required"}
-STATUS |= {403: "403 Forbidden", 503: "503 Service Unavailable"}
+STATUS |= {403: "403 Forbidden", 411: "411 Length Required", 503: "503 Service Unavailable"}
 
 
 class Refusal(Exception):
@@ -76,11 +78,13 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
 
     :param limit: most bytes accepted; checked before reading.
     :raises PayloadTooLarge: if there are more.
+    :raises UnreadableBody: if it ends short or is wrongly encoded.
     :raises ProtocolError: if the length is missing or wrong.
     """
     announced = environ.get("CONTENT_LENGTH") or ""
-    if not announced and environ.get("wsgi.input_terminated"):
-        body: bytes = environ["wsgi.input"].read(limit + 1)
+    read_to_end = None if announced else unannounced_body(environ)
+    if read_to_end is not None:
+        body = _read(read_to_end, limit + 1)
         if len(body) > limit:
             raise PayloadTooLarge(len(body), limit)
         return body
@@ -89,10 +93,46 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
     length = int(announced[:MOST_DIGITS])
     if length > limit:
         raise PayloadTooLarge(length, limit)
-    body = environ["wsgi.input"].read(length)
+    body = _read(environ["wsgi.input"].read, length)
     if len(body) != length:
-        raise ProtocolError(f"the body ended after {len(body)} of {length} bytes")
+        raise UnreadableBody(f"the body ended after {len(body)} of {length} bytes")
     return body
+
+
+class UnreadableBody(ProtocolError):
+    """A body that cannot be read to its end: where the connection's next request begins is unknown."""
+
+
+def _read(read: Callable[[int], bytes], size: int) -> bytes:
+    try:
+        return read(size)
+    except MemoryError:
+        raise
+    except Exception as error:  # each web server has classes of its own for what a client sends wrong
+        raise UnreadableBody(f"the body cannot be read: {error or type(error).__name__}") from error
+
+
+BREAKS = ("\r", "\n", "\0")
+"""What no header's value contains. Source: RFC 9110, section 5.5."""
+
+
+def drop_broken_headers(environ: WSGIEnvironment) -> str | None:
+    """Remove the headers that are folded over several lines or contain NUL, and name one, or ``None``.
+
+    Some web servers pass them on. What they contain must get into no response and no log.
+
+    Source: RFC 9112, section 5.2: a server answers them with status 400, or replaces the breaks.
+    """
+    broken = [
+        name
+        for name, value in environ.items()
+        if name.startswith(("HTTP_", "CONTENT_"))
+        and isinstance(value, str)
+        and any(character in value for character in BREAKS)
+    ]
+    for name in broken:
+        del environ[name]
+    return broken[0].removeprefix("HTTP_").replace("_", "-") if broken else None
 
 
 _remember = lru_cache(maxsize=1024)(str)

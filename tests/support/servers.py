@@ -122,7 +122,7 @@ def _uwsgi(port: int) -> list[str]:
     program = find_program("uwsgi") or "uwsgi"
     server = [program, "--http", f"{HOST}:{port}", "--gevent", "200", "--gevent-monkey-patch"]
     paths = [argument for path in sys.path if path for argument in ("--pythonpath", path)]
-    server += ["--http-websockets", "--master", "--need-app"]
+    server += ["--http-websockets", "--http-chunked-input", "--master", "--need-app"]
     return [*server, *paths, "--module", "support.apps.wsgi:app"]
 
 

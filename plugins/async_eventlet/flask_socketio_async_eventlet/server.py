@@ -94,6 +94,8 @@ def listen(host: str, port: int, options: ServeOptions) -> tuple[Listener, dict[
     given, context = split_options(options, SERVER_OPTIONS + LISTEN_OPTIONS, "eventlet's server")
     given.setdefault("debug", options.debug)
     given.setdefault("log_output", options.log_output)
+    # Its request bodies end by themselves, also without Content-Length; it only does not say so.
+    given["environ"] = {"wsgi.input_terminated": True, **(given.get("environ") or {})}
     size: int = given.pop("max_size", eventlet.wsgi.DEFAULT_MAX_SIMULTANEOUS_REQUESTS)
     pool = Pool(size)  # type: ignore[no-untyped-call]  # eventlet's own constructor
     given.setdefault("custom_pool", pool)

@@ -173,7 +173,7 @@ class UwsgiMode(GeventMode):
     def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
         raise ConfigurationError(
             "async_mode='gevent_uwsgi' has no server of its own, uWSGI is it: start "
-            "`uwsgi --http :5000 --gevent 100 --http-websockets --master --module module:app`"
+            "`uwsgi --http :5000 --gevent 100 --http-websockets --http-chunked-input --master --module module:app`"
         )
 
     def _advice(self, environ: WSGIEnvironment) -> str:
