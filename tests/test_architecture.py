@@ -32,7 +32,7 @@ ROWS = (
         "sending",
         "testing",
     ),
-    ("context", "cli"),
+    ("context", "cli", "__pyinstaller"),
     ("__init__",),
 )
 ROW_OF = {name: number for number, names in enumerate(ROWS) for name in names}

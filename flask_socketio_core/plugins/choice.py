@@ -24,6 +24,7 @@ from ..errors import (
 )
 from . import description
 from .records import Candidate, Info, Plugin, Selection, one_line
+from .requirements import how_to_get, how_to_have
 
 InfoT = TypeVar("InfoT", bound=Info)
 
@@ -256,9 +257,8 @@ def refuse_unusable(candidate: Candidate[Info], asked: str) -> None:
     """Raise the error that says why a candidate that was asked for cannot be had."""
     owner = f"{asked} ({candidate.plugin})"
     if candidate.missing:
-        command = candidate.info.install or pip_install(
-            *(text.partition(" (")[0] for text in candidate.missing)
-        )
+        lacking = [text.partition(" (")[0] for text in candidate.missing]
+        command = how_to_have(lacking, candidate.info.install)
         raise PartNotInstalled(f"{owner} needs {', '.join(map(_not_there, candidate.missing))}\n  {command}")
     if candidate.error is not None:
         raise PartBroken(f"{owner} is installed but broken: {one_line(candidate.error)}") from candidate.error
@@ -268,14 +268,6 @@ def refuse_unusable(candidate: Candidate[Info], asked: str) -> None:
 
 def _not_there(missing: str) -> str:
     return missing if missing.endswith(")") else f"{missing}, which is not installed"
-
-
-def pip_install(*requirements: str) -> str:
-    """Return the command that installs requirements, quoted for a shell where needed."""
-    quoted = (
-        text if text.replace("-", "").replace("_", "").isalnum() else f'"{text}"' for text in requirements
-    )
-    return f"pip install {' '.join(quoted)}"
 
 
 def _refuse_rivals(rivals: Sequence[Candidate[Info]], name: str, market: Market) -> None:
@@ -313,7 +305,7 @@ def _unknown(
     if name in absent:
         return PartNotInstalled(
             f"{asked} is provided by {absent[name]}, which is not installed\n"
-            f"{_installed(market)}\n  {pip_install(absent[name])}"
+            f"{_installed(market)}\n  {how_to_get(absent[name])}"
         )
     names = list(offered) if offered is not None else [item.info.name for item in market.candidates]
     lines = [f"{asked} is not provided by any installed plugin", _installed(market)]
@@ -327,10 +319,10 @@ def _suggestion(name: str, names: Sequence[str], absent: Mapping[str, str]) -> l
     if near and near[0] in names:
         return [f"  did you mean {near[0]!r}?"]
     if near:
-        return [f"  did you mean {near[0]!r}?  {pip_install(absent[near[0]])}"]
+        return [f"  did you mean {near[0]!r}?  {how_to_get(absent[near[0]])}"]
     if absent:
         return [
-            f"  can be installed: {', '.join(f'{extra} ({pip_install(dist)})' for extra, dist in absent.items())}"
+            f"  can be installed: {', '.join(f'{extra} ({how_to_get(dist)})' for extra, dist in absent.items())}"
         ]
     return []
 
@@ -358,7 +350,7 @@ def _nothing_usable(market: Market) -> SelectionError:
     for item in by_priority(market.candidates):
         lines.append(f"  {item.info.name} ({item.plugin}): {why_not(item)}")
     lines += _left_out(market)
-    lines += [f"  not installed: {extra}  {pip_install(dist)}" for extra, dist in market.absent().items()]
+    lines += [f"  not installed: {extra}  {how_to_get(dist)}" for extra, dist in market.absent().items()]
     kind = PartUnsuitable if any(not item.missing for item in market.candidates) else PartNotInstalled
     return kind("\n".join(lines))
 

@@ -19,11 +19,18 @@ import pluggy
 from packaging.utils import canonicalize_name
 
 from .. import hookspecs
-from ..errors import ConfigurationError, DuplicatePlugin, InvalidHook, InvalidOption
+from ..errors import ConfigurationError, DuplicatePlugin, InvalidHook, InvalidOption, PartNotInstalled
 from .records import Plugin
+from .requirements import CORE, FREEZE_AGAIN, is_frozen
 
 GROUP = hookspecs.PROJECT_NAME
 LOAD_SWITCH = "SOCKETIO_LOAD_PLUGINS"
+
+NOTHING_FROZEN = (
+    f"no plugin can be found, nor what the core itself brings\n  {FREEZE_AGAIN} --recursive-copy-metadata {CORE} "
+    "--hidden-import flask_socketio_core.cluster.hooks, and for each plugin --recursive-copy-metadata DISTRIBUTION "
+    "--hidden-import PACKAGE.hooks; the hooks for PyInstaller that are installed with this package do all that"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +61,8 @@ def discover(extra: Iterable[object] = ()) -> tuple[list[Found], list[Configurat
     :param extra: objects registered in code, after the installed plugins.
     """
     entries, problems = _unique(_entries())
+    if is_frozen() and not entries:  # the core itself registers one
+        problems.append(PartNotInstalled(NOTHING_FROZEN))
     wanted = _wanted([entry.point.name for entry in entries], problems)
     found = [_load(entry, skipped=wanted is not None and entry.point.name not in wanted) for entry in entries]
     for module in extra:

@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ..contracts import OK, Verdict
 from ..errors import PartBroken
+from .requirements import FREEZE_AGAIN, is_frozen
 
 PartT_co = TypeVar("PartT_co", covariant=True)
 PartT = TypeVar("PartT")
@@ -117,5 +118,8 @@ class Selection(Generic[InfoT_co]):
 
 
 def one_line(error: BaseException | None) -> str:
-    """Return an exception's class and text in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    """Return an exception's class and text in one line, and in a frozen program what a missing module takes."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    if isinstance(error, ModuleNotFoundError) and is_frozen():
+        text = f"{text}; {FREEZE_AGAIN} --hidden-import {error.name}"
+    return text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+import sys
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -10,6 +12,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 CORE = "flask-socketio-core"
+
+FREEZE_AGAIN = "this program is frozen: build it again where that is installed, with PyInstaller's"
 
 
 def missing(requirements: Iterable[str]) -> tuple[str, ...]:
@@ -56,3 +60,38 @@ def installable(prefix: str) -> dict[str, str]:
 def _belongs(requirement: Requirement, extra: str) -> bool:
     marker = requirement.marker
     return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
+
+
+# how to get what is not there
+
+
+def is_frozen() -> bool:
+    """Say whether this program was frozen, as by PyInstaller: nothing can be installed, it has to be built again."""
+    return bool(getattr(sys, "frozen", False))
+
+
+def how_to_get(distribution: str) -> str:
+    """Return what brings a plugin of this project: a command, or in a frozen program the flags to build it with."""
+    if not is_frozen():
+        return pip_install(distribution)
+    module = f"{distribution.replace('-', '_')}.hooks"
+    return f"{FREEZE_AGAIN} --recursive-copy-metadata {distribution} --hidden-import {module}"
+
+
+def how_to_have(requirements: Sequence[str], install: str) -> str:
+    """Return what brings requirements that are not met.
+
+    :param install: the command that the plugin gives, ``""`` for none.
+    """
+    if not is_frozen():
+        return install or pip_install(*requirements)
+    names = [re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in requirements]
+    return " ".join([FREEZE_AGAIN, *(f"--copy-metadata {name}" for name in names)])
+
+
+def pip_install(*requirements: str) -> str:
+    """Return the command that installs requirements, quoted for a shell where needed."""
+    quoted = (
+        text if text.replace("-", "").replace("_", "").isalnum() else f'"{text}"' for text in requirements
+    )
+    return f"pip install {' '.join(quoted)}"

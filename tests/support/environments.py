@@ -30,9 +30,11 @@ class Environment:
     folder: Path
     wheels: Path
 
-    def run(self, program: str, *arguments: str | Path, cwd: Path | None = None) -> str:
+    def run(
+        self, program: str, *arguments: str | Path, cwd: Path | None = None, limit_s: float = INDEX_LIMIT_S
+    ) -> str:
         """Run one of the environment's programs and return what it printed; the test fails if the program does."""
-        return run(self.folder / "bin" / program, *arguments, cwd=cwd or self.folder)
+        return run(self.folder / "bin" / program, *arguments, cwd=cwd or self.folder, limit_s=limit_s)
 
     def install(self, *requirements: str | Path) -> None:
         """Install with pip from the wheels and the package index."""
@@ -81,13 +83,14 @@ def wheels(package_index: None, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-@pytest.fixture
-def fresh_environment(wheels: Path, tmp_path: Path) -> Callable[[], Environment]:
+@pytest.fixture(scope="session")
+def fresh_environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
     """Make an empty environment with the Python that runs the tests."""
 
     def make() -> Environment:
-        environment = Environment(tmp_path / "environment", wheels)
-        run(sys.executable, "-m", "venv", environment.folder, cwd=tmp_path)
+        folder = tmp_path_factory.mktemp("environment")
+        environment = Environment(folder / "environment", wheels)
+        run(sys.executable, "-m", "venv", environment.folder, cwd=folder)
         return environment
 
     return make
