@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from flask_socketio_core import queues
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "flask_socketio_core"
@@ -20,7 +24,7 @@ ROWS = (
     ("hookspecs", "concurrency"),
     ("plugins",),
     ("calling", "cluster", "server"),
-    ("addressing", "client_managers", "dispatch", "handlers", "light_context", "request_context"),
+    ("addressing", "client_managers", "dispatch", "handlers", "light_context", "queues", "request_context"),
     (
         "binding",
         "extension",
@@ -42,6 +46,9 @@ PLUGIN_TERRITORY = re.compile(
     r"(flask_socketio_(async|queue)_\w+|eventlet|gevent|geventwebsocket|uwsgi|redis|kafka|kombu)(\.|$)"
 )
 PLUGIN_PACKAGE = re.compile(r"flask[-_]socketio[-_](async|queue)[-_][a-z]")
+QUEUE_MODULES = sorted((ROOT / "plugins").glob("queue_*/flask_socketio_*/*.py"))
+#: What a message queue imports of the core, as docs/plugins.md says.
+FOR_QUEUES = {"contracts", "errors", "hookspecs", "queues"}
 MODE_NAMES = {"async_mode", "mode", "async_mode_name"}
 
 
@@ -77,6 +84,18 @@ def test_the_core_knows_no_plugin(path: Path) -> None:
     assert imports + names + compared == []
 
 
+@pytest.mark.parametrize("path", QUEUE_MODULES, ids=lambda path: path.parent.name + "/" + path.name)
+def test_our_queues_use_what_every_author_of_a_queue_may_use(path: Path) -> None:
+    others = [f"line {line}: {name}" for line, name in core_imports(path) if name not in FOR_QUEUES]
+    assert others == []
+
+
+def test_what_authors_of_queues_may_use_is_named() -> None:
+    assert sorted(queues.__all__) == sorted(name for name in vars(queues) if is_public(queues, name))
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    assert [name for name in queues.__all__ if f"`{name}" not in page and f"queues.{name}(" not in page] == []
+
+
 def test_only_the_plugin_manager_touches_pluggy() -> None:
     # The hook specifications need pluggy's marker, and the package hands a marker to plugin authors.
     allowed = {"plugins", "hookspecs", "__init__"}
@@ -84,6 +103,10 @@ def test_only_the_plugin_manager_touches_pluggy() -> None:
         top_of(path) for path in MODULES for _, name in imports_of(path) if name.split(".")[0] == "pluggy"
     }
     assert users <= allowed
+
+
+def is_public(module: ModuleType, name: str) -> bool:
+    return not name.startswith("_") and name != "annotations" and not inspect.ismodule(getattr(module, name))
 
 
 def top_of(path: Path) -> str:

@@ -6,11 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .. import descriptor_rules as rules
 from ..errors import InvalidOption, UnknownOption
 from ..options import unknown_keyword
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
+#: The kinds of value, as messages call them.
+_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    object: "a Python object",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +31,7 @@ class Setting:
     :param default: used when the user gives nothing.
     :param text: what it does, one short sentence.
     :param above: numbers must be greater than this.
+    :raises InvalidDescriptor: if one of these is wrong.
     """
 
     name: str
@@ -30,19 +40,16 @@ class Setting:
     text: str
     above: float | None = None
 
+    def __post_init__(self) -> None:
+        rules.check(self, name=rules.name, kind=_kind, text=rules.text)
+        try:
+            _checked(self, self.default)
+        except InvalidOption as error:
+            rules.refuse(self, f"default={self.default!r:.40} does not suit it: {error}")
 
-#: What ``message_queue_options`` may hold for every queue, besides the queue's own options.
-SETTINGS = (
-    Setting(
-        "heartbeat_interval_s", float, 5.0, "seconds between a server's signs of life on the bus", above=0
-    ),
-    Setting("buffer_max_messages", int, 10_000, "most messages that wait for a broker that is away", above=0),
-    Setting(
-        "buffer_max_bytes", int, 32 * 1024 * 1024, "most bytes that wait for a broker that is away", above=0
-    ),
-    Setting("buffer_max_age_s", float, 60.0, "seconds after which a waiting message is dropped", above=0),
-    Setting("ack_expires_s", float, 300.0, "seconds a callback waits for a client elsewhere", above=0),
-)
+
+def _kind(value: Any) -> str:
+    return "" if value in _NAMES else "expected bool, int, float, str or object"
 
 
 def read(
@@ -105,12 +112,19 @@ def _checked(setting: Setting, value: Any) -> Any:
 
 
 def _expected(setting: Setting) -> str:
-    names = {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "text",
-        object: "a Python object",
-    }
     limit = "" if setting.above is None else f" greater than {setting.above:g}"
-    return f"expected {names[setting.kind]}{limit}"
+    return f"expected {_NAMES[setting.kind]}{limit}"
+
+
+#: What ``message_queue_options`` may hold for every queue, besides the queue's own options.
+SETTINGS = (
+    Setting(
+        "heartbeat_interval_s", float, 5.0, "seconds between a server's signs of life on the bus", above=0
+    ),
+    Setting("buffer_max_messages", int, 10_000, "most messages that wait for a broker that is away", above=0),
+    Setting(
+        "buffer_max_bytes", int, 32 * 1024 * 1024, "most bytes that wait for a broker that is away", above=0
+    ),
+    Setting("buffer_max_age_s", float, 60.0, "seconds after which a waiting message is dropped", above=0),
+    Setting("ack_expires_s", float, 300.0, "seconds a callback waits for a client elsewhere", above=0),
+)

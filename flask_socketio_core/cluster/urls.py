@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote
 
+from ..errors import InvalidOption
+
 MASK = "***"
 _SECRET_NAME = re.compile(r"pass|secret|token|credential|api_?key|sasl_jaas", re.IGNORECASE)
 # Up to the last "@", for people write "/", "?" and "#" in a password as they are.
@@ -37,12 +39,12 @@ class QueueURL:
 def parse(url: str) -> QueueURL:
     """Take a URL apart.
 
-    :raises ValueError: if it has no scheme, a port that is no number, or what looks like a password with a "/" in it;
-        the text holds no secret.
+    :raises InvalidOption: if it has no scheme, a port that is no number, or what looks like a password with a "/" in
+        it; the text holds no secret.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
-        raise ValueError(
+        raise InvalidOption(
             f"message queue URL {mask(url)!r} has no scheme, expected something like redis://host:6379"
         )
     rest, _, query = rest.partition("?")
@@ -50,13 +52,13 @@ def parse(url: str) -> QueueURL:
     userinfo, _, hosts = authority.rpartition("@")
     name, colon, password = userinfo.partition(":")
     if ":" in hosts and not userinfo and "@" in path:
-        raise ValueError(
+        raise InvalidOption(
             f"message queue URL {mask(url)!r} has a '/' before its '@': in a user name or password write '%2F'"
         )
     try:
         addresses = tuple(_host(part) for part in hosts.split(",") if part)
     except ValueError:
-        raise ValueError(f"message queue URL {mask(url)!r} has a port that is no number") from None
+        raise InvalidOption(f"message queue URL {mask(url)!r} has a port that is no number") from None
     return QueueURL(
         scheme=scheme.lower(),
         username=unquote(name) or None,

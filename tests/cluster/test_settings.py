@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from flask_socketio_core.cluster import settings
-from flask_socketio_core.cluster.settings import Setting
-from flask_socketio_core.errors import InvalidOption, UnknownOption
+from flask_socketio_core import queues
+from flask_socketio_core.errors import InvalidDescriptor, InvalidOption, UnknownOption
+from flask_socketio_core.queues import Setting
 
 KNOWN = (
     Setting("timeout_s", float, 2.0, "seconds", above=0),
@@ -20,7 +20,7 @@ KNOWN = (
 
 
 def read(options: dict[str, Any] | None = None, query: dict[str, str] | None = None) -> dict[str, Any]:
-    return settings.read(KNOWN, options or {}, query or {}, where="test")
+    return queues.read(KNOWN, options or {}, query or {}, where="test")
 
 
 def test_defaults_are_complete() -> None:
@@ -39,7 +39,7 @@ def test_a_whole_number_is_a_float_too() -> None:
 @pytest.mark.parametrize("where", ["options", "query"])
 def test_an_unknown_name_is_refused_with_the_nearest(where: str) -> None:
     with pytest.raises(UnknownOption, match=r"'test'.*'timeout', did you mean 'timeout_s'"):
-        settings.read(KNOWN, **{"options": {}, "query": {}, where: {"timeout": "1"}}, where="test")
+        queues.read(KNOWN, **{"options": {}, "query": {}, where: {"timeout": "1"}}, where="test")
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,21 @@ def test_a_refusal_does_not_show_the_value() -> None:
     with pytest.raises(InvalidOption) as raised:
         read({"size": "my password"})
     assert "password" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            ("size", "int", 10, "a number"),
+            "Setting 'size': kind='int': expected bool, int, float, str or object",
+        ),
+        (("size", int, "10", "a number"), "Setting 'size': default='10' does not suit it: .* a whole number"),
+        (("size", int, 0, "a number", 0), "default=0 does not suit it: .* greater than 0"),
+        (("a size", int, 1, "a number"), "name='a size': expected a name .* write 'a-size'"),
+        (("size", int, 1, None), "text=None: expected text"),
+    ],
+)
+def test_an_option_checks_itself_when_it_is_declared(arguments: tuple[Any, ...], text: str) -> None:
+    with pytest.raises(InvalidDescriptor, match=text):
+        Setting(*arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_socketio_core.cluster import urls
+from flask_socketio_core.errors import InvalidOption
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_what_is_missing_comes_from_the_default() -> None:
     ],
 )
 def test_a_url_that_makes_no_sense_is_refused_without_its_secret(url: str) -> None:
-    with pytest.raises(ValueError, match=r"no scheme|no number|write '%2F'") as raised:
+    with pytest.raises(InvalidOption, match=r"no scheme|no number|write '%2F'") as raised:
         urls.parse(url)
     assert "secret" not in str(raised.value)
 

@@ -10,9 +10,9 @@ import kafka
 from kafka import errors
 from kafka.net.compat import KafkaNetClient
 
-from flask_socketio_core.cluster import settings, urls
-from flask_socketio_core.cluster.settings import Setting
+from flask_socketio_core import queues
 from flask_socketio_core.errors import InvalidOption, QueueError
+from flask_socketio_core.queues import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,13 +74,10 @@ class ClientFactory:
 
         :raises InvalidOption: for one that cannot be used.
         """
-        try:
-            parsed = urls.parse(url)
-        except ValueError as error:
-            raise InvalidOption(str(error)) from None
+        parsed = queues.parse(url)
         _check_topic(topic)
         self.topic = topic
-        self.settings = settings.read(SETTINGS, options, parsed.query, where="kafka")
+        self.settings = queues.read(SETTINGS, options, parsed.query, where="kafka")
         self._common = self._security(parsed)
         hosts = [f"{name or 'localhost'}:{port or DEFAULT_PORT}" for name, port in parsed.hosts]
         self._common["bootstrap_servers"] = hosts or [f"localhost:{DEFAULT_PORT}"]
@@ -178,7 +175,7 @@ class ClientFactory:
             },
         }
 
-    def _security(self, parsed: urls.QueueURL) -> dict[str, Any]:
+    def _security(self, parsed: queues.QueueURL) -> dict[str, Any]:
         chosen = {name: self.settings[name] for name in _PASSED_ON if self.settings[name] is not None}
         chosen["ssl_check_hostname"] = self.settings["ssl_check_hostname"]
         username = parsed.username or self.settings["username"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kafka import TopicPartition, errors
 
-from flask_socketio_core.cluster import urls
+from flask_socketio_core import queues
 from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
 from flask_socketio_core.errors import MessageTooLarge, QueueClosed, QueueUnavailable
 
@@ -113,7 +113,7 @@ class KafkaQueue(MessageQueue):
     def _check_progress(self) -> None:
         if self._pending and time.monotonic() - self._progress_at > self._stall_s:
             raise QueueUnavailable(
-                f"Kafka at {urls.mask(self.url)} has acknowledged nothing for {self._stall_s:g} s"
+                f"Kafka at {queues.mask(self.url)} has acknowledged nothing for {self._stall_s:g} s"
             )
 
     def _note(self) -> None:
@@ -238,5 +238,5 @@ class KafkaQueue(MessageQueue):
             yield
         except (errors.KafkaError, OSError) as error:
             raise QueueUnavailable(
-                f"Kafka at {urls.mask(self.url)} is unavailable: {urls.describe(error, self.url)}"
+                f"Kafka at {queues.mask(self.url)} is unavailable: {queues.describe(error, self.url)}"
             ) from error

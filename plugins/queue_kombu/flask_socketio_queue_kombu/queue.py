@@ -13,10 +13,10 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl, unquote
 
-from flask_socketio_core.cluster import settings, urls
-from flask_socketio_core.cluster.settings import Setting
+from flask_socketio_core import queues
 from flask_socketio_core.contracts import MessageQueue, QueueCapabilities, Verdict
 from flask_socketio_core.errors import MessageTooLarge, PartUnsuitable, QueueClosed, QueueUnavailable
+from flask_socketio_core.queues import Setting
 
 from .client import Connection, Exchange, Queue, foreign_errors
 from .transports import ON_REQUEST, claims, transport_of
@@ -68,7 +68,7 @@ class KombuQueue(MessageQueue):
         scheme, _, rest = self._address.partition("://")
         if scheme.lower().startswith("kombu+"):
             self._address = f"{scheme[len('kombu+') :]}://{rest}"
-        self._settings = settings.read(self.known_settings, options, dict(parse_qsl(query)), where=self.label)
+        self._settings = queues.read(self.known_settings, options, dict(parse_qsl(query)), where=self.label)
         self._transport = transport_of(scheme)
         self._transport_options = dict(self._settings["transport_options"])
         self._check_transport(scheme, rest)
@@ -305,7 +305,7 @@ class KombuQueue(MessageQueue):
         if self._transport not in NATIVE or not chosen or ";" in self._address:  # several hosts, one setting
             return chosen
         own = chosen if isinstance(chosen, dict) else {}
-        host, _ = urls.parse(self._address).host(("localhost", 5671))
+        host, _ = queues.parse(self._address).host(("localhost", 5671))
         return own if "context" in own else {"server_hostname": host, **own}
 
     def _check_transport(self, scheme: str, rest: str) -> None:
@@ -313,11 +313,11 @@ class KombuQueue(MessageQueue):
             usable=False, reason=f"Kombu has no transport {self._transport!r}"
         )
         if not verdict.usable:
-            raise PartUnsuitable(f"message queue {urls.mask(self.url)}: {verdict.reason}")
+            raise PartUnsuitable(f"message queue {queues.mask(self.url)}: {verdict.reason}")
         switch = ON_REQUEST.get(self._transport)
         if switch is not None and not self._transport_options.get(switch):
             raise PartUnsuitable(
-                f"message queue {urls.mask(self.url)}: Kombu's transport {self._transport!r} fans out only with "
+                f"message queue {queues.mask(self.url)}: Kombu's transport {self._transport!r} fans out only with "
                 f"message_queue_options={{'transport_options': {{{switch!r}: True}}}}"
             )
         if self._transport in ("filesystem", "memory"):
@@ -342,7 +342,7 @@ class KombuQueue(MessageQueue):
             yield
         except self._foreign as error:
             raise QueueUnavailable(
-                f"message queue {urls.mask(self.url)} is unavailable: {urls.describe(error, self.url)}"
+                f"message queue {queues.mask(self.url)} is unavailable: {queues.describe(error, self.url)}"
             ) from error
 
 

@@ -25,9 +25,9 @@ from collections import Counter, deque
 from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from flask_socketio_core.cluster.settings import Setting
 from flask_socketio_core.contracts import QueueCapabilities
 from flask_socketio_core.errors import QueueUnavailable
+from flask_socketio_core.queues import Setting
 
 from .client import Exchange, Queue
 from .queue import CONTENT_ENCODING, CONTENT_TYPE, SETTINGS, TICK_S, KombuQueue, body_of

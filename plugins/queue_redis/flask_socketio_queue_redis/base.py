@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
-from flask_socketio_core.cluster import urls
+from flask_socketio_core import queues
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.errors import MessageTooLarge, QueueClosed, QueueUnavailable
 
@@ -16,8 +16,8 @@ from .client import SETTINGS, ClientFactory, close
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from flask_socketio_core.cluster.settings import Setting
     from flask_socketio_core.contracts import AsyncMode
+    from flask_socketio_core.queues import Setting
 
 #: Seconds between two ``b""`` of a quiet channel.
 TICK_S = 0.5
@@ -98,5 +98,5 @@ class RedisBase(MessageQueue):
             yield
         except (redis.RedisError, OSError) as error:
             raise QueueUnavailable(
-                f"Redis at {urls.mask(self.url)} is unavailable: {urls.describe(error, self.url)}"
+                f"Redis at {queues.mask(self.url)} is unavailable: {queues.describe(error, self.url)}"
             ) from error

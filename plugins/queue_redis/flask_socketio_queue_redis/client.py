@@ -10,9 +10,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from flask_socketio_core.cluster import settings, urls
-from flask_socketio_core.cluster.settings import Setting
+from flask_socketio_core import queues
 from flask_socketio_core.errors import InvalidOption
+from flask_socketio_core.queues import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,11 +60,8 @@ class ClientFactory:
 
         :raises InvalidOption: for a URL or an option that cannot be used.
         """
-        try:
-            self._url = urls.parse(url)
-        except ValueError as error:
-            raise InvalidOption(str(error)) from None
-        self.settings = settings.read(known, options, self._url.query, where=where)
+        self._url = queues.parse(url)
+        self.settings = queues.read(known, options, self._url.query, where=where)
         scheme = self._url.scheme.removesuffix("+streams")
         self._sentinel = scheme.endswith("+sentinel")
         base = scheme.removesuffix("+sentinel")

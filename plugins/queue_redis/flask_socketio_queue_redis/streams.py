@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from flask_socketio_core.cluster.settings import Setting
 from flask_socketio_core.contracts import QueueCapabilities
+from flask_socketio_core.queues import Setting
 
 from .base import TICK_S, RedisBase
 from .client import close
