@@ -12,6 +12,7 @@ import flask
 
 from . import calling
 from .client_managers import adopt
+from .cluster import urls
 from .cluster.cluster import Cluster
 from .dispatch import Dispatcher, run_nested
 from .errors import PartUnsuitable
@@ -94,7 +95,7 @@ class Binding:
 
     def _make_engine(self, app: flask.Flask, handlers: Handlers, owner: object) -> None:
         selected = self.plugins.select_websocket_providers(self.mode.name, self.options.websocket_provider)
-        providers = [selection.load()() for selection in selected]
+        providers = [selection.make() for selection in selected]
         self.dispatcher = Dispatcher(app, handlers, self.options, self.mode, self.plugins, owner)
         self.engine = Engine(self.dispatcher, self.options, self.mode, providers)
         self.dispatcher.logger = self.engine.server.logger
@@ -102,8 +103,9 @@ class Binding:
     def _make_cluster(self) -> Cluster:
         url = self.options.message_queue
         assert url is not None
+        selected = self.plugins.select_queue(url)
         return Cluster(
-            self.plugins.select_queue(url).load(),
+            partial(selected.make, tell=partial(urls.describe, url=url)),
             url,
             self.options.channel,
             mode=self.mode,

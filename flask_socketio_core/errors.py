@@ -91,11 +91,13 @@ class PartBroken(SelectionError):
     :ivar plugin: name of the plugin's entry point.
     :ivar kind: ``"async mode"``, ``"WebSocket provider"`` or ``"message queue"``; empty if the whole plugin is broken.
     :ivar part: name of the part; empty if the whole plugin is broken.
+    :ivar problem: the cause in one line, without secrets.
     """
 
     plugin: str = ""
     kind: str = ""
     part: str = ""
+    problem: str = ""
 
 
 class PartUnsuitable(SelectionError):

@@ -117,7 +117,7 @@ class SocketIO(HandlerRegistration, Sender):
         key = selected.info.name, options.max_workers
         mode = self._modes.get(key)
         if mode is None:
-            mode = self._modes[key] = selected.load()(max_workers=options.max_workers)
+            mode = self._modes[key] = selected.make(max_workers=options.max_workers)
             mode.on_saturated = partial(plugins.workers_saturated, max_workers=options.max_workers)
         return Binding(app, options, mode, plugins, self.handlers, self)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import click
 from flask.cli import NoAppException, ScriptInfo, pass_script_info
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, PartBroken
 from ..plugins import Description, Plugins
 from . import events_view, plugins_view
 from .check import check_command
@@ -30,15 +30,16 @@ def socketio() -> None:
 def plugins_command(info: ScriptInfo, as_json: bool) -> None:
     """Show which async modes, WebSocket providers and message queues are installed, which are selected, and why.
 
-    Without an application, or if it cannot be loaded, this shows what would be selected by default. Ends with
-    status 1 if a plugin is wrong in itself or something that was asked for cannot be had.
+    Without an application, or if it cannot be loaded, this shows what would be selected by default. Every part that
+    could be used here is imported to see whether it can be. Ends with status 1 if a plugin is wrong in itself, be it
+    in use or not, or something that was asked for cannot be had.
     """
     description, notes = _describe(info)
     if as_json:
         click.echo(json.dumps({**description.to_dict(), "notes": notes}, indent=2))
     else:
         click.echo(plugins_view.view(description, notes))
-    if description.problems:
+    if description.problems or description.broken:
         click.get_current_context().exit(1)
 
 
@@ -49,6 +50,8 @@ def _describe(info: ScriptInfo) -> tuple[Description, tuple[str, ...]]:
         return _by_default(), (f"No application: {exc.format_message()} {DEFAULTS}",)
     except ConfigurationError as exc:
         description = _by_default()
+        if isinstance(exc, PartBroken):
+            description = description.blame(exc.plugin, exc.kind, exc.part, exc.problem)
         problem = f"{type(exc).__name__}: {exc}"
         problems = tuple(text for text in description.problems if text != str(exc))
         return replace(description, problems=(*problems, problem)), (
@@ -59,11 +62,11 @@ def _describe(info: ScriptInfo) -> tuple[Description, tuple[str, ...]]:
     extension = app.extensions.get("socketio")
     if extension is None:
         return _by_default(), (f"{app.name!r} has no SocketIO object. {DEFAULTS}",)
-    return extension.plugins, ()
+    return extension.binding_of(app).plugins.describe(load=True), ()
 
 
 def _by_default() -> Description:
-    return Plugins(strict=False).describe()
+    return Plugins(strict=False).describe(load=True)
 
 
 @socketio.command("events", short_help="Show the registered event handlers.")

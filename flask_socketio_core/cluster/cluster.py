@@ -36,7 +36,7 @@ class Cluster:
     Without a server it is a process that only sends: it opens no subscription and starts no task before it has to.
     It connects to nothing until it is used, and makes itself anew in a forked child.
 
-    :param queue_class: the selected queue.
+    :param queue_class: makes the selected queue: its class, or a function with the same arguments.
     :param options: ``message_queue_options``: those of every queue
         (:data:`~flask_socketio_core.cluster.settings.SETTINGS`) and the queue's own.
     :param server: this process's clients, or ``None``.
@@ -48,7 +48,7 @@ class Cluster:
 
     def __init__(
         self,
-        queue_class: type[MessageQueue],
+        queue_class: Callable[..., MessageQueue],
         url: str,
         channel: str,
         *,

@@ -8,6 +8,7 @@ errors, and each says what to do.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +16,7 @@ from typing import TypeVar
 from ..contracts import OK, QueueInfo, Verdict, WebSocketProviderInfo
 from ..errors import (
     AmbiguousPart,
+    InvalidDescriptor,
     InvalidOption,
     PartBroken,
     PartNotInstalled,
@@ -34,20 +36,35 @@ class Kind:
     """One of the three kinds of part, as messages call it.
 
     :param noun: what one is called.
+    :param hook: the hook that describes it.
     :param prefix: how, by convention, the distributions start whose extra is named like the part.
     :param entry_prefix: how, by convention, their entry points start.
     """
 
     noun: str
+    hook: str
     prefix: str
     entry_prefix: str
 
 
-ASYNC_MODE = Kind(noun=description.ASYNC_MODE, prefix="flask-socketio-async-", entry_prefix="async-")
-PROVIDER = Kind(
-    noun=description.WEBSOCKET_PROVIDER, prefix="flask-socketio-websocket-", entry_prefix="websocket-"
+ASYNC_MODE = Kind(
+    noun=description.ASYNC_MODE,
+    hook="socketio_async_modes",
+    prefix="flask-socketio-async-",
+    entry_prefix="async-",
 )
-QUEUE = Kind(noun=description.MESSAGE_QUEUE, prefix="flask-socketio-queue-", entry_prefix="queue-")
+PROVIDER = Kind(
+    noun=description.WEBSOCKET_PROVIDER,
+    hook="socketio_websocket_providers",
+    prefix="flask-socketio-websocket-",
+    entry_prefix="websocket-",
+)
+QUEUE = Kind(
+    noun=description.MESSAGE_QUEUE,
+    hook="socketio_message_queues",
+    prefix="flask-socketio-queue-",
+    entry_prefix="queue-",
+)
 KINDS = (ASYNC_MODE, PROVIDER, QUEUE)
 
 
@@ -99,6 +116,7 @@ def best(candidates: Sequence[Candidate[InfoT]], market: Market) -> Selection[In
         plugin=first.plugin,
         reason=_joined(_why_first(usable), first.verdict.reason),
         asked=f"{market.kind.noun} {first.info.name!r}",
+        kind=market.kind.noun,
     )
 
 
@@ -127,7 +145,11 @@ def named(
     chosen = rivals[0]
     refuse_unusable(chosen, asked)
     return Selection(
-        info=chosen.info, plugin=chosen.plugin, reason=_joined(reason, chosen.verdict.reason), asked=asked
+        info=chosen.info,
+        plugin=chosen.plugin,
+        reason=_joined(reason, chosen.verdict.reason),
+        asked=asked,
+        kind=market.kind.noun,
     )
 
 
@@ -142,6 +164,7 @@ def providers(
             plugin=item.plugin,
             reason=_joined(_provider_reason(number, len(usable), item.info), item.verdict.reason),
             asked=f"{PROVIDER.noun} {item.info.name!r}",
+            kind=PROVIDER.noun,
         )
         for number, item in enumerate(usable, 1)
     )
@@ -188,7 +211,7 @@ def for_scheme(
     asked = f"message_queue='{scheme}://...'"
     chosen, reason = _claimant(candidates, scheme, asked, market)
     refuse_unusable(chosen, asked)
-    return Selection(info=chosen.info, plugin=chosen.plugin, reason=reason, asked=asked)
+    return Selection(info=chosen.info, plugin=chosen.plugin, reason=reason, asked=asked, kind=QUEUE.noun)
 
 
 def _claimant(
@@ -240,9 +263,20 @@ def _willing(
 def claim(info: QueueInfo, scheme: str) -> Verdict | None:
     """Ask a queue for its verdict on a scheme that it does not claim by name."""
     try:
-        return OK if info.claims is None else info.claims(scheme)
+        verdict = OK if info.claims is None else info.claims(scheme)
+        return verdict if verdict is None else as_verdict(verdict, "claims")
     except Exception as exc:  # noqa: BLE001  # a stranger's function; its failure is its answer
         return Verdict(usable=False, reason=f"{info.name} failed to answer: {one_line(exc)}")
+
+
+def as_verdict(answer: object, function: str) -> Verdict:
+    """Return what a plugin's function answered.
+
+    :raises InvalidDescriptor: if that is no verdict.
+    """
+    if not isinstance(answer, Verdict):
+        raise InvalidDescriptor(f"{function} returned {answer!r:.80}, expected a Verdict")
+    return answer
 
 
 def _single(rivals: Sequence[Candidate[QueueInfo]], scheme: str, market: Market) -> Candidate[QueueInfo]:
@@ -289,9 +323,11 @@ def _refuse_broken(name: str, asked: str, market: Market) -> None:
 
 
 def _named_like(plugin: Plugin, name: str, kind: Kind) -> bool:
+    """Say whether a plugin's names hold the name that was asked for; of ``name+more``, the name."""
     stems = {plugin.name.removeprefix(kind.entry_prefix), plugin.distribution.removeprefix(kind.prefix)}
     stems -= {plugin.name, plugin.distribution}
-    return any(name == stem or name.startswith(stem) for stem in stems if stem)
+    words = set(re.split(r"[^a-z0-9]+", f"{plugin.name} {plugin.distribution}".lower()))
+    return name.partition("+")[0] in words or any(name.startswith(stem) for stem in stems if stem)
 
 
 def _unknown(
@@ -308,14 +344,24 @@ def _unknown(
             f"{_installed(market)}\n  {how_to_get(absent[name])}"
         )
     names = list(offered) if offered is not None else [item.info.name for item in market.candidates]
+    suspects = [plugin for plugin in market.broken if not plugin.hooks or market.kind.hook in plugin.hooks]
+    near = difflib.get_close_matches(name, [*names, *absent], n=1, cutoff=0.6)
+    if suspects and not near:
+        # No slip in the name: what could not say what it provides is the likeliest to provide it.
+        broken = PartBroken(
+            "\n".join(
+                [f"{asked} is not provided by any plugin that works", _installed(market), *_left_out(market)]
+            )
+        )
+        broken.__cause__ = suspects[0].error
+        return broken
     lines = [f"{asked} is not provided by any installed plugin", _installed(market)]
     lines += _left_out(market)
-    lines += _suggestion(name, names, absent)
+    lines += _suggestion(near, names, absent)
     return UnknownPart("\n".join(lines))
 
 
-def _suggestion(name: str, names: Sequence[str], absent: Mapping[str, str]) -> list[str]:
-    near = difflib.get_close_matches(name, [*names, *absent], n=1, cutoff=0.6)
+def _suggestion(near: Sequence[str], names: Sequence[str], absent: Mapping[str, str]) -> list[str]:
     if near and near[0] in names:
         return [f"  did you mean {near[0]!r}?"]
     if near:
@@ -351,6 +397,10 @@ def _nothing_usable(market: Market) -> SelectionError:
         lines.append(f"  {item.info.name} ({item.plugin}): {why_not(item)}")
     lines += _left_out(market)
     lines += [f"  not installed: {extra}  {how_to_get(dist)}" for extra, dist in market.absent().items()]
+    if not market.candidates and market.broken:
+        broken = PartBroken("\n".join(lines))
+        broken.__cause__ = market.broken[0].error
+        return broken
     kind = PartUnsuitable if any(not item.missing for item in market.candidates) else PartNotInstalled
     return kind("\n".join(lines))
 

@@ -112,7 +112,7 @@ def _part(kind: Kind, item: Candidate[Info], *, reason: str, selected: bool = Fa
         summary=item.info.summary,
         status=item.status,
         selected=selected,
-        reason=reason,
+        reason=reason if item.status == "ok" else item.status,
         install=item.info.install,
         patch=getattr(item.info, "patch", None),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 ASYNC_MODE = "async mode"
@@ -79,6 +79,25 @@ class Description:
     def parts(self) -> tuple[PartDescription, ...]:
         """Every part of every plugin."""
         return tuple(part for plugin in self.plugins for part in plugin.parts)
+
+    @property
+    def broken(self) -> bool:
+        """Whether a plugin or one of its parts is wrong in itself, be it in use or not."""
+        states = (*(item.status for item in self.plugins), *(item.status for item in self.parts))
+        return any(status.startswith("error: ") for status in states)
+
+    def blame(self, plugin: str, kind: str, part: str, error: str) -> Description:
+        """Return the same with an error as the status of a part, which showed only when it was used."""
+
+        def blamed(item: PartDescription) -> PartDescription:
+            found = (item.kind, item.name) == (kind, part)
+            return replace(item, status=f"error: {error}", reason=f"error: {error}") if found else item
+
+        plugins = (
+            replace(item, parts=tuple(map(blamed, item.parts))) if item.name == plugin else item
+            for item in self.plugins
+        )
+        return replace(self, plugins=tuple(plugins))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as dicts, lists and strings, for JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +14,7 @@ from .. import process
 from ..contracts import AsyncModeInfo, QueueInfo, Verdict, WebSocketProviderInfo
 from ..errors import InvalidHook, PartUnsuitable, SelectionError
 from ..hookspecs import DESCRIBING
-from . import choice, describing, discovery, requirements
+from . import choice, describing, discovery, parts, requirements
 from .choice import ASYNC_MODE, PROVIDER, QUEUE, Kind, Market
 from .records import Candidate, Info, Plugin, Selection, one_line
 
@@ -132,21 +133,27 @@ class Plugins:
         self._note("selected message queue %s: %s", chosen.info.name, chosen.reason)
         return chosen
 
-    def describe(self) -> Description:
+    def describe(self, *, load: bool = False) -> Description:
         """Return every plugin with what it provides and what was selected, as plain data.
 
         What was not selected yet is selected by priority for the description; that raises nothing.
+
+        :param load: import every part that could be used, to see whether it can be loaded.
         """
         problems = [str(problem) for problem in self.problems]
         mode = self._chosen_mode or self._try(self.select_async_mode, problems)
         providers = self._chosen_providers
         if providers is None:
             providers = choice.providers(self._provider_candidates(), mode.info.name) if mode else ()
+        look: Callable[[Candidate[Any]], Candidate[Any]] = _loaded if load else lambda item: item
+        modes = [look(item) for item in self._mode_candidates()]
+        provider_parts = [look(item) for item in self._provider_candidates()]
+        queues = [look(item) for item in self._queue_candidates()]
         return describing.describe(
-            plugins=list(self._plugins.values()),
-            modes=self._mode_candidates(),
-            providers=self._provider_candidates(),
-            queues=self._queue_candidates(),
+            plugins=list(self._plugins.values()),  # only now it is known which of them could not describe
+            modes=modes,
+            providers=provider_parts,
+            queues=queues,
             chosen=describing.Chosen(mode=mode, providers=providers, queue=self._chosen_queue),
             under_flask_run=self._under_flask_run(),
             installable=self._installable(),
@@ -263,17 +270,17 @@ class Plugins:
 
     def _mode_candidates(self) -> list[Candidate[AsyncModeInfo]]:
         if self._modes is None:
-            self._modes = self._ask("socketio_async_modes", AsyncModeInfo)
+            self._modes = self._ask(ASYNC_MODE.hook, AsyncModeInfo)
         return self._modes
 
     def _provider_candidates(self) -> list[Candidate[WebSocketProviderInfo]]:
         if self._providers is None:
-            self._providers = self._ask("socketio_websocket_providers", WebSocketProviderInfo)
+            self._providers = self._ask(PROVIDER.hook, WebSocketProviderInfo)
         return self._providers
 
     def _queue_candidates(self) -> list[Candidate[QueueInfo]]:
         if self._queues is None:
-            self._queues = self._ask("socketio_message_queues", QueueInfo)
+            self._queues = self._ask(QUEUE.hook, QueueInfo)
         return self._queues
 
     def _ask(self, hook: str, kind: type[InfoT]) -> list[Candidate[InfoT]]:
@@ -296,7 +303,8 @@ class Plugins:
         if missing or probe is None:
             return Candidate(info=info, plugin=plugin, missing=missing)
         try:
-            return Candidate(info=info, plugin=plugin, verdict=probe(facts))
+            verdict = choice.as_verdict(probe(facts), "probe")
+            return Candidate(info=info, plugin=plugin, verdict=verdict)
         except Exception as exc:  # noqa: BLE001  # shown as the candidate's status
             return Candidate(info=info, plugin=plugin, error=exc)
 
@@ -323,6 +331,18 @@ class Plugins:
     def _note(self, text: str, *values: object) -> None:
         if self._trace is not None:
             self._trace(text % values)
+
+
+def _loaded(candidate: Candidate[Any]) -> Candidate[Any]:
+    """Return a candidate with the error of loading it, if it could be used and that fails."""
+    if candidate.usable:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a library that warns of itself is to do so when it is used
+                parts.load(candidate.info)
+        except Exception as exc:  # noqa: BLE001  # shown as the candidate's status
+            return replace(candidate, error=exc)
+    return candidate
 
 
 def _infos(result: object, kind: type[InfoT], hook: str) -> list[InfoT]:

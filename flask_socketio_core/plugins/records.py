@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..contracts import OK, Verdict
-from ..errors import PartBroken
+from ..errors import PartBroken, PluginError, SocketIOError
+from . import parts
 from .requirements import FREEZE_AGAIN, is_frozen
 
 PartT_co = TypeVar("PartT_co", covariant=True)
@@ -70,7 +71,7 @@ class Candidate(Generic[InfoT_co]):
 
     :param missing: the requirements that are not met, each with what is there instead.
     :param verdict: what its probe says about this process.
-    :param error: what its probe raised.
+    :param error: what its probe raised, or what loading it for a look at it did.
     """
 
     info: InfoT_co
@@ -97,24 +98,51 @@ class Selection(Generic[InfoT_co]):
     """A part that was selected, and why.
 
     :param asked: how the user asked for it (``"async_mode='gevent'"``), or what kind of part it is.
+    :param kind: what kind of part it is.
     """
 
     info: InfoT_co
     plugin: Plugin
     reason: str
     asked: str
+    kind: str
 
     def load(self: Selection[Loadable[PartT]]) -> type[PartT]:
         """Import the part and return its class.
 
-        :raises PartBroken: if that fails, whatever it raised; ``__cause__`` is the original error.
+        :raises PartBroken: if that fails, whatever it raised, or if it is no class that the contract describes;
+            ``__cause__`` is the original error.
         """
         try:
-            return self.info.load()
+            return parts.load(self.info)
         except Exception as exc:
-            raise PartBroken(
-                f"{self.asked} ({self.plugin}) is installed but cannot be loaded: {one_line(exc)}"
-            ) from exc
+            raise self._broken("loaded", one_line(exc)) from exc
+
+    def make(
+        self: Selection[Loadable[PartT]],
+        *arguments: Any,
+        tell: Callable[[Exception], str] | None = None,
+        **keywords: Any,
+    ) -> PartT:
+        """Load the part, call its class with these arguments and return what it made.
+
+        :param tell: puts into words what the class raised, if its arguments hold secrets.
+        :raises SocketIOError: what the class raises on purpose, such as :class:`UnknownOption`.
+        :raises PartBroken: as :meth:`load`, and if the class raises anything else.
+        """
+        part = self.load()
+        try:
+            return parts.make(self.info, part, *arguments, **keywords)
+        except Exception as exc:
+            if isinstance(exc, SocketIOError) and not isinstance(exc, PluginError):
+                raise
+            raise self._broken("made", (tell or one_line)(exc)) from exc
+
+    def _broken(self, what: str, problem: str) -> PartBroken:
+        error = PartBroken(f"{self.asked} ({self.plugin}) is installed but cannot be {what}: {problem}")
+        error.plugin, error.kind, error.part = self.plugin.name, self.kind, self.info.name
+        error.problem = problem
+        return error
 
 
 def one_line(error: BaseException | None) -> str:
