@@ -96,6 +96,8 @@ class Binding:
     def _make_engine(self, app: flask.Flask, handlers: Handlers, owner: object) -> None:
         selected = self.plugins.select_websocket_providers(self.mode.name, self.options.websocket_provider)
         providers = [selection.make() for selection in selected]
+        for provider, selection in zip(providers, selected, strict=True):
+            provider.summary = selection.info.summary
         self.dispatcher = Dispatcher(app, handlers, self.options, self.mode, self.plugins, owner)
         self.engine = Engine(self.dispatcher, self.options, self.mode, providers)
         self.dispatcher.logger = self.engine.server.logger

@@ -441,6 +441,9 @@ class WebSocketProvider(ABC):
 
     name: ClassVar[str]
 
+    summary: str = ""
+    """Set by the owner: the descriptor's, for the message to a client of a server that has no WebSocket."""
+
     @abstractmethod
     def detect(self, environ: WSGIEnvironment) -> bool:
         """Say whether this provider can serve a request with this environ. Cheap; touches no socket."""

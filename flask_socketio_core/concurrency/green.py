@@ -210,12 +210,15 @@ class GreenMode(AsyncMode):
 
     def check_request(self, environ: WSGIEnvironment) -> Verdict:
         server = name_server(environ)
-        if server is None:
-            return Verdict(usable=True, reason="no sign of a web server, as in a test")
         if not self._serves_here():
+            # Outside of the hub's greenlets a request that waits runs the hub of its own OS thread: right for a test,
+            # which waits at home. In other threads nobody runs the home's hub, and nothing would ever happen.
+            if server is None and self.at_home:
+                return Verdict(usable=True, reason="no sign of a web server, as in a test")
             return Verdict(
                 usable=False,
-                reason=f"async_mode={self.name!r} cannot work behind {server}, which does not run requests in "
+                reason=f"async_mode={self.name!r} cannot work behind {server or 'this server'}, which does not run "
+                f"requests in "
                 f"{self.library}'s greenlets: {self._advice(environ)}",
             )
         self.move_in()

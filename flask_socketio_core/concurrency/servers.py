@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import ssl
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from ..contracts import ServeOptions
 
+logger = logging.getLogger("flask_socketio_core.concurrency")
+
 
 def name_server(environ: WSGIEnvironment) -> str | None:
     """Name the server for a message; ``None`` if there is no sign of one, as with a test client."""
@@ -22,8 +25,24 @@ def name_server(environ: WSGIEnvironment) -> str | None:
     software: str = environ.get("SERVER_SOFTWARE", "")
     if software:
         return software
+    if "asgi.scope" in environ:
+        return "an ASGI server"
     keys = [key for key in environ if key.endswith((".input", ".socket")) and not key.startswith("wsgi.")]
-    return f"the server of {keys[0].partition('.')[0]}" if keys else None
+    if keys:
+        return f"the server of {keys[0].partition('.')[0]}"
+    several = environ.get("wsgi.multithread") or environ.get("wsgi.multiprocess")
+    return "a web server without a name" if several else None
+
+
+def warn_of_single_requests(environ: WSGIEnvironment) -> None:
+    """Say it when the server serves one request at a time: a poll that waits stops everybody else."""
+    server = name_server(environ)
+    if server is not None and environ.get("wsgi.multithread") is False:
+        logger.warning(
+            "%s serves one request at a time in each process: while one client polls, up to 25 seconds by default, all "
+            "others wait; use a server with threads, such as `gunicorn -k gthread --threads 100`",
+            server,
+        )
 
 
 def is_gunicorn(environ: WSGIEnvironment) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..concurrency.servers import name_server
 from ..errors import ProtocolError
 from .blocking import BlockingConnection
 from .deflate import DEFLATE, Deflate, agree
@@ -44,6 +45,7 @@ class WebSocketEntrance:
     def __init__(self, server: Server, providers: Sequence[WebSocketProvider]) -> None:
         self._server = server
         self._providers = providers
+        self._missing_logged = False
         self.reactor = Reactor(server.mode, server.report)
         options = server.options
         self._deflate = Deflate(options.compression_threshold) if options.websocket_compression else None
@@ -69,7 +71,7 @@ class WebSocketEntrance:
             ) from error
         provider = self._provider(environ)
         if provider is None:
-            raise Refusal(BAD_REQUEST, "no installed WebSocket provider can serve this web server")
+            raise Refusal(BAD_REQUEST, self._missing(environ))
         if self._server.mode.capabilities.watches:
             location = provider.locate(environ, start_response)
             if location is not None:
@@ -88,7 +90,21 @@ class WebSocketEntrance:
         return []
 
     def _provider(self, environ: WSGIEnvironment) -> WebSocketProvider | None:
-        return next((provider for provider in self._providers if provider.detect(environ)), None)
+        found = next((provider for provider in self._providers if provider.detect(environ)), None)
+        if found is None and not self._missing_logged and name_server(environ) is not None:
+            self._missing_logged = True
+            self._server.logger.warning(
+                "%s; clients stay on long polling, and those that want WebSocket only cannot connect",
+                self._missing(environ),
+            )
+        return found
+
+    def _missing(self, environ: WSGIEnvironment) -> str:
+        places = "; ".join(provider.summary or provider.name for provider in self._providers)
+        return (
+            f"no installed WebSocket provider can serve {name_server(environ) or 'this web server'}; with "
+            f"async_mode={self._server.mode.name!r} there is WebSocket on: {places or 'no server'}"
+        )
 
     def _detached(
         self,

@@ -14,6 +14,7 @@ from flask_socketio_core.concurrency.servers import (
     make_tls_context,
     name_server,
     split_options,
+    warn_of_single_requests,
 )
 from flask_socketio_core.contracts import ServeOptions
 from support.tls import certificate, needs_openssl
@@ -26,11 +27,34 @@ from support.tls import certificate, needs_openssl
         ({"SERVER_SOFTWARE": "gunicorn/27.0.0"}, "gunicorn/27.0.0"),
         ({"SERVER_SOFTWARE": "Werkzeug/3.1.9", "werkzeug.socket": None}, "Werkzeug/3.1.9"),
         ({"eventlet.input": None, "wsgi.input": None}, "the server of eventlet"),
+        ({"asgi.scope": {}, "wsgi.multithread": True}, "an ASGI server"),
+        ({"wsgi.input": None, "wsgi.multithread": True}, "a web server without a name"),
+        (
+            {"wsgi.input": None, "wsgi.multithread": False, "wsgi.multiprocess": True},
+            "a web server without a name",
+        ),
         ({"REMOTE_ADDR": "127.0.0.1", "wsgi.input": None}, None),
+        ({"wsgi.input": None, "wsgi.multithread": False, "wsgi.multiprocess": False}, None),
     ],
 )
 def test_a_server_is_named_by_its_environ(environ: dict[str, Any], name: str | None) -> None:
     assert name_server(environ) == name
+
+
+@pytest.mark.parametrize(
+    ("environ", "warned"),
+    [
+        ({"SERVER_SOFTWARE": "gunicorn/27.0.0", "wsgi.multithread": False}, True),
+        ({"wsgi.multithread": False, "wsgi.multiprocess": True}, True),  # bjoern
+        ({"SERVER_SOFTWARE": "gunicorn/27.0.0", "wsgi.multithread": True}, False),
+        ({"wsgi.multithread": False, "wsgi.multiprocess": False}, False),  # a test client
+    ],
+)
+def test_a_server_that_serves_one_request_at_a_time_is_told_what_that_costs(
+    environ: dict[str, Any], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_single_requests(environ)
+    assert ("serves one request at a time" in caplog.text) == warned
 
 
 def test_gunicorn_is_known_with_every_worker() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from flask_socketio_core.concurrency.green import GreenMode
-from flask_socketio_core.testing.conformance.async_modes import wait_for
+from flask_socketio_core.testing.conformance.async_modes import in_thread, wait_for
 
 
 def assert_a_stray_time_out_takes_no_job(
@@ -33,6 +33,32 @@ def assert_a_killed_greenlet_takes_no_job(mode: GreenMode) -> None:
     mode.call_soon(workers[0].throw)  # GreenletExit, unless told otherwise
     wait_for(mode, lambda: bool(workers[0].dead))
     _assert_jobs_run(mode)
+
+
+def assert_only_a_server_without_our_hub_is_refused(mode: GreenMode) -> None:
+    """Assert that a request is refused where its OS thread's hub is not the one that runs the tasks.
+
+    Servers that do not say their name run requests in such threads: hypercorn, ``uvicorn --interface wsgi``.
+    """
+    unnamed: dict[str, object] = {"wsgi.input": None, "wsgi.multithread": True, "wsgi.multiprocess": True}
+    test_client: dict[str, object] = {
+        "wsgi.input": None,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+    }
+    verdicts: list[bool] = []
+
+    def ask(environ: dict[str, object]) -> None:
+        verdicts.append(mode.check_request(environ).usable)
+
+    for environ in (unnamed, test_client):
+        in_thread(mode, partial(ask, environ))
+    wait_for(mode, lambda: len(verdicts) == 2)
+    ask(test_client)
+    ask(unnamed)
+    mode.start_task(ask, unnamed).join(5)
+    assert verdicts == [False, False, True, False, True]
+    mode.close()
 
 
 def _assert_jobs_run(mode: GreenMode) -> None:

@@ -120,7 +120,7 @@ def _gunicorn(*worker: str) -> Callable[[int], list[str]]:
 
 def _uwsgi(port: int) -> list[str]:
     program = find_program("uwsgi") or "uwsgi"
-    server = [program, "--http", f"{HOST}:{port}", "--gevent", "200", "--gevent-monkey-patch"]
+    server = [program, "--http", f"{HOST}:{port}", "--gevent", "200", "--gevent-early-monkey-patch"]
     paths = [argument for path in sys.path if path for argument in ("--pythonpath", path)]
     server += ["--http-websockets", "--http-chunked-input", "--master", "--need-app"]
     return [*server, *paths, "--module", "support.apps.wsgi:app"]

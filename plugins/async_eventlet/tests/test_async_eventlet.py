@@ -11,7 +11,11 @@ from flask_socketio_core.contracts import Verdict
 from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.process import ProcessFacts
 from flask_socketio_core.testing.conformance.async_modes import in_thread, wait_for
-from support.green import assert_a_killed_greenlet_takes_no_job, assert_a_stray_time_out_takes_no_job
+from support.green import (
+    assert_a_killed_greenlet_takes_no_job,
+    assert_a_stray_time_out_takes_no_job,
+    assert_only_a_server_without_our_hub_is_refused,
+)
 from support.programs import run_program
 
 GTHREAD = {"SERVER_SOFTWARE": "gunicorn/27.0.0", "gunicorn.socket": None}
@@ -59,6 +63,10 @@ def test_a_request_in_a_greenlet_fits() -> None:
     mode.start_task(lambda: verdicts.append(mode.check_request(GTHREAD))).join(5)
     assert verdicts[0].usable
     mode.close()
+
+
+def test_a_request_of_a_nameless_server_in_a_thread_is_refused() -> None:
+    assert_only_a_server_without_our_hub_is_refused(EventletMode())
 
 
 def test_forgotten_patching_is_said_with_the_line_to_add() -> None:

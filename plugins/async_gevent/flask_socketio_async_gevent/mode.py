@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from flask_socketio_core.contracts import Event, Handle, ServeOptions
 
     from .server import Connections
+
+logger = logging.getLogger("flask_socketio_core.concurrency")
 
 READABLE = 1
 """libev's and libuv's EV_READ."""
@@ -164,20 +168,33 @@ class GeventMode(GreenMode):
         return partial(_end_watcher, watcher)
 
 
+LATE_PATCH = (
+    "uWSGI's option --gevent-monkey-patch patches only after it has loaded the application, too late for what that has "
+    "imported: start uWSGI with --gevent-early-monkey-patch instead"
+)
+
+
 class UwsgiMode(GeventMode):
     """gevent inside uWSGI, which is the web server and has its own way to be stopped."""
 
     name: ClassVar[str] = "gevent_uwsgi"
     capabilities: ClassVar[AsyncCapabilities] = AsyncCapabilities(green=True, tls=False, watches=False)
 
+    def __init__(self, *, max_workers: int = 1000) -> None:
+        super().__init__(max_workers=max_workers)
+        uwsgi: Any = sys.modules.get("uwsgi")
+        if "gevent-monkey-patch" in getattr(uwsgi, "opt", {}) and not self.is_patched("socket"):
+            logger.warning("%s", LATE_PATCH)
+
     def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
         raise ConfigurationError(
             "async_mode='gevent_uwsgi' has no server of its own, uWSGI is it: start "
-            "`uwsgi --http :5000 --gevent 100 --http-websockets --http-chunked-input --master --module module:app`"
+            "`uwsgi --http :5000 --gevent 100 --gevent-early-monkey-patch --http-websockets --http-chunked-input "
+            "--master --module module:app`"
         )
 
     def _advice(self, environ: WSGIEnvironment) -> str:
-        return "start uWSGI with --gevent 100 --http-websockets"
+        return "start uWSGI with --gevent 100 --gevent-early-monkey-patch --http-websockets"
 
 
 def _end_watcher(watcher: Any) -> None:

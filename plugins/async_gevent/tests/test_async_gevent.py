@@ -16,7 +16,11 @@ from flask_socketio_core.errors import ConfigurationError
 from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.process import ProcessFacts
 from flask_socketio_core.testing.conformance.async_modes import application, in_thread, wait_for
-from support.green import assert_a_killed_greenlet_takes_no_job, assert_a_stray_time_out_takes_no_job
+from support.green import (
+    assert_a_killed_greenlet_takes_no_job,
+    assert_a_stray_time_out_takes_no_job,
+    assert_only_a_server_without_our_hub_is_refused,
+)
 from support.programs import run_program
 
 GTHREAD = {"SERVER_SOFTWARE": "gunicorn/27.0.0", "gunicorn.socket": None}
@@ -90,6 +94,10 @@ def test_a_request_in_a_greenlet_fits() -> None:
 
 def test_a_request_of_a_test_client_fits_everywhere() -> None:
     assert GeventMode().check_request({"REMOTE_ADDR": "127.0.0.1", "wsgi.input": None}).usable
+
+
+def test_a_request_of_a_nameless_server_in_a_thread_is_refused() -> None:
+    assert_only_a_server_without_our_hub_is_refused(GeventMode())
 
 
 def test_forgotten_patching_is_said_with_the_line_to_add() -> None:

@@ -34,7 +34,14 @@ def load_gunicorn() -> type[WebSocketProvider]:
 
 
 def suits(facts: ProcessFacts) -> Verdict:
-    """Say whether OS threads can be had: not where a library has replaced them."""
+    """Say whether OS threads can be had: not where a library has replaced them, or runs the requests."""
+    if facts.uwsgi_loop is not None:
+        return Verdict(
+            usable=False,
+            reason=f"uWSGI runs its loop {facts.uwsgi_loop!r}, where a waiting thread would stop all requests: leave "
+            f"out async_mode= and install flask-socketio-async-{facts.uwsgi_loop}, or start uWSGI with "
+            f"--enable-threads --threads 100 instead of --{facts.uwsgi_loop}",
+        )
     if facts.patched_by is None:
         return OK
     return Verdict(

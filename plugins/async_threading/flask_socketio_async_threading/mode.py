@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flask_socketio_core.concurrency.exit import ExitNotice, stopping_on_signals
 from flask_socketio_core.concurrency.jobs import Job, report_saturation
-from flask_socketio_core.concurrency.servers import NOT_SERVING, name_server
+from flask_socketio_core.concurrency.servers import NOT_SERVING, name_server, warn_of_single_requests
 from flask_socketio_core.concurrency.threads import ThreadPool
 from flask_socketio_core.contracts import OK, AsyncCapabilities, AsyncMode, Verdict
 from flask_socketio_core.process import observe
@@ -31,6 +32,14 @@ LAST_WORDS_S = 0.1
 """How long a server that is stopped goes on, seconds: the request that stopped it has to be answered, and the threads
 of requests end with the process."""
 
+UWSGI_WITHOUT_GREENLETS = (
+    "async_mode='threading' under uWSGI has no WebSocket, and each client on long polling keeps one of uWSGI's threads "
+    "busy: with one thread, one client stops all others; start uWSGI with --gevent 100 --http-websockets and install "
+    "flask-socketio-core[gevent], or give it --enable-threads and --threads 100"
+)
+
+logger = logging.getLogger("flask_socketio_core.concurrency")
+
 
 class ThreadingMode(AsyncMode):
     """Run handlers in a pool of OS threads; serve with Werkzeug."""
@@ -45,6 +54,8 @@ class ThreadingMode(AsyncMode):
         self._pool = ThreadPool(max_workers, partial(report_saturation, self))
         self._clock = Clock()
         self._server: BaseWSGIServer | None = None
+        if observe().uwsgi:
+            logger.warning("%s", UWSGI_WITHOUT_GREENLETS)
 
     def spawn(self, job: Job) -> None:
         self._pool.submit(job)
@@ -80,6 +91,7 @@ class ThreadingMode(AsyncMode):
     def check_request(self, environ: WSGIEnvironment) -> Verdict:
         patched_by = observe().patched_by
         if patched_by is None:
+            warn_of_single_requests(environ)
             return OK
         server = name_server(environ) or "this server"
         return Verdict(
