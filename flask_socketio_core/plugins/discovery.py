@@ -74,15 +74,18 @@ def discover(extra: Iterable[object] = ()) -> tuple[list[Found], list[Configurat
 def _entries() -> Iterator[_Entry]:
     seen = set()
     for distribution in metadata.distributions():
+        # Its name is asked for last: that parses its whole metadata, and most have nothing for us.
+        if not any(point.group == GROUP for point in distribution.entry_points):
+            continue
         name = distribution.metadata["Name"]
-        if (
-            not name or canonicalize_name(name) in seen
-        ):  # the first on the path hides the others, as in an import
+        if not name or canonicalize_name(name) in seen:
             continue
         seen.add(canonicalize_name(name))
-        for point in distribution.entry_points:
+        # The first on the path hides the others, as in an import, whether it has entry points or not.
+        first = metadata.distribution(name)
+        for point in first.entry_points:
             if point.group == GROUP:
-                yield _Entry(point=point, distribution=name, version=distribution.version)
+                yield _Entry(point=point, distribution=name, version=first.version)
 
 
 def _unique(entries: Iterable[_Entry]) -> tuple[list[_Entry], list[ConfigurationError]]:

@@ -48,9 +48,10 @@ def installable(prefix: str) -> dict[str, str]:
         own = metadata.distribution(CORE)
     except metadata.PackageNotFoundError:
         return {}
+    requires = [Requirement(text) for text in own.requires or ()]
     found: dict[str, str] = {}
     for extra in own.metadata.get_all("Provides-Extra") or ():
-        brings = [item for item in map(Requirement, own.requires or ()) if _belongs(item, extra)]
+        brings = [item for item in requires if _belongs(item, extra)]
         # An extra that brings several distributions, or one with extras of its own, is no part's name.
         if len(brings) == 1 and brings[0].name.startswith(prefix) and not brings[0].extras:
             found[extra] = canonicalize_name(brings[0].name)

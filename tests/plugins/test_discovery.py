@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,18 @@ def test_two_entry_points_of_one_name_are_an_error_that_names_both_distributions
         Plugins()
     assert "one-pigeon 1.0" in str(caught.value)
     assert "other-pigeon 3.0" in str(caught.value)
+
+
+def test_a_distribution_hides_another_copy_of_itself_further_down_the_path(
+    make_distribution: MakeDistribution, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_distribution("socketio-pigeon", plugins={"queue-pigeon": ("pigeon_hooks", QUEUE)})
+    assert "queue-pigeon" in {plugin.name for plugin in Plugins(strict=False).describe().plugins}
+    newer = tmp_path / "newer" / "socketio_pigeon-2.0.dist-info"
+    newer.mkdir(parents=True)
+    (newer / "METADATA").write_text("Metadata-Version: 2.1\nName: socketio-pigeon\nVersion: 2.0\n")
+    monkeypatch.syspath_prepend(newer.parent)
+    assert "queue-pigeon" not in {plugin.name for plugin in Plugins(strict=False).describe().plugins}
 
 
 def test_a_duplicate_can_still_be_listed(make_distribution: MakeDistribution) -> None:

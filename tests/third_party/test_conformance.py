@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +12,8 @@ from flask_socketio_core.contracts import AsyncMode, MessageQueue
 from flask_socketio_core.testing.conformance.async_modes import AsyncModeConformance
 from flask_socketio_core.testing.conformance.providers import WebSocketProviderConformance
 from flask_socketio_core.testing.conformance.queues import QueueConformance
+from third_party.pigeon_post import HOST, PigeonPost, pigeon_post
+from third_party.socketio_pigeon.socketio_pigeon.queue import PigeonQueue
 from third_party.socketio_tortoise.socketio_tortoise.mode import TortoiseMode
 from third_party.socketio_tortoise.socketio_tortoise.queue import SpoolQueue
 
@@ -32,3 +35,17 @@ class TestSpoolQueue(QueueConformance):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
         return f"spool://{tmp_path}"
+
+
+class TestPigeonQueue(QueueConformance):
+    queue_class: ClassVar[type[MessageQueue]] = PigeonQueue
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def broker(cls) -> Iterator[PigeonPost]:
+        with pigeon_post("let me in") as post:
+            yield post
+
+    @pytest.fixture
+    def url(self, broker: PigeonPost) -> str:
+        return f"pigeon://:let%20me%20in@{HOST}:{broker.port}"

@@ -1,0 +1,1 @@
+"""A message queue for flask-socketio-core: messages go by pigeon."""
