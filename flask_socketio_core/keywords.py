@@ -6,7 +6,7 @@ accepted (``options.build`` normalises them); a test keeps the two in step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
@@ -15,48 +15,55 @@ if TYPE_CHECKING:
     from socketio.packet import Packet
 
 
+Number = float | str
+"""A number, or the text of one, as environment variables have it."""
+
+Switch = bool | str
+"""A switch, or the text of one: ``"true"``, ``"0"`` and so on."""
+
+
 class OptionKeywords(TypedDict, total=False):
     """What ``SocketIO()`` and ``init_app()`` take; explained in :class:`~flask_socketio_core.options.Options`."""
 
     async_mode: str | None
     websocket_provider: str | None
-    max_workers: int
-    manage_session: bool
+    max_workers: Number
+    manage_session: Switch
     message_queue: str | None
     message_queue_options: Mapping[str, Any]
     channel: str
     path: str
     resource: str
     client_manager: Any  # one of python-socketio's managers, which have no types
-    logger: bool | logging.Logger
-    engineio_logger: bool | logging.Logger
+    logger: Switch | logging.Logger
+    engineio_logger: Switch | logging.Logger
     serializer: Literal["default", "msgpack"] | type[Packet]
     json: Any  # a module or object with dumps and loads
-    async_handlers: bool | Literal["ordered"]
-    always_connect: bool
-    namespaces: Sequence[str] | Literal["*"] | None
-    max_namespaces: int
-    ping_interval: float | tuple[float, float]
-    ping_timeout: float
-    connect_timeout: float
-    upgrade_timeout: float
-    max_http_buffer_size: int
-    max_packets_per_payload: int
-    allow_upgrades: bool
-    http_compression: bool
-    websocket_compression: bool
-    compression_threshold: int
+    async_handlers: Switch
+    always_connect: Switch
+    namespaces: str | Iterable[str] | None
+    max_namespaces: Number
+    ping_interval: Number | tuple[Number, Number]
+    ping_timeout: Number
+    connect_timeout: Number
+    upgrade_timeout: Number
+    max_http_buffer_size: Number
+    max_packets_per_payload: Number
+    allow_upgrades: Switch
+    http_compression: Switch
+    websocket_compression: Switch
+    compression_threshold: Number
     cookie: str | Mapping[str, Any] | None
     cors_allowed_origins: str | Iterable[str] | Callable[..., bool] | None
-    cors_credentials: bool
-    monitor_clients: bool
-    transports: str | Sequence[str] | None
-    outbox_max_bytes: int
-    outbox_max_packets: int
+    cors_credentials: Switch
+    monitor_clients: Switch
+    transports: str | Iterable[str] | None
+    outbox_max_bytes: Number
+    outbox_max_packets: Number
     outbox_policy: Literal["disconnect", "drop_oldest", "drop_newest"]
-    max_connections: int | None
-    max_pending_events: int
-    max_loop_block: float
+    max_connections: Number | None
+    max_pending_events: Number
+    max_loop_block: Number
 
 
 Room = Any

@@ -27,7 +27,7 @@ class SocketIOMiddleware:
     def bind(self, binding: Binding) -> None:
         """Serve with other parts from now on."""
         self.binding = binding
-        self._prefix = f"/{binding.options.path}/"
+        self._prefix = binding.options.endpoint
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request (WSGI)."""

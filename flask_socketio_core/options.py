@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import values
 from .errors import InvalidOption, UnknownOption
 
 CONFIG_PREFIX = "SOCKETIO_"
@@ -34,7 +35,8 @@ class Options:
     :param message_queue: URL of the message queue that joins several processes; ``None`` for a single process.
     :param message_queue_options: options for the queue's client library.
     :param channel: name that separates clusters which share a broker.
-    :param path: URL path of the endpoint, without slashes around it.
+    :param path: URL path of the endpoint; slashes around it make no difference. ``"/"`` takes every request of the
+        application, so that no view is reached; an empty one means the default.
     :param client_manager: one of python-socketio's managers; its URL and channel are taken over as ``message_queue``.
     :param logger: ``True`` logs the Socket.IO layer at INFO, or a logger to use.
     :param engineio_logger: the same for the Engine.IO layer.
@@ -63,7 +65,7 @@ class Options:
         for the same origin only.
     :param cors_credentials: allow credentials in cross-origin requests.
     :param monitor_clients: ping clients and close silent ones.
-    :param transports: transports accepted.
+    :param transports: transports accepted, ``"polling"`` and ``"websocket"``.
     :param outbox_max_bytes: most bytes waiting for one client that does not read. Default 10 MB.
     :param outbox_max_packets: most packets waiting for one client. Default 10,000.
     :param outbox_policy: what happens beyond: ``"disconnect"``, ``"drop_oldest"`` or ``"drop_newest"``. Only events are
@@ -117,6 +119,11 @@ class Options:
     max_loop_block: float = 1.0
     max_connections: int | None = None
 
+    @property
+    def endpoint(self) -> str:
+        """What the paths of our requests begin with, slashes included."""
+        return f"/{self.path}/" if self.path else "/"
+
 
 ALIASES = {"resource": "path"}
 """Old spellings that Flask-SocketIO accepts."""
@@ -165,55 +172,82 @@ def from_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def build(keywords: Mapping[str, Any]) -> Options:
     """Check keyword arguments and return the options.
 
-    :param keywords: drop-in names; ``None`` for an option whose default is not ``None`` means the default.
+    :param keywords: drop-in names; ``None`` for an option whose default is not ``None`` means the default. Numbers and
+        switches may be text, lists text with commas.
     :raises UnknownOption: for an unknown name.
     :raises InvalidOption: for a value that the option cannot take.
     """
     check_names(keywords)
-    values = {ALIASES.get(name, name): value for name, value in keywords.items() if value is not None}
-    _normalise(values)
-    options = Options(**values)
+    # An empty path counts as none, as in Flask-SocketIO.
+    given = [(name, value) for name, value in keywords.items() if value is not None]
+    found = {ALIASES.get(name, name): value for name, value in given if (name, value) not in _NO_PATH}
+    _normalise(found)
+    options = Options(**found)
     _check(options)
     return options
 
 
-def _normalise(values: dict[str, Any]) -> None:
-    interval = values.get("ping_interval")
-    if isinstance(interval, (tuple, list)):
-        if len(interval) != 2:
+_NO_PATH = (("path", ""), ("resource", ""))
+
+
+def _normalise(found: dict[str, Any]) -> None:
+    """Turn what was given into what the fields of :class:`Options` hold."""
+    interval = found.get("ping_interval")
+    if isinstance(interval, (tuple, list)) or (isinstance(interval, str) and "," in interval):
+        pair = values.listed(interval)
+        if len(pair) != 2:
             raise InvalidOption(
                 f"ping_interval={interval!r} must be seconds or a pair (interval, grace period)"
             )
-        values["ping_interval"], values["ping_interval_grace"] = interval
-    if "path" in values:
-        values["path"] = values["path"].strip("/")
-    for name in ("transports", "namespaces", "cors_allowed_origins"):
-        value = values.get(name)
-        if name == "transports" and isinstance(value, str):
-            value = (value,)
-        if isinstance(value, Iterable) and not isinstance(value, str):
-            values[name] = tuple(value)
+        found["ping_interval"], found["ping_interval_grace"] = pair
+    for item in dataclasses.fields(Options):
+        if item.name in found:
+            found[item.name] = _converted(item.name, str(item.type), found[item.name])
+
+
+def _converted(name: str, annotation: str, value: Any) -> Any:
+    """Return a value as its field holds it; what cannot be converted is left to :func:`_check`."""
+    kind = _KINDS.get(annotation.removesuffix(" | None"))
+    if (name == "async_handlers" and value != "ordered") or (
+        name in ("logger", "engineio_logger") and isinstance(value, (str, int))
+    ):
+        kind = bool
+    if kind is not None:
+        try:
+            return values.convert(kind, value)
+        except (ValueError, OverflowError):
+            expected = _EXPECTED.get(name) or (_SECONDS if kind is float else values.EXPECTED[kind])
+            raise InvalidOption(f"{name}={value!r} must be {expected}") from None
+    if name == "path" and isinstance(value, str):
+        return value.strip("/")
+    is_list = name in ("transports", "namespaces") or (
+        name == "cors_allowed_origins" and not isinstance(value, str)
+    )
+    if is_list and value != "*" and isinstance(value, Iterable):
+        return values.listed(value)
+    return value
+
+
+_KINDS = {"bool": bool, "int": int, "float": float}
+_SECONDS = "a number of seconds"
+_EXPECTED = {
+    "async_handlers": "true, false or 'ordered'",
+    "logger": "true, false or a logger",
+    "engineio_logger": "true, false or a logger",
+}
+_MAY_BE_ZERO = ("ping_interval_grace", "max_loop_block", "compression_threshold")
 
 
 def _check(options: Options) -> None:
-    for name in ("ping_interval", "ping_timeout", "connect_timeout", "upgrade_timeout"):
-        _check_number(options, name, above=0)
-    for name in ("ping_interval_grace", "max_loop_block"):
-        _check_number(options, name, above=-1e-9)
-    for name in (
-        "max_workers",
-        "max_namespaces",
-        "max_http_buffer_size",
-        "max_packets_per_payload",
-        "outbox_max_bytes",
-        "outbox_max_packets",
-        "max_pending_events",
-    ):
-        _check_number(options, name, above=0, whole=True)
-    if options.max_connections is not None:
-        _check_number(options, "max_connections", above=0, whole=True)
-    unknown = [name for name in options.transports if name not in TRANSPORTS]
-    if unknown or not options.transports:
+    for item in dataclasses.fields(options):
+        value = getattr(options, item.name)
+        if str(item.type).removesuffix(" | None") not in ("int", "float") or value is None:
+            continue
+        if value < 0 or (value == 0 and item.name not in _MAY_BE_ZERO):
+            least = "0 or more" if item.name in _MAY_BE_ZERO else "greater than 0"
+            raise InvalidOption(f"{item.name}={value!r} must be {least}")
+    _check_type(options, "transports", tuple, "a list of 'polling' and 'websocket'")
+    if not options.transports or any(name not in TRANSPORTS for name in options.transports):
         raise InvalidOption(
             f"transports={list(options.transports)!r} must name 'polling', 'websocket' or both"
         )
@@ -221,14 +255,11 @@ def _check(options: Options) -> None:
         raise InvalidOption(
             f"outbox_policy={options.outbox_policy!r} must be one of {', '.join(OUTBOX_POLICIES)}"
         )
-    if options.async_handlers not in (True, False, "ordered"):
-        raise InvalidOption(f"async_handlers={options.async_handlers!r} must be True, False or 'ordered'")
-    if isinstance(options.namespaces, str) and options.namespaces != "*":
-        raise InvalidOption(f"namespaces={options.namespaces!r} must be a list of namespaces or '*'")
+    _check_type(options, "namespaces", (tuple, str, type(None)), "a list of namespaces or '*'")
+    _check_type(options, "path", str, "the path of a URL, such as 'socket.io'")
+    _check_type(options, "channel", str, "text")
     _check_type(options, "message_queue", (str, type(None)), "a URL, such as redis://127.0.0.1:6379/0")
     _check_type(options, "message_queue_options", Mapping, "a dict of options by name")
-    if not options.path:
-        raise InvalidOption("path must not be empty")
 
 
 def _check_type(options: Options, name: str, kinds: type | tuple[type, ...], expected: str) -> None:
@@ -236,13 +267,3 @@ def _check_type(options: Options, name: str, kinds: type | tuple[type, ...], exp
     if not isinstance(value, kinds):
         # Not its value, which may hold a password.
         raise InvalidOption(f"{name} must be {expected}, not of type {type(value).__name__}")
-
-
-def _check_number(options: Options, name: str, *, above: float, whole: bool = False) -> None:
-    value = getattr(options, name)
-    kind = int if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kind):
-        expected = "a whole number" if whole else "a number of seconds"
-        raise InvalidOption(f"{name}={value!r} must be {expected}")
-    if not value > above:
-        raise InvalidOption(f"{name}={value!r} must be greater than {max(above, 0):g}")

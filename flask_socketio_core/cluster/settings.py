@@ -7,19 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import descriptor_rules as rules
+from .. import values
 from ..errors import InvalidOption, UnknownOption
 from ..options import unknown_keyword
 
-_TRUE = ("1", "true", "yes", "on")
-_FALSE = ("0", "false", "no", "off")
 #: The kinds of value, as messages call them.
-_NAMES = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    object: "a Python object",
-}
+_NAMES = {**values.EXPECTED, str: "text", object: "a Python object"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +36,9 @@ class Setting:
     def __post_init__(self) -> None:
         rules.check(self, name=rules.name, kind=_kind, text=rules.text)
         try:
-            _checked(self, self.default)
+            checked = _checked(self, self.default)
+            if isinstance(self.default, str) and not isinstance(checked, str):
+                raise InvalidOption(_expected(self))
         except InvalidOption as error:
             rules.refuse(self, f"default={self.default!r:.40} does not suit it: {error}")
 
@@ -69,46 +64,34 @@ def read(
         for name in given:
             if name not in by_name:
                 raise UnknownOption(unknown_keyword(f"message queue {where!r}", name, names))
-    values = {setting.name: setting.default for setting in known}
-    values.update({name: _convert(by_name[name], value) for name, value in query.items()})
-    values.update({name: _checked(by_name[name], value) for name, value in options.items()})
-    return values
+    found = {setting.name: setting.default for setting in known}
+    found.update({name: _from_url(by_name[name], value) for name, value in query.items()})
+    found.update({name: _checked(by_name[name], value) for name, value in options.items()})
+    return found
 
 
-def _convert(setting: Setting, text: str) -> Any:
-    """Return an option of the URL as a value of its type."""
-    try:
-        if setting.kind is bool:
-            return _boolean(text)
-        if setting.kind is object:
-            raise ValueError("can only be given in message_queue_options")
-        return _checked(setting, setting.kind(text))
-    except ValueError as error:
-        if isinstance(error, InvalidOption):
-            raise
+def _from_url(setting: Setting, text: str) -> Any:
+    if setting.kind is object:
         raise InvalidOption(
-            f"{setting.name}= in the message queue URL: {_expected(setting)} ({setting.text})"
-        ) from None
+            f"{setting.name}= in the message queue URL can only be given in message_queue_options ({setting.text})"
+        )
+    return _checked(setting, text, f"{setting.name}= in the message queue URL")
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() not in _TRUE + _FALSE:
-        raise ValueError(text)
-    return text.lower() in _TRUE
-
-
-def _checked(setting: Setting, value: Any) -> Any:
+def _checked(setting: Setting, value: Any, what: str = "") -> Any:
+    """Return a value as one of its type, text of numbers and switches included."""
     if value is None and setting.default is None:
         return None
-    if setting.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    wrong = setting.kind is not object and (
-        not isinstance(value, setting.kind) or (isinstance(value, bool) and setting.kind is not bool)
-    )
-    if wrong or (setting.above is not None and not value > setting.above):
-        # The value is not shown: it may be a password that was given under the wrong name.
-        raise InvalidOption(f"message queue option {setting.name}: {_expected(setting)} ({setting.text})")
-    return value
+    try:
+        found: Any = values.convert(setting.kind, value)
+        found = float(found) if setting.kind is float else found
+        if (setting.above is None or found > setting.above) and isinstance(found, setting.kind):
+            return found
+    except (ValueError, OverflowError):
+        pass
+    # The value is not shown: it may be a password that was given under the wrong name.
+    what = what or f"message queue option {setting.name}"
+    raise InvalidOption(f"{what}: {_expected(setting)} ({setting.text})")
 
 
 def _expected(setting: Setting) -> str:

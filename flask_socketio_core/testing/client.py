@@ -150,7 +150,7 @@ class SocketIOTestClient:
     def _environ(self, query_string: str | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
         builder = EnvironBuilder(
             self.app,
-            path=f"/{self._binding.options.path}/",
+            path=self._binding.options.endpoint,
             query_string=(query_string or "").removeprefix("?"),
             headers=dict(headers or {}),
         )

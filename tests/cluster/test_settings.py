@@ -32,8 +32,11 @@ def test_the_url_gives_text_and_options_win() -> None:
     assert values == {"timeout_s": 1.5, "size": 3, "check": False, "name": "x", "extra": {}}
 
 
-def test_a_whole_number_is_a_float_too() -> None:
-    assert read({"timeout_s": 3})["timeout_s"] == 3.0
+def test_numbers_and_switches_are_what_they_look_like() -> None:
+    values = read({"timeout_s": 3, "size": 1e8, "check": "off"}, {})
+    assert (values["timeout_s"], values["size"], values["check"]) == (3.0, 100_000_000, False)
+    assert [type(values[name]) for name in ("timeout_s", "size", "check")] == [float, int, bool]
+    assert read({"timeout_s": "3", "size": "5"})["size"] == read({}, {"size": "5"})["size"] == 5
 
 
 @pytest.mark.parametrize("where", ["options", "query"])
@@ -45,11 +48,14 @@ def test_an_unknown_name_is_refused_with_the_nearest(where: str) -> None:
 @pytest.mark.parametrize(
     ("options", "query", "text"),
     [
-        ({"size": "5"}, {}, "size: expected a whole number greater than 0"),
+        ({"size": "five"}, {}, "size: expected a whole number greater than 0"),
+        ({"size": 1.5}, {}, "size: expected a whole number"),
+        ({"timeout_s": float("nan")}, {}, "timeout_s: expected a number"),
+        ({}, {"timeout_s": "inf"}, "timeout_s= in the message queue URL: expected a number"),
         ({"size": True}, {}, "size: expected a whole number"),
         ({"size": 0}, {}, "greater than 0"),
         ({"timeout_s": -1.0}, {}, "timeout_s: expected a number greater than 0"),
-        ({"check": "yes"}, {}, "check: expected true or false"),
+        ({"check": "maybe"}, {}, "check: expected true or false"),
         ({}, {"check": "maybe"}, "check= in the message queue URL: expected true or false"),
         ({}, {"size": "many"}, "size= in the message queue URL: expected a whole number"),
         ({}, {"extra": "x"}, "extra= in the message queue URL"),

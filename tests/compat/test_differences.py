@@ -6,6 +6,7 @@ Both sides are asserted, so that a release of Flask-SocketIO that changes its mi
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -283,6 +284,18 @@ def test_unknown_option_is_an_error() -> None:
     assert flask_socketio.SocketIO(Flask(__name__), async_mode="threading", ping_intervall=5)
     with pytest.raises(TypeError, match=r"ping_intervall.*did you mean 'ping_interval'"):
         flask_socketio_core.SocketIO(Flask(__name__), async_mode="threading", ping_intervall=5)  # type: ignore[call-arg]
+
+
+def test_text_is_the_value_that_it_looks_like() -> None:
+    def upgrades(library: Any) -> list[str]:
+        app = Flask(__name__)
+        library.SocketIO(app, async_mode="threading", monitor_clients=False, allow_upgrades="false")
+        opened = app.test_client().get("/socket.io/?EIO=4&transport=polling").text
+        offered: list[str] = json.loads(opened[1:])["upgrades"]
+        return offered
+
+    assert upgrades(flask_socketio) == ["websocket"]
+    assert upgrades(flask_socketio_core) == []
 
 
 def test_use_before_init_app_says_so() -> None:

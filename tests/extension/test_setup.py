@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from flask import Flask, current_app
 from flask_socketio_core import SocketIO, emit
 from flask_socketio_core.errors import ConfigurationError, InvalidOption, NotInitialised, UnknownOption
 from flask_socketio_core.keywords import OptionKeywords
-from flask_socketio_core.options import option_names
+from flask_socketio_core.options import Options, build, option_names
 from support.flask_apps import End, MakeApp, new_app
 
 
@@ -33,6 +34,96 @@ def test_options_come_from_the_configuration(make_app: MakeApp) -> None:
     app, socketio = make_app({"SOCKETIO_PING_INTERVAL": 7, "SOCKETIO_PATH": "/live/"})
     options = socketio.binding_of(app).options
     assert (options.ping_interval, options.path) == (7, "live")
+
+
+@pytest.mark.parametrize("source", ["keyword", "configuration"])
+def test_options_may_be_written_as_environment_variables_and_scientists_do(
+    make_app: MakeApp, source: str
+) -> None:
+    given: dict[str, Any] = {
+        "max_http_buffer_size": 1e8,
+        "ping_timeout": "60",
+        "ping_interval": "2.5,1",
+        "compression_threshold": "0",
+        "max_connections": " 10 ",
+        "allow_upgrades": "False",
+        "monitor_clients": "1",
+        "async_handlers": "true",
+        "transports": "polling, websocket",
+        "namespaces": "/chat,/news",
+    }
+    configuration = {f"SOCKETIO_{name.upper()}": value for name, value in given.items()}
+    app, socketio = make_app(configuration) if source == "configuration" else make_app(**given)
+    options = socketio.binding_of(app).options
+    expected: dict[str, object] = {
+        "max_http_buffer_size": 100_000_000,
+        "ping_timeout": 60,
+        "ping_interval": 2.5,
+        "ping_interval_grace": 1,
+        "compression_threshold": 0,
+        "max_connections": 10,
+        "allow_upgrades": False,
+        "monitor_clients": True,
+        "async_handlers": True,
+        "transports": ("polling", "websocket"),
+        "namespaces": ("/chat", "/news"),
+    }
+    found = {name: getattr(options, name) for name in expected}
+    assert {name: (type(value), value) for name, value in found.items()} == {
+        name: (type(value), value) for name, value in expected.items()
+    }
+
+
+NUMBERS = [item.name for item in dataclasses.fields(Options) if item.type in ("int", "float", "int | None")]
+SWITCHES = [item.name for item in dataclasses.fields(Options) if item.type == "bool"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *[
+            (name, value)
+            for name in NUMBERS
+            if name != "ping_interval_grace"
+            for value in ("many", "", "nan", float("inf"), True, -1, 10**400)
+        ],
+        *[(name, value) for name in [*SWITCHES, "async_handlers", "logger"] for value in ("flase", "", 2)],
+        ("ping_interval", (25, "nan")),
+        ("ping_interval", (1, 2, 3)),
+        ("max_workers", 1.5),
+        ("transports", "carrier pigeon"),
+        ("transports", ""),
+        ("transports", 5),
+        ("namespaces", 5),
+        ("path", b"socket.io"),
+        ("channel", 5),
+    ],
+)
+def test_a_value_that_an_option_cannot_take_is_refused_by_name(option: str, value: object) -> None:
+    with pytest.raises(InvalidOption, match=rf"^{option}\w*(=.*)? must "):
+        build({option: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint"),
+    [
+        ({"path": ""}, "/socket.io/"),
+        ({"resource": "", "path": "live"}, "/live/"),
+        ({"path": "/"}, "/"),
+        ({"resource": "live/"}, "/live/"),
+        ({"path": "/a/b"}, "/a/b/"),
+    ],
+)
+def test_the_path_is_what_it_is_in_flask_socketio(given: dict[str, str], endpoint: str) -> None:
+    assert build(given).endpoint == endpoint
+
+
+@pytest.mark.parametrize(("path", "asked"), [("/", "/"), ("/", "/anything"), ("", "/socket.io/")])
+def test_a_client_is_served_at_the_path(make_app: MakeApp, path: str, asked: str) -> None:
+    app, socketio = make_app(path=path)
+    answer = app.test_client().get(f"{asked}?EIO=4&transport=polling")
+    assert (answer.status_code, answer.text[:1]) == (200, "0")
+    assert socketio.test_client(app).is_connected()
 
 
 def test_keyword_wins_over_the_configuration(make_app: MakeApp) -> None:

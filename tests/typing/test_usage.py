@@ -38,7 +38,8 @@ def constructing(app: Flask) -> None:
     socketio = SocketIO(message_queue="redis://localhost")
     socketio.init_app(app, namespaces="*", async_handlers="ordered", serializer="msgpack")
     SocketIO(app, ping_intervall=5)  # type: ignore[call-arg]
-    SocketIO(app, ping_interval="5")  # type: ignore[arg-type]
+    SocketIO(app, ping_interval="5", max_http_buffer_size=1e8, allow_upgrades="false", transports="websocket")
+    SocketIO(app, ping_interval=b"5")  # type: ignore[arg-type]
     SocketIO(app, outbox_policy="ignore")  # type: ignore[arg-type]
     socketio.init_app(app, paht="/x")  # type: ignore[call-arg]
 
