@@ -98,6 +98,7 @@ class Binding:
         providers = [selection.make() for selection in selected]
         for provider, selection in zip(providers, selected, strict=True):
             provider.summary = selection.info.summary
+            provider.serve_at(f"/{self.options.path}/")
         self.dispatcher = Dispatcher(app, handlers, self.options, self.mode, self.plugins, owner)
         self.engine = Engine(self.dispatcher, self.options, self.mode, providers)
         self.dispatcher.logger = self.engine.server.logger

@@ -448,6 +448,15 @@ class WebSocketProvider(ABC):
     def detect(self, environ: WSGIEnvironment) -> bool:
         """Say whether this provider can serve a request with this environ. Cheap; touches no socket."""
 
+    def serve_at(self, path: str) -> None:
+        """Take note of the engine's path; called before any request, and again for another application.
+
+        For a provider whose web server answers upgrades before the application sees them: it should leave those to
+        this path alone, so that what the engine refuses is answered with an HTTP status.
+
+        :param path: with both slashes (``"/socket.io/"``), as the application sees it.
+        """
+
     def locate(self, environ: WSGIEnvironment, start_response: StartResponse) -> SocketLocation | None:
         """Detachable form: say where the server keeps the connection, or ``None`` to use :meth:`open`.
 

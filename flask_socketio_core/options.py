@@ -57,8 +57,8 @@ class Options:
     :param allow_upgrades: offer the upgrade from polling to WebSocket.
     :param http_compression: compress polling responses.
     :param websocket_compression: compress WebSocket messages for clients that offer it (permessage-deflate), where the
-        handshake is ours: not with gevent-websocket, nor under uWSGI. Costs the processor more than it saves unless
-        messages are large and the network is slow.
+        handshake is ours: not under uWSGI. Costs the processor more than it saves unless messages are large and the
+        network is slow.
     :param compression_threshold: smallest polling response or WebSocket message that is compressed, bytes.
     :param cookie: name of a cookie that carries the Engine.IO sid, or a dict of ``name`` and attributes.
     :param cors_allowed_origins: origin, list of origins, ``"*"``, a callable, ``[]`` to switch the check off, ``None``

@@ -102,9 +102,7 @@ def test_javascript_clients_leave_with_the_right_reason(server: Server) -> None:
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 def test_client_of_the_2_line_is_refused(server: Server, transport: str) -> None:
     told = _run("old_client.mjs", OLD, server.url, transport)
-    # Where the web server opens the WebSocket itself, this client does not mind that it is closed at once.
-    expected = "nothing" if server.kind.answers_upgrade and transport == "websocket" else "connect_error"
-    assert told["event"] == expected
+    assert told["event"] == "connect_error"
     assert "this client speaks Engine.IO protocol 3" in server.log_text()
 
 

@@ -11,20 +11,16 @@ import websocket
 
 from support.servers import RUN_KINDS, AppSpec, Server, ServerKind, Servers, kind_params
 from support.wire import drop_all
-from support.wire.engine import Closed, WebSocket
+from support.wire.engine import WebSocket
 
 StartServer = Callable[..., Server]
 
 
 def assert_websocket_refused(server: Server, **how: Any) -> None:
-    """Assert that a WebSocket is answered with status 400, or closed at once where the web server opens it itself."""
-    if server.kind.answers_upgrade:
-        with pytest.raises(Closed):
-            WebSocket(server.port, **how).receive()
-    else:
-        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-            WebSocket(server.port, **how)
-        assert refused.value.status_code == 400
+    """Assert that a WebSocket is answered with status 400."""
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        WebSocket(server.port, **how)
+    assert refused.value.status_code == 400
 
 
 def pytest_configure(config: pytest.Config) -> None:

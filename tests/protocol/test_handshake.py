@@ -12,7 +12,7 @@ import websocket
 
 from protocol.conftest import assert_websocket_refused
 from support.servers import Server
-from support.wire.engine import Closed, Polling, WebSocket, parse_open, target
+from support.wire.engine import Polling, WebSocket, parse_open, target
 from support.wire.http import request
 
 if TYPE_CHECKING:
@@ -156,13 +156,9 @@ def test_upgrades_beyond_the_limit_are_refused(start: StartServer) -> None:
     session = Polling(server.port)
     tried = [WebSocket(server.port, sid=session.sid) for _ in range(2)]
     try:
-        if server.kind.answers_upgrade:
-            with pytest.raises(Closed):
-                WebSocket(server.port, sid=session.sid).receive()
-        else:
-            with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-                WebSocket(server.port, sid=session.sid)
-            assert refused.value.status_code == 503
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            WebSocket(server.port, sid=session.sid)
+        assert refused.value.status_code == 503
     finally:
         for client in tried:
             client.abort()

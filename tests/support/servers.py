@@ -66,8 +66,6 @@ class ServerKind:
     :param program: executable that must be on the path or beside the interpreter.
     :param automatic: leave the choice of the mode to the plugin manager.
     :param provider: WebSocket provider to ask for; ``None`` leaves the choice.
-    :param answers_upgrade: the web server itself answers a WebSocket handshake before the application sees it, so
-        that a refusal comes as a closed WebSocket.
     :param hidden: modules that the server must not be able to import.
     :param stop_signal: ends the server.
     :param env: further environment variables.
@@ -80,7 +78,6 @@ class ServerKind:
     program: str | None = None
     automatic: bool = False
     provider: str | None = None
-    answers_upgrade: bool = False
     hidden: tuple[str, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
     env: Mapping[str, str] = field(default_factory=dict)
@@ -134,7 +131,6 @@ GEVENT_WEBSOCKET = ServerKind(
     command=_launch,
     modules=("gevent", "geventwebsocket"),
     provider="gevent-websocket",
-    answers_upgrade=True,
 )
 GEVENT_BUILTIN = ServerKind(
     name="gevent-builtin",
@@ -160,7 +156,6 @@ GUNICORN_GEVENT_WEBSOCKET = ServerKind(
     name="gunicorn-gevent-websocket",
     mode="gevent",
     command=_gunicorn("--worker-class", "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"),
-    answers_upgrade=True,
     modules=("gunicorn", "gevent", "geventwebsocket"),
 )
 UWSGI_GEVENT = ServerKind(

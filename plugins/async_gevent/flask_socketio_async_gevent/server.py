@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from socket import IPPROTO_TCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent.pywsgi import WSGIHandler, WSGIServer
+from gevent.pywsgi import WSGIServer
 from gevent.socket import getaddrinfo, socket
 
 from flask_socketio_core.concurrency.servers import explain_bind_error, split_options
+
+from .handler import find_handler
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -73,20 +74,3 @@ def listen(host: str, port: int, backlog: int) -> socket:
             listener.close()
         raise explain_bind_error(error, host, port) from error
     return listener
-
-
-def find_handler() -> Any:
-    """Return gevent-websocket's handler if that is installed, or ``None`` for the usual one."""
-    try:
-        if importlib.util.find_spec("geventwebsocket") is None:
-            return None
-    except ValueError:  # somebody has put None in its place
-        return None
-    from geventwebsocket.handler import WebSocketHandler
-
-    class Handler(WebSocketHandler):
-        """Log requests as gevent does; gevent-websocket leaves upgrades out, and has its log switched off."""
-
-        log_request = WSGIHandler.log_request
-
-    return Handler

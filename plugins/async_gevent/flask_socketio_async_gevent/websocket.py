@@ -18,6 +18,7 @@ from flask_socketio_core.contracts import SocketLocation, WebSocketProvider
 from flask_socketio_core.server.detach import send_at_once
 from flask_socketio_core.server.framed import open_framed
 
+from .handler import leave_to_engine
 from .mode import forget_descriptor
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class PywsgiProvider(_GreenProvider):
 
     name: ClassVar[str] = "gevent-builtin"
 
+    def serve_at(self, path: str) -> None:
+        leave_to_engine(path)
+
     def detect(self, environ: WSGIEnvironment) -> bool:
         return str(environ.get("SERVER_SOFTWARE", "")).startswith("gevent/")
 
@@ -111,18 +115,20 @@ class PywsgiProvider(_GreenProvider):
         return None if sock is None else Place(sock, stream)
 
 
-class GeventWebSocketProvider(_GreenProvider):
-    """A connection that gevent-websocket's handler has opened; the frames are read by us."""
+class GeventWebSocketProvider(PywsgiProvider):
+    """gevent's server with gevent-websocket's handler; a connection that this has opened all the same is taken over.
+
+    It opens those whose path it does not know: where middleware turns another one into Socket.IO's.
+    """
 
     name: ClassVar[str] = "gevent-websocket"
 
     def detect(self, environ: WSGIEnvironment) -> bool:
-        if "HTTP_UPGRADE" in environ:
-            return _is_open(environ)
-        # A polling request does not show the handler, but asks whether an upgrade can be offered.
-        return str(environ.get("SERVER_SOFTWARE", "")).startswith("gevent/")
+        return _is_open(environ) or super().detect(environ)
 
     def _find(self, environ: WSGIEnvironment, start_response: StartResponse) -> Place | None:
+        if not _is_open(environ):
+            return super()._find(environ, start_response)
         handler = getattr(environ["wsgi.websocket"], "handler", None)
         sock, stream = getattr(handler, "socket", None), getattr(handler, "rfile", None)
         if sock is None or not isinstance(stream, io.BufferedReader):

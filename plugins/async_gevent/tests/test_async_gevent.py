@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 from typing import Any
 
 import gevent
 import pytest
 from gevent.monkey import get_original
+from gevent.pywsgi import WSGIServer
 
 from flask_socketio_async_gevent.mode import GeventMode, UwsgiMode, forget_descriptor
 from flask_socketio_async_gevent.probes import suits_gevent, suits_uwsgi
@@ -23,6 +25,12 @@ from support.green import (
 )
 from support.programs import run_program
 
+UPGRADE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "c2l4dGVlbiBieXRlcyBvaw==",
+}
 GTHREAD = {"SERVER_SOFTWARE": "gunicorn/27.0.0", "gunicorn.socket": None}
 
 
@@ -146,6 +154,31 @@ def test_a_forgotten_descriptor_is_out_of_the_hub_s_epoll_set() -> None:
     task.kill()
     ours.close()
     theirs.close()
+
+
+def test_gevent_websocket_opens_what_is_not_the_engine_s() -> None:
+    pytest.importorskip("geventwebsocket")
+    from flask_socketio_async_gevent.handler import find_handler, leave_to_engine
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        opened = environ.get("wsgi.websocket")
+        if opened is not None:
+            opened.send("opened")
+            return []
+        start_response("400 Bad Request", [])
+        return [b"left to us"]
+
+    leave_to_engine("/socket.io/")
+    server = WSGIServer(("127.0.0.1", 0), app, handler_class=find_handler(), log=None)
+    server.start()
+    try:
+        for path, status in (("/own", 101), ("/socket.io/?EIO=4", 400), ("/mounted/socket.io/?EIO=4", 400)):
+            connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+            connection.request("GET", path, headers=UPGRADE)
+            assert connection.getresponse().status == status
+            connection.close()
+    finally:
+        server.stop(timeout=1)
 
 
 def run_unpatched(program: str) -> str:
