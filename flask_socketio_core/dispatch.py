@@ -15,6 +15,7 @@ import flask
 from .errors import ConnectionRefusedError
 from .handlers import ANY, name_of
 from .request_context import Contexts
+from .trusted_hosts import host_refusal
 
 if TYPE_CHECKING:
     import logging
@@ -105,6 +106,10 @@ class Dispatcher:
         self._accepted = frozenset(("/",) if namespaces is None else namespaces)
 
     # what the engine calls
+
+    def host_refusal(self, environ: dict[str, Any]) -> str | None:
+        """Say why Flask would refuse a request's ``Host``, by ``TRUSTED_HOSTS`` or ``SERVER_NAME``."""
+        return host_refusal(self.app, environ)
 
     def accepts(self, namespace: str) -> bool:
         """Say whether clients may connect to a namespace: one with handlers, or one of the ``namespaces`` option."""

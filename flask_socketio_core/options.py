@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import values
+from . import origins, values
 from .errors import InvalidOption, UnknownOption
 
 CONFIG_PREFIX = "SOCKETIO_"
@@ -61,8 +61,9 @@ class Options:
         network is slow.
     :param compression_threshold: smallest polling response or WebSocket message that is compressed, bytes.
     :param cookie: name of a cookie that carries the Engine.IO sid, or a dict of ``name`` and attributes.
-    :param cors_allowed_origins: origin, list of origins, ``"*"``, a callable, ``[]`` to switch the check off, ``None``
-        for the same origin only.
+    :param cors_allowed_origins: origins that browsers may come from, as a list or with commas between them:
+        ``"https://example.com"``, ``"https://*.example.com"`` for its subdomains, ``"*"`` for any; a callable that is
+        asked; ``[]`` to switch the check off, ``None`` for the same origin only.
     :param cors_credentials: allow credentials in cross-origin requests.
     :param monitor_clients: ping clients and close silent ones.
     :param transports: transports accepted, ``"polling"`` and ``"websocket"``.
@@ -220,10 +221,9 @@ def _converted(name: str, annotation: str, value: Any) -> Any:
             raise InvalidOption(f"{name}={value!r} must be {expected}") from None
     if name == "path" and isinstance(value, str):
         return value.strip("/")
-    is_list = name in ("transports", "namespaces") or (
-        name == "cors_allowed_origins" and not isinstance(value, str)
-    )
-    if is_list and value != "*" and isinstance(value, Iterable):
+    if name == "cors_allowed_origins":
+        return _allowed_origins(value)
+    if name in ("transports", "namespaces") and value != "*" and isinstance(value, Iterable):
         return values.listed(value)
     return value
 
@@ -236,6 +236,25 @@ _EXPECTED = {
     "engineio_logger": "true, false or a logger",
 }
 _MAY_BE_ZERO = ("ping_interval_grace", "max_loop_block", "compression_threshold")
+
+
+def _allowed_origins(value: Any) -> str | tuple[str, ...] | Callable[..., bool] | None:
+    """Return ``"*"``, the origins one by one, or the callable; ``None`` for texts that are all blank."""
+    if callable(value):
+        return value  # type: ignore[no-any-return]  # what it returns is looked at when it is asked
+    if not isinstance(value, Iterable) or isinstance(value, (bytes, Mapping)):
+        raise InvalidOption(
+            f"cors_allowed_origins={value!r} must be an origin, a list of them, '*' or a callable"
+        )
+    given = value if isinstance(value, str) else tuple(value)
+    try:
+        listed = origins.split(given)
+        if origins.ANY in listed:
+            return origins.ANY
+        origins.OriginList(listed)
+    except ValueError as error:
+        raise InvalidOption(f"cors_allowed_origins={given!r}: {error}") from None
+    return listed if listed or given == () else None
 
 
 def _check(options: Options) -> None:

@@ -19,12 +19,21 @@ CORE = "flask_socketio_core"
 #: imports included. A new module has to be given its place here.
 ROWS = (
     ("errors", "values"),
-    ("descriptor_rules", "keywords", "options", "process"),
+    ("descriptor_rules", "keywords", "options", "origins", "process"),
     ("contracts",),
     ("hookspecs", "concurrency"),
     ("plugins",),
     ("calling", "cluster", "server"),
-    ("addressing", "client_managers", "dispatch", "handlers", "light_context", "queues", "request_context"),
+    (
+        "addressing",
+        "client_managers",
+        "dispatch",
+        "handlers",
+        "light_context",
+        "queues",
+        "request_context",
+        "trusted_hosts",
+    ),
     (
         "binding",
         "extension",

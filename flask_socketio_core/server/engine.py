@@ -42,7 +42,7 @@ class Engine:
     ) -> None:
         self.server = Server(application, options, mode, clock=clock)
         self._entrance = WebSocketEntrance(self.server, providers)
-        self._endpoint = Endpoint(self.server, self._entrance)
+        self._endpoint = Endpoint(self.server, self._entrance, application.host_refusal)
         self._watchdog: Watchdog | None = None
         if mode.capabilities.green and options.max_loop_block:
             self._watchdog = Watchdog(mode, options.max_loop_block, self.server.logger)

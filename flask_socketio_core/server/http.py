@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from ..errors import ProtocolError
-from .cors import Cors
+from .cors import Cors, printable
 from .packets import EIO_CLOSE, EIO_NOOP
 from .payload import decode_payload, encode_payload
 from .polling import OvertakenPolls, PollingTransport
@@ -48,12 +48,12 @@ if TYPE_CHECKING:
 PROTOCOL = "4"
 MOST_FIELDS = 100
 """Most parameters of a query string, of which Engine.IO has five."""
-MOST_ORIGINS = 100
-"""So many refused origins are logged; what stands in that header is a stranger's choice, at any length."""
-ORIGIN_CHARACTERS = 256
-"""Longer origins are told apart by their beginning."""
+MOST_LOGGED = 100
+"""So many refused origins and hosts are logged; what stands in those headers is a stranger's choice."""
 NOOP = EIO_NOOP.encode()
 TEXT_PLAIN = "text/plain; charset=UTF-8"
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
+"""Half of what polls are answered is other clients' text: no browser may take it for a page or a script."""
 
 
 class Endpoint:
@@ -61,24 +61,35 @@ class Endpoint:
 
     :param server: whose sessions are served.
     :param websocket: takes WebSocket requests; knows the providers.
+    :param host_refusal: the application's, see :class:`~flask_socketio_core.server.interface.Application`.
     """
 
-    def __init__(self, server: Server, websocket: WebSocketEntrance) -> None:
+    def __init__(
+        self,
+        server: Server,
+        websocket: WebSocketEntrance,
+        host_refusal: Callable[[dict[str, Any]], str | None],
+    ) -> None:
         self._server = server
         self._options = server.options
         self._websocket = websocket
         self._cors = Cors(server.options)
+        self._host_refusal = host_refusal
         self._overtaken = OvertakenPolls()
         self._protocol_logged = False
-        self._refused_origins: set[str] = set()
+        self._refused: set[str] = set()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request (WSGI)."""
         try:
             self._check_headers(environ)
+            refused = self._host_refusal(environ)
+            if refused is not None:
+                self._log_refused(printable(environ.get("HTTP_HOST", "")), refused)
+                raise Refusal(BAD_REQUEST, refused)
             refused = self._cors.refusal(environ)
             if refused is not None:
-                self._log_origin(environ["HTTP_ORIGIN"][:ORIGIN_CHARACTERS], refused)
+                self._log_refused(printable(environ["HTTP_ORIGIN"]), refused)
                 raise Refusal(BAD_REQUEST, refused)
             if environ["REQUEST_METHOD"] == "OPTIONS":
                 return self._respond(environ, start_response, 200, b"OK", "text/plain")
@@ -105,13 +116,13 @@ class Endpoint:
         self._server.report(error, f"session {session.sid}")
         session.violate(error)
 
-    def _log_origin(self, origin: str, refused: str) -> None:
+    def _log_refused(self, value: str, refused: str) -> None:
         # A client that is refused tries again and again.
         level = logging.DEBUG
-        if origin not in self._refused_origins and len(self._refused_origins) < MOST_ORIGINS:
-            self._refused_origins.add(origin)
+        if value not in self._refused and len(self._refused) < MOST_LOGGED:
+            self._refused.add(value)
             level = logging.WARNING
-        self._server.logger.log(level, "%s (said once for each of %d origins)", refused, MOST_ORIGINS)
+        self._server.logger.log(level, "%s (said once for each of %d)", refused, MOST_LOGGED)
 
     def _log_protocol(self, refusal: Refusal) -> None:
         # An old client shows nothing of the answer to its user, so the server's log is where it is looked for.
@@ -212,7 +223,12 @@ class Endpoint:
         content_type: str,
         headers: Headers | None = None,
     ) -> list[bytes]:
-        all_headers = [("Content-Type", content_type), ("Cache-Control", "no-store"), *(headers or ())]
+        all_headers = [
+            ("Content-Type", content_type),
+            ("Cache-Control", "no-store"),
+            NOSNIFF,
+            *(headers or ()),
+        ]
         all_headers += self._cors.headers(environ)
         if self._options.http_compression and len(body) >= self._options.compression_threshold:
             body, encoding = compress(body, environ.get("HTTP_ACCEPT_ENCODING", ""))

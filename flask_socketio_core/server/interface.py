@@ -38,7 +38,10 @@ class Client(Protocol):
 
 
 class Application(Protocol):
-    """What the engine calls. All methods but :meth:`accepts` run in a worker and may block."""
+    """What the engine calls. All methods but :meth:`host_refusal` and :meth:`accepts` run in a worker and may block."""
+
+    def host_refusal(self, environ: dict[str, Any]) -> str | None:
+        """Say why a request's ``Host`` is refused, or ``None`` if it is not. Called for every HTTP request."""
 
     def accepts(self, namespace: str) -> bool:
         """Say whether clients may connect to a namespace. Called on the hub: must not block."""

@@ -174,6 +174,9 @@ def _leads_to_the_server(name: str, value: object) -> bool:
 def sid_cookie(setting: Any, sid: str) -> Headers:
     """Return the Set-Cookie header for the ``cookie`` option, or nothing.
 
+    Scripts do not see the cookie (``HttpOnly``), unless that attribute is given as ``False``: who has a sid has the
+    session.
+
     Source: python-engineio: ``name`` and attributes, each a string, ``True``, or a callable that returns one.
     """
     if not setting:
@@ -181,6 +184,8 @@ def sid_cookie(setting: Any, sid: str) -> Headers:
     attributes = (
         {"name": setting, "path": "/", "SameSite": "Lax"} if isinstance(setting, str) else dict(setting)
     )
+    if "httponly" not in map(str.lower, attributes):
+        attributes["HttpOnly"] = True
     parts = [f"{attributes.pop('name', 'io')}={sid}"]
     for name, value in attributes.items():
         value = value() if callable(value) else value

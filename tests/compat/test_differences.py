@@ -9,6 +9,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import flask_socketio
@@ -23,6 +24,7 @@ from flask_socketio_core import errors
 from support.servers import CORE, EVENTLET, REFERENCE, THREADING, AppSpec, ServerKind, kind_params, serving
 from support.wire.engine import Closed, Polling, WebSocket, target
 from support.wire.http import HttpError, request
+from support.wire.recorder import Recorder
 
 OpenStage = Callable[..., Stage]
 
@@ -360,6 +362,87 @@ def test_test_client_works_with_a_message_queue() -> None:
     with pytest.raises(RuntimeError, match="cannot be used with a message queue"):
         play(flask_socketio, "redis://127.0.0.1:1")
     assert play(flask_socketio_core, "memory://compat") == ["event"]
+
+
+# -- origins and proxies
+
+OPEN = target(transport="polling")
+
+
+def open_status(library: Any, headers: dict[str, str], *, config: Any = None, **options: Any) -> int:
+    """Return the status of a handshake with an application in this process."""
+    app = Flask("origins")
+    app.config.update(config or {})
+    library.SocketIO(app, async_mode="threading", **options)
+    return app.test_client().get(OPEN, headers=headers).status_code
+
+
+def test_forwarded_host_counts_only_behind_proxyfix() -> None:
+    forwarded = {"Host": "inside", "Origin": "https://a.example"}
+    forwarded |= {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example"}
+    assert open_status(flask_socketio, forwarded) == 200
+    assert open_status(flask_socketio_core, forwarded) == 400
+    passed_on = {"Host": "a.example", "Origin": "https://a.example", "X-Forwarded-Proto": "https"}
+    assert open_status(flask_socketio, passed_on) == open_status(flask_socketio_core, passed_on) == 200
+
+
+def test_page_without_tls_is_another_origin() -> None:
+    headers = {"Host": "a.example", "Origin": "http://a.example", "X-Forwarded-Proto": "https"}
+    assert open_status(flask_socketio, headers) == 200
+    assert open_status(flask_socketio_core, headers) == 400
+
+
+@pytest.mark.parametrize(
+    ("host", "proto"), [("a.example", "wss"), ("A.example", "https"), ("a.example:443", "https")]
+)
+def test_origins_are_compared_as_browsers_do(host: str, proto: str) -> None:
+    headers = {"Host": host, "Origin": "https://a.example", "X-Forwarded-Proto": proto}
+    assert open_status(flask_socketio, headers) == 400
+    assert open_status(flask_socketio_core, headers) == 200
+
+
+@pytest.mark.parametrize("listed", ["a.example", "https://a.example/app"])
+def test_listed_origin_that_never_matches_is_an_error(listed: str) -> None:
+    headers = {"Host": "b.example", "Origin": "https://a.example"}
+    assert open_status(flask_socketio, headers, cors_allowed_origins=[listed]) == 400
+    with pytest.raises(errors.InvalidOption, match=r"write 'https://a\.example'"):
+        open_status(flask_socketio_core, headers, cors_allowed_origins=[listed])
+
+
+def test_trusted_hosts_hold_for_our_path() -> None:
+    config = {"TRUSTED_HOSTS": ["a.example"]}
+    assert open_status(flask_socketio, {"Host": "evil.example"}, config=config) == 200
+    assert open_status(flask_socketio_core, {"Host": "evil.example"}, config=config) == 400
+    assert open_status(flask_socketio_core, {"Host": "a.example"}, config=config) == 200
+
+
+def test_proxyfix_put_on_first_reaches_handlers(tmp_path: Path) -> None:
+    def seen(library: str) -> Any:
+        spec = AppSpec(
+            app="origins",
+            library=library,
+            settings={"mounts": {"/early": {"fix": {"x_for": 1}, "early": True}}},
+        )
+        with serving(THREADING, spec, tmp_path) as server:
+            headers = {"X-Forwarded-For": "203.0.113.9"}
+            client = Recorder(server.port, path="/early/socket.io/", headers=headers)
+            client.connect()
+            (answer,) = client.call("who")
+            client.abort()
+        return answer[0]
+
+    assert seen(REFERENCE) == "127.0.0.1"
+    assert seen(CORE) == "203.0.113.9"
+
+
+def test_cookie_is_hidden_from_scripts() -> None:
+    def cookie(library: Any) -> str:
+        app = Flask("cookie")
+        library.SocketIO(app, async_mode="threading", cookie="io")
+        return app.test_client().get(OPEN).headers["Set-Cookie"]
+
+    assert "HttpOnly" not in cookie(flask_socketio)
+    assert "HttpOnly" in cookie(flask_socketio_core)
 
 
 # -- on the Flask side, seen through the test clients

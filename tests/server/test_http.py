@@ -14,7 +14,7 @@ from werkzeug.wrappers import Request
 from flask_socketio_core import options
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
 from flask_socketio_core.server.engine import Engine
-from flask_socketio_core.server.http import MOST_ORIGINS
+from flask_socketio_core.server.http import MOST_LOGGED
 from flask_socketio_core.server.wsgi import read_body, stored_environ
 from support.engine import ManualMode, RecordingApplication
 
@@ -47,10 +47,10 @@ def test_a_refused_origin_is_logged_once_and_of_many_only_the_first(caplog: pyte
         ask("http://elsewhere")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "origin http://elsewhere is not allowed, expected http://here" in caplog.text
-    for number in range(2 * MOST_ORIGINS):
+    for number in range(2 * MOST_LOGGED):
         ask(f"http://{number}")
         ask("http://" + "x" * 1000 + str(number))
-    assert len(caplog.records) == MOST_ORIGINS
+    assert len(caplog.records) == MOST_LOGGED
 
 
 @pytest.mark.parametrize("length", ["9" * 30, "9" * 5000])

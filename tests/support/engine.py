@@ -191,10 +191,14 @@ class RecordingApplication:
 
     def __init__(self) -> None:
         self.namespaces = {"/", "/chat"}
+        self.refused_hosts: dict[str, str] = {}
         self.welcome: bool | BaseException = True
         self.answer: tuple[Any, ...] | None = ()
         self.log: list[tuple[Any, ...]] = []
         self.during_connect: Callable[[Any], None] | None = None
+
+    def host_refusal(self, environ: dict[str, Any]) -> str | None:
+        return self.refused_hosts.get(environ.get("HTTP_HOST", ""))
 
     def accepts(self, namespace: str) -> bool:
         return namespace in self.namespaces
