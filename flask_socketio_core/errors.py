@@ -18,7 +18,7 @@
     │   │   └── AmbiguousPart         two plugins claim it
     │   ├── UnsafeServer              (also a RuntimeError) a development server is asked to serve in production
     │   └── NotInitialised            (also a RuntimeError) used before ``init_app``
-    ├── ContextError                  (also a RuntimeError) called outside a Socket.IO handler
+    ├── ContextError                  (also a RuntimeError and an AttributeError) called outside a Socket.IO handler
     ├── CallError                     a ``call()`` that got no answer
     │   ├── CallTimeout               (also python-socketio's and the built-in TimeoutError)
     │   └── ClientGone                (likewise) the client left before it answered
@@ -116,8 +116,11 @@ class NotInitialised(ConfigurationError, RuntimeError):
     """The ``SocketIO`` object was used before ``init_app``."""
 
 
-class ContextError(SocketIOError, RuntimeError):
-    """A function that needs a Socket.IO handler's context was called outside of one."""
+class ContextError(SocketIOError, RuntimeError, AttributeError):
+    """A function that needs a Socket.IO handler's context was called outside of one.
+
+    Also the error that Flask-SocketIO's functions raise then, for ``except AttributeError`` in a view.
+    """
 
 
 class CallError(SocketIOError):

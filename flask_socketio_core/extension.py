@@ -45,6 +45,9 @@ EXTENSION = "socketio"
 MIDDLEWARES = "flask_socketio_core.middlewares"
 """Key in ``app.extensions`` of the middleware of each ``SocketIO`` object."""
 
+UNKNOWN_KEYS = "flask_socketio_core.unknown_keys"
+"""Key in ``app.extensions`` of the configuration keys that were warned of."""
+
 
 class SocketIO(HandlerRegistration, Sender):
     """Socket.IO for a Flask application::
@@ -97,7 +100,7 @@ class SocketIO(HandlerRegistration, Sender):
         middleware = _middlewares(app).get(self)
         before = middleware.binding.keywords if middleware is not None else {}
         keywords = {**self._options, **before, **options}
-        checked = option_rules.build({**option_rules.from_config(app.config), **keywords})
+        checked = option_rules.build({**_configured(app), **keywords})
         _check_path(app, self, checked.path)
         if self._chosen_for_sending:
             self._plugins, self._chosen_for_sending = None, False  # what serves is chosen in another way
@@ -342,6 +345,21 @@ class SocketIO(HandlerRegistration, Sender):
 
 def _middlewares(app: Flask) -> dict[SocketIO, SocketIOMiddleware]:
     found: dict[SocketIO, SocketIOMiddleware] = app.extensions.setdefault(MIDDLEWARES, {})
+    return found
+
+
+def _configured(app: Flask) -> dict[str, Any]:
+    """Return the options in the application's configuration, and warn once of each key that looks like one."""
+    found, others = option_rules.from_config(app.config)
+    told: set[str] = app.extensions.setdefault(UNKNOWN_KEYS, set())
+    for key, meant in others.items():
+        if key not in told:
+            told.add(key)
+            logger.warning(
+                "app.config[%r] is no option of SocketIO and is ignored here%s",
+                key,
+                f": {meant}" if meant else "",
+            )
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import origins, values
 from .errors import InvalidOption, UnknownOption
+from .foreign_options import instead_of
 
 CONFIG_PREFIX = "SOCKETIO_"
 
@@ -147,27 +148,40 @@ def unknown_keyword(function: str, name: str, known: Iterable[str]) -> str:
 def check_names(names: Iterable[str]) -> None:
     """Refuse option names that do not exist.
 
-    :raises UnknownOption: for the first unknown name, with the nearest match.
+    :raises UnknownOption: for the first unknown name, with what takes its place or the nearest match.
     """
     known = option_names()
     for name in names:
         if name not in known:
-            raise UnknownOption(unknown_keyword("SocketIO()", name, known))
+            instead = instead_of(name)
+            raise UnknownOption(
+                unknown_keyword("SocketIO()", name, known)
+                if instead is None
+                else f"SocketIO() got an unexpected keyword argument {name!r}: {instead}"
+            )
 
 
-def from_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Collect ``SOCKETIO_...`` keys of a Flask configuration as keyword arguments.
+def from_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Collect ``SOCKETIO_...`` keys of a Flask configuration.
 
-    :raises UnknownOption: for a ``SOCKETIO_`` key that is no option.
+    :returns: keyword arguments; and the keys that are no options, which an application may have for itself, each with
+        what was perhaps meant, or ``""``.
     """
-    found = {key: value for key, value in config.items() if key.startswith(CONFIG_PREFIX)}
-    known = {CONFIG_PREFIX + name.upper(): name for name in option_names()}
-    for key in found:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise UnknownOption(f"app.config has an unknown option {key!r}{hint}")
-    return {known[key]: value for key, value in found.items()}
+    known = option_names()
+    found, others = {}, {}
+    for key, value in config.items():
+        if not key.startswith(CONFIG_PREFIX):
+            continue
+        name = key.removeprefix(CONFIG_PREFIX).lower()
+        if name in known:
+            found[name] = value
+        else:
+            # Without the prefix, which all have in common.
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+            others[key] = instead_of(name) or (
+                f"did you mean {CONFIG_PREFIX}{near[0].upper()}?" if near else ""
+            )
+    return found, others
 
 
 def build(keywords: Mapping[str, Any]) -> Options:

@@ -42,6 +42,12 @@ def test_in_a_view_it_is_said_what_to_pass(app: Flask, name: str) -> None:
             CALLS[name]()
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_a_view_may_fall_back_as_with_flask_socketio(app: Flask, name: str) -> None:
+    with app.test_request_context("/"), pytest.raises(AttributeError):
+        CALLS[name]()
+
+
 def test_in_a_view_of_an_application_without_us_the_application_is_missing() -> None:
     with new_app().test_request_context("/"):
         with pytest.raises(ContextError, match=r"to take the application from"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +15,10 @@ from flask import Flask, current_app
 
 from flask_socketio_core import SocketIO, emit
 from flask_socketio_core.errors import ConfigurationError, InvalidOption, NotInitialised, UnknownOption
+from flask_socketio_core.foreign_options import INSTEAD, snake_case
 from flask_socketio_core.keywords import OptionKeywords
-from flask_socketio_core.options import Options, build, option_names
+from flask_socketio_core.options import Options, build, check_names, option_names
+from flask_socketio_core.running import TLS_OPTIONS
 from support.flask_apps import End, MakeApp, new_app
 
 
@@ -131,9 +135,64 @@ def test_keyword_wins_over_the_configuration(make_app: MakeApp) -> None:
     assert socketio.binding_of(app).options.ping_interval == 9
 
 
-def test_unknown_option_in_the_configuration_is_refused(make_app: MakeApp) -> None:
-    with pytest.raises(UnknownOption, match="unknown option 'SOCKETIO_PING_INTERVALL', did you mean"):
-        make_app({"SOCKETIO_PING_INTERVALL": 7})
+def test_a_key_of_the_configuration_that_is_no_option_is_warned_of_once(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, socketio = make_app(
+        {
+            "SOCKETIO_PING_INTERVALL": 7,
+            "SOCKETIO_REDIS_URL": "redis://:secret@localhost",
+            "SOCKETIO_ENABLED": True,
+            "SOCKETIO_MAX_DECODE_PACKETS": 50,
+        }
+    )
+    socketio.init_app(app)
+    SocketIO(app, async_mode="threading", path="other")
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [
+        f"app.config['SOCKETIO_{key}'] is no option of SocketIO and is ignored here{meant}"
+        for key, meant in [
+            ("PING_INTERVALL", ": did you mean SOCKETIO_PING_INTERVAL?"),
+            ("REDIS_URL", ""),
+            ("ENABLED", ""),
+            ("MAX_DECODE_PACKETS", ": use max_packets_per_payload="),
+        ]
+    ]
+    assert socketio.binding_of(app).options.ping_interval == 25
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("max_decode_packets", "use max_packets_per_payload="),
+        ("allow_eio3", r"socket.io-client 1.x and 2.x\) are not served"),
+        ("allowEIO3", r"socket.io-client 1.x and 2.x\) are not served"),
+        ("engineio_options", "as keyword arguments"),
+        ("async_method", "use async_mode="),
+        ("engineio_path", "use path="),
+        ("perMessageDeflate", "use websocket_compression=True"),
+        ("pingInterval", "did you mean 'ping_interval'"),
+        ("maxHttpBufferSize", "did you mean 'max_http_buffer_size'"),
+        ("debug", r"argument of SocketIO.run\(\)"),
+    ],
+)
+def test_an_option_of_another_library_is_answered_with_what_takes_its_place(name: str, text: str) -> None:
+    with pytest.raises(
+        UnknownOption, match=rf"SocketIO\(\) got an unexpected keyword argument '{name}'.*{text}"
+    ):
+        check_names([name])
+
+
+def test_what_takes_the_place_of_an_option_exists() -> None:
+    """And no name stands for an option of ours."""
+    assert sorted(set(INSTEAD) & set(option_names())) == []
+    named = {name for text in INSTEAD.values() for name in re.findall(r"(\w+)=", text)}
+    assert sorted(named - set(option_names())) == []
+    assert [name for name in INSTEAD if snake_case(name) != name] == []
+    run = set(inspect.signature(SocketIO.run).parameters) | set(TLS_OPTIONS)
+    assert (
+        sorted(name for name, text in INSTEAD.items() if "SocketIO.run()" in text and name not in run) == []
+    )
 
 
 def test_init_app_options_win_over_those_of_the_constructor(end: End) -> None:
