@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -184,22 +186,22 @@ def test_both_transports_let_in_whom_the_table_says(
     mount, host, origin, forwarded, welcome = row
     headers = [("Host", host), *(("Origin", value) for value in (origin,) if value is not None)]
     headers += [(NAMES[name], value) for name, value in forwarded.items()]
-    assert opens(server, mount, headers, "polling") is welcome
-    assert opens(server, mount, headers, "websocket") is welcome
+    assert opens(server.port, mount, headers, "polling") is welcome
+    assert opens(server.port, mount, headers, "websocket") is welcome
 
 
 def test_several_origin_headers_are_no_origin(server: Server) -> None:
     headers = [("Host", "app.example"), ("Origin", "http://evil.example"), ("Origin", "http://app.example")]
-    assert not opens(server, "/same", headers, "polling")
-    assert not opens(server, "/same", headers, "websocket")
+    assert not opens(server.port, "/same", headers, "polling")
+    assert not opens(server.port, "/same", headers, "websocket")
 
 
 @pytest.mark.parametrize("mount", ["/trusted", "/trusted-fix"])
 def test_a_view_and_our_path_trust_the_same_hosts(server: Server, mount: str) -> None:
     for host, status in (("app.example", 200), ("evil.example", 400)):
-        view = exchange(server, f"GET {mount}/who HTTP/1.1", [("Host", host)])
+        view = exchange(server.port, f"GET {mount}/who HTTP/1.1", [("Host", host)])
         assert status_of(view) == status
-        assert opens(server, mount, [("Host", host)], "polling") is (status == 200)
+        assert opens(server.port, mount, [("Host", host)], "polling") is (status == 200)
 
 
 @pytest.mark.parametrize("mount", ["/fix", "/early"])
@@ -217,13 +219,15 @@ def test_a_handler_and_a_view_see_the_same_proxied_request(server: Server, mount
     assert json.loads(answer[3:]) == [seen]
 
 
-def opens(server: Server, mount: str, headers: list[tuple[str, str]], transport: str) -> bool:
+def opens(
+    port: int, mount: str, headers: list[tuple[str, str]], transport: str, tls: ssl.SSLContext | None = None
+) -> bool:
     """Say whether a request gets an OPEN packet; the other answer is a refusal with status 400."""
     if transport == "websocket":
         key = ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
         headers = [*headers, ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), key]
         headers.append(("Connection", "Upgrade"))
-    answer = exchange(server, f"GET {mount}/socket.io/?EIO=4&transport={transport} HTTP/1.1", headers)
+    answer = exchange(port, f"GET {mount}/socket.io/?EIO=4&transport={transport} HTTP/1.1", headers, tls)
     if status_of(answer) == 101:
         assert answer.partition(b"\r\n\r\n")[2].startswith(b"\x81"), "opened, and not told so by a text frame"
         return True
@@ -235,11 +239,16 @@ def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-def exchange(server: Server, line: str, headers: list[tuple[str, str]]) -> bytes:
+def exchange(
+    port: int, line: str, headers: list[tuple[str, str]], tls: ssl.SSLContext | None = None
+) -> bytes:
     """Send one request and return the head of the answer, of a WebSocket with the first bytes behind it."""
     lines = [line, *(f"{name}: {value}" for name, value in headers), "", ""]
     answer = b""
-    with socket.create_connection((HOST, server.port), timeout=5) as sock:
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(socket.create_connection((HOST, port), timeout=5))
+        if tls is not None:
+            sock = stack.enter_context(tls.wrap_socket(sock))
         sock.sendall("\r\n".join(lines).encode())
         while b"\r\n\r\n" not in answer or (status_of(answer) == 101 and answer.endswith(b"\r\n\r\n")):
             received = sock.recv(65536)

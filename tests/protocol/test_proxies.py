@@ -1,0 +1,113 @@
+"""Real proxies with TLS in front of a server whose application knows nothing of them."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from protocol.test_origins import exchange, opens
+from support.documents import page
+from support.servers import HOST, AppSpec, Server, ServerKind, Servers, free_port, wait_until
+from support.tls import certificate, needs_openssl
+
+pytestmark = [pytest.mark.one_kind, needs_openssl]
+
+MOUNTS = {
+    "/same": {},
+    "/fix": {"fix": {"x_for": 1, "x_proto": 1}, "early": True},
+    "/trusted": {"config": {"TRUSTED_HOSTS": ["app.example"]}},
+}
+
+
+def nginx(folder: Path, port: int, server_port: int) -> list[str]:
+    """Return the command for nginx with the deployment page's configuration, and TLS."""
+    certificate_file, key = certificate()
+    site = page("docs/deployment.md").block("nginx.conf").replace("    server 127.0.0.1:5002;\n", "")
+    site = site.replace("127.0.0.1:5001", f"{HOST}:{server_port}")
+    tls = f"listen {HOST}:{port} ssl; ssl_certificate {certificate_file}; ssl_certificate_key {key};"
+    assert "listen 8080;" in site and "location /socket.io/" in site
+    site = site.replace("location /socket.io/", "location ~ /socket.io/").replace("listen 8080;", tls)
+    temporary = "".join(
+        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ }}\n"
+        f"http {{ access_log off; {temporary}\n{site} }}"
+    )
+    return ["nginx", "-p", str(folder), "-c", str(config)]
+
+
+def haproxy(folder: Path, port: int, server_port: int) -> list[str]:
+    """Return the command for HAProxy, which passes ``Host`` on by itself."""
+    both = folder / "both.pem"
+    both.write_text("".join(Path(name).read_text() for name in certificate()))
+    config = folder / "haproxy.cfg"
+    config.write_text(
+        "defaults\n    mode http\n    timeout connect 5s\n    timeout client 60s\n    timeout server 60s\n"
+        f"frontend tls\n    bind {HOST}:{port} ssl crt {both}\n"
+        "    http-request set-header X-Forwarded-Proto https\n    default_backend app\n"
+        f"backend app\n    server app {HOST}:{server_port}\n"
+    )
+    return ["haproxy", "-db", "-f", str(config)]
+
+
+@pytest.fixture(scope="module")
+def server(kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Give a server that speaks no TLS."""
+    servers = Servers(tmp_path_factory.mktemp("proxied"))
+    yield servers.get(kind, AppSpec(app="origins", settings={"mounts": MOUNTS}))
+    servers.stop()
+
+
+@contextmanager
+def running(command: list[str], port: int) -> Iterator[ssl.SSLContext]:
+    """Run a proxy, and give what a client needs to speak to it."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"the program {command[0]} is not installed")
+    trust = ssl.create_default_context(cafile=certificate()[0])
+    trust.check_hostname = False
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        assert wait_until(lambda: answers(port, trust), timeout_s=10), f"{command[0]} did not answer"
+        yield trust
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def answers(port: int, trust: ssl.SSLContext) -> bool:
+    try:
+        return b" 200 " in exchange(port, "GET /ready HTTP/1.1", [("Host", "app.example")], trust)
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("proxy", [nginx, haproxy])
+def test_behind_a_proxy_with_tls_pages_of_the_host_are_let_in_and_no_others(
+    server: Server, tmp_path: Path, proxy: Callable[[Path, int, int], list[str]]
+) -> None:
+    port = free_port()
+    table = [
+        (mount, host, origin, welcome)
+        for mount in MOUNTS
+        for host, origin, welcome in (
+            ("app.example", "https://app.example", True),
+            ("app.example:8443", "https://app.example:8443", True),
+            ("app.example", "http://app.example", False),
+            ("app.example", "https://evil.example", False),
+            ("evil.example", "https://evil.example", mount != "/trusted"),
+        )
+    ]
+    with running(proxy(tmp_path, port, server.port), port) as trust:
+        for mount, host, origin, welcome in table:
+            for transport in ("polling", "websocket"):
+                headers = [("Host", host), ("Origin", origin)]
+                let_in = opens(port, mount, headers, transport, trust)
+                assert let_in is welcome, f"{transport} of {origin} to {host}{mount}"
