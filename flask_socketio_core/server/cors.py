@@ -6,7 +6,7 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..origins import ANY, Origin, OriginList, parse
+from ..origins import ANY, DEFAULT_PORTS, Origin, OriginList, parse
 
 if TYPE_CHECKING:
     from ..options import Options
@@ -93,15 +93,16 @@ def own_origin(environ: dict[str, Any]) -> Origin | None:
     browser reached the same ``Host`` by TLS is believed without it: a page can forge nothing by this, and most proxies
     in front of applications without ``ProxyFix`` say just that. See ``docs/adr/0007-forwarded-headers.md``.
     """
-    scheme = environ.get("wsgi.url_scheme", "http")
+    scheme = _first(environ, "wsgi.url_scheme")  # uWSGI puts the whole of X-Forwarded-Proto there
     if _first(environ, "HTTP_X_FORWARDED_PROTO").lower() in ("https", "wss"):
         scheme = "https"
-    return parse(f"{scheme}://{environ.get('HTTP_HOST', '')}")
+    origin = parse(f"{scheme}://{environ.get('HTTP_HOST', '')}")
+    return origin if origin is not None and origin.scheme in DEFAULT_PORTS else None
 
 
 def _forwarded_origin(environ: dict[str, Any]) -> Origin | None:
     """Return the origin that forwarded headers speak of, if they count or not."""
-    scheme = _first(environ, "HTTP_X_FORWARDED_PROTO") or environ.get("wsgi.url_scheme", "http")
+    scheme = _first(environ, "HTTP_X_FORWARDED_PROTO") or _first(environ, "wsgi.url_scheme")
     host = _first(environ, "HTTP_X_FORWARDED_HOST") or environ.get("HTTP_HOST", "")
     port = _first(environ, "HTTP_X_FORWARDED_PORT")
     if port and host:

@@ -21,6 +21,7 @@ from flask.sessions import SecureCookieSessionInterface
 import flask_socketio_core
 from compat.stage import Stage
 from flask_socketio_core import errors
+from support.flask_apps import needs_trusted_hosts
 from support.servers import CORE, EVENTLET, REFERENCE, THREADING, AppSpec, ServerKind, kind_params, serving
 from support.wire.engine import Closed, Polling, WebSocket, target
 from support.wire.http import HttpError, request
@@ -409,6 +410,7 @@ def test_listed_origin_that_never_matches_is_an_error(listed: str) -> None:
         open_status(flask_socketio_core, headers, cors_allowed_origins=[listed])
 
 
+@needs_trusted_hosts
 def test_trusted_hosts_hold_for_our_path() -> None:
     config = {"TRUSTED_HOSTS": ["a.example"]}
     assert open_status(flask_socketio, {"Host": "evil.example"}, config=config) == 200

@@ -7,10 +7,11 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
+from support.flask_apps import needs_trusted_hosts
 from support.servers import AppSpec, Server, ServerKind, Servers
 from support.wire.engine import Polling
 from support.wire.http import HOST
@@ -52,8 +53,10 @@ MOUNTS: dict[str, dict[str, Any]] = {
 }
 #: Short names of the headers below.
 NAMES = {"proto": "X-Forwarded-Proto", "host": "X-Forwarded-Host", "port": "X-Forwarded-Port"}
-ROWS: list[tuple[str, str, str | None, dict[str, str], bool]] = [
-    # application, Host, Origin, forwarded headers, whether it is let in
+Row: TypeAlias = tuple[str, str, str | None, dict[str, str], bool]
+"""Application, Host, Origin, forwarded headers, and whether the request is let in."""
+
+ROWS: list[Row] = [
     ("/same", "app.example", None, {}, True),
     ("/same", "app.example", "http://app.example", {}, True),
     ("/same", "App.Example", "http://app.example", {}, True),
@@ -91,6 +94,7 @@ ROWS: list[tuple[str, str, str | None, dict[str, str], bool]] = [
     ("/same", "app.example:8443", "https://app.example:8443", {"proto": "https"}, True),
     ("/same", "app.example", "http://app.example", {"proto": "http"}, True),
     ("/same", "app.example", "http://app.example", {"proto": "ws"}, True),
+    ("/same", "app.example", "http://app.example", {"proto": "http, http"}, True),
     ("/same", "app.example", "http://app.example", {"proto": "https"}, False),
     ("/same", "app.example", "https://app.example", {"proto": "http, https"}, False),
     ("/same", "app.example", "https://evil.example", {"proto": "https"}, False),
@@ -157,7 +161,9 @@ ROWS: list[tuple[str, str, str | None, dict[str, str], bool]] = [
     ("/asked", "app.example", "https://elsewhere.test", {}, False),
     ("/asked2", "app.example", "https://app.example", {}, True),
     ("/asked2", "app.example", "https://elsewhere.example", {}, False),
-    # which hosts Flask trusts
+]
+#: Which hosts Flask trusts.
+TRUSTING_ROWS: list[Row] = [
     ("/trusted", "app.example", "http://app.example", {}, True),
     ("/trusted", "app.example:5000", "http://app.example:5000", {}, True),
     ("/trusted", "x.sub.example", None, {}, True),
@@ -179,10 +185,12 @@ def server(kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     servers.stop()
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(map(str, row[:4])))
-def test_both_transports_let_in_whom_the_table_says(
-    server: Server, row: tuple[str, str, str | None, dict[str, str], bool]
-) -> None:
+@pytest.mark.parametrize(
+    "row",
+    [*ROWS, *(pytest.param(row, marks=needs_trusted_hosts) for row in TRUSTING_ROWS)],
+    ids=lambda row: " ".join(map(str, row[:4])),
+)
+def test_both_transports_let_in_whom_the_table_says(server: Server, row: Row) -> None:
     mount, host, origin, forwarded, welcome = row
     headers = [("Host", host), *(("Origin", value) for value in (origin,) if value is not None)]
     headers += [(NAMES[name], value) for name, value in forwarded.items()]
@@ -196,6 +204,7 @@ def test_several_origin_headers_are_no_origin(server: Server) -> None:
     assert not opens(server.port, "/same", headers, "websocket")
 
 
+@needs_trusted_hosts
 @pytest.mark.parametrize("mount", ["/trusted", "/trusted-fix"])
 def test_a_view_and_our_path_trust_the_same_hosts(server: Server, mount: str) -> None:
     for host, status in (("app.example", 200), ("evil.example", 400)):

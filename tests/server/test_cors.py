@@ -14,7 +14,8 @@ TLS = {"wsgi.url_scheme": "https", "HTTP_HOST": "here.example"}
 
 
 def refusal(environ: dict[str, str], **keywords: Any) -> str:
-    text = Cors(options.build(keywords)).refusal({"REQUEST_METHOD": "GET", **environ})
+    request = {"REQUEST_METHOD": "GET", "wsgi.url_scheme": "http", **environ}
+    text = Cors(options.build(keywords)).refusal(request)
     assert text is not None
     return text
 

@@ -40,6 +40,7 @@ def test_a_refused_origin_is_logged_once_and_of_many_only_the_first(caplog: pyte
 
     def ask(origin: str) -> None:
         environ = {"REQUEST_METHOD": "GET", "QUERY_STRING": "", "HTTP_HOST": "here", "HTTP_ORIGIN": origin}
+        environ["wsgi.url_scheme"] = "http"
         body = engine.handle(environ, lambda status, headers, error=None: print)
         assert b"cors_allowed_origins" in b"".join(body), "the client is told every time"
 

@@ -12,7 +12,11 @@ from flask import request as flask_request
 from flask_socketio_core import SocketIO, SocketIOTestClient
 from flask_socketio_core.extension import MIDDLEWARES
 
-__all__ = ["app", "connect", "end", "make_app", "new_app", "socketio"]
+__all__ = ["app", "connect", "end", "make_app", "needs_trusted_hosts", "new_app", "socketio"]
+
+needs_trusted_hosts = pytest.mark.skipif(
+    "TRUSTED_HOSTS" not in Flask.default_config, reason="Flask before 3.1 does not know TRUSTED_HOSTS"
+)
 
 request: Any = flask_request
 """Flask's, with the attributes that we set and that Flask knows nothing about."""
