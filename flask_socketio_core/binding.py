@@ -18,6 +18,7 @@ from .dispatch import Dispatcher, run_nested
 from .errors import PartUnsuitable
 from .facade import ServerFacade
 from .server.engine import Engine
+from .values import full_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -201,7 +202,8 @@ class Binding:
 
         :param ignore_queue: only to clients of this process.
         """
-        namespace = namespace or "/"
+        if not namespace or namespace[0] != "/":
+            namespace = full_namespace(namespace)
         if self.plugins.observes_emits:
             self.plugins.emit(event=event, namespace=namespace, to=to, args=args)
         self._emitter(ignore_queue).emit(
@@ -229,7 +231,8 @@ class Binding:
         :raises CallTimeout: if it does not within the time-out.
         :raises ClientGone: if it leaves before.
         """
-        namespace = namespace or "/"
+        if not namespace or namespace[0] != "/":
+            namespace = full_namespace(namespace)
         timeout_s = calling.FOREVER_S if timeout_s is None else timeout_s
         if self.plugins.observes_emits:
             self.plugins.emit(event=event, namespace=namespace, to=(to,), args=args)

@@ -14,6 +14,7 @@ import flask
 from .addressing import EMIT_KEYWORDS, need_context, refuse_unknown
 from .dispatch import OWNER, current_client
 from .extension import EXTENSION
+from .values import full_namespace
 
 if TYPE_CHECKING:
     from typing_extensions import Never
@@ -204,7 +205,7 @@ def _method(function: str) -> str:
 
 def _namespace(function: str, namespace: str | None) -> str:
     if namespace is not None:
-        return namespace or "/"
+        return full_namespace(namespace)
     client = current_client()
     if client is None:
         need_context(function, "namespace", "pass namespace= (and the recipient)")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .addressing import payload, recipients, skipped
 from .server.reasons import Reason
+from .values import full_namespace
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -107,18 +108,18 @@ class ServerFacade:
 
         :raises ValueError: if the room is another client's sid, or the client is known to be not connected.
         """
-        self._emitter.enter_room(sid, room, namespace or "/")
+        self._emitter.enter_room(sid, room, full_namespace(namespace))
 
     def leave_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
         """Take a client out of a room."""
-        self._emitter.leave_room(sid, room, namespace or "/")
+        self._emitter.leave_room(sid, room, full_namespace(namespace))
 
     def close_room(self, room: Room, namespace: str | None = None) -> None:
         """Take everybody out of a room.
 
         :raises ValueError: if the room is a client's sid.
         """
-        self._emitter.close_room(room, namespace or "/")
+        self._emitter.close_room(room, full_namespace(namespace))
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[Room]:
         """Return the rooms of a client of this process, its own sid included; none if it is not here."""
@@ -131,12 +132,12 @@ class ServerFacade:
 
         :raises KeyError: if the client is not connected to this process.
         """
-        return self._server.transport(sid, namespace or "/")
+        return self._server.transport(sid, full_namespace(namespace))
 
     def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
         """Return the WSGI environ of a client's first request, or ``None`` if it is not connected to this process."""
         try:
-            return self._server.client(sid, namespace or "/").environ
+            return self._server.client(sid, full_namespace(namespace)).environ
         except KeyError:
             return None
 
@@ -145,7 +146,7 @@ class ServerFacade:
 
         :raises KeyError: if the client is not connected to this process.
         """
-        client = self._server.client(sid, namespace or "/")
+        client = self._server.client(sid, full_namespace(namespace))
         if client.user_session is None:
             client.user_session = {}
         return client.user_session
@@ -155,7 +156,7 @@ class ServerFacade:
 
         :raises KeyError: if the client is not connected to this process.
         """
-        self._server.client(sid, namespace or "/").user_session = session
+        self._server.client(sid, full_namespace(namespace)).user_session = session
 
     @contextmanager
     def session(self, sid: str, namespace: str | None = None) -> Iterator[dict[str, Any]]:
@@ -169,7 +170,7 @@ class ServerFacade:
 
         :param ignore_queue: only if it is connected to this process.
         """
-        self._binding.disconnect(sid, namespace or "/", ignore_queue=ignore_queue)
+        self._binding.disconnect(sid, full_namespace(namespace), ignore_queue=ignore_queue)
 
     # the server
 
@@ -210,7 +211,7 @@ class ManagerFacade:
 
     def get_participants(self, namespace: str, room: Recipients) -> Iterator[tuple[str, str]]:
         """Yield sid and Engine.IO sid of everybody in a room, in several, or (``None``) in a namespace."""
-        server = _server_of(self._binding)
+        server, namespace = _server_of(self._binding), full_namespace(namespace)
         for name in recipients(room) or (None,):
             for sid in server.members(name, namespace):
                 try:
@@ -224,7 +225,7 @@ class ManagerFacade:
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Say whether a client is connected to a namespace."""
-        return _server_of(self._binding).is_connected(sid, namespace)
+        return _server_of(self._binding).is_connected(sid, full_namespace(namespace))
 
 
 class Environs(Mapping[str, dict[str, Any]]):
@@ -253,6 +254,6 @@ def _server_of(binding: Binding) -> Server:
 
 def _rooms(server: Server, sid: str, namespace: str | None) -> list[Room]:
     try:
-        return server.rooms(sid, namespace or "/")
+        return server.rooms(sid, full_namespace(namespace))
     except KeyError:
         return []

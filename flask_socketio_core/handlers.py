@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .values import full_namespace
+
 ANY = "*"
 RESERVED = frozenset(("connect", "disconnect"))
 """Events of which a catch-all does not hear."""
@@ -94,7 +96,7 @@ class Handlers:
 
     def add_class(self, instance: ClassHandlers) -> None:
         """Register a class-based namespace."""
-        self._classes[instance.namespace] = instance
+        self._classes[full_namespace(instance.namespace)] = instance
 
     def has(self, namespace: str) -> bool:
         """Say whether something is registered for a namespace by its own name."""

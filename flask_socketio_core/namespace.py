@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .dispatch import current_client, invoke
 from .errors import ConnectionRefusedError
 from .handlers import ANY, RESERVED, ReservedCall
+from .values import full_namespace
 
 if TYPE_CHECKING:
     from .extension import SocketIO
@@ -43,7 +44,7 @@ class Namespace:
     """The object it was registered with."""
 
     def __init__(self, namespace: str | None = None) -> None:
-        self.namespace = namespace or "/"
+        self.namespace = full_namespace(namespace)
 
     @property
     def server(self) -> ServerFacade:

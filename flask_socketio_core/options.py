@@ -237,9 +237,20 @@ def _converted(name: str, annotation: str, value: Any) -> Any:
         return value.strip("/")
     if name == "cors_allowed_origins":
         return _allowed_origins(value)
-    if name in ("transports", "namespaces") and value != "*" and isinstance(value, Iterable):
+    if name == "transports" and isinstance(value, Iterable):
         return values.listed(value)
+    if name == "namespaces" and isinstance(value, Iterable):
+        return _accepted_namespaces(values.listed(value))
     return value
+
+
+def _accepted_namespaces(given: tuple[Any, ...]) -> tuple[str, ...] | str:
+    try:
+        return "*" if "*" in given else tuple(map(values.full_namespace, given))
+    except TypeError as error:
+        raise InvalidOption(
+            f"namespaces={list(given)!r} must be a list of namespaces or '*': {error}"
+        ) from None
 
 
 _KINDS = {"bool": bool, "int": int, "float": float}

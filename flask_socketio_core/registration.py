@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from .handlers import Handlers
+from .values import full_namespace
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
@@ -26,11 +27,13 @@ class HandlerRegistration:
 
         :param message: the event; ``"connect"`` and ``"disconnect"`` are the client's coming and going, ``"message"``
             and ``"json"`` what it sends without a name, ``"*"`` everything without a handler of its own.
-        :param namespace: ``"/"`` by default; ``"*"`` for all without a handler of their own.
+        :param namespace: ``"/"`` by default; ``"*"`` for all without a handler of their own. The slash at its beginning
+            may be left out, here as everywhere.
         """
+        space = full_namespace(namespace)
 
         def register(handler: HandlerT) -> HandlerT:
-            self.handlers.add(message, namespace or "/", handler)
+            self.handlers.add(message, space, handler)
             return handler
 
         return register
@@ -64,9 +67,10 @@ class HandlerRegistration:
 
         It is called with the exception, in the handler's context; its result is the acknowledgement.
         """
+        space = full_namespace(namespace)
 
         def register(handler: HandlerT) -> HandlerT:
-            self.handlers.on_error[namespace or "/"] = _checked_callable(handler)
+            self.handlers.on_error[space] = _checked_callable(handler)
             return handler
 
         return register

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .addressing import payload, recipients, refuse_unknown, skipped
+from .values import full_namespace
 
 if TYPE_CHECKING:
     from typing_extensions import Never
@@ -148,7 +149,7 @@ class Sender(ABC):
 
         :raises ValueError: if the room is a client's sid.
         """
-        self._binding().emitter.close_room(room, namespace or "/")
+        self._binding().emitter.close_room(room, full_namespace(namespace))
 
 
 def _take_data(args: tuple[Any, ...], unknown: dict[str, Any]) -> tuple[Any, ...]:

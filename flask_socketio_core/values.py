@@ -76,3 +76,17 @@ def listed(value: Any) -> Any:
     if isinstance(value, str):
         return tuple([part for part in map(str.strip, value.split(",")) if part])
     return tuple(value)
+
+
+def full_namespace(namespace: str | None) -> str:
+    """Return a namespace with its leading slash: ``"chat"`` is ``"/chat"``, nothing is ``"/"``, ``"*"`` stays.
+
+    :raises TypeError: if it is no text.
+
+    Source: Socket.IO's server, ``Server.of``; no client could say a name without the slash.
+    """
+    if not namespace:
+        return "/"
+    if not isinstance(namespace, str):
+        raise TypeError(f"a namespace must be text, such as '/chat', not {type(namespace).__name__}")
+    return namespace if namespace.startswith("/") or namespace == "*" else f"/{namespace}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import calling
 from ..errors import ConfigurationError, PartUnsuitable
+from ..values import full_namespace
 from . import envelope, settings, urls
 from .acks import Awaited
 from .envelope import Message, Wire
@@ -389,7 +390,7 @@ class Cluster:
                 awaited.on_gone()
 
     def _on_emit(self, server: LocalServer, message: Message) -> None:
-        namespace = message.get("namespace") or "/"
+        namespace = full_namespace(message.get("namespace"))
         skip = message.get("skip_sid") or ()
         on_ack = self._return_path(server, message, namespace)
         server.emit(
@@ -462,20 +463,20 @@ class Cluster:
         link.send_soon(message, host_id)
 
     def _on_enter_room(self, server: LocalServer, message: Message) -> None:
-        sid, namespace = message["sid"], message.get("namespace") or "/"
+        sid, namespace = message["sid"], full_namespace(message.get("namespace"))
         if server.is_connected(sid, namespace):
             server.enter_room(sid, envelope.room(message["room"]), namespace)
 
     def _on_leave_room(self, server: LocalServer, message: Message) -> None:
-        sid, namespace = message["sid"], message.get("namespace") or "/"
+        sid, namespace = message["sid"], full_namespace(message.get("namespace"))
         if server.is_connected(sid, namespace):
             server.leave_room(sid, envelope.room(message["room"]), namespace)
 
     def _on_close_room(self, server: LocalServer, message: Message) -> None:
-        server.close_room(envelope.room(message["room"]), message.get("namespace") or "/")
+        server.close_room(envelope.room(message["room"]), full_namespace(message.get("namespace")))
 
     def _on_disconnect(self, server: LocalServer, message: Message) -> None:
-        sid, namespace = message["sid"], message.get("namespace") or "/"
+        sid, namespace = message["sid"], full_namespace(message.get("namespace"))
         if server.is_connected(sid, namespace):
             server.disconnect(sid, namespace)
 

@@ -12,6 +12,7 @@ from flask.testing import EnvironBuilder
 from ..dispatch import run_here, run_with
 from ..server.packets import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Decoder
 from ..server.wsgi import stored_environ
+from ..values import full_namespace
 from .transport import InlineMailbox, TestTransport
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class SocketIOTestClient:
 
     def is_connected(self, namespace: str | None = None) -> bool:
         """Say whether the client is connected to a namespace."""
-        return self.connected.get(namespace or "/", False)
+        return self.connected.get(full_namespace(namespace), False)
 
     def connect(
         self,
@@ -99,7 +100,7 @@ class SocketIOTestClient:
         A connection keeps its environ, unless a query string or headers are given. See the constructor for the
         parameters.
         """
-        namespace = namespace or "/"
+        namespace = full_namespace(namespace)
         session = self._session
         if session is None or session.closed:
             session = self._open(query_string, headers)
@@ -113,7 +114,7 @@ class SocketIOTestClient:
 
         :raises RuntimeError: if the client is not connected to it.
         """
-        namespace = namespace or "/"
+        namespace = full_namespace(namespace)
         session = self._need(namespace)
         self._send(session, self._encode(DISCONNECT, None, namespace))
         self.connected.pop(namespace, None)
@@ -169,7 +170,7 @@ class SocketIOTestClient:
         :returns: ``None`` if no acknowledgement was asked for, or none came.
         :raises RuntimeError: if the client is not connected to the namespace.
         """
-        namespace = namespace or "/"
+        namespace = full_namespace(namespace)
         session = self._need(namespace)
         ack_id = None
         if callback:
@@ -192,7 +193,7 @@ class SocketIOTestClient:
 
         :raises RuntimeError: if the client is not connected to it.
         """
-        namespace = namespace or "/"
+        namespace = full_namespace(namespace)
         self._need(namespace)
         with self._lock:
             found = [event for event in self._queue if event["namespace"] == namespace]
@@ -208,7 +209,7 @@ class SocketIOTestClient:
         :param timeout: how long to wait, seconds.
         :raises TimeoutError: if none comes in time.
         """
-        namespace = namespace or "/"
+        namespace = full_namespace(namespace)
         deadline_s = time.monotonic() + timeout
         while True:
             arrived = self._binding.mode.create_event()
@@ -244,7 +245,7 @@ class SocketIOTestClient:
         """
 
         def register(function: HandlerT) -> HandlerT:
-            self._handlers[event, namespace or "/"] = function
+            self._handlers[event, full_namespace(namespace)] = function
             return function
 
         return register if handler is None else register(handler)

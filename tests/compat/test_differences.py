@@ -121,6 +121,20 @@ def test_client_cannot_run_the_connect_handler_by_an_event(reference: OpenStage,
     assert play(ours()) == 1
 
 
+def test_namespace_without_its_slash_is_the_one_with_it() -> None:
+    def answers(library: Any) -> list[Any]:
+        app = Flask(__name__)
+        extension = library.SocketIO(app, async_mode="threading", monitor_clients=False)
+        extension.on_event("event", lambda: "answer", namespace="chat")
+        client = extension.test_client(app, namespace="/chat")
+        return (
+            [client.emit("event", namespace="/chat", callback=True)] if client.is_connected("/chat") else []
+        )
+
+    assert answers(flask_socketio) == []
+    assert answers(flask_socketio_core) == ["answer"]
+
+
 # -- handlers
 
 

@@ -54,7 +54,7 @@ def test_options_may_be_written_as_environment_variables_and_scientists_do(
         "monitor_clients": "1",
         "async_handlers": "true",
         "transports": "polling, websocket",
-        "namespaces": "/chat,/news",
+        "namespaces": "/chat, news",
     }
     configuration = {f"SOCKETIO_{name.upper()}": value for name, value in given.items()}
     app, socketio = make_app(configuration) if source == "configuration" else make_app(**given)
@@ -99,6 +99,7 @@ SWITCHES = [item.name for item in dataclasses.fields(Options) if item.type == "b
         ("transports", ""),
         ("transports", 5),
         ("namespaces", 5),
+        ("namespaces", ["/chat", 5]),
         ("path", b"socket.io"),
         ("channel", 5),
     ],
