@@ -14,6 +14,7 @@ import flask
 
 from .errors import ConnectionRefusedError
 from .handlers import ANY, name_of
+from .quoting import printable
 from .request_context import Contexts
 from .trusted_hosts import host_refusal
 
@@ -233,11 +234,11 @@ class Dispatcher:
             if _runner.get(None) is not None or (event == "connect" and refuses):
                 raise
             self._log().exception(
-                "%s %s failed for client %s on namespace %r: %r",
-                "callback" if event is None else f"handler of event {event!r}:",
+                "%s %s failed for client %s on namespace '%s': %r",
+                "callback" if event is None else f"handler of event '{printable(event)}':",
                 name_of(handler),
                 client.sid,
-                client.namespace,
+                printable(client.namespace),
                 error,
             )
             return _FAILED

@@ -40,6 +40,8 @@ import builtins
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefusedError
 from socketio.exceptions import TimeoutError as _UpstreamTimeoutError
 
+from .quoting import MOST_SENTENCE, printable
+
 
 class SocketIOError(Exception):
     """Base of everything raised by this project on purpose."""
@@ -141,13 +143,13 @@ class ClientGone(CallError, _UpstreamTimeoutError, builtins.TimeoutError):
 class ProtocolError(SocketIOError):
     """The peer broke the protocol; says what to answer.
 
-    :param message: what was wrong, for the log and for the HTTP body.
+    :param message: what was wrong, for the log and for the HTTP body; whatever it quotes cannot break a line there.
     :param status: HTTP status code for the polling transport.
     :param close_code: WebSocket close code (RFC 6455, section 7.4.1).
     """
 
     def __init__(self, message: str, *, status: int = 400, close_code: int = 1002) -> None:
-        super().__init__(message)
+        super().__init__(printable(message, MOST_SENTENCE))
         self.status = status
         self.close_code = close_code
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException
 
-from .server.cors import printable
+from .quoting import printable
 
 if TYPE_CHECKING:
     import flask

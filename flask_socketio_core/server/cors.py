@@ -7,14 +7,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..origins import ANY, DEFAULT_PORTS, Origin, OriginList, parse
+from ..quoting import printable
 
 if TYPE_CHECKING:
     from ..options import Options
 
 Headers = list[tuple[str, str]]
-
-SHOWN_CHARACTERS = 256
-"""So much of a header is shown to people."""
 
 _FIELD_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 """Names of header fields. Source: RFC 9110, section 5.1."""
@@ -119,11 +117,6 @@ def _first(environ: dict[str, Any], header: str) -> str:
     """Return the first item of a list, which is what the proxy next to the browser said."""
     value: str = environ.get(header, "")
     return value.partition(",")[0].strip()
-
-
-def printable(text: str) -> str:
-    """Return what a peer sent so that it cannot break a line, cut to a sane length."""
-    return ascii(text[:SHOWN_CHARACTERS])[1:-1] + ("..." if len(text) > SHOWN_CHARACTERS else "")
 
 
 def _takes_two(function: Any) -> bool:

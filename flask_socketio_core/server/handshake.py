@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import ProtocolError
+from ..quoting import printable
 
 VERSION = "13"
 """The only version there is. Source: RFC 6455, section 4.1."""
@@ -37,7 +38,9 @@ def check_upgrade(environ: Mapping[str, Any]) -> str:
         raise ProtocolError("the WebSocket transport needs the header 'Connection: Upgrade'")
     version = environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip()
     if version != VERSION:
-        raise ProtocolError(f"Sec-WebSocket-Version {version!r} is not supported, only {VERSION}", status=426)
+        raise ProtocolError(
+            f"Sec-WebSocket-Version '{printable(version)}' is not supported, only {VERSION}", status=426
+        )
     key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "").strip()
     if not _is_key(key):
         raise ProtocolError("Sec-WebSocket-Key must be 16 bytes in base64")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from ..errors import ProtocolError
-from .cors import Cors, printable
+from ..quoting import printable
+from .cors import Cors
 from .packets import EIO_CLOSE, EIO_NOOP
 from .payload import decode_payload, encode_payload
 from .polling import OvertakenPolls, PollingTransport
@@ -192,7 +193,7 @@ class Endpoint:
             self._end(session, error)
             headers = [("Connection", "close")] if isinstance(error, UnreadableBody) else None
             raise Refusal(BAD_REQUEST, str(error), status=error.status, headers=headers) from error
-        raise Refusal(BAD_REQUEST, f"method {method} is not allowed, expected GET or POST")
+        raise Refusal(BAD_REQUEST, f"method {printable(method)} is not allowed, expected GET or POST")
 
     def _longest_poll_s(self) -> float:
         # Without monitoring nobody else would ever answer a quiet client's poll.
@@ -263,7 +264,6 @@ def _check_protocol(version: str | None) -> None:
             "use socket.io-client 3.x or 4.x, or python-socketio 5.x"
         )
     else:
-        detail = (
-            f"Engine.IO protocol {version or 'missing (EIO=)'} is not supported, the server speaks {PROTOCOL}"
-        )
+        named = printable(version or "missing (EIO=)")
+        detail = f"Engine.IO protocol {named} is not supported, the server speaks {PROTOCOL}"
     raise Refusal(UNSUPPORTED_PROTOCOL, f"{UNSUPPORTED_PROTOCOL[1]}: {detail}")

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple, Protocol
 from socketio.packet import Packet
 
 from ..errors import InvalidOption, ProtocolError
+from ..quoting import printable
 from .frames import binary_frame, text_frame
 
 # Engine.IO packet types. Source: engine.io-protocol v4, "Protocol".
@@ -601,7 +602,7 @@ def _put_back(value: Any, attachments: list[bytes]) -> Any:
         return {key: _put_back(item, attachments) for key, item in value.items()}
     number = value["num"]
     if number.__class__ is not int or not 0 <= number < len(attachments):
-        raise ProtocolError(f"placeholder for attachment {number!r} of {len(attachments)}")
+        raise ProtocolError(f"placeholder for attachment {printable(repr(number))} of {len(attachments)}")
     return attachments[number]
 
 
@@ -637,7 +638,7 @@ def _from_packet(packet: Any) -> Incoming:
     if namespace is None:
         namespace = "/"
     if kind.__class__ is not int or not CONNECT <= kind <= BINARY_ACK:
-        raise ProtocolError(f"Socket.IO packet of unknown type {kind!r}")
+        raise ProtocolError(f"Socket.IO packet of unknown type {printable(repr(kind))}")
     if not isinstance(namespace, str):
         raise ProtocolError("packet whose namespace is not text")
     if ack_id is not None and ack_id.__class__ is not int:

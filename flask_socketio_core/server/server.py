@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionRefusedError, PayloadTooLarge, ProtocolError
+from ..quoting import printable
 from .clients import Client, Phase
 from .descriptors import most_connections, raise_limit
 from .fork import forget_after_fork
@@ -404,7 +405,8 @@ class Server:
             answer = self._encode_refusal(client.namespace, refusal)
         except (TypeError, ValueError) as error:
             self.report(
-                error, f"what a connect handler on namespace {client.namespace!r} refused a client with"
+                error,
+                f"what a connect handler on namespace '{printable(client.namespace)}' refused a client with",
             )
             answer = self._encode_refusal(client.namespace, REFUSED)
         client.session.send(answer)

@@ -14,6 +14,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from ..quoting import printable
 from .fork import forget_after_fork
 
 if TYPE_CHECKING:
@@ -101,6 +102,6 @@ def _handler(frame: FrameType | None) -> str:
         if event is not None and "client" in frame.f_locals:
             client: Client = frame.f_locals["client"]
             event = event or frame.f_locals["data"][0]
-            return f"the handler of event {event!r} on namespace {client.namespace!r}"
+            return f"the handler of event '{printable(event)}' on namespace '{printable(client.namespace)}'"
         frame = frame.f_back
     return "code outside of any event handler"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..concurrency.servers import unannounced_body
 from ..errors import PayloadTooLarge, ProtocolError
+from ..quoting import MOST_SENTENCE, printable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -41,7 +42,7 @@ class Refusal(Exception):
     def __init__(
         self, error: tuple[int, str], detail: str = "", *, status: int = 400, headers: Headers | None = None
     ) -> None:
-        super().__init__(detail or error[1])
+        super().__init__(printable(detail or error[1], MOST_SENTENCE))
         self.code = error[0]
         self.status = status
         self.headers = headers or []
@@ -89,7 +90,7 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
             raise PayloadTooLarge(len(body), limit)
         return body
     if not announced.isdecimal():
-        raise ProtocolError(f"Content-Length {announced!r} is not a number", status=411)
+        raise ProtocolError(f"Content-Length '{printable(announced)}' is not a number", status=411)
     length = int(announced[:MOST_DIGITS])
     if length > limit:
         raise PayloadTooLarge(length, limit)
