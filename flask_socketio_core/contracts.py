@@ -309,7 +309,8 @@ class AsyncMode(ABC):
         """Run a short job soon on a pooled worker, in a fresh :class:`contextvars.Context`.
 
         Never blocks and never runs the job before returning. Thread-safe: may be called from any OS thread, from the
-        hub and from callbacks of :meth:`watch` and :meth:`call_later`. Jobs start in the order given.
+        hub and from callbacks of :meth:`watch` and :meth:`call_later`. Jobs start in the order given. A job that ended
+        is let go, with everything that it held.
         """
 
     @abstractmethod
@@ -344,7 +345,8 @@ class AsyncMode(ABC):
         """Call back whenever the descriptor is readable (level-triggered), until cancelled.
 
         The callback must not block; it runs on the hub, in a greenlet or in a thread of its own, but never twice at
-        the same time. ``fd`` is an epoll or kqueue descriptor of the engine.
+        the same time. ``fd`` is an epoll or kqueue descriptor of the engine. While it is quiet, watching it takes no
+        processor time.
 
         :raises NotImplementedError: if ``capabilities.watches`` is ``False``.
         """
@@ -380,7 +382,14 @@ class AsyncMode(ABC):
 
     @abstractmethod
     def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
-        """Serve until :meth:`stop` is called or the process is told to end; return when the socket is closed."""
+        """Serve until :meth:`stop` is called or the process is told to end; return when the socket is closed.
+
+        Does not wait for requests that are still being served.
+
+        :raises OSError: if it cannot listen there; the text, or what the web server has written, names the port.
+            :class:`SystemExit` for a web server that ends the process instead.
+        :raises TypeError: for an option in ``options.server`` that the web server does not know, with its name.
+        """
 
     @abstractmethod
     def stop(self) -> None:
@@ -420,6 +429,8 @@ class BlockingTransport(ABC):
     @abstractmethod
     def receive(self) -> str | bytes | None:
         """Wait for the next message; ``None`` when the peer is gone or :meth:`close` was called.
+
+        Answers a ping and a close frame meanwhile, and takes no processor time while the peer is quiet.
 
         :raises ProtocolError: when the peer broke RFC 6455; the engine closes with the error's code.
         """
@@ -470,10 +481,14 @@ class WebSocketProvider(ABC):
     ) -> BlockingTransport | None:
         """Blocking form: complete the handshake and return the open transport, or ``None`` if this request has none.
 
+        Call ``start_response("101 Switching Protocols", [])`` before returning, as WSGI asks of every application:
+        the engine does not, and a web server that misses it writes an error to its log, or to the client, when the
+        connection ends. Only a server with a function of its own that answers the handshake (uWSGI) is given none.
         Agree on no extension, except through :func:`~flask_socketio_core.server.framed.open_framed`, which compresses
         if the option says so.
 
-        :param max_message_bytes: larger messages must be refused before they are buffered, close code 1009.
+        :param max_message_bytes: a larger message must be refused before all of it is buffered: ``receive`` raises
+            :class:`~flask_socketio_core.errors.PayloadTooLarge`, and the connection is closed with code 1009.
         """
         return None
 

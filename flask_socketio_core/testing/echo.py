@@ -60,6 +60,7 @@ class EchoApp:
         self._blocking = blocking
         self._requests = 0
         self._open = {"detached": 0, "blocking": 0}
+        self._without_start_response = 0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         verdict = self.mode.check_request(environ)
@@ -78,6 +79,7 @@ class EchoApp:
             "requests": self._requests,
             "cpu_s": time.process_time(),
             "fds": len(os.listdir("/proc/self/fd")),
+            "without_start_response": self._without_start_response,
             **self._open,
         }
 
@@ -93,9 +95,11 @@ class EchoApp:
         location = None if self._blocking else self.provider.locate(environ, start_response)
         if location is not None:
             return self._detach(location, accept, start_response)
-        transport = self.provider.open(environ, start_response, max_message_bytes=MAX_MESSAGE_BYTES)
+        noting = NotingStartResponse(start_response)
+        transport = self.provider.open(environ, noting, max_message_bytes=MAX_MESSAGE_BYTES)
         if transport is None:
             return self._answer(start_response, "501 Not Opened", {})
+        self._without_start_response += not noting.called
         self._open["blocking"] += 1
         code = 1000
         try:
@@ -185,6 +189,21 @@ class EchoConnection:
     def _close(self) -> None:
         self._sock.close()
         self._on_close()
+
+
+class NotingStartResponse:
+    """``start_response``, with what a provider may look for on it, that notes whether it was called."""
+
+    def __init__(self, inner: StartResponse) -> None:
+        self._inner = inner
+        self.called = False
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.called = True
+        return self._inner(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 class HidingMiddleware:

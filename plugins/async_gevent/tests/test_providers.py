@@ -148,6 +148,7 @@ class OnUwsgi(WebSocketProviderConformance):
     environment: ClassVar[dict[str, str]] = PATCH
     #: uWSGI keeps what it has read too much. No client sends before the answer, RFC 6455 forbids it.
     loses_early_bytes: ClassVar[bool] = True
+    has_own_handshake: ClassVar[bool] = True
 
     @classmethod
     def command(cls, port: int) -> list[str]:
