@@ -154,21 +154,22 @@ class Client:
                 for ack_id in [key for key, value in self.acks.items() if value == callback]:
                     del self.acks[ack_id]
 
-    def leave(self, reason: str) -> bool:
-        """Mark the client as gone; return ``False`` if it was gone already.
+    def leave(self, reason: str) -> Phase | None:
+        """Mark the client as gone.
 
         :param reason: a value of :class:`Reason`, for its disconnect handler.
+        :returns: the phase that it was in; ``None`` if it was gone already.
         """
         with self.session.lock:
             if self.phase is Phase.GONE:
-                return False
-            self.phase = Phase.GONE
+                return None
+            before, self.phase = self.phase, Phase.GONE
             self.reason = reason
             self.held_back = self.acks = None
             callbacks, self.gone_callbacks = self.gone_callbacks, None
         for callback in callbacks or ():
             callback()
-        return True
+        return before
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Call back when the client leaves; at once if it has left."""

@@ -39,7 +39,7 @@ INVALID_NAMESPACE = {"message": "Invalid namespace"}
 """What a client is told about a namespace that does not exist. Source: Socket.IO's server."""
 
 REFUSED = {"message": "Connection rejected by server"}
-"""What a client is told when a connect handler returned ``False``. Source: python-socketio."""
+"""What a client is told when a connect handler returned ``False``, or disconnected it. Source: python-socketio."""
 
 ATTACHED_FACTOR = 10
 """Most bytes in all attachments of one packet, as a multiple of ``max_http_buffer_size``; the reference server allows
@@ -397,7 +397,7 @@ class Server:
             self._bid_farewell(client)
 
     def _refuse(self, client: Client, refusal: Any) -> None:
-        left = client.leave(Reason.SERVER_DISCONNECT)
+        left = client.leave(Reason.SERVER_DISCONNECT) is not None
         self._forget(client)  # before the client learns of it and tries again
         if not left:
             return
@@ -523,16 +523,21 @@ class Server:
             rooms.close(room)
 
     def disconnect(self, sid: str, namespace: str = "/", run: Callable[[Job], object] | None = None) -> None:
-        """Disconnect a client of this process.
+        """Disconnect a client of this process; one whose connect handler still runs is refused.
 
         :param run: runs the disconnect handler; ``None`` for a worker, as when the client leaves by itself.
         """
         client = self._find(sid, namespace)
         # It leaves before it learns of it and comes back.
-        if client is not None and client.leave(Reason.SERVER_DISCONNECT):
+        before = None if client is None else client.leave(Reason.SERVER_DISCONNECT)
+        if client is None or before is None:
+            return
+        if before is Phase.PENDING:  # clients wait for a CONNECT or its refusal, and ignore anything else
+            client.session.send(self.codec.encode_connect_error(REFUSED, namespace))
+        else:
             client.session.send(self.codec.encode_disconnect(namespace))
-            if client.accepted:  # or else its connect handler still runs
-                self._bid_farewell(client, run)
+        if client.accepted:  # or else its connect handler still runs
+            self._bid_farewell(client, run)
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Say whether an accepted or pending client of this process has that sid."""

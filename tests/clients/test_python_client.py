@@ -111,13 +111,16 @@ def test_big_message_survives(open_client: OpenClient, transport: str) -> None:
     [
         ({"enter": "never"}, {"message": "Connection rejected by server"}),
         ({"enter": "explain"}, {"message": "no entry", "data": {"code": 401}}),
+        ({"enter": "and leave"}, {"message": "Connection rejected by server"}),
     ],
 )
 def test_refusal_reaches_the_client(
     open_client: OpenClient, transport: str, auth: dict[str, str], expected: dict[str, Any]
 ) -> None:
     client = open_client()
-    with pytest.raises(socketio.exceptions.ConnectionError):
+    with pytest.raises(
+        socketio.exceptions.ConnectionError, match=r"namespaces failed to connect"
+    ):  # no time-out
         client.connect(transport, auth=auth)
     assert client.errors.get(timeout=TIMEOUT_S) == expected
 

@@ -121,6 +121,19 @@ def test_client_cannot_run_the_connect_handler_by_an_event(reference: OpenStage,
     assert play(ours()) == 1
 
 
+def test_disconnect_inside_the_connect_handler_refuses_the_client() -> None:
+    def play(library: Any) -> tuple[bool, list[str]]:
+        reasons: list[str] = []
+        app = Flask(__name__)
+        extension = library.SocketIO(app, async_mode="threading", monitor_clients=False)
+        extension.on_event("connect", lambda: library.disconnect())
+        extension.on_event("disconnect", reasons.append)
+        return extension.test_client(app).is_connected(), reasons
+
+    assert play(flask_socketio) == (True, [])
+    assert play(flask_socketio_core) == (False, ["server disconnect"])
+
+
 def test_namespace_without_its_slash_is_the_one_with_it() -> None:
     def answers(library: Any) -> list[Any]:
         app = Flask(__name__)

@@ -271,12 +271,21 @@ def test_a_client_that_left_while_its_handler_ran_is_said_goodbye_after_it(bench
     assert session.clients == {}
 
 
-def test_a_client_that_its_connect_handler_disconnects_is_told_the_reason(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("always_connect", "told"),
+    [(False, ['44{"message":"Connection rejected by server"}']), (True, ["41"])],
+)
+def test_a_client_that_its_connect_handler_disconnects_is_refused(
+    always_connect: bool, told: list[str]
+) -> None:
+    bench = Bench(always_connect=always_connect)
     bench.app.during_connect = lambda client: bench.server.disconnect(client.sid)
     session = bench.open()
     session.receive("40")
     bench.mode.run_jobs()
     assert bench.app.log[-1] == ("disconnect", "/", "server disconnect")
+    assert bench.sent(session)[-1:] == told
+    assert session.clients == {}
 
 
 def test_a_farewell_after_the_connect_handler_is_waited_for(bench: Bench) -> None:

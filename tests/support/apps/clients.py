@@ -42,6 +42,8 @@ def _connections(socketio: Any, library: Any, journal: base.Journal) -> None:
             return False
         if auth == {"enter": "explain"}:
             raise library.ConnectionRefusedError("no entry", {"code": 401})
+        if auth == {"enter": "and leave"}:
+            library.disconnect()
         session["auth"] = auth
         return None
 
