@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .values import listed
 
@@ -22,8 +23,8 @@ ALIASES = {"ws": "http", "wss": "https"}
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-MOST_HOST_CHARACTERS = 255
-"""Source: RFC 1035, section 2.3.4."""
+MOST_CHARACTERS = 300
+"""Longer texts are no origin. A host has 255 at most (RFC 1035, section 2.3.4)."""
 
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._~-]*)(?::(?P<port>[0-9]{0,5}))?",
@@ -56,6 +57,11 @@ def parse(text: str) -> Origin | None:
 
     :returns: ``None`` for what is no origin: a list of them, one with a path or a user, none at all.
     """
+    return _parse(text) if len(text) <= MOST_CHARACTERS else None
+
+
+@lru_cache(maxsize=1024)  # each request of a session names the same ones
+def _parse(text: str) -> Origin | None:
     if text == NULL:
         return Origin(NULL)
     found = _ORIGIN.fullmatch(text)
@@ -71,8 +77,6 @@ def parse(text: str) -> Origin | None:
 
 
 def _address(host: str) -> str | None:
-    if len(host) > MOST_HOST_CHARACTERS:
-        return None
     if not host.startswith("["):
         return host
     try:
