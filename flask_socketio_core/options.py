@@ -16,6 +16,7 @@ from typing import Any
 from . import origins, values
 from .errors import InvalidOption, UnknownOption
 from .foreign_options import instead_of
+from .json_modules import tried
 
 CONFIG_PREFIX = "SOCKETIO_"
 
@@ -42,7 +43,8 @@ class Options:
     :param logger: ``True`` logs the Socket.IO layer at INFO, or a logger to use.
     :param engineio_logger: the same for the Engine.IO layer.
     :param serializer: ``"default"`` (JSON), ``"msgpack"``, or a subclass of python-socketio's ``Packet``.
-    :param json: module or object with ``dumps`` and ``loads``; ``None`` for the standard library's.
+    :param json: module or object with ``dumps`` and ``loads``, such as simplejson, orjson or flask.json; tried at the
+        start with a list. ``None`` for the standard library's.
     :param async_handlers: ``True`` runs each event's handler concurrently, ``False`` and ``"ordered"`` one at a time
         and in order per client.
     :param always_connect: accept a client before its connect handler returned, and disconnect it if that refuses.
@@ -237,6 +239,8 @@ def _converted(name: str, annotation: str, value: Any) -> Any:
         return value.strip("/")
     if name == "cors_allowed_origins":
         return _allowed_origins(value)
+    if name == "json":
+        return tried(value)
     if name == "transports" and isinstance(value, Iterable):
         return values.listed(value)
     if name == "namespaces" and isinstance(value, Iterable):

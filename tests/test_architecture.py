@@ -19,7 +19,7 @@ CORE = "flask_socketio_core"
 #: imports included. A new module has to be given its place here.
 ROWS = (
     ("errors", "quoting", "foreign_options", "values"),
-    ("descriptor_rules", "keywords", "options", "origins", "process"),
+    ("descriptor_rules", "json_modules", "keywords", "options", "origins", "process"),
     ("contracts",),
     ("hookspecs", "concurrency"),
     ("plugins",),

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple, Protocol
 from socketio.packet import Packet
 
 from ..errors import InvalidOption, ProtocolError
+from ..json_modules import tried
 from ..quoting import printable
 from .frames import binary_frame, text_frame
 
@@ -127,7 +128,7 @@ class Codec:
         codec only, not to python-socketio's class as upstream does.
     :param max_attachments: most attachments in one packet from a peer.
     :param max_attached_bytes: most bytes in all attachments of one packet from a peer; ``None`` for no limit.
-    :raises InvalidOption: if there is no such serializer.
+    :raises InvalidOption: if there is no such serializer, or ``json`` is unsuitable.
     """
 
     def __init__(
@@ -140,7 +141,9 @@ class Codec:
     ) -> None:
         self.max_attachments = max_attachments
         self.max_attached_bytes = max_attached_bytes
-        self._json: Any = None if json is standard_json or json is None else _compatible(json)
+        if json is not None and json is not standard_json:
+            json = tried(json)
+        self._json: Any = None if json is standard_json else json
         self._packet_class = _packet_class(serializer, json)
         self._encode: Callable[[int, Any, str, int | None], Outgoing]
         self.parse: Callable[[str | bytes], Incoming | _Pending]
@@ -279,33 +282,6 @@ class Codec:
         return _from_packet(packet)
 
 
-class _PlainJson:
-    """A JSON module whose ``dumps`` takes no ``separators`` and may return bytes, such as orjson."""
-
-    def __init__(self, module: Any) -> None:
-        self._module = module
-
-    def dumps(self, data: Any, *, separators: tuple[str, str]) -> str:
-        """Return data as text."""
-        text: str | bytes = self._module.dumps(data)
-        return text if isinstance(text, str) else text.decode()
-
-    def loads(self, text: str) -> Any:
-        """Return the value of a text."""
-        return self._module.loads(text)
-
-
-def _compatible(module: Any) -> Any:
-    """Return a JSON module in the form of the standard library's."""
-    try:
-        module.dumps([], separators=(",", ":"))
-    except TypeError:
-        return _PlainJson(module)
-    except Exception:  # noqa: BLE001  # it needs a context, say; what is wrong shows where it is used
-        return module
-    return module
-
-
 class Decoder:
     """Decode the messages of one connection. Keeps a packet until its attachments have come; otherwise nothing.
 
@@ -437,14 +413,20 @@ def _placeholder(number: int) -> dict[str, Any]:
 
 
 def _take_out(value: Any, attachments: list[bytes]) -> Any:
-    """Return a copy of a value with placeholders where it has bytes, which are appended to the attachments."""
+    """Return a value with placeholders where it has bytes, which are appended to the attachments.
+
+    What holds no bytes is left as it is: an encoder may know better than we what a named tuple or a mapping becomes.
+    """
     if isinstance(value, (bytes, bytearray)):
         attachments.append(bytes(value))
         return _placeholder(len(attachments) - 1)
+    before = len(attachments)
     if isinstance(value, (list, tuple)):
-        return [_take_out(item, attachments) for item in value]
+        items = [_take_out(item, attachments) for item in value]
+        return value if len(attachments) == before else items
     if isinstance(value, dict):
-        return {key: _take_out(item, attachments) for key, item in value.items()}
+        pairs = {key: _take_out(item, attachments) for key, item in value.items()}
+        return value if len(attachments) == before else pairs
     return value
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import marshal
+import pickle
 import re
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import flask
@@ -329,6 +333,69 @@ def test_middleware_leaves_other_requests_to_the_application(app: Flask) -> None
 def test_middleware_tells_the_application_to_everybody_inside(app: Flask) -> None:
     app.add_url_rule("/", view_func=lambda: str(flask.request.environ["flask.app"] is app), endpoint="view")
     assert app.test_client().get("/").text == "True"
+
+
+class BareObject:
+    """Has none of it."""
+
+
+class ReturnsBytes:
+    """Takes what the standard library's takes, and returns bytes."""
+
+    loads = staticmethod(json.loads)
+
+    @staticmethod
+    def dumps(data: object, **options: Any) -> bytes:
+        return json.dumps(data, **options).encode()
+
+
+class OnlyDumps:
+    dumps = staticmethod(json.dumps)
+
+
+class Raises:
+    loads = staticmethod(json.loads)
+
+    @staticmethod
+    def dumps(data: object, **options: Any) -> str:
+        raise LookupError("no context")
+
+
+class Forgets:
+    dumps = staticmethod(json.dumps)
+
+    @staticmethod
+    def loads(text: str) -> object:
+        return {}
+
+
+@pytest.mark.parametrize("queue", [None, "memory://json"])
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        (pickle, "did not come back from it: UnicodeDecodeError"),
+        (marshal, "did not come back from it"),
+        (import_module("msgpack"), "did not come back from it: UnicodeDecodeError"),
+        (BareObject(), r"has no dumps\(\)"),
+        ("orjson", r"has no dumps\(\)"),
+        (OnlyDumps, r"has no loads\(\)"),
+        (Raises(), r"LookupError\('no context'\)"),
+        (Forgets(), r"loads\(\) made {}"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_json_is_tried_at_the_start(module: Any, text: str, queue: str | None) -> None:
+    """In a process that serves and in one that only sends."""
+    start = SocketIO if queue else partial(SocketIO, new_app(), async_mode="threading")
+    with pytest.raises(InvalidOption, match=rf"json=.*{text}(.|\n)*whose dumps\(\) makes JSON text"):
+        start(json=module, message_queue=queue)
+
+
+def test_json_that_returns_bytes_serves(make_app: MakeApp) -> None:
+    app, socketio = make_app(json=ReturnsBytes)
+    client = socketio.test_client(app)
+    socketio.emit("event", [1, {"a": b"bytes"}])
+    assert client.get_received()[0]["args"] == [[1, {"a": b"bytes"}]]
 
 
 def test_flask_json_follows_the_application(make_app: MakeApp) -> None:

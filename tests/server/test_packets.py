@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from socketio.packet import Packet
@@ -110,7 +110,9 @@ def test_engine_packets_are_outgoing_too() -> None:
     assert [outgoing.frames for outgoing in packets] == [b"\x81\x012", b"\x81\x063probe"]
 
 
-@pytest.mark.parametrize("codec", [Codec(), Codec(json=type("J", (), {"dumps": json.dumps}))])
+@pytest.mark.parametrize(
+    "codec", [Codec(), Codec(json=type("J", (), {"dumps": json.dumps, "loads": json.loads}))]
+)
 def test_a_packet_without_attachments_refuses_bytes(codec: Codec) -> None:
     with pytest.raises(ValueError, match="a packet of type 4 cannot contain bytes"):
         codec.encode_connect_error({"message": b"no"}, "/")
@@ -501,6 +503,28 @@ def test_a_missing_msgpack_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "socketio.msgpack_packet", None)
     with pytest.raises(InvalidOption, match="pip install msgpack"):
         Codec(serializer="msgpack")
+
+
+class Point(NamedTuple):
+    """What simplejson encodes as an object, unless it is made a list before."""
+
+    x: int
+    y: int
+
+
+class ByName(SpacedJSON):
+    """Encodes the outermost named tuples as objects, as simplejson does with all of them."""
+
+    @staticmethod
+    def dumps(data: Any, *, separators: tuple[str, str]) -> str:
+        named = [item._asdict() if isinstance(item, Point) else item for item in data]
+        return json.dumps(named, separators=separators)
+
+
+@pytest.mark.parametrize("others", [(), (b"x",), ({"a": b"x"},)])
+def test_data_without_bytes_reaches_the_applications_json_as_it_is(others: tuple[Any, ...]) -> None:
+    text = Codec(json=ByName).encode_event("a", (Point(1, 2), *others)).packets[0]
+    assert '["a",{"x":1,"y":2}' in str(text)
 
 
 def test_a_json_module_without_options_that_returns_bytes_will_do() -> None:
