@@ -45,6 +45,8 @@ ONLY = {
     "streams.py": "`redis-streams` only: ",
     "rabbitmq.py": "`rabbitmq` only: ",
 }
+#: The plugin that docs/plugins.md shows, which is tested as it stands there.
+STRANGER = Path("tests/third_party/socketio_pigeon")
 #: Fields that nobody gives by name: half of the pair that another option may be.
 UNNAMED = ("ping_interval_grace",)
 MARK = re.compile(r"(<!-- generated: (?P<part>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -175,12 +177,24 @@ def api_test_client() -> str:
     return api_of_class((parse(CORE / "testing/client.py"), "SocketIOTestClient"))
 
 
+def queue_plugin() -> str:
+    """Return the files of a plugin, each as a code block of its name."""
+    names = ("pyproject.toml", "socketio_pigeon/hooks.py", "socketio_pigeon/queue.py")
+    blocks = []
+    for name in names:
+        language = {".toml": "toml", ".py": "python"}[Path(name).suffix]
+        text = (ROOT / STRANGER / name).read_text(encoding="utf-8")
+        blocks.append(f"`{name}`:\n\n```{language} {name}\n{text.strip()}\n```")
+    return "\n\n".join(blocks)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "options": options,
     "queue-options": queue_options,
     "error-tree": error_tree,
     "health": health,
     "arrows": arrows,
+    "queue-plugin": queue_plugin,
     "api-socketio": api_socketio,
     "api-functions": api_functions,
     "api-namespace": api_namespace,

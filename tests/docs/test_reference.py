@@ -78,6 +78,7 @@ def test_pages_with_generated_parts_are_found(reference: ModuleType) -> None:
         "architecture.md",
         "errors.md",
         "options.md",
+        "plugins.md",
         "queues.md",
     }
     assert len(pages()) > len(reference.pages())

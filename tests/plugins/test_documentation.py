@@ -39,15 +39,6 @@ def test_the_plugin_in_20_lines_has_20_lines_and_runs(
     assert [record.getMessage() for record in caplog.records] == ["event slow took 0.7 s"]
 
 
-def test_the_queue_that_is_described_is_selected(
-    make_distribution: MakeDistribution, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "queue-pigeon")
-    make_distribution("socketio-pigeon", plugins={"queue-pigeon": ("pigeon_hooks", blocks("plugins.md")[1])})
-    (part,) = Plugins().describe().parts
-    assert (part.schemes, part.status) == (("pigeon", "pigeons"), "missing: pigeon-client>=2")
-
-
 def test_the_observer_in_full_runs(
     make_distribution: MakeDistribution, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
