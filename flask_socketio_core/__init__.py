@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .context import call, close_room, disconnect, emit, join_room, leave_room, rooms, send
 from .errors import ConnectionRefusedError
 from .extension import SocketIO
 from .hookspecs import hookimpl
 from .namespace import Namespace
-from .testing.client import SocketIOTestClient
+
+if TYPE_CHECKING:
+    from .testing.client import SocketIOTestClient
 
 __all__ = [
     "ConnectionRefusedError",
@@ -24,3 +29,13 @@ __all__ = [
     "rooms",
     "send",
 ]
+
+if not TYPE_CHECKING:  # or every misspelt name would pass a type check
+
+    def __getattr__(name: str) -> Any:
+        """Import the test client when somebody asks for it, which no server does."""
+        if name == "SocketIOTestClient":
+            return importlib.import_module(f"{__name__}.testing.client").SocketIOTestClient
+        if name == "test_client":
+            return importlib.import_module(f"{__name__}.test_client")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

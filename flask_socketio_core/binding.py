@@ -17,6 +17,7 @@ from .cluster.cluster import Cluster
 from .dispatch import Dispatcher, run_nested
 from .errors import PartUnsuitable
 from .facade import ServerFacade
+from .request_context import VISIT_KEY
 from .server.engine import Engine
 from .values import full_namespace
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from .contracts import AsyncMode, Handle
+    from .extension import SocketIO
     from .handlers import Handlers
     from .options import Options
     from .plugins import Plugins
@@ -74,12 +76,14 @@ class Binding:
         mode: AsyncMode,
         plugins: Plugins,
         handlers: Handlers,
-        owner: object,
+        owner: SocketIO,
     ) -> None:
         options = adopt(options)
         if options.json is flask.json and app is not None:
             options = dataclasses.replace(options, json=AppJson(app))
         self.app = app
+        self.owner = owner
+        self.handlers = handlers
         self.options = options
         self.mode = mode
         self.plugins = plugins
@@ -88,13 +92,14 @@ class Binding:
         if app is not None:
             self._make_engine(app, handlers, owner)
         self.cluster = self._make_cluster() if options.message_queue else None
-        self._started_in = 0
+        self.started_in = 0
+        """Id of the process that serves; 0 before the first request."""
         self._unsuitable: PartUnsuitable | None = None
         self._at_exit: Handle | None = None
         self.keywords: dict[str, Any] = {}
         self.facade = ServerFacade(self)
 
-    def _make_engine(self, app: flask.Flask, handlers: Handlers, owner: object) -> None:
+    def _make_engine(self, app: flask.Flask, handlers: Handlers, owner: SocketIO) -> None:
         selected = self.plugins.select_websocket_providers(self.mode.name, self.options.websocket_provider)
         providers = [selection.make() for selection in selected]
         for provider, selection in zip(providers, selected, strict=True):
@@ -132,6 +137,19 @@ class Binding:
         assert emitter is not None  # without an application there is a queue
         return emitter
 
+    def replace(self, old: Binding) -> None:
+        """Take the place of another binding; who holds its facade looks at this one from now on."""
+        self.facade = old.facade
+        self.facade._follow(self)
+
+    def manage_sessions(self, managed: bool) -> None:
+        """Change the option ``manage_session``; open connections follow with their next event."""
+        self.options = dataclasses.replace(self.options, manage_session=managed)
+        if self.dispatcher is not None and self.server is not None:
+            self.dispatcher.manage_sessions(self.options)
+            for session in list(self.server.sessions.values()):
+                session.environ.pop(VISIT_KEY, None)
+
     # serving
 
     def handle(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -140,7 +158,7 @@ class Binding:
         :raises PartUnsuitable: if the async mode does not fit the server that made the request.
         """
         assert self.engine is not None
-        if self._started_in != os.getpid() and self.engine.server.accepting:
+        if self.started_in != os.getpid() and self.engine.server.accepting:
             self._start(environ)
         if self._unsuitable is not None:
             raise self._unsuitable
@@ -148,7 +166,7 @@ class Binding:
 
     def _start(self, environ: WSGIEnvironment) -> None:
         """Do what has to be done once per process that serves, at its first request."""
-        self._started_in = os.getpid()
+        self.started_in = os.getpid()
         verdict = self.mode.check_request(environ)
         self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
         self._at_exit = self.mode.on_exit(self.shutdown)
@@ -166,7 +184,7 @@ class Binding:
 
     def resume(self) -> None:
         """Take connections again, after an earlier :meth:`shutdown`."""
-        self._started_in = 0  # the first request joins the other servers again
+        self.started_in = 0  # the first request joins the other servers again
         if self.engine is not None:
             self.engine.server.accepting = True
 
@@ -176,7 +194,7 @@ class Binding:
         :param timeout_s: how long the handlers may take, seconds.
         """
         at_exit, self._at_exit = self._at_exit, None
-        self._started_in = 0
+        self.started_in = 0
         if self.engine is not None:
             self.engine.shutdown(timeout_s)
         if self.cluster is not None:

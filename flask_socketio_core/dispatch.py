@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import flask
 
 from .errors import ConnectionRefusedError
-from .handlers import ANY, name_of
+from .handlers import ANY, RESERVED, ReservedCall, name_of
 from .quoting import printable
-from .request_context import Contexts
+from .request_context import CLIENT, Contexts
 from .trusted_hosts import host_refusal
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ Job = Callable[[], object]
 
 OWNER = "_socketio_core"
 """Attribute of a handler's request: the ``SocketIO`` object whose handler it is."""
-
-CLIENT = "_socketio_client"
-"""Attribute of a handler's request: the engine's client."""
 
 INVOKE = "_socketio_invoke"
 """Attribute of a handler's request: the dispatcher and what it runs, for :func:`invoke`."""
@@ -106,6 +103,11 @@ class Dispatcher:
         self._accepts_all = namespaces == ANY
         self._accepted = frozenset(("/",) if namespaces is None else namespaces)
 
+    def manage_sessions(self, options: Options) -> None:
+        """Follow a change of the option ``manage_session``."""
+        self._options = options
+        self.contexts = Contexts(self.app, managed=options.manage_session)
+
     # what the engine calls
 
     def host_refusal(self, environ: dict[str, Any]) -> str | None:
@@ -155,6 +157,23 @@ class Dispatcher:
         self._plugins.outbox_overflow(
             sid=engine_sid, policy=self._options.outbox_policy, packets=packets, size_bytes=size_bytes
         )
+
+    def handle(
+        self, client: Client, event: str | None, function: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Any:
+        """Run a function as the handler of an event, in the client's context unless that is open already.
+
+        :param args: as a class's ``trigger_event`` gets them, without the sid.
+        """
+        given = args[1:2] if event == "connect" else args
+        call = ReservedCall(function) if event in RESERVED else function
+        if current_client(self._owner) is client:
+            vars(flask.request)["event"] = {"message": event, "args": args}
+            return self._invoke(client, event, args, call, given)
+        answer = self._run(
+            client, event, args, partial(self._invoke, client, event, args, call, given), function
+        )
+        return None if answer is _FAILED else answer
 
     # callbacks
 

@@ -14,6 +14,7 @@ import flask
 from . import options as option_rules
 from . import process, running
 from .binding import SHUTDOWN_S, Binding
+from .compatibility.extension import ExtensionAttributes, change
 from .errors import ConfigurationError, NotInitialised
 from .hookspecs import hookimpl
 from .middleware import SocketIOMiddleware
@@ -49,7 +50,7 @@ UNKNOWN_KEYS = "flask_socketio_core.unknown_keys"
 """Key in ``app.extensions`` of the configuration keys that were warned of."""
 
 
-class SocketIO(HandlerRegistration, Sender):
+class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
     """Socket.IO for a Flask application::
 
         app = Flask(__name__)
@@ -95,7 +96,7 @@ class SocketIO(HandlerRegistration, Sender):
         option_rules.check_names(options)
         if app is None:
             self._options.update(options)
-            self._latest = self._bind_sender()
+            self._latest = self._bind_sender(self._latest)
             return
         middleware = _middlewares(app).get(self)
         before = middleware.binding.keywords if middleware is not None else {}
@@ -111,6 +112,7 @@ class SocketIO(HandlerRegistration, Sender):
             app.wsgi_app = middleware  # type: ignore[method-assign]  # how Flask wants it
             _middlewares(app)[self] = middleware
         else:
+            binding.replace(middleware.binding)
             middleware.bind(binding)
         app.extensions[EXTENSION] = self
         self._latest = binding
@@ -124,7 +126,7 @@ class SocketIO(HandlerRegistration, Sender):
             mode.on_saturated = partial(plugins.workers_saturated, max_workers=options.max_workers)
         return Binding(app, options, mode, plugins, self.handlers, self)
 
-    def _bind_sender(self) -> Binding:
+    def _bind_sender(self, before: Binding | None) -> Binding:
         options = option_rules.build(self._options)
         plugins = self._plugins_here()
         if options.async_mode is None and plugins.facts.patched_by is None:
@@ -132,7 +134,10 @@ class SocketIO(HandlerRegistration, Sender):
             facts = dataclasses.replace(process.observe(), flask_run=True)
             plugins = self._plugins = Plugins(facts=facts, extra=self._observers)
             self._chosen_for_sending = True
-        return self._bind(None, options, plugins)
+        binding = self._bind(None, options, plugins)
+        if before is not None and before.app is None:
+            binding.replace(before)
+        return binding
 
     def _plugins_here(self) -> Plugins:
         if self._plugins is None:
@@ -160,12 +165,24 @@ class SocketIO(HandlerRegistration, Sender):
         """
         return self._binding().mode.name
 
+    @async_mode.setter
+    def async_mode(self, name: str | None) -> None:
+        self._options["async_mode"] = name
+        if self._latest is not None and name != self.async_mode:
+            change(self._binding(), async_mode=name)
+
     @property
     def manage_session(self) -> bool:
         """Whether each connection has a session of its own; the option of that name."""
         if self._latest is None:
             return bool(self._options.get("manage_session", True))
         return self._binding().options.manage_session
+
+    @manage_session.setter
+    def manage_session(self, managed: bool) -> None:
+        self.server_options["manage_session"] = managed
+        if self._latest is not None:
+            self._binding().manage_sessions(managed)
 
     @property
     def server(self) -> ServerFacade:
@@ -189,7 +206,7 @@ class SocketIO(HandlerRegistration, Sender):
         if not isinstance(instance, Namespace):
             kind = instance if isinstance(instance, type) else type(instance)
             raise ValueError(f"on_namespace() expects an instance of Namespace, not {kind.__qualname__}")
-        namespace_handler.socketio = self
+        namespace_handler._set_socketio(self)
         self.handlers.add_class(namespace_handler)
 
     def observe(self, observer: ObserverT) -> ObserverT:
@@ -263,9 +280,11 @@ class SocketIO(HandlerRegistration, Sender):
             server=server,
         )
         binding.resume()
+        self._serving = binding
         try:
             binding.mode.serve(app, *running.address(app, host, port), options)
         finally:
+            self._serving = None
             binding.shutdown()
 
     def stop(self) -> None:
@@ -273,7 +292,14 @@ class SocketIO(HandlerRegistration, Sender):
 
         :raises RuntimeError: if nothing is being served in this process by :meth:`run`.
         """
-        self._binding().mode.stop()
+        if self._wsgi_server is not None:
+            self._wsgi_server.stop()
+        else:
+            self._binding().mode.stop()
+
+    def _middleware(self, binding: Binding) -> SocketIOMiddleware:
+        assert binding.app is not None
+        return _middlewares(binding.app)[self]
 
     def close(self, timeout_s: float = SHUTDOWN_S) -> None:
         """Close this process's connections and send what still waits for the message queue.

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .addressing import payload, recipients, skipped
+from .compatibility.manager import ManagerAttributes
+from .compatibility.server import ServerAttributes
 from .server.reasons import Reason
 from .values import full_namespace
 
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
     from .keywords import Recipients, Room
     from .server.interface import Emitter
     from .server.server import Server
+    from .server.session import Session
 
 
-class ServerFacade:
+class ServerFacade(ServerAttributes):
     """What applications that were written for Flask-SocketIO use of ``socketio.server``.
 
     Methods that look at clients see those of this process; methods that change something reach clients of all
@@ -31,7 +34,11 @@ class ServerFacade:
 
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
-        self.manager = ManagerFacade(binding)
+        self.manager = ManagerFacade(self)
+
+    def _follow(self, binding: Binding) -> None:
+        """Look at another binding from now on."""
+        self._binding = binding
 
     @property
     def async_mode(self) -> str:
@@ -39,9 +46,9 @@ class ServerFacade:
         return self._binding.mode.name
 
     @property
-    def environ(self) -> Mapping[str, dict[str, Any]]:
+    def environ(self) -> Environs:
         """The environ of every connection of this process, by Engine.IO sid."""
-        return Environs(self._binding)
+        return Environs(self)
 
     def emit(
         self,
@@ -199,19 +206,19 @@ class ServerFacade:
         return self._binding.emitter
 
 
-class ManagerFacade:
+class ManagerFacade(ManagerAttributes):
     """``socketio.server.manager``, as far as applications look at it: the clients of this process."""
 
-    def __init__(self, binding: Binding) -> None:
-        self._binding = binding
+    def __init__(self, facade: ServerFacade) -> None:
+        self._facade = facade
 
     def get_namespaces(self) -> list[str]:
         """Return the namespaces that have clients."""
-        return _server_of(self._binding).namespaces()
+        return self._facade._server.namespaces()
 
     def get_participants(self, namespace: str, room: Recipients) -> Iterator[tuple[str, str]]:
         """Yield sid and Engine.IO sid of everybody in a room, in several, or (``None``) in a namespace."""
-        server, namespace = _server_of(self._binding), full_namespace(namespace)
+        server, namespace = self._facade._server, full_namespace(namespace)
         for name in recipients(room) or (None,):
             for sid in server.members(name, namespace):
                 try:
@@ -221,27 +228,54 @@ class ManagerFacade:
 
     def get_rooms(self, sid: str, namespace: str) -> list[Room]:
         """Return the rooms of a client, its own sid included; none if it is not here."""
-        return _rooms(_server_of(self._binding), sid, namespace)
+        return _rooms(self._facade._server, sid, namespace)
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Say whether a client is connected to a namespace."""
-        return _server_of(self._binding).is_connected(sid, full_namespace(namespace))
+        return self._facade._server.is_connected(sid, full_namespace(namespace))
 
 
 class Environs(Mapping[str, dict[str, Any]]):
-    """The environ of every connection of this process, by Engine.IO sid; it follows what happens."""
+    """The environ of every connection of this process, by Engine.IO sid; it follows what happens.
 
-    def __init__(self, binding: Binding) -> None:
-        self._sessions = _server_of(binding).sessions
+    Nothing can be put into it. What is taken out is emptied, and the connection goes on.
+    """
+
+    def __init__(self, facade: ServerFacade) -> None:
+        self._facade = facade
+        self._sessions()  # a process that only sends has none
+
+    def _sessions(self) -> dict[str, Session]:
+        return self._facade._server.sessions
 
     def __getitem__(self, engine_sid: str) -> dict[str, Any]:
-        return self._sessions[engine_sid].environ
+        return self._sessions()[engine_sid].environ
+
+    def __delitem__(self, engine_sid: str) -> None:
+        self[engine_sid].clear()
+
+    def pop(self, engine_sid: str, *default: Any) -> Any:
+        """Empty the environ of a connection and return what was in it."""
+        if default and engine_sid not in self:
+            return default[0]
+        environ = self[engine_sid]
+        found = dict(environ)
+        environ.clear()
+        return found
+
+    def clear(self) -> None:
+        """Empty the environ of every connection."""
+        for environ in list(self.values()):
+            environ.clear()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list(self._sessions))
+        return iter(list(self._sessions()))
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._sessions())
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 def _server_of(binding: Binding) -> Server:

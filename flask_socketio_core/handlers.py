@@ -78,8 +78,10 @@ class Handlers:
     """The handlers of one ``SocketIO`` object, shared by all its applications."""
 
     def __init__(self) -> None:
-        self._functions: dict[str, dict[str, Handler]] = {}
-        self._classes: dict[str, ClassHandlers] = {}
+        self.functions: dict[str, dict[str, Handler]] = {}
+        """By namespace and event."""
+        self.classes: dict[str, ClassHandlers] = {}
+        """By namespace."""
         self.on_error: dict[str, ErrorHandler] = {}
         self.on_error_default: ErrorHandler | None = None
 
@@ -92,20 +94,20 @@ class Handlers:
             raise TypeError(f"the handler of event {event!r} must be callable, not {type(function).__name__}")
         call = ReservedCall(function) if event in RESERVED else function
         handler = Handler(event, namespace, function, call)
-        self._functions.setdefault(namespace, {})[event] = handler
+        self.functions.setdefault(namespace, {})[event] = handler
 
     def add_class(self, instance: ClassHandlers) -> None:
         """Register a class-based namespace."""
-        self._classes[full_namespace(instance.namespace)] = instance
+        self.classes[full_namespace(instance.namespace)] = instance
 
     def has(self, namespace: str) -> bool:
         """Say whether something is registered for a namespace by its own name."""
-        return namespace in self._functions or namespace in self._classes
+        return namespace in self.functions or namespace in self.classes
 
     def find(self, event: str, namespace: str) -> Handler | None:
         """Return the function for an event of a namespace, or ``None``."""
         for space in (namespace, ANY):
-            if functions := self._functions.get(space):
+            if functions := self.functions.get(space):
                 handler = functions.get(event)
                 if handler is None and event not in RESERVED:
                     handler = functions.get(ANY)
@@ -115,7 +117,7 @@ class Handlers:
 
     def find_class(self, namespace: str) -> ClassHandlers | None:
         """Return the class for a namespace, or ``None``."""
-        return self._classes.get(namespace) or self._classes.get(ANY)
+        return self.classes.get(namespace) or self.classes.get(ANY)
 
     def error_handler(self, namespace: str) -> ErrorHandler | None:
         """Return what handles the errors of a namespace, or ``None``."""
@@ -127,10 +129,10 @@ class Handlers:
             Registration(
                 namespace=namespace, event=event, handler=handler.name, location=_location(handler.function)
             )
-            for namespace, functions in self._functions.items()
+            for namespace, functions in self.functions.items()
             for event, handler in functions.items()
         ]
-        for namespace, instance in self._classes.items():
+        for namespace, instance in self.classes.items():
             for name in dir(instance):
                 if name.startswith("on_") and callable(method := getattr(instance, name)):
                     lines.append(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from .compatibility.middleware import MiddlewareAttributes
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -18,7 +20,7 @@ MOST_LAYERS = 20
 """So deep ``ProxyFix`` is looked for inside other middleware: more than anybody stacks."""
 
 
-class SocketIOMiddleware:
+class SocketIOMiddleware(MiddlewareAttributes):
     """Take the requests to the Socket.IO path, and pass on the others.
 
     It stands at ``app.wsgi_app``. Middleware added after ``init_app`` is outside of it and sees Socket.IO's requests.

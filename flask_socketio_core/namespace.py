@@ -46,6 +46,10 @@ class Namespace:
     def __init__(self, namespace: str | None = None) -> None:
         self.namespace = full_namespace(namespace)
 
+    def _set_socketio(self, socketio: SocketIO) -> None:
+        """Learn with which object it was registered; some applications override it."""
+        self.socketio = socketio
+
     @property
     def server(self) -> ServerFacade:
         """The same as ``socketio.server``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
 from .handlers import Handlers
@@ -15,8 +15,20 @@ class HandlerRegistration:
     """Register functions as handlers; they serve all applications, before and after ``init_app``."""
 
     def __init__(self) -> None:
-        self.handlers = Handlers()
-        """What was registered; iterating yields one line per handler."""
+        self._handlers = Handlers()
+
+    @property
+    def handlers(self) -> Handlers:
+        """What was registered; iterating yields one line per handler. May be set to an empty list, to forget all."""
+        return self._handlers
+
+    @handlers.setter
+    def handlers(self, handlers: Iterable[object]) -> None:
+        if list(handlers):
+            raise TypeError(
+                "socketio.handlers can only be emptied: register with socketio.on() or on_event()"
+            )
+        self._handlers.functions.clear()
 
     def on(self, message: str, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
         """Register a function as the handler of an event (decorator)::
@@ -33,7 +45,7 @@ class HandlerRegistration:
         space = full_namespace(namespace)
 
         def register(handler: HandlerT) -> HandlerT:
-            self.handlers.add(message, space, handler)
+            self._handlers.add(message, space, handler)
             return handler
 
         return register
@@ -70,14 +82,14 @@ class HandlerRegistration:
         space = full_namespace(namespace)
 
         def register(handler: HandlerT) -> HandlerT:
-            self.handlers.on_error[space] = _checked_callable(handler)
+            self._handlers.on_error[space] = _checked_callable(handler)
             return handler
 
         return register
 
     def on_error_default(self, exception_handler: HandlerT) -> HandlerT:
         """Register a function for what handlers raise in namespaces without an :meth:`on_error` (decorator)."""
-        self.handlers.on_error_default = _checked_callable(exception_handler)
+        self._handlers.on_error_default = _checked_callable(exception_handler)
         return exception_handler
 
 

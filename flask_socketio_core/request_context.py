@@ -4,7 +4,8 @@ Routing and opening the session are paid once per connection, by its first handl
 context (:mod:`~flask_socketio_core.light_context`). Where that cannot be had, every event takes the slow path through
 Flask's public API, with the same behaviour.
 
-Between events a connection keeps one :class:`Visit`, in its environ.
+Between events a connection keeps one :class:`Visit`, in its environ. Applications may empty that, so it is kept with
+the client as well.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ VISIT_KEY = "flask_socketio_core.visit"
 SESSION_KEY = "saved_session"
 """Where it shows the managed session, as in Flask-SocketIO: applications' tests look there."""
 
+CLIENT = "_socketio_client"
+"""Attribute of a handler's request: the engine's client."""
+
 
 class ManagedSession(dict[str, Any], SessionMixin):
     """The session of a client's events: begins as a copy of the HTTP session, and is never saved to a cookie."""
@@ -52,7 +56,7 @@ class Visit:
     :param fresh: what a request has right after it was made, to copy from; ``None`` if each one has to be made.
     """
 
-    __slots__ = ("_rule", "_view_args", "fresh", "light", "session")
+    __slots__ = ("_rule", "_view_args", "environ", "fresh", "light", "session")
 
     def __init__(
         self,
@@ -61,6 +65,8 @@ class Visit:
         fresh: Mapping[str, Any] | None = None,
     ) -> None:
         self.session = session
+        self.environ: Mapping[str, Any] | None = None
+        """A copy of the connection's environ, where every event needs all of it."""
         self.fresh = fresh
         self._rule = request.url_rule
         self._view_args = request.view_args
@@ -104,9 +110,25 @@ class Contexts:
         :param attributes: what to set on the request.
         """
         visit: Visit | None = environ.get(VISIT_KEY)
+        if visit is None and CLIENT in attributes:
+            visit = _refill(environ, attributes[CLIENT].app_data)
         if visit is None or not (self.light and visit.light):
-            return _FullContext(self._app, environ, attributes, managed=self._managed)
+            return _FullContext(self._app, environ, attributes, managed=self._managed, light=self.light)
         return light_context(self._app, environ, visit.session, visit.fresh, visit.routing(), attributes)
+
+
+def _refill(environ: WSGIEnvironment, kept: Visit | None) -> Visit | None:
+    """Put back what later events need if the application has emptied an environ; return its visit then.
+
+    An environ without a visit that is not empty is one that no event has seen yet.
+    """
+    if kept is None or "wsgi.url_scheme" in environ:
+        return None
+    environ.update(kept.environ or {})
+    environ[VISIT_KEY] = kept
+    if kept.session is not None:
+        environ[SESSION_KEY] = kept.session
+    return kept
 
 
 # the slow path
@@ -115,15 +137,22 @@ class Contexts:
 class _FullContext:
     """A request context of Flask's own making. The first one of a connection leaves its :class:`Visit` behind."""
 
-    __slots__ = ("_app", "_attributes", "_context", "_environ", "_managed")
+    __slots__ = ("_app", "_attributes", "_context", "_environ", "_light", "_managed")
 
     def __init__(
-        self, app: flask.Flask, environ: WSGIEnvironment, attributes: Mapping[str, Any], *, managed: bool
+        self,
+        app: flask.Flask,
+        environ: WSGIEnvironment,
+        attributes: Mapping[str, Any],
+        *,
+        managed: bool,
+        light: bool,
     ) -> None:
         self._app = app
         self._context = app.request_context(environ)
         self._environ = environ
         self._managed = managed
+        self._light = light
         self._attributes = attributes
 
     def __enter__(self) -> None:
@@ -142,18 +171,28 @@ class _FullContext:
             error.__traceback__ = error.__context__ = None
         visit = self._environ.get(VISIT_KEY)
         if visit is None:
-            session = ManagedSession(flask.session) if self._managed else None
             # setdefault: another event of this connection may have been faster.
-            visit = self._environ.setdefault(
-                VISIT_KEY,
-                Visit(session, self._context.request, fresh_request(self._app, self._environ)),
-            )
+            visit = self._environ.setdefault(VISIT_KEY, self._new_visit())
             if visit.session is not None:
                 self._environ[SESSION_KEY] = visit.session
+            if CLIENT in self._attributes:
+                self._attributes[CLIENT].app_data = visit
         if visit.session is not None:
             # Before Flask 3.1.3 the attribute was a public one.
             name = "_session" if hasattr(self._context, "_session") else "session"
             setattr(self._context, name, visit.session)
+
+    def _new_visit(self) -> Visit:
+        environ, request = self._environ, self._context.request
+        session = None
+        if self._managed:  # it may have had one before the option was changed
+            session = environ.get(SESSION_KEY)
+            if session is None:
+                session = ManagedSession(flask.session)
+        visit = Visit(session, request, fresh_request(self._app, environ))
+        if not (visit.light and self._light):
+            visit.environ = {name: value for name, value in environ.items() if value is not request}
+        return visit
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -36,6 +36,7 @@ ROWS = (
     ),
     (
         "binding",
+        "compatibility",
         "extension",
         "facade",
         "middleware",
@@ -45,7 +46,7 @@ ROWS = (
         "sending",
         "testing",
     ),
-    ("context", "cli", "__pyinstaller"),
+    ("context", "cli", "test_client", "__pyinstaller"),
     ("__init__",),
 )
 ROW_OF = {name: number for number, names in enumerate(ROWS) for name in names}

@@ -16,7 +16,7 @@ import operator
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,6 +152,69 @@ def api_socketio() -> str:
     return api_of_class(*[(parse(CORE / path), name) for path, name in classes])
 
 
+def attributes() -> str:
+    """Return a table of what there is of Flask-SocketIO's attributes, from the classes that have them."""
+    rows = []
+    for _, path, body in attribute_classes():
+        for node in body:
+            if isinstance(node, ast.FunctionDef) and is_attribute(node):
+                call = "" if "property" in decorators(node) else "()"
+                rows.append((f"`{path}.{node.name}{call}`", *meaning(docstring(node), f"{path}.{node.name}")))
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                name = ast.unparse(node.targets[0])
+                option = ast.literal_eval(node.value.args[0]) if node.value.args else name
+                text = f"the option `{option}`, to read, and to change before the first client comes"
+                rows.append((f"`{path}.{name}`", text, "an argument of `SocketIO()`"))
+    return table(("attribute", "what it is here", "instead"), rows)
+
+
+def left_out() -> str:
+    """Return a table of the attributes that are left out, from the texts of their errors."""
+    rows = []
+    for constants, path, body in attribute_classes():
+        for node in body:
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "LEFT_OUT":
+                assert isinstance(node.value, ast.Dict)
+                for key, value in zip(node.value.keys, node.value.values, strict=True):
+                    if key is not None:  # not what is taken over from another table
+                        text = ast.literal_eval(constants.get(ast.unparse(value), value))
+                        rows.append((f"`{path}.{ast.literal_eval(key)}`", text))
+    return table(("attribute", "instead"), rows)
+
+
+def attribute_classes() -> Iterator[tuple[dict[str, ast.expr], str, list[ast.stmt]]]:
+    """Yield constants of the module, where an application finds the object, and the body of each class."""
+    for name in ("extension", "middleware", "server", "manager", "engine"):
+        module = parse(CORE / f"compatibility/{name}.py")
+        for node in module.body:
+            if isinstance(node, ast.ClassDef):
+                path = [
+                    ast.literal_eval(item.value)
+                    for item in node.body
+                    if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "PATH"
+                ]
+                if any(ast.unparse(base) == "LeftOut" for base in node.bases):
+                    yield constants_of(module), path[0] if path else "socketio", node.body
+
+
+def is_attribute(function: ast.FunctionDef) -> bool:
+    setter = any(name.endswith(".setter") for name in decorators(function))
+    return not setter and not function.name.startswith("__") and docstring(function) != ""
+
+
+def docstring(function: ast.FunctionDef) -> str:
+    return ast.get_docstring(function) or ""
+
+
+def meaning(text: str, name: str) -> tuple[str, str]:
+    """Split a docstring into what an attribute is and what to use instead."""
+    words = " ".join(re.split(r"\n\n:(?:param|raises)", text)[0].split())
+    own, _, rest = markdown(words).partition("Instead: ")
+    if not rest:
+        raise CannotGenerate(f"the docstring of {name} does not say what to use instead")
+    return own.strip().rstrip("."), rest.rstrip(".")
+
+
 def health() -> str:
     """Return what ``SocketIO.health()`` returns, and what that says of each other server."""
     health, peer = (
@@ -192,6 +255,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "options": options,
     "queue-options": queue_options,
     "error-tree": error_tree,
+    "attributes": attributes,
+    "left-out": left_out,
     "health": health,
     "arrows": arrows,
     "queue-plugin": queue_plugin,

@@ -37,7 +37,6 @@ class Client:
         "accepted",
         "ack_count",
         "acks",
-        "app_data",
         "early",
         "gone_callbacks",
         "held_back",
@@ -63,13 +62,21 @@ class Client:
         self.held_back: list[Outgoing] | None = None
         self.early: list[Callable[[], object]] | None = None
         self.gone_callbacks: list[Callable[[], None]] | None = None
-        self.app_data: Any = None
         self.user_session: dict[str, Any] | None = None
 
     @property
     def engine_sid(self) -> str:
         """The Engine.IO session id."""
         return self.session.sid
+
+    @property
+    def app_data(self) -> Any:
+        """Whatever the application keeps with the connection."""
+        return self.session.app_data
+
+    @app_data.setter
+    def app_data(self, data: Any) -> None:
+        self.session.app_data = data
 
     @property
     def environ(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Client(Protocol):
         """WSGI environ of the connection's first request, without the server's own objects. Shared: copy to change."""
 
     app_data: Any
-    """Whatever the application wants to keep with the client; ``None`` at first."""
+    """Whatever the application wants to keep with the connection, for all its namespaces; ``None`` at first."""
 
 
 class Application(Protocol):

@@ -86,6 +86,11 @@ class Rooms:
         with self._lock:
             return [client.sid, *sorted(client.rooms or (), key=str)]  # rooms need not be text
 
+    def names(self) -> list[str]:
+        """Return the rooms that somebody is in, without those of a client alone."""
+        with self._lock:
+            return list(self._rooms)
+
     def members(self, room: str | None) -> list[Client]:
         """Return who is in a room now; ``None`` for the whole namespace."""
         with self._lock:

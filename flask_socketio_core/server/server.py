@@ -558,6 +558,11 @@ class Server:
         rooms = self._rooms.get(namespace)
         return [client.sid for client in rooms.members(room)] if rooms is not None else []
 
+    def room_names(self, namespace: str = "/") -> list[str]:
+        """Return the rooms of a namespace in which clients of this process are; their sids are not among them."""
+        rooms = self._rooms.get(namespace)
+        return rooms.names() if rooms is not None else []
+
     def namespaces(self) -> list[str]:
         """Return the namespaces that have clients in this process."""
         return [namespace for namespace, rooms in list(self._rooms.items()) if len(rooms)]

@@ -121,6 +121,7 @@ class Session:
         "_ping_out",
         "_transport",
         "_write",
+        "app_data",
         "backlog",
         "clients",
         "close_reason",
@@ -159,6 +160,7 @@ class Session:
         self.held = False
         self.probe: Transport | None = None
         self.slot = -1
+        self.app_data: Any = None
         self._host = host
         self._transport = transport
         self._write = transport.write
@@ -177,6 +179,12 @@ class Session:
     def has_waiting(self) -> bool:
         """Say whether packets wait in the outbox."""
         return self._outbox is not None
+
+    @property
+    def waiting_packets(self) -> int:
+        """How many packets wait in the outbox."""
+        with self.lock:
+            return len(self._outbox) if self._outbox is not None else 0
 
     # sending
 

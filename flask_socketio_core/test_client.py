@@ -1,0 +1,7 @@
+"""The module that Flask-SocketIO has its test client in."""
+
+from __future__ import annotations
+
+from .testing.client import SocketIOTestClient
+
+__all__ = ["SocketIOTestClient"]
