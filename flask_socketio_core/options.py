@@ -303,6 +303,8 @@ def _check(options: Options) -> None:
         raise InvalidOption(
             f"outbox_policy={options.outbox_policy!r} must be one of {', '.join(OUTBOX_POLICIES)}"
         )
+    _check_type(options, "async_mode", (str, type(None)), "the name of an async mode")
+    _check_type(options, "websocket_provider", (str, type(None)), "the name of a WebSocket provider")
     _check_type(options, "namespaces", (tuple, str, type(None)), "a list of namespaces or '*'")
     _check_type(options, "path", str, "the path of a URL, such as 'socket.io'")
     _check_type(options, "channel", str, "text")

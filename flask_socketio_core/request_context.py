@@ -190,7 +190,7 @@ class _FullContext:
             if session is None:
                 session = ManagedSession(flask.session)
         visit = Visit(session, request, fresh_request(self._app, environ))
-        if not (visit.light and self._light):
+        if not (self._managed and visit.fresh and visit.light and self._light):
             visit.environ = {name: value for name, value in environ.items() if value is not request}
         return visit
 

@@ -184,6 +184,7 @@ def left_out() -> str:
 
 def attribute_classes() -> Iterator[tuple[dict[str, ast.expr], str, list[ast.stmt]]]:
     """Yield constants of the module, where an application finds the object, and the body of each class."""
+    shared = constants_of(parse(CORE / "compatibility/left_out.py"))
     for name in ("extension", "middleware", "server", "manager", "engine"):
         module = parse(CORE / f"compatibility/{name}.py")
         for node in module.body:
@@ -194,7 +195,7 @@ def attribute_classes() -> Iterator[tuple[dict[str, ast.expr], str, list[ast.stm
                     if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "PATH"
                 ]
                 if any(ast.unparse(base) == "LeftOut" for base in node.bases):
-                    yield constants_of(module), path[0] if path else "socketio", node.body
+                    yield {**shared, **constants_of(module)}, path[0] if path else "socketio", node.body
 
 
 def is_attribute(function: ast.FunctionDef) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..server.reasons import Reason
 from .extension import change
-from .left_out import LeftOut
+from .left_out import INTERNAL, LeftOut
 
 if TYPE_CHECKING:
     import logging
@@ -48,6 +48,17 @@ class EngineView(LeftOut):
     PATH = "socketio.server.eio"
     LEFT_OUT: ClassVar[Mapping[str, str]] = {
         "attach": "that is an ASGI matter; the Flask application is the WSGI application to serve",
+        "async_modes": "`flask socketio plugins` shows them, as socketio.plugins does",
+        "compression_methods": INTERNAL,
+        "event_names": INTERNAL,
+        "generate_id": "use secrets.token_urlsafe()",
+        "get_queue_empty_exception": "use queue.Empty of the standard library",
+        "is_asyncio_based": INTERNAL,
+        "log_message_keys": INTERNAL,
+        "reason": "use socketio.reason",
+        "sequence_number": INTERNAL,
+        "service_task_event": "one timer of the engine watches all clients; see monitor_clients=",
+        "valid_transports": "use socketio.server.eio.transports",
         "clients": "connections are in socketio.server.eio.sockets",
         "create_queue": "use the queue module of the standard library",
         "get_session": "use socketio.server.get_session()",
@@ -198,6 +209,14 @@ class SocketView(LeftOut):
 
     PATH = "socketio.server.eio.sockets[eio_sid]"
     LEFT_OUT: ClassVar[Mapping[str, str]] = {
+        "check_ping_timeout": "one timer of the engine watches all clients; see monitor_clients=",
+        "schedule_ping": "one timer of the engine watches all clients; see monitor_clients=",
+        "closing": "use closed",
+        "handle_get_request": "use socketio.server.handle_request()",
+        "handle_post_request": "use socketio.server.handle_request()",
+        "poll": INTERNAL,
+        "server": "use socketio.server.eio",
+        "upgrade_protocols": INTERNAL,
         "last_ping": "one timer of the engine pings all clients; a silent one is closed (monitor_clients=)",
         "send": "use socketio.emit() or socketio.send()",
         "receive": "use the test client",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 PAGE = "docs/attributes.md"
 
+INTERNAL = "it is about how python-socketio and python-engineio work inside"
+
 
 class LeftOut:
     """Base of objects that have some of the attributes of an object of Flask-SocketIO, python-socketio or

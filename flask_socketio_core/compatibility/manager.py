@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..values import full_namespace
-from .left_out import LeftOut
+from .left_out import INTERNAL, LeftOut
 
 if TYPE_CHECKING:
     from ..facade import ServerFacade
@@ -27,6 +27,12 @@ class ManagerAttributes(LeftOut):
         "eio_to_sid": "use sid_from_eio_sid(eio_sid, namespace)",
         "pending_connect": "use is_connected()",
         "pending_disconnect": "use is_connected()",
+        "is_pre_connected": "use is_connected()",
+        "is_sid_room": "use is_connected(sid=room, namespace=...)",
+        "json": "pass json= to SocketIO()",
+        "logger": "use socketio.server.logger",
+        "pre_connect": "clients connect by themselves; tests use socketio.test_client()",
+        "trigger_callback": INTERNAL,
         "pre_disconnect": "use socketio.server.disconnect()",
         "basic_enter_room": "use socketio.server.enter_room()",
         "basic_leave_room": "use socketio.server.leave_room()",

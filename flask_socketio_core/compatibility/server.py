@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from ..dispatch import current_client
 from ..handlers import ANY, RESERVED, ReservedCall
 from ..values import full_namespace
 from .engine import EngineView
 from .extension import change
-from .left_out import LeftOut
+from .left_out import INTERNAL, LeftOut
 
 if TYPE_CHECKING:
     import logging
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from ..facade import ServerFacade
     from ..handlers import ClassHandlers, Handler
 
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
+
 ADMIN = "the admin UI reaches into python-socketio's server; socketio.health() and `flask socketio` show the state"
-INTERNAL = "it is a part of python-socketio's own making"
 
 
 class ServerAttributes(LeftOut):
@@ -100,6 +101,13 @@ class ServerAttributes(LeftOut):
         """The logger of the Socket.IO layer. Instead: ``logging.getLogger("flask_socketio_core.server")``."""
         return self._me._server.logger
 
+    @overload
+    def on(self, event: str, handler: HandlerT, namespace: str | None = None) -> HandlerT: ...
+    @overload
+    def on(
+        self, event: str, handler: None = None, namespace: str | None = None
+    ) -> Callable[[HandlerT], HandlerT]: ...
+
     def on(self, event: str, handler: Callable[..., Any] | None = None, namespace: str | None = None) -> Any:
         """Register a function that takes the client's sid first, as python-socketio calls it (or as a decorator).
 
@@ -113,6 +121,11 @@ class ServerAttributes(LeftOut):
             return function
 
         return register if handler is None else register(handler)
+
+    @overload
+    def event(self, handler: HandlerT, /) -> HandlerT: ...
+    @overload
+    def event(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]: ...
 
     def event(self, *args: Any, **kwargs: Any) -> Any:
         """Register a function as the handler of the event named like it; see ``on``. Instead: ``@socketio.event``."""
