@@ -75,6 +75,7 @@ def test_every_environment_variable_is_in_the_reference(variable: str) -> None:
 def test_pages_with_generated_parts_are_found(reference: ModuleType) -> None:
     assert {path.name for path in reference.pages()} == {
         "api.md",
+        "attributes.md",
         "architecture.md",
         "errors.md",
         "options.md",
