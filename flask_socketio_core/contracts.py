@@ -500,7 +500,10 @@ class MessageQueue(ABC):
     """A bus that carries bytes from every publisher to every listener of one channel.
 
     Constructing one connects to nothing, starts nothing and never blocks. All methods are thread-safe under the
-    selected async mode. Errors of the client library are wrapped in :class:`~flask_socketio_core.errors.QueueError`.
+    selected async mode. Errors of the client library are wrapped in :class:`~flask_socketio_core.errors.QueueError`;
+    :func:`flask_socketio_core.queues.unavailable` does that. What the broker refuses for good (a wrong password, a
+    missing right) is a :class:`~flask_socketio_core.errors.QueueRefused`. No text of an error or a log line has the
+    user name or password in it; the core masks them once more.
     Rooms, acks, retries and everything else that several servers say to each other is built on these few methods, in
     ``flask_socketio_core.cluster``. After a fork the child makes a new object; it neither uses nor closes the old one.
     """
@@ -509,8 +512,9 @@ class MessageQueue(ABC):
 
     on_failure: Callable[[bytes, str], None] | None = None
     """Set by the owner; called from any thread with a message and its key that :meth:`publish` had accepted, if the
-    queue finds out later that the broker did not take it. The owner publishes it again, before newer ones. Must not
-    block."""
+    queue finds out later that the broker did not take it. The owner publishes it again, before newer ones, and sorts
+    several by itself: they may be given back in any order. Does not block. Not called any more once :meth:`close` has
+    returned: what is given back then is in the number that :meth:`flush` returned."""
 
     on_skip: Callable[[str], None] | None = None
     """Set by the owner; called by :meth:`listen` before its first item, with one sentence without credentials, when a
@@ -531,11 +535,22 @@ class MessageQueue(ABC):
         self.mode = mode
         self.options = dict(options)
 
+    @property
+    def max_message_bytes(self) -> int | None:
+        """Largest message in bytes, ``None`` for no limit of its own: that of the capabilities.
+
+        Read before each message, so a queue that learns it from its broker overrides this, with the smallest that it
+        knows of until then.
+        """
+        return self.capabilities.max_message_bytes
+
     @abstractmethod
     def publish(self, message: bytes, *, key: str = "") -> None:
-        """Hand one message to the broker.
+        """Hand one message to the broker, within the queue's time-out, also if that has stopped answering.
 
-        :param message: at most ``capabilities.max_message_bytes`` bytes.
+        With ``capabilities.durable`` the broker has it safely, or will be asked until it has, when this returns.
+
+        :param message: at most :attr:`max_message_bytes` bytes.
         :param key: messages with one key keep their order; a queue without partitions ignores it.
         :raises QueueUnavailable: if the broker cannot be reached within the queue's time-out; the message may be
             published again.
@@ -548,9 +563,12 @@ class MessageQueue(ABC):
         """Subscribe, then yield each message published from now on, until :meth:`close`.
 
         Runs in a task of its own. The subscription exists when the iterator yields its first item, which is ``b""``;
-        ``b""`` is also yielded now and then while the channel is quiet. A lost connection raises
+        ``b""`` is also yielded now and then (twice a second) while the channel is quiet. A lost connection raises
         :class:`QueueUnavailable`; the caller calls ``listen`` again, and a queue with ``capabilities.replay`` then
         resumes behind the last message that it yielded, or calls :attr:`on_skip` if it cannot.
+
+        May be called again while an older iterator of the same object still runs, as when that has gone deaf: both
+        may yield what arrives meanwhile, and the older one is not asked for more.
 
         :raises QueueUnavailable: when the broker cannot be reached or the connection is lost.
         """
@@ -563,7 +581,11 @@ class MessageQueue(ABC):
         """
 
     def flush(self, timeout_s: float) -> int:
-        """Wait until everything handed to :meth:`publish` is with the broker; return how many messages are not."""
+        """Wait until everything handed to :meth:`publish` is with the broker; return how many messages are not.
+
+        Returns in time whatever the broker does. Those handed to :attr:`on_failure` are the owner's again and do not
+        count.
+        """
         return 0
 
     @abstractmethod

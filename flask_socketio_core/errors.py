@@ -26,6 +26,7 @@
     │   └── PayloadTooLarge
     └── QueueError                    the message queue
         ├── QueueUnavailable          the broker cannot be reached now; retrying may help
+        │   └── QueueRefused          it answers, and refuses us until somebody changes something
         ├── QueueClosed               used after ``close()``
         └── MessageTooLarge           larger than the queue can carry
 
@@ -175,6 +176,13 @@ class QueueError(SocketIOError):
 
 class QueueUnavailable(QueueError):
     """The broker cannot be reached now; trying again later may help."""
+
+
+class QueueRefused(QueueUnavailable):
+    """The broker refuses this process: a wrong password, a missing right, a feature that is switched off.
+
+    Trying again goes on, and helps once somebody has changed that, here or at the broker.
+    """
 
 
 class QueueClosed(QueueError):

@@ -23,6 +23,6 @@ former wins. What is here changes as the contracts do: by growing.
 from __future__ import annotations
 
 from .cluster.settings import Setting, read
-from .cluster.urls import QueueURL, describe, mask, parse
+from .cluster.urls import QueueURL, describe, mask, parse, unavailable
 
-__all__ = ["QueueURL", "Setting", "describe", "mask", "parse", "read"]
+__all__ = ["QueueURL", "Setting", "describe", "mask", "parse", "read", "unavailable"]

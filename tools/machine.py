@@ -1,4 +1,4 @@
-"""Find what the tests use besides Python: brokers, Java, Node.js, a browser, a C compiler. Install it when we may.
+"""Find what the tests use besides Python: brokers, proxies, Java, Node.js, a browser, a C compiler.
 
 As root on a Debian-like system whatever is missing is installed, without starting a service. Elsewhere the
 commands are printed, and the tests that need a part skip with the same words. ``REQUIRE_BROKERS=1`` makes a part
@@ -60,6 +60,8 @@ PARTS = (
     Part("Maven", ("mvn",), ("maven",)),
     Part("Node.js", ("node",), ("nodejs",)),
     Part("npm", ("npm",), ("npm",)),
+    Part("nginx", ("nginx",), ("nginx-light",), services=("nginx",)),
+    Part("HAProxy", ("haproxy",), ("haproxy",), services=("haproxy",)),
     Part("a browser", ("chromium", "chromium-browser", "google-chrome"), ("chromium",)),
     # Both only to compile uWSGI.
     Part("a C compiler", ("cc", "gcc", "clang"), ("gcc", "libc6-dev"), needed=False),

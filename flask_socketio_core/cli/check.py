@@ -7,7 +7,7 @@ import json
 import click
 from flask.cli import ScriptInfo, pass_script_info
 
-from ..cluster import urls
+from ..cluster.urls import Secrets
 from ..errors import ConfigurationError
 from ..process import observe
 from . import check_view, launch
@@ -56,9 +56,10 @@ def _check(info: ScriptInfo, timeout_s: float) -> Report:
     if not patched:
         # One greenlet that listens on unpatched sockets would hold up everything else, time-outs included.
         launch.patch_first(launch.patch_of(extension.plugins))
+    url = binding.options.message_queue or ""
     return Report(
         queue=extension.plugins.message_queue or "",
-        url=urls.mask(binding.options.message_queue or ""),
+        url=Secrets(url).mask(url),
         channel=binding.options.channel,
         probe=binding.cluster.probe(timeout_s),
     )

@@ -28,6 +28,12 @@ ADVICE = {
         "channel? With --timeout we wait longer."
     ),
 }
+REFUSED = (
+    "The broker answers and refuses us: a wrong user name or password, a right that this user lacks, or a feature "
+    "that is switched off. That does not pass by itself: change it at the broker, or in message_queue= "
+    "(SOCKETIO_MESSAGE_QUEUE) and message_queue_options=. Meanwhile each server serves its own clients, and goes on "
+    "trying."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +41,7 @@ class Report:
     """One check.
 
     :param queue: name of the message queue; empty without one.
-    :param url: its address, with the password masked.
+    :param url: its address, with user name and password masked.
     :param probe: ``None`` without a queue.
     """
 
@@ -57,7 +63,7 @@ def view(report: Report) -> str:
         return "\n".join(paragraph(NO_QUEUE))
     rows = [
         ("message queue", f"{report.url} ({report.queue}, channel {report.channel!r})"),
-        ("state", "up" if probe.up else f"DOWN: {probe.problem}"),
+        ("state", "up" if probe.up else f"{'REFUSED' if probe.refused else 'DOWN'}: {probe.problem}"),
     ]
     if probe.round_trip_s is not None:
         rows += [("round trip", _ms(probe.round_trip_s)), ("other servers", str(len(probe.answers)))]
@@ -65,7 +71,7 @@ def view(report: Report) -> str:
     if probe.answers:
         servers = [(item.node, item.async_mode, item.version, _ms(item.after_s)) for item in probe.answers]
         lines += ["", *table([("Server", "async mode", "version", "answered after"), *servers])]
-    advice = ADVICE.get(probe.step, "" if probe.answers else NOBODY)
+    advice = _advice(probe) or ("" if probe.answers else NOBODY)
     return "\n".join([*lines, *(["", *paragraph(advice)] if advice else [])])
 
 
@@ -81,11 +87,16 @@ def data(report: Report) -> dict[str, Any]:
         "channel": report.channel,
         "up": probe.up,
         "failed_step": None if probe.up else probe.step.value,
+        "refused": probe.refused,
         "problem": probe.problem,
-        "advice": ADVICE.get(probe.step, ""),
+        "advice": _advice(probe),
         "round_trip_ms": None if probe.round_trip_s is None else round(probe.round_trip_s * 1000, 3),
         "servers": [_server(asdict(item)) for item in probe.answers],
     }
+
+
+def _advice(probe: Probe) -> str:
+    return REFUSED if probe.refused else ADVICE.get(probe.step, "")
 
 
 def _server(answer: dict[str, Any]) -> dict[str, Any]:

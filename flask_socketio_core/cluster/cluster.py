@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from .. import calling
 from ..errors import ConfigurationError, PartUnsuitable
 from ..values import full_namespace
-from . import envelope, settings, urls
+from . import envelope, settings
 from .acks import Awaited
 from .envelope import Message, Wire
 from .link import SUBSCRIBE_S, BusHealth, Link
 from .outbox import Limits
 from .probe import Probe, probe
 from .settings import SETTINGS
+from .urls import Secrets, mask_logs
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
@@ -66,6 +67,7 @@ class Cluster:
         own = {name: value for name, value in options.items() if name in names}
         foreign = {name: value for name, value in options.items() if name not in names}
         self._settings = settings.read(SETTINGS, own, {}, where="cluster")
+        self._secrets = Secrets(url, options)
         self._make_queue = partial(queue_class, url, channel, mode=mode, options=foreign)
         self._mode = mode
         self._server = server
@@ -76,6 +78,7 @@ class Cluster:
         self._clock = clock
         self._pid = os.getpid()
         self._link = self._new_link()
+        mask_logs(self._secrets, self._logger, type(self._link.queue).__module__.partition(".")[0])
         self._closed = False
         self._at_exit: Handle | None = None
 
@@ -91,8 +94,9 @@ class Cluster:
         ]
         if missing:
             raise PartUnsuitable(
-                f"message queue {urls.mask(self._link.queue.url)} blocks in {', '.join(missing)}, which async mode "
-                f"{self._mode.name!r} needs patched: monkey-patch the standard library in the program's first lines"
+                f"message queue {self._secrets.mask(self._link.queue.url)} blocks in {', '.join(missing)}, which "
+                f"async mode {self._mode.name!r} needs patched: monkey-patch the standard library in the program's "
+                "first lines"
             )
 
     def start(self) -> None:
@@ -136,14 +140,18 @@ class Cluster:
 
         :raises QueueUnavailable: if it does not.
         """
-        self._current().queue.ping()
+        try:
+            self._current().queue.ping()
+        except BaseException as error:
+            self._secrets.clean(error)
+            raise
 
     def probe(self, timeout_s: float) -> Probe:
         """Try whether a message comes back through the broker, on connections of its own and without joining.
 
         :param timeout_s: how long to try, seconds.
         """
-        return probe(self._make_queue(), self._mode, timeout_s)
+        return probe(self._make_queue(), self._mode, timeout_s, self._secrets)
 
     def _current(self) -> Link:
         if self._pid != os.getpid():
@@ -170,6 +178,7 @@ class Cluster:
             on_message=self._on_message,
             on_state=partial(self._report, self._on_state),
             on_gap=partial(self._report, self._on_gap),
+            secrets=self._secrets,
         )
 
     def _report(self, observer: Callable[..., object] | None, *facts: Any) -> None:

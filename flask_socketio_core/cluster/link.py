@@ -15,8 +15,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from ..errors import QueueClosed
-from . import urls
+from ..errors import QueueClosed, QueueRefused, QueueUnavailable
 from .acks import Owed, PendingAcks
 from .envelope import Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
@@ -26,6 +25,7 @@ from .peers import MISSED_INTERVALS, Peer, Peers
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
+    from .urls import Secrets
 
 #: Seconds after a gap that the other servers have, or four intervals if that is longer, to say what they have sent. A
 #: sender may pause for 4 s (the outbox's longest pause, doubled by chance), ask the broker for 4 (a time-out on an old
@@ -35,6 +35,10 @@ CONFIRM_S = 20.0
 SUBSCRIBE_S = 10.0
 #: Seconds that a listener may go without any sign before it is taken for stuck; queues give one twice a second.
 STUCK_S = 30.0
+#: Seconds that a publish may take before that is told; queues give up after 2 to 4 by default.
+HANGING_S = 10.0
+#: Seconds beyond its time that the end of a queue is waited for; a process that was told to end has few.
+END_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,8 @@ class BusHealth:
 
     :param up: ``True`` if messages are sent and, where this process listens, heard.
     :param detail: one sentence without credentials; empty if all is well.
+    :param refused: the broker answers and refuses this process (:class:`~flask_socketio_core.errors.QueueRefused`): it
+        does not pass by itself.
     :param node: this process's id on the bus.
     :param peers: the other servers, with id, async mode, version, and the seconds since each was last heard. Empty in a
         process that only sends.
@@ -62,6 +68,7 @@ class BusHealth:
 
     up: bool
     detail: str
+    refused: bool
     node: str
     peers: tuple[Peer, ...]
     waiting: int
@@ -82,6 +89,7 @@ class Link:
     :param on_message: called with every new message of another node, and with ``callback`` and ``gone`` messages.
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
     :param on_gap: called in a worker when this server was cut off, hears again, and knows what it has missed.
+    :param secrets: what is kept out of each text about the queue.
     """
 
     def __init__(
@@ -97,6 +105,7 @@ class Link:
         on_message: Callable[[Message], object],
         on_state: Callable[[bool, str], object],
         on_gap: Callable[[Gap], object],
+        secrets: Secrets,
     ) -> None:
         self.node = uuid.uuid4().hex
         self.queue = queue
@@ -120,7 +129,8 @@ class Link:
         self._on_message = on_message
         self._on_state = on_state
         self._on_gap = on_gap
-        self._name = urls.mask(queue.url)
+        self._secrets = secrets
+        self._name = secrets.mask(queue.url)
         self.outbox = Outbox(
             queue,
             mode,
@@ -142,11 +152,13 @@ class Link:
             on_back=self._listening_works,
         )
         self._problems: dict[str, str] = {}
+        self._refused: set[str] = set()
         self._solutions: list[str] = []
         self._problems_lock = mode.create_lock()
         self._received = 0
         self._beating: Handle | None = None
         self._ended = False
+        self._hanging = False  # publish() has not returned, which has been told
         self._echo_at = clock()
         self._sent_at: float | None = None
         self._lag_s: float | None = None
@@ -200,17 +212,48 @@ class Link:
         self._ended = True
         if self._beating is not None:
             self._beating.cancel()
-            if not self.outbox.down:
-                self._send_news("bye")
-        left = self.outbox.flush(timeout_s)
+        flushed: list[int] = []
+        self._end("flush()", lambda: flushed.append(self._flush(timeout_s)), timeout_s)
+        left = flushed[0] if flushed else self.outbox.waiting[0]
         self.listener.stop()
         self.outbox.close()
-        self.queue.close()
+        self._end("close()", self.queue.close, timeout_s)
         if left:
             self._logger.error(
                 "%d messages for %s were not sent before the end and are lost", left, self._name
             )
         return left
+
+    def _flush(self, timeout_s: float) -> int:
+        if self._beating is not None and not self.outbox.down:
+            self._send_news("bye")
+        return self.outbox.flush(timeout_s)
+
+    def _end(self, what: str, call: Callable[[], object], timeout_s: float) -> None:
+        """Do something with the queue that must neither raise nor block the end of the process.
+
+        In a task of its own, which is left behind if it does not end in time.
+        """
+        done = self._mode.create_event()
+
+        def run() -> None:
+            try:
+                call()
+            except BaseException:  # whatever a stranger's queue raises
+                self._logger.exception("unexpected error of the message queue's %s", what)
+            finally:
+                done.set()
+
+        try:
+            self._mode.start_task(run)
+        except RuntimeError:  # no thread can be started at an interpreter's very end
+            run()
+        if not done.wait(timeout_s + END_S):
+            self._logger.error(
+                "the message queue's %s did not return within %g s and is left behind",
+                what,
+                timeout_s + END_S,
+            )
 
     def _schedule_beat(self) -> None:
         self._beating = self._mode.call_later(self._interval_s, lambda: self._mode.spawn(self._beat))
@@ -218,14 +261,15 @@ class Link:
     def _beat(self) -> None:
         if self._ended:
             return
+        self._schedule_beat()  # now, for what follows may hang with the queue
         now_s = self._clock()
         try:
             self._look_after(now_s)
-            if not self.outbox.down:  # what is late by then says nothing about now
+            # What is late by then says nothing about now.
+            if not self.outbox.down and self.outbox.hangs_for(now_s) < HANGING_S:
                 self._send_news("here")
         except Exception:
             self._logger.exception("unexpected error while announcing this server on the message queue")
-        self._schedule_beat()
 
     def send_soon(self, message: Message, key: str) -> None:
         """Send a message from a worker; it is dropped if this node has left by then."""
@@ -255,11 +299,29 @@ class Link:
         self._tell_gap(self._gaps.overdue(now_s))
         self.acks.expire(now_s)
         self.owed.expire(now_s)
+        hangs_s = self.outbox.hangs_for(now_s)
+        self._note_hanging(hangs_s, now_s)
         if now_s - self.listener.ticked_at > STUCK_S and self.listener.subscribed:
             self.listener.restart(f"no sign from the listener for {STUCK_S:g} s")
-        elif self.listener.subscribed and not self.outbox.down and deaf_s > 3 * self._interval_s + 1:
+        elif (
+            self.listener.subscribed
+            and not self.outbox.down
+            and hangs_s < self._interval_s  # or else there is nothing to hear
+            and deaf_s > 3 * self._interval_s + 1
+        ):
             self._echo_at = now_s
             self.listener.restart(f"our own messages have not come back for {deaf_s:.0f} s")
+
+    def _note_hanging(self, hangs_s: float, now_s: float) -> None:
+        if hangs_s >= HANGING_S:
+            if not self._hanging:
+                self._hanging = True
+                self._problem("sending", QueueUnavailable(_hanging(hangs_s)))
+        elif self._hanging:
+            self._hanging = False
+            self._echo_at = now_s
+            if not self.outbox.down:
+                self._solved("sending", "publish() has returned", logging.INFO)
 
     # ------------------------------------------------------------------------------------------------- receiving
 
@@ -313,8 +375,8 @@ class Link:
 
     # ---------------------------------------------------------------------------------------------------- state
 
-    def _sending_failed(self, error: Exception) -> None:
-        self._problem("sending", str(error))
+    def _sending_failed(self, error: BaseException) -> None:
+        self._problem("sending", error)
 
     def _sending_works(self, away_s: float, late: int, lost: int) -> None:
         self._solved(
@@ -328,8 +390,8 @@ class Link:
         self._logger.error("sending on %s: %s", self._name, detail)
         self._on_state(True, detail)
 
-    def _listening_failed(self, error: Exception) -> None:
-        self._problem("listening", str(error))
+    def _listening_failed(self, error: BaseException) -> None:
+        self._problem("listening", error)
 
     def _listening_works(self, away_s: float) -> None:
         now_s = self._clock()
@@ -377,11 +439,20 @@ class Link:
             )
         self._mode.spawn(partial(self._on_gap, gap))
 
-    def _problem(self, which: str, cause: str) -> None:
+    def _problem(self, which: str, error: BaseException) -> None:
+        cause, refused = self._secrets.tell(error), isinstance(error, QueueRefused)
         with self._problems_lock:
             was_up = not self._problems
             self._problems[which] = cause
-        self._logger.warning("%s on %s failed, trying again: %s", which, self._name, cause)
+            (self._refused.add if refused else self._refused.discard)(which)
+        self._logger.log(
+            logging.ERROR if refused else logging.WARNING,
+            "%s on %s %s, trying again: %s",
+            which,
+            self._name,
+            "is refused by the broker" if refused else "failed",
+            cause,
+        )
         if was_up:
             self._on_state(False, cause)
 
@@ -389,6 +460,7 @@ class Link:
         with self._problems_lock:
             if self._problems.pop(which, None) is None:
                 return
+            self._refused.discard(which)
             self._solutions.append(detail)
             solutions = "; ".join(self._solutions)
             now_up = not self._problems
@@ -401,14 +473,17 @@ class Link:
     def health(self) -> BusHealth:
         """Return how the connection is, without asking the broker."""
         waiting, waiting_bytes = self.outbox.waiting
+        now_s = self._clock()
         with self._problems_lock:
-            problems = dict(self._problems)
+            problems, refused = dict(self._problems), bool(self._refused)
+        if (hangs_s := self.outbox.hangs_for(now_s)) >= HANGING_S:
+            problems.setdefault("sending", _hanging(hangs_s))
         if self.listener.started and not self.listener.subscribed and "listening" not in problems:
             problems["listening"] = "no subscription yet"
-        now_s = self._clock()
         return BusHealth(
             up=not problems,
             detail="; ".join(f"{which}: {cause}" for which, cause in sorted(problems.items())),
+            refused=refused,
             node=self.node,
             peers=self.peers.alive(now_s),
             waiting=waiting,
@@ -426,6 +501,10 @@ class Link:
     def _lag(self, now_s: float) -> float | None:
         sent_at, lag_s = self._sent_at, self._lag_s
         return lag_s if sent_at is None or lag_s is None else max(lag_s, now_s - sent_at)
+
+
+def _hanging(seconds: float) -> str:
+    return f"the queue's publish() has not returned for {seconds:.0f} s"
 
 
 def _version() -> str:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from ..contracts import AsyncMode, MessageQueue
 
+#: Most tasks in ``listen()``: the current one, and one that was given up and has neither yielded nor ended since. A
+#: task that is stuck cannot be ended, and each is a thread in some modes.
+MOST_TASKS = 2
 #: Seconds between two attempts to listen again: grows from the first to the second, by half more or less by chance.
 #: Shorter than a sender's, because what is sent before a listener is back may be lost to it.
 FIRST_PAUSE_S = 0.1
@@ -23,7 +26,7 @@ class Listener:
     """Hand every message of a queue to a function, in one task.
 
     :param on_message: called with each message; what it raises is logged and changes nothing.
-    :param on_lost: called once when the connection is lost, with the cause.
+    :param on_lost: called when the connection is lost, with the cause, and again when the cause is of another kind.
     :param on_back: called when a subscription exists, with the seconds since something was heard last; with 0.0 for
         the first subscription, unless it could not be had at once.
     """
@@ -36,7 +39,7 @@ class Listener:
         clock: Callable[[], float],
         logger: logging.Logger,
         on_message: Callable[[bytes], object],
-        on_lost: Callable[[Exception], object],
+        on_lost: Callable[[BaseException], object],
         on_back: Callable[[float], object],
     ) -> None:
         self._queue = queue
@@ -49,7 +52,10 @@ class Listener:
         self._stop = mode.create_event()
         self._subscribed = mode.create_event()
         self._run_number = 0
-        self._lost = False
+        self._running = 0  # tasks that have not ended, given-up ones included
+        self._lock = mode.create_lock()
+        self._cause: type[BaseException] | None = None  # of the loss; None while nothing is lost
+        self._orphaned = False  # nobody listens, since those that did are stuck
         self._heard_at = self.ticked_at = clock()
 
     @property
@@ -65,14 +71,27 @@ class Listener:
         """Begin to listen, in a task of its own."""
         if not self.started:
             self._heard_at = self._clock()
-        self._run_number += 1
+        with self._lock:
+            self._run_number += 1
+            self._running += 1
         self._mode.start_task(self._run, self._run_number)
 
     def restart(self, why: str) -> None:
-        """Leave a connection that has gone deaf to itself and listen on a new one."""
-        self._logger.error("listening to the message queue anew: %s", why)
+        """Leave a connection that has gone deaf to itself and listen on a new one.
+
+        Not if the one before was left like that and is stuck still: then listening begins anew when one of them ends.
+        """
+        if self._running < MOST_TASKS:
+            self._logger.error("listening to the message queue anew: %s", why)
+            self._lose(QueueUnavailable(why))
+            self.start()
+            return
+        why = f"{why}, and neither has the one before ended: the queue's listen() is stuck"
+        self._logger.error("listening to the message queue ends: %s", why)
+        with self._lock:
+            self._run_number += 1  # whoever ends first finds nobody listening
+            self._orphaned = True
         self._lose(QueueUnavailable(why))
-        self.start()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until a subscription exists."""
@@ -83,6 +102,16 @@ class Listener:
         self._stop.set()
 
     def _run(self, number: int) -> None:
+        try:
+            self._listen_again(number)
+        finally:
+            with self._lock:
+                self._running -= 1
+                orphaned, self._orphaned = self._orphaned, False
+            if orphaned and not self._stop.is_set():
+                self.start()
+
+    def _listen_again(self, number: int) -> None:
         pause_s = FIRST_PAUSE_S
         while self._current(number):
             before = self._clock()
@@ -95,7 +124,7 @@ class Listener:
             self._stop.wait(pause_s * random.uniform(0.5, 1.5))
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
-    def _listen(self, number: int) -> Exception | None:
+    def _listen(self, number: int) -> BaseException | None:
         """Listen until something ends it; return what, or ``None`` if that was wanted."""
         try:
             for message in self._queue.listen():
@@ -112,8 +141,11 @@ class Listener:
             return None
         except QueueUnavailable as error:
             return error
-        except Exception as error:  # a queue's fault must not make this server deaf
-            self._logger.exception("unexpected error of the message queue")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a queue's fault must not make this server deaf
+            if type(error) is not self._cause:  # not for each attempt
+                self._logger.exception("unexpected error of the message queue's listen()")
             return error
         return None if self._stop.is_set() else QueueUnavailable("the message queue ended its subscription")
 
@@ -133,15 +165,15 @@ class Listener:
         if self._subscribed.is_set():
             return
         # Since something was heard, not since the loss was noticed: a connection may have been dead for a while.
-        away_s = 0.0 if not self._lost else self.ticked_at - self._heard_at
-        self._lost = False
+        away_s = 0.0 if self._cause is None else self.ticked_at - self._heard_at
+        self._cause = None
         self._heard_at = self.ticked_at
         self._subscribed.set()
         self._on_back(away_s)
 
-    def _lose(self, error: Exception) -> None:
-        if not self._lost:
-            self._lost = True
+    def _lose(self, error: BaseException) -> None:
+        if type(error) is not self._cause:
+            self._cause = type(error)
             self._subscribed.clear()
             self._on_lost(error)
 

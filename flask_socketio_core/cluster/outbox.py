@@ -69,7 +69,7 @@ class Outbox:
     """Publish in order; buffer, retry and count during an outage.
 
     :param stamp: makes the payload from an encoded message and its sequence number.
-    :param on_outage: called once when the broker is away, with the cause.
+    :param on_outage: called when the broker is away, with the cause, and again when the cause is of another kind.
     :param on_recovery: called once when it is back, with seconds away, messages sent late, messages lost.
     :param on_overrun: called with the number of messages lost although the broker is there, because it was too slow.
     """
@@ -83,7 +83,7 @@ class Outbox:
         *,
         clock: Callable[[], float],
         logger: logging.Logger,
-        on_outage: Callable[[Exception], object],
+        on_outage: Callable[[BaseException], object],
         on_recovery: Callable[[float, int, int], object],
         on_overrun: Callable[[int], object],
     ) -> None:
@@ -107,6 +107,7 @@ class Outbox:
         self._pausing = False
         self._overrun = False  # somebody has waited for room in vain
         self._down_since: float | None = None
+        self._publishing_since: float | None = None  # when publish() was called that has not returned
         self._lost_now = 0
         self._late_now = 0
         self.sent = 0
@@ -117,6 +118,11 @@ class Outbox:
     def down(self) -> bool:
         """Whether the broker is away, as far as we know."""
         return self._down_since is not None
+
+    def hangs_for(self, now_s: float) -> float:
+        """Return for how many seconds the queue's ``publish`` has not returned; 0 if it has."""
+        since = self._publishing_since
+        return 0.0 if since is None else now_s - since
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -135,7 +141,7 @@ class Outbox:
         :raises MessageTooLarge: if the queue can never carry it.
         :raises QueueClosed: after :meth:`close`.
         """
-        limit = self._queue.capabilities.max_message_bytes
+        limit = self._queue.max_message_bytes
         if limit is not None and len(encoded) + STAMP_BYTES > limit:
             raise MessageTooLarge(
                 f"message of {len(encoded)} bytes exceeds the message queue's {limit} bytes"
@@ -162,7 +168,7 @@ class Outbox:
             mine = not self._publishing and self._down_since is None
             self._publishing = self._publishing or mine
         if mine:
-            self._publish_some(HELPFULNESS)
+            self._publish_some(HELPFULNESS, ours=not numbered)
 
     def look_again(self) -> None:
         """Try now whether the broker is back, if that is waited for: our listener hears it."""
@@ -211,8 +217,11 @@ class Outbox:
 
     # ----------------------------------------------------------------------------------------------- publishing
 
-    def _publish_some(self, most: int | None) -> None:
-        """Publish what waits. Only who has set ``_publishing`` may call this."""
+    def _publish_some(self, most: int | None, *, ours: bool) -> None:
+        """Publish what waits. Only who has set ``_publishing`` may call this.
+
+        :param ours: this task is none of the application's, so that a green library's Timeout is the queue's.
+        """
         done = 0
         while True:
             letter = self._next()
@@ -223,7 +232,7 @@ class Outbox:
                 self._hand_over(letter)
                 return
             try:
-                error = self._try(letter)
+                error = self._try(letter, ours=ours)
             except BaseException:  # a greenlet's Timeout, Ctrl-C: what waits must not stay
                 self._hand_over(letter)
                 raise
@@ -235,7 +244,7 @@ class Outbox:
     def _hand_over(self, letter: _Letter) -> None:
         """Let a worker go on with a message and what waits behind it."""
         self._put_back(letter)
-        self._mode.spawn(lambda: self._publish_some(None))
+        self._mode.spawn(lambda: self._publish_some(None, ours=True))
 
     def _next(self) -> _Letter | None:
         with self._lock:
@@ -251,8 +260,9 @@ class Outbox:
         if lost:
             self._on_overrun(lost)
 
-    def _try(self, letter: _Letter) -> Exception | None:
+    def _try(self, letter: _Letter, *, ours: bool) -> BaseException | None:
         """Publish one message and return the error after which it can be tried again."""
+        self._publishing_since = self._clock()
         try:
             self._queue.publish(letter.payload, key=letter.key)
         except QueueUnavailable as error:
@@ -262,13 +272,20 @@ class Outbox:
                 self.lost += letter.numbered
             self._logger.error("a message could not be published and is lost: %s", error)
             return None
-        except Exception as error:  # a queue's fault must neither reach emit() nor end the retries
-            self._logger.exception("unexpected error of the message queue")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a queue's fault must neither reach emit() nor end the retries
+            if not (ours or isinstance(error, Exception)):
+                raise
+            if self._down_since is None:  # not for each attempt of an outage
+                self._logger.exception("unexpected error of the message queue's publish()")
             return error
+        finally:
+            self._publishing_since = None
         self.sent += 1
         return None
 
-    def _broker_is_away(self, letter: _Letter, error: Exception) -> None:
+    def _broker_is_away(self, letter: _Letter, error: BaseException) -> None:
         self._put_back(letter)
         with self._lock:
             self._publishing = False
@@ -286,11 +303,11 @@ class Outbox:
         self._wake.clear()
         return True
 
-    def _begin_retrying(self, error: Exception) -> None:
+    def _begin_retrying(self, error: BaseException) -> None:
         self._on_outage(error)
-        self._mode.start_task(self._retry)
+        self._mode.start_task(self._retry, type(error))
 
-    def _retry(self) -> None:
+    def _retry(self, cause: type[BaseException]) -> None:
         pause_s = FIRST_PAUSE_S
         while not self._closed:
             self._pausing = True
@@ -299,7 +316,11 @@ class Outbox:
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             with self._lock:
                 self._drop_old()
-            if not self._answers():
+            error = self._ask()
+            if error is not None:
+                if type(error) is not cause and isinstance(error, QueueUnavailable):
+                    cause = type(error)
+                    self._on_outage(error)  # it is away for another reason now
                 continue
             if not self._queue.capabilities.replay:
                 self._pause(SETTLE_S)
@@ -320,20 +341,22 @@ class Outbox:
             if letter is None:
                 if self._declare_over():
                     return True
-            elif self._try(letter) is None:
+            elif self._try(letter, ours=True) is None:
                 self._late_now += 1
             else:
                 self._put_back(letter)
                 return False
         return True
 
-    def _answers(self) -> bool:
-        """Ask the broker itself, for all that waited may have been dropped for its age."""
+    def _ask(self) -> BaseException | None:
+        """Ask the broker itself, for all that waited may have been dropped for its age; return what kept it away."""
         try:
             self._queue.ping()
-        except Exception:  # noqa: BLE001  # whatever it is, the broker is not back
-            return False
-        return True
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the broker is not back
+            return error
+        return None
 
     def _declare_over(self) -> bool:
         """End the outage, unless a message came in meanwhile that later ones would overtake."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..errors import QueueError
-from . import urls
+from ..errors import QueueRefused
 from .envelope import Malformed, Message, Wire, stamp
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Event, MessageQueue
+    from .urls import Secrets
 
 #: Seconds given to the other servers after our own message came back, which took the same way.
 ANSWERS_S = 1.0
@@ -54,12 +54,14 @@ class Probe:
 
     :param step: the step that failed; ``Step.DONE`` if none did.
     :param problem: why, without credentials; empty if nothing failed.
+    :param refused: the broker answers and refuses us; trying again does not help.
     :param round_trip_s: seconds that our own message took; ``None`` if it did not come back.
     :param answers: the servers that answered, the fastest first.
     """
 
     step: Step
     problem: str = ""
+    refused: bool = False
     round_trip_s: float | None = None
     answers: tuple[Answer, ...] = ()
 
@@ -69,12 +71,13 @@ class Probe:
         return self.step is Step.DONE
 
 
-def probe(queue: MessageQueue, mode: AsyncMode, timeout_s: float) -> Probe:
+def probe(queue: MessageQueue, mode: AsyncMode, timeout_s: float, secrets: Secrets) -> Probe:
     """Subscribe, publish, and wait for the message to come back; then close the queue.
 
     :param timeout_s: seconds for all of it; a broker that does not answer may take the queue's own time-out longer.
+    :param secrets: what is kept out of the problem's text.
     """
-    prober = _Prober(queue, mode, timeout_s)
+    prober = _Prober(queue, mode, timeout_s, secrets)
     task = mode.start_task(prober.listen)
     try:
         return prober.run()
@@ -84,8 +87,9 @@ def probe(queue: MessageQueue, mode: AsyncMode, timeout_s: float) -> Probe:
 
 
 class _Prober:
-    def __init__(self, queue: MessageQueue, mode: AsyncMode, timeout_s: float) -> None:
+    def __init__(self, queue: MessageQueue, mode: AsyncMode, timeout_s: float, secrets: Secrets) -> None:
         self._queue = queue
+        self._secrets = secrets
         self._mode = mode
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
@@ -93,7 +97,7 @@ class _Prober:
         self._node = uuid.uuid4().hex
         self._subscribed = mode.create_event()
         self._heard = mode.create_event()
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._sent_at = 0.0
         self._round_trip_s: float | None = None
         self._answers: dict[str, Answer] = {}
@@ -105,8 +109,8 @@ class _Prober:
         self._sent_at = time.monotonic()
         try:
             self._queue.publish(stamp(self._wire.encode(question), self._node, 0), key=self._node)
-        except QueueError as error:
-            return Probe(step=Step.PUBLISH, problem=self._text(error))
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is what the probe was for
+            return self._problem(Step.PUBLISH, error)
         if not self._wait(self._heard):
             return self._failed(Step.HEAR, "our own message did not come back")
         self._mode.sleep(min(ANSWERS_S, max(self._deadline - time.monotonic(), 0)))
@@ -119,11 +123,11 @@ class _Prober:
 
     def _failed(self, step: Step, what: str) -> Probe:
         if self._error is not None:
-            return Probe(step=step, problem=self._text(self._error))
+            return self._problem(step, self._error)
         return Probe(step=step, problem=f"{what} within {self._timeout_s:g} s")
 
-    def _text(self, error: Exception) -> str:
-        return str(error) if isinstance(error, QueueError) else urls.describe(error, self._queue.url)
+    def _problem(self, step: Step, error: BaseException) -> Probe:
+        return Probe(step=step, problem=self._secrets.tell(error), refused=isinstance(error, QueueRefused))
 
     def listen(self) -> None:
         try:
@@ -133,7 +137,7 @@ class _Prober:
                     self._note(message)
                 else:
                     self._mode.sleep(0)  # lets others run where the client library blocks the whole thread
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is what the probe was for
+        except BaseException as error:  # noqa: BLE001  # likewise
             self._error = error
             self._subscribed.set()
             self._heard.set()

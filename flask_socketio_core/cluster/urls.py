@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import traceback
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, quote, unquote
+from typing import Any
+from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
-from ..errors import InvalidOption
+from ..errors import InvalidOption, QueueError, QueueRefused, QueueUnavailable
 
 MASK = "***"
 _SECRET_NAME = re.compile(r"pass|secret|token|credential|api_?key|sasl_jaas", re.IGNORECASE)
 # Up to the last "@", for people write "/", "?" and "#" in a password as they are.
-_USERINFO = re.compile(r"(?P<start>[a-zA-Z][a-zA-Z0-9+.\-]*://[^\s/?#]*?):[^\s]*@")
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.\-]*://)[^\s]*@")
+_QUERY = re.compile(r"[\w.\-]+=[^&]*(&[\w.\-]+=[^&]*)*")
+_KNOWN_TO_ALL = frozenset(("default", "guest"))
+"""Users that a fresh Redis and a fresh RabbitMQ have."""
+_SHORTEST = 3
+"""Shorter texts stand everywhere; as a part of a URL they are masked all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,33 +89,149 @@ def _host(text: str) -> tuple[str, int | None]:
 
 
 def mask(text: str) -> str:
-    """Return text with the passwords of URLs in it replaced, for logs and errors.
+    """Return text with the user names and passwords of URLs in it replaced, for logs and errors.
 
-    The values of query options that look like secrets are replaced, too.
+    The values of query options that look like secrets are replaced, too. Where the URL is known, :class:`Secrets` finds
+    more.
     """
     masked = re.sub(
         r"(?P<name>[?&][^=&\s]+)=(?P<value>[^&\s#]+)",
         lambda found: f"{found['name']}={MASK if _SECRET_NAME.search(found['name']) else found['value']}",
         text,
     )
-    return _USERINFO.sub(rf"\g<start>:{MASK}@", masked)
+    return _USERINFO.sub(rf"\g<scheme>{MASK}@", masked)
 
 
 def describe(error: BaseException, url: str) -> str:
     """Return an exception as one line of text in which no secret of the URL appears."""
-    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(": ")
-    for secret in secrets_of(url):
-        text = text.replace(secret, MASK).replace(quote(secret, safe=""), MASK)
-    return mask(text)
+    return Secrets(url).mask(" ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":"))
 
 
-def secrets_of(url: str) -> list[str]:
-    """Return the passwords in a URL, longest first; empty for a URL that cannot be parsed."""
-    try:
-        parsed = parse(url)
-    except ValueError:
-        return []
-    found = [value for name, value in parsed.query.items() if _SECRET_NAME.search(name)]
-    if parsed.password:
-        found.append(parsed.password)
-    return sorted((secret for secret in found if len(secret) > 2), key=len, reverse=True)
+def unavailable(name: str, url: str, error: BaseException, *, refused: bool = False) -> QueueUnavailable:
+    """Return the error that a queue raises for one of its client library, without the secrets of the URL.
+
+    :param name: what the broker is called: ``"Redis"``.
+    :param refused: the broker has answered, and trying again does not help: a :class:`QueueRefused`.
+    """
+    kind, what = (QueueRefused, "refuses us") if refused else (QueueUnavailable, "is unavailable")
+    return kind(f"{name} at {Secrets(url).mask(url)} {what}: {describe(error, url)}")
+
+
+class Secrets:
+    """What must not be read in any text about a queue: user name, password or token of its URL, and its options'.
+
+    :param options: ``message_queue_options``; those whose names look like secrets are, at any depth.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
+        _, _, rest = url.partition("://")
+        userinfo = _userinfo(rest)
+        name, colon, password = userinfo.partition(":")
+        secrets = [password, *_secret_options(options or {}), *_secret_query(rest)]
+        names = [name] if not _says_nothing(unquote(name), url) else []
+        if not colon:  # a token
+            secrets, names = [name, *secrets], []
+        self._whole = userinfo and f"{userinfo}@"
+        self._secrets = sorted(_spellings(secrets), key=len, reverse=True)
+        words = "|".join(sorted(map(re.escape, _spellings(names)), key=len, reverse=True))
+        self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)") if words else None
+
+    def mask(self, text: str) -> str:
+        """Return a text without them."""
+        if self._whole:
+            text = text.replace(self._whole, f"{MASK}@")
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        if self._words is not None:
+            text = self._words.sub(MASK, text)
+        return mask(text)
+
+    def tell(self, error: BaseException) -> str:
+        """Return what an exception says, in one line; with its class unless it is one of ours."""
+        text = str(error) if isinstance(error, QueueError) else f"{type(error).__name__}: {error}"
+        return self.mask(" ".join(text.split()).removesuffix(":"))
+
+    def clean(self, error: BaseException) -> BaseException:
+        """Mask the texts of an exception, and of those that led to it, and return it."""
+        waiting: list[BaseException | None] = [error]
+        seen: set[int] = set()
+        while waiting:
+            part = waiting.pop()
+            if part is None or id(part) in seen:
+                continue
+            seen.add(id(part))
+            part.args = tuple(self.mask(item) if isinstance(item, str) else item for item in part.args)
+            waiting += [part.__cause__, part.__context__]
+        return error
+
+
+def _userinfo(rest: str) -> str:
+    """Return what stands before the "@" of a URL's host, as it was written."""
+    before, _, query = rest.partition("?")
+    if "@" in before and _QUERY.fullmatch(query):  # or else it is no query but a part of a password
+        rest = before
+    return rest.rpartition("@")[0]
+
+
+def _says_nothing(name: str, url: str) -> bool:
+    """Say whether a user name stands in texts anyway, or is known to everybody."""
+    address = url.rpartition("@")[2]
+    return name in _KNOWN_TO_ALL or url.startswith(name) or name in re.split(r"[^\w\-]+", address)
+
+
+def _secret_query(rest: str) -> list[str]:
+    query = parse_qsl(rest.partition("?")[2], keep_blank_values=True)
+    return [value for name, value in query if _SECRET_NAME.search(name)]
+
+
+def _secret_options(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _secret_options(value)
+        elif isinstance(value, str) and _SECRET_NAME.search(str(name)):
+            yield value
+
+
+def _spellings(texts: Iterable[str]) -> set[str]:
+    """Return texts as they were written, unquoted, quoted, and as ``repr`` shows them."""
+    found = set()
+    for text in texts:
+        plain = unquote(text)
+        found |= {text, plain, quote(plain, safe=""), quote(plain), quote_plus(plain), repr(plain)[1:-1]}
+    return {text for text in found if len(text) >= _SHORTEST}
+
+
+class _MaskingFilter(logging.Filter):
+    """Mask what is logged about queues; tracebacks included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.secrets: weakref.WeakSet[Secrets] = weakref.WeakSet()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        masked = self._mask(said)
+        if masked != said:
+            record.msg, record.args = masked, None
+        if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+            # Handlers take the text that is there, and make none of their own.
+            record.exc_text = self._mask("".join(traceback.format_exception(record.exc_info[1])).rstrip("\n"))
+        return True
+
+    def _mask(self, text: str) -> str:
+        for secrets in list(self.secrets):
+            text = secrets.mask(text)
+        return text
+
+
+_filter = _MaskingFilter()
+
+
+def mask_logs(secrets: Secrets, logger: logging.Logger, package: str) -> None:
+    """Mask what a logger says, and what the loggers of a queue's package say, as long as the secrets are kept."""
+    _filter.secrets.add(secrets)
+    logger.addFilter(_filter)
+    logging.getLogger(package).addFilter(_filter)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(f"{package}."):
+            logging.getLogger(name).addFilter(_filter)

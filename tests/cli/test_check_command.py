@@ -19,6 +19,8 @@ from flask_socketio_core.cli import check_view
 from flask_socketio_core.cli.check_view import ADVICE, Report
 from flask_socketio_core.cluster.memory import MemoryQueue
 from flask_socketio_core.cluster.probe import Answer, Probe, Step, probe
+from flask_socketio_core.cluster.urls import Secrets
+from flask_socketio_core.errors import QueueRefused
 from flask_socketio_core.testing.threads import ThreadMode
 from support.nodes import Bus, Node
 
@@ -144,7 +146,7 @@ def test_a_broker_that_is_away_is_down_with_what_to_do(
         as_json = with_redis(make_app(message_queue=url, channel=channel), "check", "--json")
         assert time.monotonic() - started < 10
     assert (result.exit_code, as_json.exit_code) == (1, 1)
-    assert "DOWN: Redis at redis://user:***@127.0.0.1" in result.output
+    assert "DOWN: Redis at redis://***@127.0.0.1" in result.output
     assert "Is the broker running, and can this machine reach it?" in " ".join(result.output.split())
     assert "secret" not in result.output + as_json.output
     found = json.loads(as_json.output)
@@ -177,11 +179,25 @@ class Deaf(MemoryQueue):
 
 def test_a_broker_that_delivers_nothing_is_down() -> None:
     mode = ThreadMode()
-    found = probe(Deaf("memory://", "deaf", mode=mode, options={}), mode, 0.3)
+    found = probe(Deaf("memory://", "deaf", mode=mode, options={}), mode, 0.3, Secrets("memory://"))
     assert (found.up, found.step) == (False, Step.HEAR)
     assert found.problem == "our own message did not come back within 0.3 s"
     page = check_view.view(Report(queue="deaf", url="deaf://", channel="c", probe=found))
     assert "takes messages and does not deliver them" in " ".join(page.split())
+
+
+def test_a_broker_that_refuses_us_is_shown_as_that() -> None:
+    class Strict(MemoryQueue):
+        def listen(self) -> Iterator[bytes]:
+            raise QueueRefused("wrong password")
+
+    mode = ThreadMode()
+    found = probe(Strict("memory://", "c", mode=mode, options={}), mode, 1, Secrets("memory://"))
+    report = Report(queue="strict", url="strict://", channel="c", probe=found)
+    page = " ".join(check_view.view(report).split())
+    assert "REFUSED: wrong password" in page
+    assert "a right that this user lacks" in page
+    assert check_view.data(report)["refused"] is True
 
 
 def test_an_unexpected_error_shows_no_password() -> None:
@@ -190,8 +206,9 @@ def test_an_unexpected_error_shows_no_password() -> None:
             raise RuntimeError(f"cannot use {self.url}")
 
     mode = ThreadMode()
-    found = probe(Broken("memory://user:secret@bus", "c", mode=mode, options={}), mode, 1)
-    assert found.problem == "RuntimeError: cannot use memory://user:***@bus"
+    url = "memory://user:secret@bus"
+    found = probe(Broken(url, "c", mode=mode, options={}), mode, 1, Secrets(url))
+    assert found.problem == "RuntimeError: cannot use memory://***@bus"
 
 
 def test_the_page_fits_100_columns() -> None:

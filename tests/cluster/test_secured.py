@@ -59,6 +59,7 @@ def refusal(bus: Bus) -> str:
         assert not cluster.health().up
         with pytest.raises(QueueUnavailable) as raised:
             cluster.ping()
+        texts.append(type(raised.value).__name__)
         texts.append(cluster.health().detail)
         return "\n".join((str(raised.value), *texts))
     finally:
@@ -93,6 +94,7 @@ class TestRedis:
         scheme = bus.url.partition("://")[0]
         said = refusal(at(bus, f"{scheme}://{USER}:{quote(WRONG)}@127.0.0.1:{broker.port}"))
         assert "invalid username-password pair" in said
+        assert "QueueRefused" in said
         assert_secret(said)
 
     @tls.needs_openssl
@@ -142,6 +144,7 @@ class TestRabbitMQ:
     def test_a_wrong_password_is_told_and_not_shown(self, bus: Bus) -> None:
         said = refusal(at(bus, bus.url.replace("guest:guest", f"guest:{quote(WRONG)}")))
         assert "ACCESS_REFUSED" in said
+        assert "QueueRefused" in said
         assert_secret(said)
 
     @tls.needs_openssl

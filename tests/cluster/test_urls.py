@@ -55,12 +55,12 @@ def test_a_url_that_makes_no_sense_is_refused_without_its_secret(url: str) -> No
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
-        ("redis://user:secret@broker/0", "redis://user:***@broker/0"),
-        ("redis://:secret@broker/0", "redis://:***@broker/0"),
-        ("redis://:se@cret@broker/0", "redis://:***@broker/0"),
-        ("two: amqp://a:secret@x and kafka://b:secret@y", "two: amqp://a:***@x and kafka://b:***@y"),
-        ("redis://user:secret/2@broker/0", "redis://user:***@broker/0"),
-        ("redis://:1/secret?2#3@broker/0", "redis://:***@broker/0"),
+        ("redis://user:secret@broker/0", "redis://***@broker/0"),
+        ("redis://:secret@broker/0", "redis://***@broker/0"),
+        ("redis://:se@cret@broker/0", "redis://***@broker/0"),
+        ("two: amqp://a:secret@x and kafka://b:secret@y", "two: amqp://***@x and kafka://***@y"),
+        ("redis://user:secret/2@broker/0", "redis://***@broker/0"),
+        ("redis://:1/secret?2#3@broker/0", "redis://***@broker/0"),
         ("redis://broker:1/0?password=se@cret", "redis://broker:1/0?password=***"),
         ("redis://broker?password=secret&db=1", "redis://broker?password=***&db=1"),
         ("kafka://broker?ssl_password=secret", "kafka://broker?ssl_password=***"),
@@ -72,6 +72,29 @@ def test_secrets_are_masked(text: str, masked: str) -> None:
 
 
 def test_an_error_is_described_without_the_secrets_of_its_url() -> None:
-    error = ValueError("login of user with pa/ss failed,\n tried pa%2Fss")
-    described = urls.describe(error, "redis://user:pa%2Fss@broker")
-    assert described == "ValueError: login of user with *** failed, tried ***"
+    error = ValueError("login of alice with pa/ss failed,\n tried pa%2Fss")
+    described = urls.describe(error, "redis://alice:pa%2Fss@broker")
+    assert described == "ValueError: login of *** with *** failed, tried ***"
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "masked"),
+    [
+        ("nats://t0ken@bus:4222", "at nats://t0ken@bus:4222: t0ken?", "at nats://***@bus:4222: ***?"),
+        ("redis://us er:pa ss w@rd@bus/0", "to redis://us er:pa ss w@rd@bus/0", "to redis://***@bus/0"),
+        ("redis://:p@x?w@bus", "to redis://:p@x?w@bus: p@x?w", "to redis://***@bus: ***"),
+        ("amqp://a:b/c?d=e@bus//", "amqp://a:b/c?d=e@bus// b/c?d=e", "amqp://***@bus// ***"),
+        ("kafka://bob:s3cret@bus", "user 'bob', not bobby", "user '***', not bobby"),
+        ("amqp://guest:pw@guest-house", "guest at guest-house", "guest at guest-house"),
+        ("redis://redis:s3cret@redis", "Redis at redis://redis:s3cret@redis", "Redis at redis://***@redis"),
+        ("kafka://bus?ssl_password=s3cret", "key s3cret", "key ***"),
+        ('redis://:it\'s "x"@bus', "wrong: 'it\\'s \"x\"'", "wrong: '***'"),
+    ],
+)
+def test_secrets_of_a_known_url_are_masked_everywhere(url: str, text: str, masked: str) -> None:
+    assert urls.Secrets(url).mask(text) == masked
+
+
+def test_secrets_of_options_are_masked_at_any_depth() -> None:
+    options = {"password": "first", "client_options": {"sasl_plain_password": "second", "level": "third"}}
+    assert urls.Secrets("redis://bus", options).mask("first second third") == "*** *** third"

@@ -10,22 +10,27 @@
             return "postgresql://localhost/test"
 
 That is all. A queue that promises more (``durable``, ``replay``) says so in its ``capabilities`` and is tested for it.
-With a fixture ``broker`` that returns something with ``stop()`` and ``start()``, the outage tests run, too. A test
+With a fixture ``broker`` that returns something with ``stop()`` and ``start()``, the outage tests run, too; with
+``pause()`` and ``resume()`` besides (``SIGSTOP`` and ``SIGCONT``), those of a broker that has frozen. A test
 that cannot pass is overridden with ``@pytest.mark.xfail(reason=...)``; overriding one in any other way is an error.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from urllib.parse import quote, urlsplit
 
 import pytest
 
 from ...errors import MessageTooLarge, QueueClosed, QueueUnavailable, UnknownOption
 from ..threads import ThreadMode
+from .guard import refuse_overrides
 
 if TYPE_CHECKING:
     from ...contracts import AsyncMode, MessageQueue
@@ -36,6 +41,10 @@ ARRIVAL_S = 15.0
 TICK_S = 5.0
 #: Seconds that a publish may take while the broker is away.
 PUBLISH_S = 6.0
+#: Seconds in which nothing may happen.
+QUIET_S = 0.5
+#: What no text may show.
+USER, PASSWORD = "us3r-name", "s3cret w@rd"
 #: Seconds after a broker's return in which publisher and listener must work again.
 RECOVERY_S = 60.0
 
@@ -45,6 +54,13 @@ class StoppableBroker(Protocol):
 
     def stop(self) -> None: ...
     def start(self) -> None: ...
+
+
+class FreezableBroker(StoppableBroker, Protocol):
+    """One that can be made to keep its connections and answer nothing."""
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
 
 
 class Listener:
@@ -133,12 +149,7 @@ class QueueConformance:
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        for name, value in vars(cls).items():
-            if name.startswith("test_") and hasattr(QueueConformance, name) and not _expected_to_fail(value):
-                raise TypeError(
-                    f"{cls.__name__}.{name} replaces a test of the conformance suite; "
-                    f"mark it @pytest.mark.xfail(reason=...) or give it another name"
-                )
+        refuse_overrides(QueueConformance, cls)
 
     # ------------------------------------------------------------------------------------------------ fixtures
 
@@ -151,6 +162,21 @@ class QueueConformance:
     def broker(self) -> StoppableBroker | None:
         """The broker, if the test may stop it; ``None`` skips the outage tests."""
         return None
+
+    @pytest.fixture
+    def secret_url(self, url: str) -> str | None:
+        """The URL of a broker that is not there, with a user name and a password; ``None`` if there is no such URL."""
+        scheme, _, rest = url.partition("://")
+        return f"{scheme}://{USER}:{quote(PASSWORD)}@127.0.0.1:1" if urlsplit(f"//{rest}").hostname else None
+
+    @pytest.fixture
+    def frozen(self, broker: StoppableBroker | None) -> Iterator[FreezableBroker]:
+        """The broker, if it can be frozen; it is thawed at the test's end."""
+        if not (hasattr(broker, "pause") and hasattr(broker, "resume")):
+            pytest.skip("no broker that the test may freeze, with pause() and resume()")
+        freezable = cast("FreezableBroker", broker)
+        yield freezable
+        freezable.resume()
 
     @pytest.fixture
     def mode(self) -> Iterator[AsyncMode]:
@@ -281,11 +307,29 @@ class QueueConformance:
         assert listener.messages == []
 
     def test_a_message_beyond_the_limit_is_refused(self, make_queue: Callable[..., MessageQueue]) -> None:
-        limit = self.queue_class.capabilities.max_message_bytes
+        queue = make_queue()
+        queue.ping()  # it may learn its limit from the broker
+        limit = queue.max_message_bytes
         if limit is None:
             pytest.skip("the queue has no limit of its own")
         with pytest.raises(MessageTooLarge, match=str(limit)):
-            make_queue().publish(bytes(limit + 1))
+            queue.publish(bytes(limit + 1))
+
+    def test_a_queue_may_listen_anew_while_its_old_listener_runs(
+        self, make_queue: Callable[..., MessageQueue]
+    ) -> None:
+        queue = make_queue()
+        old = queue.listen()
+        assert next(old) == b""
+        new = Listener(queue).subscribed()
+        make_queue().publish(b"for the new one")
+        deadline = time.monotonic() + ARRIVAL_S
+        late: list[bytes] = []
+        while not (new.messages or late) and time.monotonic() < deadline:
+            late += [message for message in (next(old),) if message]  # it may be the old one that gets it
+        assert (new.messages or late) == [b"for the new one"]
+        queue.close()
+        assert new.ended()
 
     # --------------------------------------------------------------------------------------------- end and state
 
@@ -320,7 +364,82 @@ class QueueConformance:
             time.sleep(0.02)
         assert set(threading.enumerate()) - before == set()
 
+    def test_nothing_is_given_back_after_the_end(self, make_queue: Callable[..., MessageQueue]) -> None:
+        queue = make_queue()
+        given_back: list[bytes] = []
+        queue.on_failure = lambda message, key: given_back.append(message)
+        queue.publish(b"the last one")
+        queue.close()
+        count = len(given_back)
+        time.sleep(QUIET_S)
+        assert len(given_back) == count
+
     # ------------------------------------------------------------------------------------------------- outages
+
+    def test_no_error_and_no_log_line_shows_a_secret(
+        self, secret_url: str | None, channel: str, mode: AsyncMode, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        if secret_url is None:
+            pytest.skip("the queue's URL has no place for a user")
+        caplog.set_level(logging.INFO)
+        queue = self.queue_class(secret_url, channel, mode=mode, options=dict(self.queue_options))
+        said: list[str] = []
+        for act in (queue.ping, lambda: queue.publish(b"nobody takes it"), lambda: next(queue.listen())):
+            with pytest.raises(QueueUnavailable) as raised:
+                act()
+            said.append(str(raised.value))
+        queue.close()
+        shown = "\n".join((*said, caplog.text))
+        assert not [secret for secret in (USER, PASSWORD, quote(PASSWORD)) if secret in shown], shown
+
+    def test_a_frozen_broker_blocks_a_publish_for_a_bounded_time(
+        self, make_queue: Callable[..., MessageQueue], frozen: FreezableBroker
+    ) -> None:
+        publisher = make_queue()
+        publisher.publish(b"before")
+        assert publisher.flush(ARRIVAL_S) == 0
+        frozen.pause()
+        started = time.monotonic()
+        accepted = 0
+        with contextlib.suppress(
+            QueueUnavailable
+        ):  # what is only handed to the operating system may be accepted
+            publisher.publish(b"meanwhile")
+            accepted = 1
+        assert time.monotonic() - started < PUBLISH_S
+        started = time.monotonic()
+        left = publisher.flush(0.5)
+        assert time.monotonic() - started < PUBLISH_S
+        assert 0 <= left <= accepted
+        started = time.monotonic()
+        with pytest.raises(QueueUnavailable):
+            publisher.ping()
+        assert time.monotonic() - started < PUBLISH_S
+
+    def test_what_was_accepted_survives_the_broker(
+        self, make_queue: Callable[..., MessageQueue], broker: StoppableBroker | None
+    ) -> None:
+        capabilities = self.queue_class.capabilities
+        if broker is None or not (capabilities.durable and capabilities.replay):
+            pytest.skip("needs the capabilities durable and replay, and a broker that the test may stop")
+        publisher, queue = make_queue(), make_queue()
+        given_back: list[bytes] = []
+        publisher.on_failure = lambda message, key: given_back.append(message)
+        listening = queue.listen()
+        assert next(listening) == b""
+        publisher.publish(b"heard", key="k")
+        heard = next(message for message in listening if message)
+        assert heard == b"heard"
+        publisher.publish(b"accepted", key="k")
+        assert publisher.flush(ARRIVAL_S) == 0
+        broker.stop()
+        broker.start()
+        with contextlib.suppress(QueueUnavailable):
+            listening.close()  # type: ignore[attr-defined]  # every generator has it
+        listener = Listener(queue, again=True, pause_s=0.5)
+        listener.wait_until(
+            lambda: b"accepted" in listener.messages or b"accepted" in given_back, RECOVERY_S, "old message"
+        )
 
     def test_publishing_without_a_broker_fails_in_time(
         self, make_queue: Callable[..., MessageQueue], broker: StoppableBroker | None
@@ -389,7 +508,3 @@ def _publish_somehow(queue: MessageQueue, message: bytes) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-
-
-def _expected_to_fail(test: Any) -> bool:
-    return any(mark.name == "xfail" and mark.kwargs.get("reason") for mark in getattr(test, "pytestmark", ()))

@@ -11,7 +11,7 @@ from kafka import errors
 from kafka.net.compat import KafkaNetClient
 
 from flask_socketio_core import queues
-from flask_socketio_core.errors import InvalidOption, QueueError
+from flask_socketio_core.errors import InvalidOption, QueueRefused
 from flask_socketio_core.queues import Setting
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class ClientFactory:
     def ensure_topic(self) -> None:
         """Create the topic unless it is there, and wait until it can be used.
 
-        :raises QueueError: when it is missing and we may not create it; the text has the command that does.
+        :raises QueueRefused: when it is missing and we may not create it; the text has the command that does.
         :raises kafka.errors.KafkaError: when no broker answers in time.
         """
         with self._connect(kafka.KafkaAdminClient) as admin:
@@ -136,7 +136,7 @@ class ClientFactory:
             except errors.TopicAlreadyExistsError:
                 pass  # another server was faster
             except (errors.AuthorizationError, errors.PolicyViolationError) as error:
-                raise QueueError(
+                raise QueueRefused(
                     f"Kafka topic {self.topic!r} does not exist and may not be created by us ({type(error).__name__}); "
                     f"create it with: kafka-topics.sh --create --topic {self.topic} "
                     f"--partitions {self.settings['partitions']} --config max.message.bytes={TOPIC_MAX_BYTES}"

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
     from flask_socketio_core.contracts import AsyncMode
 
+#: What Kafka answers to a wrong password, to a user without a right, and to what its policy forbids.
+REFUSED = (
+    errors.AuthorizationError,
+    errors.PolicyViolationError,
+    errors.SaslAuthenticationFailedError,
+    errors.UnsupportedSaslMechanismError,
+)
 #: Seconds between two ``b""`` of a quiet channel.
 TICK_S = 0.5
 #: Seconds of silence after which the listener asks the broker for a sign of life. kafka-python reconnects by itself
@@ -237,6 +244,4 @@ class KafkaQueue(MessageQueue):
         try:
             yield
         except (errors.KafkaError, OSError) as error:
-            raise QueueUnavailable(
-                f"Kafka at {queues.mask(self.url)} is unavailable: {queues.describe(error, self.url)}"
-            ) from error
+            raise queues.unavailable("Kafka", self.url, error, refused=isinstance(error, REFUSED)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import amqp.exceptions
 import kombu.connection
 import kombu.entity
 import kombu.exceptions
@@ -12,6 +13,9 @@ import kombu.transport
 Connection: Any = kombu.connection.Connection
 Exchange: Any = kombu.entity.Exchange
 Queue: Any = kombu.entity.Queue
+
+REDIS = frozenset({"redis", "rediss", "sentinel"})
+"""Transports of redis-py."""
 
 
 def foreign_errors(transport: str) -> tuple[type[BaseException], ...]:
@@ -22,3 +26,17 @@ def foreign_errors(transport: str) -> tuple[type[BaseException], ...]:
     implementation: Any = kombu.transport.get_transport_cls(transport)
     errors = (*implementation.connection_errors, *implementation.channel_errors)
     return (*errors, kombu.exceptions.OperationalError, OSError)
+
+
+def refusals(transport: str) -> tuple[type[BaseException], ...]:
+    """Return what a transport raises for a wrong password, a missing right, or a virtual host that is not there."""
+    found: tuple[type[BaseException], ...] = (amqp.exceptions.AccessRefused, amqp.exceptions.NotAllowed)
+    if transport in REDIS:
+        from redis import exceptions
+
+        found += (
+            exceptions.AuthenticationError,
+            exceptions.AuthorizationError,
+            exceptions.NoPermissionError,
+        )
+    return found

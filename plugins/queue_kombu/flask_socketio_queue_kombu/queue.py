@@ -18,7 +18,7 @@ from flask_socketio_core.contracts import MessageQueue, QueueCapabilities, Verdi
 from flask_socketio_core.errors import MessageTooLarge, PartUnsuitable, QueueClosed, QueueUnavailable
 from flask_socketio_core.queues import Setting
 
-from .client import Connection, Exchange, Queue, foreign_errors
+from .client import REDIS, Connection, Exchange, Queue, foreign_errors, refusals
 from .transports import ON_REQUEST, claims, transport_of
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ CONTENT_TYPE = "application/json"
 CONTENT_ENCODING = "utf-8"
 #: Transports that tell when a subscription exists. The others subscribe when they are first polled.
 NATIVE = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
-#: Transports of redis-py.
-REDIS = frozenset({"redis", "rediss", "sentinel"})
 #: Seconds given to that first poll.
 SETTLE_S = 0.1
 #: Messages after which a publisher asks the broker whether it is still there.
@@ -73,6 +71,7 @@ class KombuQueue(MessageQueue):
         self._transport_options = dict(self._settings["transport_options"])
         self._check_transport(scheme, rest)
         self._foreign = foreign_errors(self._transport)
+        self._refusals = refusals(self._transport)
         self._timeout_s: float = self._settings["publish_timeout_s"]
         self._closed = False
         self._unanswered = 0  # messages since the broker's last answer
@@ -341,9 +340,8 @@ class KombuQueue(MessageQueue):
         try:
             yield
         except self._foreign as error:
-            raise QueueUnavailable(
-                f"message queue {queues.mask(self.url)} is unavailable: {queues.describe(error, self.url)}"
-            ) from error
+            refused = isinstance(error, self._refusals)
+            raise queues.unavailable("message queue", self.url, error, refused=refused) from error
 
 
 def body_of(message: Any) -> bytes:

@@ -7,7 +7,7 @@ import struct
 from types import SimpleNamespace
 
 import pytest
-from amqp.transport import TCPTransport  # type: ignore[import-untyped]  # no stubs
+from amqp.transport import TCPTransport
 
 from flask_socketio_queue_kombu.readahead import read_ahead
 

@@ -9,7 +9,7 @@ import redis
 
 from flask_socketio_core import queues
 from flask_socketio_core.contracts import MessageQueue
-from flask_socketio_core.errors import MessageTooLarge, QueueClosed, QueueUnavailable
+from flask_socketio_core.errors import MessageTooLarge, QueueClosed
 
 from .client import SETTINGS, ClientFactory, close
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 #: Seconds between two ``b""`` of a quiet channel.
 TICK_S = 0.5
+#: What Redis answers to a wrong password and to a user without a right.
+REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError, redis.exceptions.NoPermissionError)
+#: How it answers to a command that it does not have, or that was renamed away.
+UNKNOWN_COMMAND = "unknown command"
 
 
 class RedisBase(MessageQueue):
@@ -97,6 +101,5 @@ class RedisBase(MessageQueue):
         try:
             yield
         except (redis.RedisError, OSError) as error:
-            raise QueueUnavailable(
-                f"Redis at {queues.mask(self.url)} is unavailable: {queues.describe(error, self.url)}"
-            ) from error
+            refused = isinstance(error, REFUSED) or str(error).startswith(UNKNOWN_COMMAND)
+            raise queues.unavailable("Redis", self.url, error, refused=refused) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flask_socketio_core import queues
 from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
-from flask_socketio_core.errors import MessageTooLarge, QueueClosed, QueueUnavailable
+from flask_socketio_core.errors import MessageTooLarge, QueueClosed
 from flask_socketio_core.queues import Setting
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ class PigeonQueue(MessageQueue):
         except OSError as exc:
             if self._closed:
                 raise QueueClosed("the pigeon queue was closed") from exc
-            at, why = queues.mask(self.url), queues.describe(exc, self.url)
-            raise QueueUnavailable(f"pigeon post at {at} is unavailable: {why}") from exc
+            raise queues.unavailable("pigeon post", self.url, exc) from exc
 
 
 class _Connection:
