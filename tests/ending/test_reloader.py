@@ -120,6 +120,7 @@ def test_a_changed_file_starts_the_server_again_and_tells_its_clients(program: R
     second = program.wait_for_another(first)
     assert second != first
     assert wait_until(lambda: "farewell" in program.log.read_text(), timeout_s=3), program.log.read_text()
+    assert "Traceback" not in program.log.read_text()
 
 
 def test_stop_ends_the_reloader_too(program: Reloaded) -> None:

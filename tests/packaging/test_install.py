@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,6 +72,32 @@ def test_extras_bring_their_plugins_and_what_those_need(
         "queue-redis",
     ]
     environment.run("python", "-W", "ignore", "-c", "import eventlet, redis")
+
+
+def test_the_readme_s_command_installs_a_checkout_without_an_index_that_knows_us(
+    fresh_environment: Callable[[], Environment], tmp_path: Path
+) -> None:
+    environment = fresh_environment()
+    (command,) = re.findall(
+        r"^pip install (\. \./plugins/.*)$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    checkout = tmp_path / "checkout"
+    listed = run("git", "ls-files", "-z", cwd=ROOT) if (ROOT / ".git").exists() else None
+    if listed is None:
+        pytest.skip("this is no checkout")
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file() and name.startswith(
+            ("flask_socketio_core/", "plugins/", "LICENSE", "README", "py")
+        ):
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, checkout / name)
+    environment.run("python", "-m", "pip", "install", "--quiet", *command.split(), cwd=checkout)
+    assert installed(environment)["plugins"] == [
+        "async-gevent",
+        "async-threading",
+        THE_CORES_QUEUE,
+        "queue-redis",
+    ]
 
 
 def test_core_imports_without_any_plugin(fresh_environment: Callable[[], Environment]) -> None:

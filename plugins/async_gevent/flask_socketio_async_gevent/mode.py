@@ -88,9 +88,7 @@ class GeventMode(GreenMode):
         self.warn_unless_patched()
         self.move_in()
         if options.use_reloader:
-            gc.collect()  # patching looks at all objects, and fails on a weak proxy of one that is gone
-            gevent.monkey.patch_thread()  # the reloader sleeps in one thread and serves in another
-            gevent.monkey.patch_time()
+            self._patch_for_reloader()
             run_with_reloader(partial(self._serve, app, host, port, options), options, self.interrupter())
         else:
             with stopping_on_signals(self._stop_soon):
@@ -121,6 +119,17 @@ class GeventMode(GreenMode):
         finally:
             self._stopping = None
             server.close()
+
+    def _patch_for_reloader(self) -> None:
+        """Let the reloader sleep in one thread and serve in another, where the program has not patched.
+
+        Patching threads once more would register gevent's hooks for a fork a second time, which then fail.
+        """
+        if not self.is_patched("threading"):
+            gc.collect()  # patching looks at all objects, and fails on a weak proxy of one that is gone
+            gevent.monkey.patch_thread()
+        if not self.is_patched("time"):
+            gevent.monkey.patch_time()
 
     def _stop_soon(self) -> None:
         if self._stopping is not None:
