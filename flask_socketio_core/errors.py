@@ -23,6 +23,7 @@
     │   ├── CallTimeout               (also python-socketio's and the built-in TimeoutError)
     │   └── ClientGone                (likewise) the client left before it answered
     ├── ProtocolError                 the peer broke the protocol; carries what to answer
+    │   ├── WrongSerializer           its packets look like those of another serializer
     │   └── PayloadTooLarge
     └── QueueError                    the message queue
         ├── QueueUnavailable          the broker cannot be reached now; retrying may help
@@ -153,6 +154,10 @@ class ProtocolError(SocketIOError):
         super().__init__(printable(message, MOST_SENTENCE))
         self.status = status
         self.close_code = close_code
+
+
+class WrongSerializer(ProtocolError):
+    """The peer's packets look like those of another serializer than the server's."""
 
 
 class PayloadTooLarge(ProtocolError):

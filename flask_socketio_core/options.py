@@ -40,8 +40,8 @@ class Options:
     :param path: URL path of the endpoint; slashes around it make no difference. ``"/"`` takes every request of the
         application, so that no view is reached; an empty one means the default.
     :param client_manager: one of python-socketio's managers; its URL and channel are taken over as ``message_queue``.
-    :param logger: ``True`` logs the Socket.IO layer at INFO, or a logger to use.
-    :param engineio_logger: the same for the Engine.IO layer.
+    :param logger: ``True`` tells at INFO what clients do (connects, events, acks, disconnects), or a logger to use.
+    :param engineio_logger: the same for the Engine.IO layer: transports, upgrades, packets.
     :param serializer: ``"default"`` (JSON), ``"msgpack"``, or a subclass of python-socketio's ``Packet``.
     :param json: module or object with ``dumps`` and ``loads``, such as simplejson, orjson or flask.json; tried at the
         start with a list. ``None`` for the standard library's.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .http import Endpoint
-from .server import Server
+from .logged import make_server
 from .watchdog import Watchdog
 from .websocket import WebSocketEntrance
 
@@ -40,7 +40,7 @@ class Engine:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.server = Server(application, options, mode, clock=clock)
+        self.server = make_server(application, options, mode, clock=clock)
         self._entrance = WebSocketEntrance(self.server, providers)
         self._endpoint = Endpoint(self.server, self._entrance, application.host_refusal)
         self._watchdog: Watchdog | None = None

@@ -96,6 +96,7 @@ class Endpoint:
                 return self._respond(environ, start_response, 200, b"OK", "text/plain")
             return self._serve(environ, start_response, _query(environ))
         except Refusal as refusal:
+            self._server.on_refused(environ, refusal)
             if refusal.code == UNSUPPORTED_PROTOCOL[0]:
                 self._log_protocol(refusal)
             body = json.dumps({"code": refusal.code, "message": str(refusal)}).encode()

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, Protocol
 
 from socketio.packet import Packet
 
-from ..errors import InvalidOption, ProtocolError
+from ..errors import InvalidOption, ProtocolError, WrongSerializer
 from ..json_modules import tried
 from ..quoting import printable
 from .frames import binary_frame, text_frame
@@ -58,6 +58,12 @@ RESERVED_EVENTS = frozenset(
 
 MAX_ATTACHMENTS = 1_000
 """Most attachments of one packet. socket.io-parser's default is 10, python-socketio has practically no limit."""
+
+MSGPACK_TYPE = b"\xa4type"
+"""A packet's first key in msgpack. Source: python-socketio's ``MsgPackPacket``, socket.io-msgpack-parser."""
+
+MSGPACK_LOOK_BYTES = 256
+"""Where that key is looked for, bytes."""
 
 MAX_DIGITS = 100
 """Most digits of an ack id or a JSON integer, as in python-socketio: more than that takes long to convert."""
@@ -209,7 +215,7 @@ class Codec:
 
     def _parse_text(self, text: str | bytes) -> Incoming | _Pending:
         if not isinstance(text, str):
-            raise ProtocolError("binary message where a packet was expected")
+            raise _unexpected_bytes(text)
         bracket = text.find("[")
         if text.startswith("2") and 0 < bracket < MAX_DIGITS:
             # A shortcut for what nearly all packets are, an event of the main namespace.
@@ -275,11 +281,34 @@ class Codec:
         try:
             packet = self._packet_class(encoded_packet=message)
         except Exception as error:  # a serializer may raise anything on bad input
+            if isinstance(message, str) and self._is_binary():
+                raise WrongSerializer(
+                    "text where a binary packet was expected: probably the client uses the default serializer, JSON, "
+                    f"and the server {self._packet_class.__name__}; both have to use the same (option serializer)"
+                ) from error
             raise ProtocolError(f"packet that cannot be decoded: {error!r}") from error
         if packet.attachment_count:
             self._check_count(packet.attachment_count)
             return _PendingPacket(packet, self.max_attached_bytes)
         return _from_packet(packet)
+
+    def _is_binary(self) -> bool:
+        """Say whether the packet class makes binary messages of everything."""
+        try:
+            (packet,) = self._encode_with_class(CONNECT, None, "/", None).packets
+        except Exception:  # noqa: BLE001  # a serializer of the application's, and it is another error that matters
+            return False
+        return isinstance(packet, bytes)
+
+
+def _unexpected_bytes(message: bytes) -> ProtocolError:
+    text = "binary message where a packet was expected"
+    if MSGPACK_TYPE not in message[:MSGPACK_LOOK_BYTES]:
+        return ProtocolError(text)
+    return WrongSerializer(
+        f"{text}: probably the client uses the serializer msgpack, and the server JSON; both have to use the same "
+        "(option serializer)"
+    )
 
 
 class Decoder:

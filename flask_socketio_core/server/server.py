@@ -15,11 +15,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConnectionRefusedError, PayloadTooLarge, ProtocolError
+from ..errors import ConnectionRefusedError, PayloadTooLarge, ProtocolError, WrongSerializer
 from ..quoting import printable
 from .clients import Client, Phase
 from .descriptors import most_connections, raise_limit
 from .fork import forget_after_fork
+from .lines import choose_logger
 from .mailbox import Mailbox
 from .packets import ACK, CONNECT, DISCONNECT, EIO_OPEN, EVENT, Codec, Decoder, Outgoing
 from .reasons import Reason
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
     from ..options import Options
     from .interface import AckCallback, Application
     from .wheel import Timed
+    from .wsgi import Refusal
 
 Job = Callable[[], object]
+
+LOGGER = "flask_socketio_core.server"
 
 INVALID_NAMESPACE = {"message": "Invalid namespace"}
 """What a client is told about a namespace that does not exist. Source: Socket.IO's server."""
@@ -84,7 +88,8 @@ class Server:
             outbox_max_packets=options.outbox_max_packets,
             outbox_policy=options.outbox_policy,
         )
-        self.logger = _logger(options.logger, "flask_socketio_core.server")
+        self.logger = choose_logger(options.logger, LOGGER)
+        self.session_type: Callable[..., Session] = Session
         self.accepting = True
         self._application = application
         self._start_empty()
@@ -100,6 +105,7 @@ class Server:
         limits = [limit for limit in (options.max_connections, most_connections()) if limit is not None]
         self.most_connections = min(limits, default=None)
         self._full = False
+        self._serializer_blamed = False
         self._idle: Event | None = None
 
     def _start_empty(self) -> None:
@@ -132,7 +138,7 @@ class Server:
 
         :param environ: environ of the first request, without the server's own objects; kept.
         """
-        session = Session(
+        session = self.session_type(
             new_sid(), environ, self, transport, self.mode.create_lock(), Decoder(self.codec), self.clock()
         )
         if self._ordered:
@@ -168,6 +174,9 @@ class Server:
             self._wheel.remove(session)
         for client in list(session.clients.values()):
             self._client_left(client, reason)
+
+    def on_refused(self, environ: dict[str, Any], refusal: Refusal) -> None:
+        """Learn that a request is answered with an error."""
 
     def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
         """Log an overflow and tell the application, from a worker."""
@@ -283,6 +292,7 @@ class Server:
         if kind == EVENT:
             client = session.clients.get(namespace)
             if client is None:
+                self._on_stray(session, namespace)
                 return
             job = partial(self._run_event, client, ack_id, data)
             if client.phase is CONNECTED:
@@ -302,6 +312,9 @@ class Server:
                 self._client_left(client, Reason.CLIENT_DISCONNECT)
         else:
             raise ProtocolError(f"unexpected Socket.IO packet of type {kind}")
+
+    def _on_stray(self, session: Session, namespace: str) -> None:
+        """Learn of an event for a namespace that the session is not in."""
 
     def _run(self, session: Session, job: Callable[[], object]) -> None:
         """Run a job that calls :meth:`_finish` at its end; read no more while too many of a session are unfinished."""
@@ -389,12 +402,15 @@ class Server:
         if not welcome:
             self._refuse(client, refusal)
         elif client.confirm():
-            if client.accept(self.codec.encode_connect(client.sid, client.namespace)):
-                for job in client.take_early():
-                    self._spawn(client.session, job)
-            self._application.on_connected(client)
+            self._let_in(client)
         else:  # it left while its connect handler ran, which has let it in
             self._bid_farewell(client)
+
+    def _let_in(self, client: Client) -> None:
+        if client.accept(self.codec.encode_connect(client.sid, client.namespace)):
+            for job in client.take_early():
+                self._spawn(client.session, job)
+        self._application.on_connected(client)
 
     def _refuse(self, client: Client, refusal: Any) -> None:
         left = client.leave(Reason.SERVER_DISCONNECT) is not None
@@ -623,6 +639,9 @@ class Server:
         if isinstance(error, ProtocolError):
             # A message that is too large may be an honest client's, whose author looks for the limit.
             level = logging.WARNING if isinstance(error, PayloadTooLarge) else logging.INFO
+            if isinstance(error, WrongSerializer) and not self._serializer_blamed:
+                self._serializer_blamed = True  # such a client tries again and again
+                level = logging.WARNING
             self.mode.spawn(partial(self.logger.log, level, "%s: %s", where, error))
         else:
             self.mode.spawn(partial(self.logger.error, "unexpected error in %s", where, exc_info=error))
@@ -631,13 +650,3 @@ class Server:
 def new_sid() -> str:
     """Return a session id: 20 characters safe in URLs, 120 random bits."""
     return secrets.token_urlsafe(15)
-
-
-def _logger(setting: Any, name: str) -> logging.Logger:
-    if setting is True or setting is False:
-        logger = logging.getLogger(name)
-        if setting and logger.level == logging.NOTSET:
-            logger.setLevel(logging.INFO)
-        return logger
-    chosen: logging.Logger = setting
-    return chosen

@@ -217,7 +217,7 @@ class Session:
                 return True
             if volatile and (write is not None or self._outbox is not None):
                 return False
-            if not self.send_locked(outgoing):
+            if not self._queue(outgoing):
                 return False
             transport = self._transport
             overflow = self._apply_policy()
@@ -230,6 +230,9 @@ class Session:
 
         :returns: ``False`` if the session is closed.
         """
+        return self._queue(outgoing)
+
+    def _queue(self, outgoing: Outgoing) -> bool:
         if self.closed:
             return False
         if self._outbox is None:

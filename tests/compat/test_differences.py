@@ -22,7 +22,17 @@ import flask_socketio_core
 from compat.stage import Stage
 from flask_socketio_core import errors
 from support.flask_apps import needs_trusted_hosts
-from support.servers import CORE, EVENTLET, REFERENCE, THREADING, AppSpec, ServerKind, kind_params, serving
+from support.servers import (
+    CORE,
+    EVENTLET,
+    REFERENCE,
+    THREADING,
+    AppSpec,
+    ServerKind,
+    kind_params,
+    serving,
+    wait_until,
+)
 from support.wire.engine import Closed, Polling, WebSocket, target
 from support.wire.http import HttpError, request
 from support.wire.recorder import Recorder
@@ -546,6 +556,30 @@ def test_session_left_to_flask_is_saved_after_a_handled_error() -> None:
         return counting.saved
 
     assert [play(library) for library in (flask_socketio, flask_socketio_core)] == [0, 1]
+
+
+def test_log_shows_no_secrets_and_each_line_once(tmp_path: Path) -> None:
+    """One client connects with a token and says something long, under ``logging.basicConfig``."""
+
+    def play(library: str) -> list[str]:
+        options = {"logger": True, "engineio_logger": True}
+        spec = AppSpec(app="logged", library=library, options=options, settings={"configured": True})
+        with serving(THREADING, spec, tmp_path) as server:
+            client = WebSocket(server.port)
+            client.receive()
+            client.send('40{"token":"s3cret"}')
+            client.receive()
+            client.send(json.dumps(["say", "x" * 5000, ""]).join(("42", "")))
+            assert wait_until(lambda: "xxxxx" in server.log_text(), timeout_s=5)
+            client.abort()
+        return server.log_text().splitlines()
+
+    theirs, ours = play(REFERENCE), play(CORE)
+    assert any("s3cret" in line for line in theirs)
+    assert not any("s3cret" in line for line in ours)
+    assert max(map(len, theirs)) > 5000
+    assert max(len(line) for line in ours if "xxxxx" in line) < 500
+    assert [sum("received event" in line for line in lines) for lines in (theirs, ours)] == [2, 1]
 
 
 def test_each_application_of_one_object_has_its_own_clients() -> None:

@@ -1,0 +1,266 @@
+"""A server and sessions that tell what happens: the options ``logger`` and ``engineio_logger``.
+
+They are classes of their own, chosen when the server is made, so that a server without them pays nothing. The facts
+are those of python-socketio's and python-engineio's log lines at INFO, but for what may be a secret: CONNECT's auth is
+never shown, and of packets only the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..quoting import printable
+from .lines import Lines, choose_logger
+from .packets import CONNECT, EIO_MESSAGE, EIO_OPEN
+from .server import Server
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode
+    from ..options import Options
+    from .clients import Client
+    from .interface import AckCallback, Application
+    from .lines import Tell
+    from .packets import Outgoing
+    from .server import Job
+    from .session import Transport
+    from .wsgi import Refusal
+
+ENGINE_LOGGER = "flask_socketio_core.engineio"
+
+CONNECT_MESSAGE = f"{EIO_MESSAGE}{CONNECT}"
+"""How a packet begins that asks to connect, and may contain a password or a token."""
+
+PACKETS = {"0": "OPEN", "1": "CLOSE", "2": "PING", "3": "PONG", "4": "MESSAGE", "5": "UPGRADE", "6": "NOOP"}
+"""Names of Engine.IO packet types. Source: engine.io-protocol v4, "Protocol"."""
+
+
+def make_server(
+    application: Application, options: Options, mode: AsyncMode, *, clock: Callable[[], float]
+) -> Server:
+    """Return a server that tells what the options ask for."""
+    silent = options.logger is False and options.engineio_logger is False
+    return (Server if silent else LoggedServer)(application, options, mode, clock=clock)
+
+
+class LoggedServer(Server):
+    """A server that writes lines about what it does."""
+
+    def __init__(
+        self, application: Application, options: Options, mode: AsyncMode, *, clock: Callable[[], float]
+    ) -> None:
+        self._lines = Lines(mode)
+        super().__init__(application, options, mode, clock=clock)
+        engine_logger = choose_logger(options.engineio_logger, ENGINE_LOGGER)
+        self._tell = self._lines.teller(self.logger, on=options.logger is not False)
+        self._tell_engine = self._lines.teller(engine_logger, on=options.engineio_logger is not False)
+        if options.engineio_logger is not False:
+            # What another serializer's text contains, and where, is not known here.
+            shows = options.serializer == "default"
+            self.session_type = partial(LoggedSession, self._tell_engine, shows)
+        self._tell_engine("server for async_mode=%s", mode.name)
+
+    def forget(self) -> None:
+        """Have no clients in a forked child, and no lines to write."""
+        self._lines.forget()
+        super().forget()
+
+    # Engine.IO
+
+    def add(self, session: Session) -> None:
+        """Tell of a session that starts."""
+        address = printable(str(session.environ.get("REMOTE_ADDR", "an unknown address")))
+        self._tell_engine("%s: opened over %s from %s", session.sid, session.transport.name, address)
+        super().add(session)
+
+    def open_packet(self, session: Session, *, upgrades: bool) -> Outgoing:
+        """Tell of the first packet, which is sent in several ways."""
+        packet = super().open_packet(session, upgrades=upgrades)
+        self._tell_engine("%s: sending packet OPEN %s", session.sid, str(packet.packets[0])[1:])
+        return packet
+
+    def on_closed(self, session: Session, reason: str) -> None:
+        """Tell of a session that ended."""
+        self._tell_engine("%s: closed over %s: %s", session.sid, session.transport.name, reason)
+        super().on_closed(session, reason)
+
+    def on_refused(self, environ: dict[str, Any], refusal: Refusal) -> None:
+        """Tell of a request that is answered with an error."""
+        method, address = environ["REQUEST_METHOD"], environ.get("REMOTE_ADDR", "an unknown address")
+        self._tell_engine(
+            "refused %s from %s: %d %s", printable(method), printable(address), refusal.status, refusal
+        )
+
+    # Socket.IO: what clients do
+
+    def _on_connect(self, session: Session, namespace: str, auth: Any) -> None:
+        if not self._application.accepts(namespace):
+            self._tell("session %s is refused: invalid namespace [%s]", session.sid, printable(namespace))
+        super()._on_connect(session, namespace, auth)
+
+    def _run_connect(self, client: Client, auth: Any) -> None:
+        self._tell("client %s of session %s connects [%s]", client.sid, client.engine_sid, _place(client))
+        super()._run_connect(client, auth)
+
+    def _let_in(self, client: Client) -> None:
+        self._tell("client %s is connected [%s]", client.sid, _place(client))
+        super()._let_in(client)
+
+    def _refuse(self, client: Client, refusal: Any) -> None:
+        self._tell("client %s is refused [%s]", client.sid, _place(client))
+        super()._refuse(client, refusal)
+
+    def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
+        self._tell("received event '%s' from %s [%s]", printable(data[0]), client.sid, _place(client))
+        super()._run_event(client, ack_id, data)
+
+    def _on_stray(self, session: Session, namespace: str) -> None:
+        self._tell(
+            "received an event from session %s, which is not connected [%s]",
+            session.sid,
+            printable(namespace),
+        )
+
+    def _on_ack(self, session: Session, namespace: str, ack_id: int | None, data: list[Any]) -> None:
+        client = session.clients.get(namespace)
+        sid = f"a session without client, {session.sid}," if client is None else client.sid
+        self._tell("received ack %s from %s [%s]", ack_id, sid, printable(namespace))
+        super()._on_ack(session, namespace, ack_id, data)
+
+    def _bid_farewell(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
+        self._tell("client %s is disconnected: %s [%s]", client.sid, client.reason, _place(client))
+        super()._bid_farewell(client, run)
+
+    # Socket.IO: what the application does
+
+    def emit(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        *,
+        namespace: str = "/",
+        to: tuple[str, ...] | None = None,
+        skip: frozenset[str] = frozenset(),
+        on_ack: AckCallback | None = None,
+        volatile: bool = False,
+    ) -> None:
+        """Tell of an event that is sent to clients of this process."""
+        rooms = "all" if to is None else printable(", ".join(map(str, to))) or "nobody"
+        self._tell("emitting event '%s' to %s [%s]", printable(str(event)), rooms, printable(namespace))
+        super().emit(event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile)
+
+    def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
+        """Tell of a client that enters a room."""
+        self._tell("%s is entering room %s [%s]", sid, printable(str(room)), printable(namespace))
+        super().enter_room(sid, room, namespace)
+
+    def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
+        """Tell of a client that leaves a room."""
+        self._tell("%s is leaving room %s [%s]", sid, printable(str(room)), printable(namespace))
+        super().leave_room(sid, room, namespace)
+
+    def close_room(self, room: str, namespace: str = "/") -> None:
+        """Tell of a room that is closed."""
+        self._tell("room %s is closing [%s]", printable(str(room)), printable(namespace))
+        super().close_room(room, namespace)
+
+    def disconnect(self, sid: str, namespace: str = "/", run: Callable[[Job], object] | None = None) -> None:
+        """Tell of a client that the application disconnects."""
+        self._tell("disconnecting %s [%s]", sid, printable(namespace))
+        super().disconnect(sid, namespace, run)
+
+    def shutdown(self, timeout_s: float = 3.0) -> int:
+        """Tell of the end, and have the last lines written."""
+        self._tell("shutting down with %d sessions", len(self.sessions))
+        running = super().shutdown(timeout_s)
+        self._lines.flush()
+        return running
+
+
+class LoggedSession(Session):
+    """A session that writes a line for each packet and each change of transport.
+
+    :param tell: writes a line.
+    :param shows: show what messages contain, not only their size.
+    """
+
+    __slots__ = ("_shows", "_tell")
+
+    def __init__(self, tell: Tell, shows: bool, *args: Any) -> None:
+        super().__init__(*args)
+        self._tell = tell
+        self._shows = shows
+
+    def receive(self, packet: str | bytes) -> None:
+        """Tell of a packet from the client."""
+        if not self.closed:
+            secret = packet[:2] == CONNECT_MESSAGE and isinstance(packet, str)
+            shown = _without_auth(str(packet)) if secret and self._shows else self._shown(packet)
+            self._tell("%s: received packet %s", self.sid, shown)
+        super().receive(packet)
+
+    def send(self, outgoing: Outgoing, volatile: bool = False) -> bool:
+        """Tell of packets to the client."""
+        self._tell_sent(outgoing)
+        return super().send(outgoing, volatile)
+
+    def send_locked(self, outgoing: Outgoing) -> bool:
+        """Tell of packets to the client."""
+        self._tell_sent(outgoing)
+        return super().send_locked(outgoing)
+
+    def _tell_sent(self, outgoing: Outgoing) -> None:
+        if self.closed:
+            return
+        for packet in outgoing.packets:
+            if packet[:1] != EIO_OPEN:  # the server has told of that one
+                self._tell("%s: sending packet %s", self.sid, self._shown(packet))
+
+    def _shown(self, packet: str | bytes) -> str:
+        """Return a packet's type and the beginning of its data."""
+        if isinstance(packet, bytes):
+            return f"MESSAGE <{len(packet)} bytes>"
+        kind, data = packet[:1], packet[1:]
+        if kind == EIO_MESSAGE and not self._shows:
+            return f"MESSAGE <{len(data)} characters>"
+        return f"{PACKETS.get(kind, '?')} {printable(data)}".rstrip()
+
+    def begin_upgrade(self, probe: Transport) -> bool:
+        """Tell of a client that asks to be moved."""
+        begun = super().begin_upgrade(probe)
+        self._tell(
+            "%s: request to upgrade to %s%s",
+            self.sid,
+            probe.name,
+            "" if begun else ", which cannot be followed now",
+        )
+        return begun
+
+    def abandon_upgrade(self, probe: Transport) -> bool:
+        """Tell of an upgrade that was given up."""
+        tried = self.probe is probe
+        abandoned = super().abandon_upgrade(probe)
+        if tried and abandoned:
+            self._tell("%s: upgrade to %s failed, still over %s", self.sid, probe.name, self.transport.name)
+        return abandoned
+
+    def upgrade(self, transport: Transport) -> bool:
+        """Tell of a client that was moved."""
+        moved = super().upgrade(transport)
+        if moved:
+            self._tell("%s: upgraded to %s", self.sid, transport.name)
+        return moved
+
+
+def _place(client: Client) -> str:
+    return printable(client.namespace)
+
+
+def _without_auth(packet: str) -> str:
+    """Return what is shown of a CONNECT packet: the namespace, and how long the rest is."""
+    text = packet[len(CONNECT_MESSAGE) :]
+    namespace, comma, auth = text.partition(",") if text[:1] == "/" else ("", "", text)
+    shown = printable(f"MESSAGE 0{namespace.partition('?')[0]}{comma}")
+    return f"{shown} <auth of {len(auth)} characters>" if auth else shown
