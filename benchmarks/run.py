@@ -44,13 +44,18 @@ class Command:
     env: dict[str, str] = field(default_factory=dict)
 
 
-def flask_command(library: str, mode: str, *, variant: str = "", gunicorn: str = "") -> Command:
+def flask_command(
+    library: str, mode: str, *, variant: str = "", gunicorn: str = "", logging: bool = False
+) -> Command:
     """Return how the Flask application is started.
 
     :param variant: a WebSocket provider, or ``blocking``.
+    :param logging: switch ``logger`` and ``engineio_logger`` on.
     :param gunicorn: options of gunicorn; without, ``SocketIO.run()`` serves.
     """
     env = {"APP_LIBRARY": library, "APP_MODE": mode, "APP_PORT": "{port}", "APP_VARIANT": variant}
+    if logging:
+        env["APP_LOGGING"] = "1"
     if not gunicorn:
         return Command([sys.executable, str(SERVERS_DIR / "flask_app.py")], env)
     words = [sys.executable, "-m", "gunicorn", "--chdir", str(SERVERS_DIR), "-b", "127.0.0.1:{port}"]
@@ -70,9 +75,12 @@ def commands() -> dict[str, Command]:
         "ours-gunicorn-gevent": flask_command(ours, "gevent", gunicorn="-k gevent"),
         "ours-threading-blocking": flask_command(ours, "threading", variant="blocking"),
         "ours-gevent-blocking": flask_command(ours, "gevent", variant="blocking"),
+        "ours-threading-logging": flask_command(ours, "threading", logging=True),
+        "ours-gevent-logging": flask_command(ours, "gevent", variant="gevent-builtin", logging=True),
         "flask-socketio-threading": flask_command(upstream, "threading"),
         "flask-socketio-gevent": flask_command(upstream, "gevent"),
         "flask-socketio-eventlet": flask_command(upstream, "eventlet"),
+        "flask-socketio-threading-logging": flask_command(upstream, "threading", logging=True),
     }
     if shutil.which("node") and (SERVERS_DIR / "node_modules" / "socket.io").exists():
         found[NODE] = Command(["node", str(SERVERS_DIR / "node.mjs"), "{port}"])

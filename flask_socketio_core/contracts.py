@@ -251,6 +251,7 @@ class ServeOptions:
 
     :param debug: Flask's debug flag; the debugger is already wrapped around the app by the caller where needed.
     :param log_output: log each request.
+    :param log_asked: the user asked for that; otherwise it comes with ``debug``.
     :param use_reloader: restart when a source file changes; the caller runs the reloader for modes without their own.
     :param reloader_options: passed on to Werkzeug's reloader.
     :param allow_unsafe_werkzeug: serve with Werkzeug's server although this looks like production.
@@ -260,6 +261,7 @@ class ServeOptions:
 
     debug: bool = False
     log_output: bool = False
+    log_asked: bool = False
     use_reloader: bool = False
     reloader_options: Mapping[str, Any] = field(default_factory=dict)
     allow_unsafe_werkzeug: bool = False

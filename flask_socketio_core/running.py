@@ -64,6 +64,7 @@ def serve_options(
     return ServeOptions(
         debug=debug,
         log_output=debug if log_output is None else log_output,
+        log_asked=bool(log_output),
         use_reloader=debug if use_reloader is None else use_reloader,
         reloader_options=reloader,
         allow_unsafe_werkzeug=allow_unsafe_werkzeug,

@@ -2,7 +2,7 @@
 
 Environment: ``APP_LIBRARY`` (``flask_socketio_core`` or ``flask_socketio``), ``APP_MODE``, ``APP_PORT``, and
 ``APP_VARIANT``: a WebSocket provider's name, or ``blocking`` for the engine's blocking shell. ``APP_QUEUE`` and
-``APP_CHANNEL``: a message queue, for ``bus.py``.
+``APP_CHANNEL``: a message queue, for ``bus.py``. ``APP_LOGGING``: both loggers on.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ if variant == "blocking":
     AsyncMode.__init__ = without_watching  # type: ignore[method-assign]  # the switch does not exist for users
 elif variant:
     options["websocket_provider"] = variant
+if "APP_LOGGING" in os.environ:
+    options.update(logger=True, engineio_logger=True)
 if "APP_QUEUE" in os.environ:
     options.update(message_queue=os.environ["APP_QUEUE"], channel=os.environ["APP_CHANNEL"])
 socketio = SocketIO(app, **options)

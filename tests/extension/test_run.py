@@ -74,6 +74,7 @@ def test_arguments_are_sorted(
     assert options == ServeOptions(
         debug=False,
         log_output=True,
+        log_asked=True,
         use_reloader=True,
         reloader_options={"reloader_type": "stat", "extra_files": ["a"]},
         allow_unsafe_werkzeug=True,

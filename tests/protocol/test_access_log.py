@@ -6,13 +6,18 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from support.servers import (
+    CORE,
     FLASK_RUN,
+    GEVENT_BUILTIN,
+    GEVENT_WEBSOCKET,
     GUNICORN_GEVENT,
     GUNICORN_GTHREAD,
+    REFERENCE,
     RUN_KINDS,
     UWSGI_GEVENT,
     AppSpec,
@@ -85,3 +90,17 @@ def test_an_upgrade_of_a_session_is_logged_with_status_101(logging_server: Serve
 def test_a_refused_request_is_logged_with_its_status(logging_server: Server) -> None:
     assert logging_server.get(target(transport="polling", EIO="3", mark="refused")).status == 400
     assert_logged(logging_server, "mark=refused", "400")
+
+
+@pytest.mark.parametrize("kind", kind_params(GEVENT_WEBSOCKET, GEVENT_BUILTIN))
+def test_debug_alone_brings_the_log_that_flask_socketio_writes(kind: ServerKind, tmp_path: Path) -> None:
+    debugging = dataclasses.replace(
+        kind, env={"RUN_UNDER_TEST": json.dumps({"debug": True, "use_reloader": False})}
+    )
+
+    def logged(library: str) -> bool:
+        with serving(debugging, AppSpec(app="protocol", library=library), tmp_path) as server:
+            server.get(target(transport="polling", mark="debug"))
+        return bool(statuses(server, "mark=debug"))
+
+    assert logged(CORE) is logged(REFERENCE)

@@ -12,7 +12,7 @@ from gevent.socket import getaddrinfo, socket
 
 from flask_socketio_core.concurrency.servers import explain_bind_error, split_options
 
-from .handler import find_handler
+from .handler import find_handler, is_installed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -51,7 +51,9 @@ def make_server(
     if context is not None:
         given["ssl_context"] = context
     given.setdefault("handler_class", find_handler())
-    given.setdefault("log", "default" if options.log_output else None)
+    # With gevent-websocket, debug=True alone brings no access log. Source: Flask-SocketIO, whose handler has its own.
+    logs = options.log_output and (options.log_asked or not is_installed())
+    given.setdefault("log", "default" if logs else None)
     given.setdefault("spawn", connections)
     listener = listen(host, port, given.pop("backlog", BACKLOG))
     return WSGIServer(listener, app, **given)
