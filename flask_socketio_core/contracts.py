@@ -290,6 +290,8 @@ class AsyncMode(ABC):
     """
 
     name: ClassVar[str]
+    """That of its descriptor."""
+
     capabilities: ClassVar[AsyncCapabilities]
 
     on_saturated: Callable[[], object] | None = None

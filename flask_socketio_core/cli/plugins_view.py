@@ -65,9 +65,9 @@ def _others(description: Description) -> list[str]:
 
 
 def _status(plugin: PluginDescription) -> str:
-    if plugin.status != "ok" or not plugin.hooks:
+    if plugin.status != "ok":
         return plugin.status
-    return f"ok: {', '.join(plugin.hooks)}"
+    return f"ok: {', '.join(plugin.hooks) or 'implements no hook'}"
 
 
 def _footer(description: Description) -> Iterator[str]:

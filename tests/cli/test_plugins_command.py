@@ -142,6 +142,14 @@ def test_long_names_and_long_errors_fit_100_columns() -> None:
     assert "pigeon+39" in page
 
 
+def test_a_plugin_that_implements_no_hook_is_shown_as_that() -> None:
+    # Such as one whose entry point names the package in place of the module with its hooks.
+    plugin = PluginDescription(
+        name="idle", distribution="socketio-idle", version="1.0", path="", hooks=(), status="ok", parts=()
+    )
+    assert "ok: implements no hook" in view(Description(plugins=(plugin,)))
+
+
 def test_it_says_what_flask_run_would_get() -> None:
     page = view(Description(plugins=(), async_mode="green", under_flask_run="plain"))
     assert "Under `flask run` the async mode is plain." in page
