@@ -29,7 +29,17 @@ class PigeonPost:
         self.port = server.server_address[1]
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
+    def pause(self) -> None:
+        """Keep every connection and answer nothing."""
+        if self._server is not None:
+            self._server.flowing.clear()
+
+    def resume(self) -> None:
+        if self._server is not None:
+            self._server.flowing.set()
+
     def stop(self) -> None:
+        self.resume()
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
@@ -54,6 +64,8 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, *arguments: object) -> None:
         self.lock = threading.Lock()
+        self.flowing = threading.Event()
+        self.flowing.set()
         self.visitors: set[_Visitor] = set()
         super().__init__(*arguments)  # type: ignore[arg-type]  # as they were given
 
@@ -86,6 +98,7 @@ class _Visitor(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         for line in self.rfile:
+            self.server.flowing.wait()
             command, _, rest = line.strip().partition(b" ")
             if command == b"PASS" and rest.decode() == self.server.password:
                 self.admitted = True

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from flask_socketio_core.contracts import AsyncMode, MessageQueue
+from flask_socketio_core.errors import QueueRefused
 from flask_socketio_core.testing.conformance.async_modes import AsyncModeConformance
 from flask_socketio_core.testing.conformance.providers import WebSocketProviderConformance
 from flask_socketio_core.testing.conformance.queues import QueueConformance
@@ -49,3 +50,10 @@ class TestPigeonQueue(QueueConformance):
     @pytest.fixture
     def url(self, broker: PigeonPost) -> str:
         return f"pigeon://:let%20me%20in@{HOST}:{broker.port}"
+
+    def test_a_wrong_password_is_a_refusal(self, broker: PigeonPost, mode: AsyncMode) -> None:
+        queue = PigeonQueue(f"pigeon://:wrong@{HOST}:{broker.port}", "letters", mode=mode, options={})
+        with pytest.raises(QueueRefused, match=r"pigeon post at .* refuses us: PermissionError") as raised:
+            queue.publish(b"nobody takes it")
+        assert "wrong" not in str(raised.value)
+        queue.close()

@@ -128,7 +128,8 @@ class PigeonQueue(MessageQueue):
         except OSError as exc:
             if self._closed:
                 raise QueueClosed("the pigeon queue was closed") from exc
-            raise queues.unavailable("pigeon post", self.url, exc) from exc
+            refused = isinstance(exc, PermissionError)
+            raise queues.unavailable("pigeon post", self.url, exc, refused=refused) from exc
 
 
 class _Connection:
@@ -156,10 +157,12 @@ class _Connection:
     def ask(self, command: bytes) -> None:
         self.send(command + b"PING\r\n")
         answer = self.line(self._timeout_s)
+        if answer is None:
+            raise TimeoutError("the broker does not answer")
+        if answer.startswith(b"-ERR"):
+            raise PermissionError("the broker does not let us")
         if answer != b"PONG":
-            raise ConnectionError(
-                f"expected PONG, got {answer!r}" if answer else "the broker does not answer"
-            )
+            raise ConnectionError(f"expected PONG, got {answer[:80]!r}")
 
     def line(self, timeout_s: float) -> bytes | None:
         """Return the next line; ``None`` if none is complete by then."""
