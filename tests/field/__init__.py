@@ -1,0 +1,1 @@
+"""What applications in the field do, in small applications of our own."""
