@@ -290,6 +290,15 @@ class TestMessageQueue:
         with pytest.raises(PartUnsuitable, match="any failed to answer: RuntimeError: out of order"):
             plugins(Describing(queues=[queue("any", catch_all=True, claims=claims)])).select_queue("raven://")
 
+    def test_a_catch_all_that_answers_with_something_else_takes_nothing(self) -> None:
+        def claims(scheme: str) -> bool:
+            return True
+
+        with pytest.raises(
+            PartUnsuitable, match="InvalidDescriptor: claims returned True, expected a Verdict"
+        ):
+            plugins(Describing(queues=[queue("any", catch_all=True, claims=claims)])).select_queue("raven://")
+
     def test_two_claimants_of_one_scheme_are_an_error_that_names_both(self) -> None:
         loaded = plugins(
             Describing(name="one", queues=[queue("owl", "owl")]),
