@@ -19,6 +19,7 @@ from .errors import PartUnsuitable
 from .facade import ServerFacade
 from .request_context import VISIT_KEY
 from .server.engine import Engine
+from .server.packets import carries_all
 from .values import full_namespace
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class Binding:
             options=self.options.message_queue_options,
             server=self.server,
             json=self.options.json,
+            max_attachments=None if carries_all(self.options.serializer) else self.options.max_attachments,
             on_state=lambda up, detail: self.plugins.bus_state(up=up, detail=detail),
             on_gap=lambda gap: self.plugins.bus_gap(**dataclasses.asdict(gap)),
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import logging
 
     from .contracts import AsyncMode
+    from .errors import InvalidData
     from .handlers import Handlers
     from .options import Options
     from .plugins import Plugins
@@ -138,12 +139,17 @@ class Dispatcher:
 
     def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Run an event's handler and return what it acknowledges; ``None`` if there is none, or it failed."""
-        answer = self._trigger(client, event, args, args)
-        if answer is _FAILED or answer is _UNHANDLED:
-            return None
-        if answer is None:
-            return ()
-        return answer if isinstance(answer, tuple) else (answer,)
+        return _acknowledged(self._trigger(client, event, args, args))
+
+    def on_invalid_ack(
+        self, client: Client, event: str, args: tuple[Any, ...], error: InvalidData
+    ) -> tuple[Any, ...] | None:
+        """Treat what a handler returned as if it had raised: its error handler may answer instead."""
+        namespace = client.namespace
+        handler = self._handlers.find(event, namespace)
+        function = handler.function if handler is not None else type(self._handlers.find_class(namespace))
+        call = partial(self._handle, client, error)
+        return _acknowledged(self._run(client, event, args, call, function))
 
     def on_disconnect(self, client: Client, reason: str) -> None:
         """Run the disconnect handler."""
@@ -279,11 +285,15 @@ class Dispatcher:
             raise  # an answer rather than an error
         except KeyboardInterrupt:
             raise
-        except BaseException as error:
-            handle = self._handlers.error_handler(client.namespace)
-            if handle is None:
-                raise
-            return handle(error)
+        except BaseException as error:  # noqa: BLE001  # raised again, or the error handler's
+            return self._handle(client, error)
+
+    def _handle(self, client: Client, error: BaseException) -> Any:
+        """Return what the error handler answers; raise the error if there is none."""
+        handle = self._handlers.error_handler(client.namespace)
+        if handle is None:
+            raise error
+        return handle(error)
 
     def _observed(
         self,
@@ -313,6 +323,15 @@ class Dispatcher:
     def _log(self) -> logging.Logger:
         assert self.logger is not None  # set once the engine is there
         return self.logger
+
+
+def _acknowledged(answer: Any) -> tuple[Any, ...] | None:
+    """Return the values that a handler's answer acknowledges; ``None`` for no acknowledgement."""
+    if answer is _FAILED or answer is _UNHANDLED:
+        return None
+    if answer is None:
+        return ()
+    return answer if isinstance(answer, tuple) else (answer,)
 
 
 def _run_callback(callback: Callable[..., Any], dispatcher: Dispatcher, args: tuple[Any, ...]) -> None:

@@ -19,6 +19,7 @@
     │   ├── UnsafeServer              (also a RuntimeError) a development server is asked to serve in production
     │   └── NotInitialised            (also a RuntimeError) used before ``init_app``
     ├── ContextError                  (also a RuntimeError and an AttributeError) called outside a Socket.IO handler
+    ├── InvalidData                   (also a TypeError and a ValueError) what was to be sent, no client could read
     ├── CallError                     a ``call()`` that got no answer
     │   ├── CallTimeout               (also python-socketio's and the built-in TimeoutError)
     │   └── ClientGone                (likewise) the client left before it answered
@@ -124,6 +125,13 @@ class ContextError(SocketIOError, RuntimeError, AttributeError):
     """A function that needs a Socket.IO handler's context was called outside of one.
 
     Also the error that Flask-SocketIO's functions raise then, for ``except AttributeError`` in a view.
+    """
+
+
+class InvalidData(SocketIOError, TypeError, ValueError):
+    """An event, its data or an acknowledgement is nothing that every client can read; nothing was sent.
+
+    Also the errors that an encoder raises, which applications catch.
     """
 
 

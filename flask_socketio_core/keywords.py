@@ -48,6 +48,7 @@ class OptionKeywords(TypedDict, total=False):
     connect_timeout: Number
     upgrade_timeout: Number
     max_http_buffer_size: Number
+    max_attachments: Number
     max_packets_per_payload: Number
     allow_upgrades: Switch
     http_compression: Switch

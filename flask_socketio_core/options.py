@@ -56,6 +56,8 @@ class Options:
     :param connect_timeout: seconds until a client that joined no namespace is closed. Default 45: Socket.IO's own.
     :param upgrade_timeout: seconds a WebSocket upgrade may take. Default 10: Engine.IO's own.
     :param max_http_buffer_size: largest message accepted from a client, bytes, on both transports.
+    :param max_attachments: most binary values in one event or acknowledgement, sent or received. Default 10: what the
+        official clients take; one with a higher limit has to be told, too (``maxAttachments`` of its parser).
     :param max_packets_per_payload: most packets in one polling request. Default 1000.
     :param allow_upgrades: offer the upgrade from polling to WebSocket.
     :param http_compression: compress polling responses.
@@ -106,6 +108,7 @@ class Options:
     connect_timeout: float = 45
     upgrade_timeout: float = 10
     max_http_buffer_size: int = 1_000_000
+    max_attachments: int = 10
     max_packets_per_payload: int = 1000
     allow_upgrades: bool = True
     http_compression: bool = True

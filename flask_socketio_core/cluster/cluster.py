@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import calling
-from ..errors import ConfigurationError, PartUnsuitable
+from ..errors import ConfigurationError, InvalidData, PartUnsuitable
+from ..sendable import FAILURES, check_name, explain
 from ..values import full_namespace
 from . import envelope, settings
 from .acks import Awaited
@@ -43,6 +44,8 @@ class Cluster:
         (:data:`~flask_socketio_core.cluster.settings.SETTINGS`) and the queue's own.
     :param server: this process's clients, or ``None``.
     :param json: module or object with ``dumps`` and ``loads``.
+    :param max_attachments: most binary values of one event; ``None`` if clients speak no JSON, but something that
+        carries any number of them, and numbers that JSON does not have.
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
     :param on_gap: called when this server was cut off from the others and hears them again.
     :raises UnknownOption: for an option that neither the cluster nor the queue knows.
@@ -58,6 +61,7 @@ class Cluster:
         options: Mapping[str, Any],
         server: LocalServer | None = None,
         json: Any = None,
+        max_attachments: int | None = 10,
         on_state: Callable[[bool, str], object] | None = None,
         on_gap: Callable[[Gap], object] | None = None,
         logger: logging.Logger | None = None,
@@ -71,7 +75,8 @@ class Cluster:
         self._make_queue = partial(queue_class, url, channel, mode=mode, options=foreign)
         self._mode = mode
         self._server = server
-        self._wire = Wire(json)
+        self._wire = Wire(json, strict=max_attachments is not None)
+        self._max_attachments = max_attachments
         self._on_state = on_state
         self._on_gap = on_gap
         self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
@@ -209,6 +214,7 @@ class Cluster:
         :param on_ack: with a room, called for each member that acknowledges until ``ack_expires_s``; of the members at
             python-socketio's processes, for the first.
         :raises ValueError: if ``on_ack`` is given without exactly one addressee.
+        :raises InvalidData: if clients could not read it; says where.
         :raises MessageTooLarge: if the queue can never carry it.
         """
         if on_ack is not None and (to is None or len(to) != 1):
@@ -301,17 +307,22 @@ class Cluster:
         volatile: bool = False,
     ) -> None:
         """Send an event to the clients of the other servers and to our own."""
-        message = envelope.emit(
-            event,
-            args,
-            host_id=link.node,
-            namespace=namespace,
-            to=to,
-            skip=skip,
-            callback=None if question is None or to is None else (to[0], namespace, question.number),
-            volatile=volatile,
-        )
-        encoded = link.prepare(message)
+        check_name(event)
+        try:
+            message = envelope.emit(
+                event,
+                args,
+                host_id=link.node,
+                namespace=namespace,
+                to=to,
+                skip=skip,
+                callback=None if question is None or to is None else (to[0], namespace, question.number),
+                volatile=volatile,
+                max_attachments=self._max_attachments,
+            )
+            encoded = link.prepare(message)
+        except FAILURES as error:
+            raise explain(f"event {event!r}", args, error, self._wire.dumps) from error
         if self._server is not None:  # our own clients wait for no broker
             on_ack = None if question is None else question.on_ack_here
             self._server.emit(
@@ -402,15 +413,18 @@ class Cluster:
         namespace = full_namespace(message.get("namespace"))
         skip = message.get("skip_sid") or ()
         on_ack = self._return_path(server, message, namespace)
-        server.emit(
-            str(message["event"]),
-            envelope.unpack(message.get("data"), bool(message.get("binary"))),
-            namespace=namespace,
-            to=envelope.rooms(message.get("room")),
-            skip=frozenset((skip,) if isinstance(skip, str) else skip),
-            on_ack=on_ack,
-            volatile=message.get("volatile") is True,
-        )
+        try:
+            server.emit(
+                str(message["event"]),
+                envelope.unpack(message.get("data"), bool(message.get("binary"))),
+                namespace=namespace,
+                to=envelope.rooms(message.get("room")),
+                skip=frozenset((skip,) if isinstance(skip, str) else skip),
+                on_ack=on_ack,
+                volatile=message.get("volatile") is True,
+            )
+        except InvalidData as error:  # a process of python-socketio's sends what it likes
+            self._current().refuse(str(error))
 
     def _return_path(self, server: LocalServer, message: Message, namespace: str) -> AckCallback | None:
         """Return what sends a client's acknowledgement to the node that asked for it."""

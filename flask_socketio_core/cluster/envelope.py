@@ -22,7 +22,10 @@ from __future__ import annotations
 
 import base64
 import json as standard_json
+from collections.abc import Callable
 from typing import Any
+
+from ..sendable import StrictJson, check_count, encode_strictly, has_binary, put_back, take_out
 
 VERSION = 1
 
@@ -41,17 +44,24 @@ class Wire:
     """Encode and decode messages with one JSON module.
 
     :param json: anything with ``dumps`` and ``loads``; ``None`` for the standard library's.
+    :param strict: write no numbers that clients which speak JSON cannot read. Others may send them, and they are read.
     """
 
-    def __init__(self, json: Any = None) -> None:
-        self._json = json or standard_json
+    def __init__(self, json: Any = None, *, strict: bool = True) -> None:
+        self.dumps: Callable[[Any], Any]
+        self._loads = (json or standard_json).loads
+        if json is None or json is standard_json:
+            self.dumps = encode_strictly if strict else standard_json.dumps
+        else:
+            self.dumps = StrictJson(json).dumps if strict else json.dumps
 
     def encode(self, message: Message) -> bytes:
         """Return a message without its sequence number; :func:`stamp` adds it.
 
         :raises TypeError: for a value that the JSON module cannot encode.
+        :raises ValueError: likewise.
         """
-        text = self._json.dumps(message)
+        text = self.dumps(message)
         return (text.encode() if isinstance(text, str) else bytes(text)).strip()
 
     def decode(self, raw: bytes) -> Message:
@@ -60,7 +70,7 @@ class Wire:
         :raises Malformed: if it is none.
         """
         try:
-            message = self._json.loads(raw.decode())  # with bytes, json.loads() guesses the encoding first
+            message = self._loads(raw.decode())  # with bytes, json.loads() guesses the encoding first
         except (ValueError, RecursionError) as error:
             raise Malformed(f"not JSON: {error}") from None
         if not isinstance(message, dict) or not isinstance(message.get("method"), str):
@@ -96,12 +106,17 @@ def emit(
     skip: frozenset[str],
     callback: tuple[Any, str, int] | None,
     volatile: bool,
+    max_attachments: int | None = None,
 ) -> Message:
     """Return the message that sends an event to clients elsewhere.
 
+    :param max_attachments: most binary values that clients take; ``None`` for any number.
+    :raises ValueError: if clients could not take the attachments.
     :param callback: room, namespace and number of the acknowledgement that is asked for.
     """
     data, binary = pack(list(args))
+    if binary and max_attachments is not None:
+        check_count(len(data) - 1, max_attachments)
     message: Message = {
         "method": "emit",
         "event": event,
@@ -141,10 +156,10 @@ def room(value: Any) -> Any:
 
 def pack(values: list[Any]) -> tuple[list[Any], bool]:
     """Return values ready for JSON, and whether binary ones were taken out."""
-    if not _has_binary(values):
+    if not has_binary(values):
         return values, False
     attachments: list[bytes] = []
-    structure = _take_out(values, attachments)
+    structure = take_out(values, attachments)
     return [structure, *(base64.b64encode(data).decode() for data in attachments)], True
 
 
@@ -157,36 +172,7 @@ def unpack(data: Any, binary: bool) -> tuple[Any, ...]:
         return tuple(data) if isinstance(data, list) else (data,)
     try:
         attachments = [base64.b64decode(text) for text in data[1:]]
-        structure = _put_back(data[0], attachments)
-    except (ValueError, TypeError, IndexError, KeyError) as error:
+        structure = put_back(data[0], attachments)
+    except (ValueError, TypeError, IndexError, KeyError, RecursionError) as error:
         raise Malformed(f"binary attachments do not fit: {error}") from None
     return tuple(structure) if isinstance(structure, list) else (structure,)
-
-
-def _has_binary(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_binary, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(_has_binary, value))
-    return isinstance(value, (bytes, bytearray, memoryview))
-
-
-def _take_out(value: Any, attachments: list[bytes]) -> Any:
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        attachments.append(bytes(value))
-        return {"_placeholder": True, "num": len(attachments) - 1}
-    if isinstance(value, (list, tuple)):
-        return [_take_out(item, attachments) for item in value]
-    if isinstance(value, dict):
-        return {key: _take_out(item, attachments) for key, item in value.items()}
-    return value
-
-
-def _put_back(value: Any, attachments: list[bytes]) -> Any:
-    if isinstance(value, list):
-        return [_put_back(item, attachments) for item in value]
-    if isinstance(value, dict):
-        if value.get("_placeholder") and isinstance(value.get("num"), int) and value["num"] >= 0:
-            return attachments[value["num"]]
-        return {key: _put_back(item, attachments) for key, item in value.items()}
-    return value

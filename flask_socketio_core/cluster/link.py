@@ -57,6 +57,7 @@ class BusHealth:
     :param sent: messages published.
     :param lost_sent: messages of ours that were given up.
     :param received: messages heard from others.
+    :param unreadable: those of them that were not passed on, because clients could not have read them.
     :param lost_received: messages of other servers that never arrived. What processes that only send have lost is not
         known, so it is not in it.
     :param duplicates: repeated messages that were dropped.
@@ -76,6 +77,7 @@ class BusHealth:
     sent: int
     lost_sent: int
     received: int
+    unreadable: int
     lost_received: int
     duplicates: int
     gaps: int
@@ -156,6 +158,7 @@ class Link:
         self._solutions: list[str] = []
         self._problems_lock = mode.create_lock()
         self._received = 0
+        self._unreadable = 0
         self._beating: Handle | None = None
         self._ended = False
         self._hanging = False  # publish() has not returned, which has been told
@@ -345,6 +348,13 @@ class Link:
             self._received += 1
             self._on_message(message)
 
+    def refuse(self, why: str) -> None:
+        """Count a message that clients could not have read, and say so."""
+        self._unreadable += 1
+        self._logger.warning(
+            "dropped a message on %s, the %s. of its kind: %s", self._name, self._unreadable, why
+        )
+
     def _hear_ourselves(self, raw: bytes, now_s: float) -> None:
         self._echo_at = now_s
         if self._sent_at is not None and self._wire.decode(raw)["method"] == "node":
@@ -491,6 +501,7 @@ class Link:
             sent=self.outbox.sent,
             lost_sent=self.outbox.lost,
             received=self._received,
+            unreadable=self._unreadable,
             lost_received=self.peers.lost,
             duplicates=self.peers.duplicates,
             gaps=self._gaps.count,

@@ -8,7 +8,10 @@ wraps a server and a message queue. A delivery that came from a bus and one from
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from ..errors import InvalidData
 
 AckCallback = Callable[..., None]
 """Called once with what the client acknowledged, as positional arguments."""
@@ -61,6 +64,11 @@ class Application(Protocol):
 
         :returns: what to acknowledge as positional values, or ``None`` to acknowledge nothing (no handler).
         """
+
+    def on_invalid_ack(
+        self, client: Client, event: str, args: tuple[Any, ...], error: InvalidData
+    ) -> tuple[Any, ...] | None:
+        """Learn that what :meth:`on_event` returned cannot be sent; return what can be, or ``None`` for nothing."""
 
     def on_disconnect(self, client: Client, reason: str) -> None:
         """Run the disconnect handlers of an accepted client, once. Its rooms can still be read."""

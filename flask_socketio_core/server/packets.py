@@ -28,9 +28,24 @@ from typing import Any, NamedTuple, Protocol
 
 from socketio.packet import Packet
 
-from ..errors import InvalidOption, ProtocolError, WrongSerializer
+from ..errors import InvalidData, InvalidOption, ProtocolError, WrongSerializer
 from ..json_modules import tried
 from ..quoting import printable
+from ..sendable import (
+    BINARY,
+    FAILURES,
+    RESERVED_EVENTS,
+    StrictJson,
+    check_count,
+    check_name,
+    explain,
+    finite,
+    has_binary,
+    placeholder,
+    put_back,
+    refuse_constant,
+    take_out,
+)
 from .frames import binary_frame, text_frame
 
 # Engine.IO packet types. Source: engine.io-protocol v4, "Protocol".
@@ -51,13 +66,8 @@ CONNECT_ERROR = 4
 BINARY_EVENT = 5
 BINARY_ACK = 6
 
-RESERVED_EVENTS = frozenset(
-    ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
-)
-"""Names that no client may send. Source: socket.io-parser's ``RESERVED_EVENTS``."""
-
-MAX_ATTACHMENTS = 1_000
-"""Most attachments of one packet. socket.io-parser's default is 10, python-socketio has practically no limit."""
+MAX_ATTACHMENTS = 10
+"""Most attachments of one packet, unless the application says otherwise. Source: socket.io-parser's default."""
 
 MSGPACK_TYPE = b"\xa4type"
 """A packet's first key in msgpack. Source: python-socketio's ``MsgPackPacket``, socket.io-msgpack-parser."""
@@ -132,7 +142,7 @@ class Codec:
     :param json: module or object with ``dumps(data, separators=...)`` and ``loads(text)``, or one such as orjson, whose
         ``dumps`` knows no ``separators`` and returns bytes; ``None`` for the standard library's. It is given to this
         codec only, not to python-socketio's class as upstream does.
-    :param max_attachments: most attachments in one packet from a peer.
+    :param max_attachments: most attachments in one packet, sent or received; msgpack has none.
     :param max_attached_bytes: most bytes in all attachments of one packet from a peer; ``None`` for no limit.
     :raises InvalidOption: if there is no such serializer, or ``json`` is unsuitable.
     """
@@ -149,7 +159,7 @@ class Codec:
         self.max_attached_bytes = max_attached_bytes
         if json is not None and json is not standard_json:
             json = tried(json)
-        self._json: Any = None if json is standard_json else json
+        self._json: Any = None if json is None or json is standard_json else StrictJson(json)
         self._packet_class = _packet_class(serializer, json)
         self._encode: Callable[[int, Any, str, int | None], Outgoing]
         self.parse: Callable[[str | bytes], Incoming | _Pending]
@@ -159,25 +169,36 @@ class Codec:
         elif self._json is not None:
             self._encode, self.parse = self._encode_with_json, self._parse_text
         else:
-            self._encode, self.parse = _encode_text, self._parse_text
+            self._encode, self.parse = self._encode_text, self._parse_text
         self._loads = _load if self._json is None else self._load_with_json
 
     def encode_event(
         self, event: str, args: tuple[Any, ...], namespace: str = "/", ack_id: int | None = None
     ) -> Outgoing:
-        """Encode an event; bytes and bytearrays anywhere in the arguments become attachments.
+        """Encode an event; bytes, bytearrays and memoryviews anywhere in the arguments become attachments.
 
         :param ack_id: asks the peer for an acknowledgement with this id.
-        :raises TypeError: if the serializer cannot encode an argument.
+        :raises InvalidData: if clients could not read it; says where.
         """
-        return self._encode(EVENT, [event, *args], namespace, ack_id)
+        if event.__class__ is not str or event in RESERVED_EVENTS:
+            check_name(event)
+        try:
+            return self._encode(EVENT, [event, *args], namespace, ack_id)
+        except FAILURES as error:
+            raise self._explained(f"event {event!r}", args, error) from error
 
     def encode_ack(self, args: tuple[Any, ...], namespace: str, ack_id: int) -> Outgoing:
         """Encode the acknowledgement of an event.
 
-        :raises TypeError: if the serializer cannot encode an argument.
+        :raises InvalidData: if clients could not read it; says where.
         """
-        return self._encode(ACK, list(args), namespace, ack_id)
+        try:
+            return self._encode(ACK, list(args), namespace, ack_id)
+        except FAILURES as error:
+            raise self._explained("acknowledgement", args, error) from error
+
+    def _explained(self, subject: str, data: Any, error: Exception) -> InvalidData:
+        return explain(subject, data, error, lambda value: self._encode(CONNECT, value, "/", None))
 
     def encode_connect(self, sid: str, namespace: str) -> Outgoing:
         """Encode the acceptance of a client."""
@@ -201,7 +222,9 @@ class Codec:
 
     def _encode_with_json(self, kind: int, data: Any, namespace: str, ack_id: int | None) -> Outgoing:
         attachments: list[bytes] = []
-        data = _take_out(data, attachments)
+        if has_binary(data):  # or else the module gets what the application gave
+            data = take_out(data, attachments)
+            check_count(len(attachments), self.max_attachments)
         body = "" if data is None else self._json.dumps(data, separators=(",", ":"))
         return _assemble(kind, body, namespace, ack_id, attachments)
 
@@ -212,6 +235,21 @@ class Codec:
             raise ProtocolError(f"packet with invalid JSON: {error!r}") from error
 
     # JSON text, with attachments beside it
+
+    def _encode_text(self, kind: int, data: Any, namespace: str, ack_id: int | None) -> Outgoing:
+        try:
+            body = "" if data is None else _dump(data)
+        except _BytesFound:
+            pass
+        else:
+            return _assemble(kind, body, namespace, ack_id, ())
+        encoder = _BinaryEncoder()
+        body = encoder.encode(data)
+        attachments = encoder.attachments
+        check_count(len(attachments), self.max_attachments)
+        if body.count('"_placeholder":') != len(attachments):  # within a text, its quotes are escaped
+            take_out(data, [])  # raises if one of the others could be taken for one of ours
+        return _assemble(kind, body, namespace, ack_id, attachments)
 
     def _parse_text(self, text: str | bytes) -> Incoming | _Pending:
         if not isinstance(text, str):
@@ -269,6 +307,11 @@ class Codec:
 
     def _encode_with_class(self, kind: int, data: Any, namespace: str, ack_id: int | None) -> Outgoing:
         assert self._packet_class is not None
+        if not carries_all(self._packet_class) and has_binary(data):
+            attachments: list[bytes] = []
+            structure = take_out(data, attachments)
+            check_count(len(attachments), self.max_attachments)
+            data = put_back(structure, attachments)  # all of them as bytes
         encoded = self._packet_class(kind, data=data, namespace=namespace, id=ack_id).encode()
         parts = encoded if isinstance(encoded, list) else [encoded]
         return Outgoing(
@@ -289,6 +332,7 @@ class Codec:
             raise ProtocolError(f"packet that cannot be decoded: {error!r}") from error
         if packet.attachment_count:
             self._check_count(packet.attachment_count)
+            _check_placeholders(packet.data, packet.attachment_count)
             return _PendingPacket(packet, self.max_attached_bytes)
         return _from_packet(packet)
 
@@ -327,8 +371,8 @@ class Decoder:
     def decode(self, data: str | bytes) -> Incoming | None:
         """Take the content of one Engine.IO message.
 
-        JSON is read as python-socketio reads it: ``NaN`` and ``Infinity`` are accepted, integers of more than 100
-        digits are not.
+        JSON is what the standard says: no ``NaN`` and ``Infinity``, also none that is written ``1e999``. Nor are there
+        integers of more than 100 digits, as in python-socketio.
 
         :param data: text without the leading ``4``, or the bytes of a binary message.
         :returns: the packet, or ``None`` if attachments are still to come.
@@ -362,7 +406,7 @@ class _TextEncoder(standard_json.JSONEncoder):
     """Encode JSON and notice bytes on the way, so that data without them is walked once, in C."""
 
     def default(self, o: Any) -> Any:
-        if isinstance(o, (bytes, bytearray)):
+        if isinstance(o, BINARY):
             raise _BytesFound
         return super().default(o)
 
@@ -371,17 +415,17 @@ class _BinaryEncoder(standard_json.JSONEncoder):
     """Encode JSON and put a placeholder for everything that is bytes."""
 
     def __init__(self) -> None:
-        super().__init__(separators=(",", ":"))
+        super().__init__(separators=(",", ":"), allow_nan=False)
         self.attachments: list[bytes] = []
 
     def default(self, o: Any) -> Any:
-        if isinstance(o, (bytes, bytearray)):
+        if isinstance(o, BINARY):
             self.attachments.append(bytes(o))
-            return _placeholder(len(self.attachments) - 1)
+            return placeholder(len(self.attachments) - 1)
         return super().default(o)
 
 
-_encoder = _TextEncoder(separators=(",", ":"))
+_encoder = _TextEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def _make_dump() -> Callable[[Any], str]:
@@ -392,7 +436,7 @@ def _make_dump() -> Callable[[Any], str]:
     """
     make: Any = getattr(standard_json.encoder, "c_make_encoder", None)
     try:
-        encode = make(None, _encoder.default, encode_basestring_ascii, None, ":", ",", False, False, True)
+        encode = make(None, _encoder.default, encode_basestring_ascii, None, ":", ",", False, False, False)
         if "".join(encode([{"a": 1}, "b"], 0)) != _encoder.encode([{"a": 1}, "b"]):
             return _encoder.encode
     except TypeError:  # another Python's takes something else, or has none
@@ -410,18 +454,6 @@ def _make_dump() -> Callable[[Any], str]:
 _dump = _make_dump()
 
 
-def _encode_text(kind: int, data: Any, namespace: str, ack_id: int | None) -> Outgoing:
-    try:
-        body = "" if data is None else _dump(data)
-    except _BytesFound:
-        pass
-    else:
-        return _assemble(kind, body, namespace, ack_id, ())
-    encoder = _BinaryEncoder()
-    body = encoder.encode(data)
-    return _assemble(kind, body, namespace, ack_id, encoder.attachments)
-
-
 def _assemble(
     kind: int, body: str, namespace: str, ack_id: int | None, attachments: list[bytes] | tuple[()]
 ) -> Outgoing:
@@ -434,29 +466,6 @@ def _assemble(
         raise ValueError(f"a packet of type {kind} cannot contain bytes, only events and acks can")
     text = f"4{kind + 3}{len(attachments)}-{prefix}{number}{body}"
     return Outgoing((text, *attachments), kind == EVENT)
-
-
-def _placeholder(number: int) -> dict[str, Any]:
-    """Source: socket.io-protocol v5, "Packet encoding", binary attachments."""
-    return {"_placeholder": True, "num": number}
-
-
-def _take_out(value: Any, attachments: list[bytes]) -> Any:
-    """Return a value with placeholders where it has bytes, which are appended to the attachments.
-
-    What holds no bytes is left as it is: an encoder may know better than we what a named tuple or a mapping becomes.
-    """
-    if isinstance(value, (bytes, bytearray)):
-        attachments.append(bytes(value))
-        return _placeholder(len(attachments) - 1)
-    before = len(attachments)
-    if isinstance(value, (list, tuple)):
-        items = [_take_out(item, attachments) for item in value]
-        return value if len(attachments) == before else items
-    if isinstance(value, dict):
-        pairs = {key: _take_out(item, attachments) for key, item in value.items()}
-        return value if len(attachments) == before else pairs
-    return value
 
 
 # decoding JSON text
@@ -472,15 +481,34 @@ def _bounded_int(digits: str) -> int:
     return int(digits)
 
 
-_decode_short = standard_json.JSONDecoder().raw_decode
-_decode_long = standard_json.JSONDecoder(parse_int=_bounded_int).raw_decode
+_decode_short = standard_json.JSONDecoder(parse_float=finite, parse_constant=refuse_constant).raw_decode
+_decode_long = standard_json.JSONDecoder(parse_int=_bounded_int, parse_constant=refuse_constant).raw_decode
+_decode_wary = standard_json.JSONDecoder(
+    parse_int=_bounded_int, parse_float=finite, parse_constant=refuse_constant
+).raw_decode
+
+_EXPONENT = re.compile(r"e\+?[0-9]{3}")
+_CAPITAL_EXPONENT = re.compile(r"E\+?[0-9]{3}")  # apart: a search for one letter is several times as fast
+_DIGITS = re.compile(r"[0-9]{20}")
+
+
+def _may_overflow(text: str) -> bool:
+    """Say whether there may be a float of 10**309 or more: three digits of exponent, or 210 before it."""
+    return (
+        _EXPONENT.search(text) is not None
+        or _CAPITAL_EXPONENT.search(text) is not None
+        or _DIGITS.search(text[::10]) is not None
+    )
 
 
 def _load(text: str, position: int) -> Any:
     """Read the JSON value that makes up the rest of a text."""
     try:
-        # A short text has no room for a long integer, and reading integers in C takes half the time.
-        value, end = (_decode_short if len(text) <= MAX_DIGITS else _decode_long)(text, position)
+        # A short text has no room for a long integer, and reading numbers in C takes half the time.
+        if len(text) <= MAX_DIGITS:
+            value, end = _decode_short(text, position)
+        else:
+            value, end = (_decode_wary if _may_overflow(text) else _decode_long)(text, position)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"packet with invalid JSON: {error!r}") from None
     if end != len(text) and _ONLY_SPACE.match(text, end) is None:
@@ -554,7 +582,9 @@ class _PendingText:
         if len(self._attachments) < self._count:
             return None
         try:
-            return self._packet._replace(data=_put_back(self._packet.data, self._attachments))
+            return self._packet._replace(data=put_back(self._packet.data, self._attachments))
+        except ValueError as error:
+            raise ProtocolError(str(error)) from None
         except RecursionError:
             raise ProtocolError("binary packet that is nested too deeply") from None
 
@@ -576,6 +606,16 @@ class _PendingPacket:
         except Exception as error:  # a serializer may raise anything on bad input
             raise ProtocolError(f"packet that cannot be decoded: {error!r}") from error
         return _from_packet(self._packet) if complete else None
+
+
+def _check_placeholders(data: Any, count: int) -> None:
+    """Check what python-socketio's class does not: that each attachment is used once."""
+    try:
+        put_back(data, [b""] * count)
+    except ValueError as error:
+        raise ProtocolError(str(error)) from None
+    except RecursionError:
+        raise ProtocolError("binary packet that is nested too deeply") from None
 
 
 class _Room:
@@ -600,24 +640,12 @@ class _Room:
             )
 
 
-def _put_back(value: Any, attachments: list[bytes]) -> Any:
-    """Return a value with its placeholders replaced by the attachments.
-
-    Source: socket.io-protocol v5, "Packet encoding", binary attachments.
-    """
-    if isinstance(value, list):
-        return [_put_back(item, attachments) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if not (value.get("_placeholder") and "num" in value):
-        return {key: _put_back(item, attachments) for key, item in value.items()}
-    number = value["num"]
-    if number.__class__ is not int or not 0 <= number < len(attachments):
-        raise ProtocolError(f"placeholder for attachment {printable(repr(number))} of {len(attachments)}")
-    return attachments[number]
-
-
 # packet classes
+
+
+def carries_all(serializer: str | type[Any]) -> bool:
+    """Say whether a serializer carries bytes and every number by itself, as msgpack does."""
+    return serializer == "msgpack" or not getattr(serializer, "uses_binary_events", True)
 
 
 def _packet_class(serializer: str | type[Any], json: Any) -> type[Any] | None:
@@ -639,8 +667,11 @@ def _packet_class(serializer: str | type[Any], json: Any) -> type[Any] | None:
             f"serializer={serializer!r} does not exist\n"
             "  available: 'default', 'msgpack', or a subclass of socketio.packet.Packet"
         )
+    if carries_all(found):
+        return found if json is None else type(found.__name__, (found,), {"json": json})
     # The class attribute is the process's; a subclass keeps our module to ourselves.
-    return found if json is None else type(found.__name__, (found,), {"json": json})
+    module = found.json if json is None else json
+    return type(found.__name__, (found,), {"json": StrictJson(module)})
 
 
 def _from_packet(packet: Any) -> Incoming:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConnectionRefusedError, PayloadTooLarge, ProtocolError, WrongSerializer
+from ..errors import ConnectionRefusedError, InvalidData, PayloadTooLarge, ProtocolError, WrongSerializer
 from ..quoting import printable
 from .clients import Client, Phase
 from .descriptors import most_connections, raise_limit
@@ -77,6 +77,7 @@ class Server:
         self.codec = Codec(
             serializer=options.serializer,
             json=options.json,
+            max_attachments=options.max_attachments,
             max_attached_bytes=ATTACHED_FACTOR * options.max_http_buffer_size,
         )
         self.settings = SessionSettings(
@@ -344,11 +345,32 @@ class Server:
 
     def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
         try:
-            answer = self._application.on_event(client, data[0], tuple(data[1:]))
+            event, args = data[0], tuple(data[1:])
+            answer = self._application.on_event(client, event, args)
             if ack_id is not None and answer is not None:
-                client.send(self.codec.encode_ack(answer, client.namespace, ack_id))
+                try:
+                    outgoing = self.codec.encode_ack(answer, client.namespace, ack_id)
+                except InvalidData as error:
+                    self._acknowledge_otherwise(client, event, args, ack_id, error)
+                else:
+                    client.send(outgoing)
         finally:
             self._finish(client.session)
+
+    def _acknowledge_otherwise(
+        self, client: Client, event: str, args: tuple[Any, ...], ack_id: int, error: InvalidData
+    ) -> None:
+        """Let the application say what to acknowledge instead of something that cannot be sent."""
+        answer = self._application.on_invalid_ack(client, event, args, error)
+        if answer is not None:
+            try:
+                outgoing = self.codec.encode_ack(answer, client.namespace, ack_id)
+            except InvalidData as another:
+                self.report(
+                    another, f"what the error handler of event {event!r} answered client {client.sid}"
+                )
+            else:
+                client.send(outgoing)
 
     def _on_ack(self, session: Session, namespace: str, ack_id: int | None, data: list[Any]) -> None:
         client = session.clients.get(namespace)
@@ -506,7 +528,12 @@ class Server:
         for client in clients:
             ack_id = client.expect_ack(on_ack)
             if ack_id is not None:
-                client.send(self.codec.encode_event(event, args, client.namespace, ack_id))
+                try:
+                    outgoing = self.codec.encode_event(event, args, client.namespace, ack_id)
+                except BaseException:
+                    client.forget_acks(on_ack)
+                    raise
+                client.send(outgoing)
 
     def forget_acks(self, to: str, namespace: str, on_ack: AckCallback) -> None:
         """Wait no longer for what :meth:`emit` asked for; see :meth:`LocalServer.forget_acks`."""

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from flask_socketio_core.cluster.cluster import Cluster
-from flask_socketio_core.errors import CallTimeout, ClientGone, SocketIOError, UnknownOption
+from flask_socketio_core.errors import CallTimeout, ClientGone, InvalidData, SocketIOError, UnknownOption
 from flask_socketio_core.testing.conformance.queues import Listener
 from support.nodes import Bus, Member, Node, emitter, in_threads, wait_until
 
@@ -283,3 +283,19 @@ def test_a_process_that_only_sends_starts_nothing_of_ours(bus: Bus) -> None:
 def test_unknown_options_of_cluster_and_queue_are_refused(bus: Bus) -> None:
     with pytest.raises(UnknownOption, match=r"did you mean .buffer_max_messages"):
         emitter(bus, bufer_max_messages=5)
+
+
+def test_what_clients_cannot_read_is_neither_published_nor_passed_on(
+    nodes: tuple[Node, Node], outside: Cluster
+) -> None:
+    member = nodes[1].connect()
+    for sender in (nodes[0].cluster, outside):
+        for event, args in (("a", ({"x": float("nan")},)), ("disconnect", ()), ("a", (b"x",) * 11)):
+            with pytest.raises(InvalidData, match=f"event '{event}' cannot be sent"):
+                sender.emit(event, args)
+    # A process of python-socketio's sends it all the same.
+    message = {"method": "emit", "event": "a", "data": [float("nan")], "binary": False, "host_id": "x"}
+    nodes[1].cluster._on_message(message)
+    assert nodes[1].cluster.health().unreadable == 1
+    outside.emit("readable", (memoryview(b"x"), 1.5))
+    assert member.wait_for(1) == [["readable", b"x", 1.5]]

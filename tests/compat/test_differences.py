@@ -242,6 +242,95 @@ def test_invalid_packet_closes_the_session(reference: OpenStage, ours: OpenStage
     assert play(ours()) == [400, 400]
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_number_that_json_does_not_have_ends_the_session(
+    reference: OpenStage, ours: OpenStage, number: str
+) -> None:
+    def play(stage: Stage) -> list[int]:
+        culprit, other = Polling(stage.server.port), Polling(stage.server.port)
+        for polling in (culprit, other):
+            polling.post("40")
+            polling.receive()
+        statuses = [culprit.post(f'42["echo",{number}]').status, culprit.post('42["fence"]').status]
+        return [*statuses, other.post('42["fence"]').status]
+
+    assert play(reference()) == [200, 200, 200]
+    assert play(ours()) == [400, 400, 200]
+
+
+def test_attachment_is_used_once(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> int:
+        session = Polling(stage.server.port)
+        session.post("40")
+        session.receive()
+        twice = ",".join(['{"_placeholder":true,"num":0}'] * 2)
+        status: int = session.post(f'451-["fence",{twice}]\x1ebeA==').status
+        return status
+
+    assert play(reference()) == 200
+    assert play(ours()) == 400
+
+
+def test_what_javascript_cannot_read_is_the_senders_error() -> None:
+    unreadable: tuple[tuple[str, Any], ...] = (
+        ("sensor", {"temperature": float("nan")}),
+        ("connect", 1),
+        ("pages", [b"x"] * 11),
+    )
+
+    def play(library: Any) -> list[str]:
+        app = Flask(__name__)
+        socketio = library.SocketIO(app, async_mode="threading")
+        client = socketio.test_client(app)
+        told = []
+        for event, data in unreadable:
+            try:
+                socketio.emit(event, data)
+                told.append("sent")
+            except errors.InvalidData as error:
+                told.append(str(error))
+        assert len(client.get_received()) == told.count("sent")
+        return told
+
+    assert play(flask_socketio) == ["sent"] * 3
+    assert issubclass(errors.InvalidData, TypeError)
+    assert issubclass(errors.InvalidData, ValueError)
+    nan, reserved, many = play(flask_socketio_core)
+    assert nan.startswith("event 'sensor' cannot be sent: data[0][\"temperature\"] is nan")
+    assert "'connect' cannot be sent: the name is reserved" in reserved
+    assert "11 attachments exceed max_attachments=10" in many
+
+
+@pytest.mark.parametrize("which", ["on_error", "on_error_default"])
+def test_acknowledgement_that_cannot_be_sent_goes_to_the_error_handler(which: str) -> None:
+    def play(library: Any) -> tuple[Any, list[str]]:
+        app = Flask(__name__)
+        socketio = library.SocketIO(app, async_mode="threading")
+        told: list[str] = []
+
+        @socketio.on("tags")
+        def tags() -> dict[str, Any]:
+            return {"tags": {1, 2}}
+
+        def handle(error: BaseException) -> str:
+            told.append(str(error))
+            return "sorry"
+
+        (socketio.on_error() if which == "on_error" else socketio.on_error_default)(handle)
+        client = socketio.test_client(app)
+        try:
+            return client.emit("tags", callback=True), told
+        except TypeError:
+            return "nothing", told
+
+    assert play(flask_socketio) == ("nothing", [])
+    answer, told = play(flask_socketio_core)
+    assert answer == "sorry"
+    assert told == [
+        'acknowledgement cannot be sent: data[0]["tags"] is of type set: Object of type set is not JSON serializable'
+    ]
+
+
 def test_second_websocket_of_a_session_is_closed_not_refused(reference: OpenStage, ours: OpenStage) -> None:
     def play(stage: Stage) -> str:
         session = Polling(stage.server.port)

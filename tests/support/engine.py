@@ -221,5 +221,8 @@ class RecordingApplication:
     def on_disconnect(self, client: Client, reason: str) -> None:
         self.log.append(("disconnect", client.namespace, reason))
 
+    def on_invalid_ack(self, client: Any, event: str, args: tuple[Any, ...], error: Exception) -> None:
+        raise error
+
     def on_outbox_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
         self.log.append(("overflow", packets, size_bytes))
