@@ -148,6 +148,33 @@ const checks = {
       assert.deepEqual(numbers, [...Array(200).keys()]);
     }
   },
+  async "whatever is sent can be read"() {
+    const sockets = await Promise.all([connected("/", both.polling), connected("/", both.websocket)]);
+    const [speaker] = sockets;
+    for (const refused of ["nan", "infinity", "reserved", "no text", "eleven", "lookalike"]) {
+      assert.match((await ask(speaker, "try to say", refused))[0], /cannot be sent/, refused);
+    }
+    for (const [sent, count] of Object.entries({ ten: 10, large: 4, placeholder: 1, view: 1 })) {
+      const heard = sockets.map((socket) => once(socket, "unusual"));
+      assert.deepEqual(await ask(speaker, "try to say", sent), ["sent"]);
+      for (const values of await Promise.all(heard)) assert.equal(values.length, count, sent);
+    }
+    for (const socket of sockets) assert.equal(socket.connected, true);
+  },
+  async "a number that is none closes its sender only"() {
+    const others = await Promise.all([connected("/", both.polling), connected("/", both.websocket)]);
+    for (const number of ["NaN", "-Infinity", "1e999"]) {
+      for (const options of Object.values(both)) {
+        const culprit = await connected("/", options);
+        const gone = once(culprit, "disconnect");
+        culprit.io.engine.write(`2["rebroadcast",${number}]`);
+        await gone;
+      }
+    }
+    const heard = others.map((socket) => once(socket, "rebroadcast"));
+    others[0].emit("rebroadcast", 1);
+    assert.deepEqual(await Promise.all(heard), [[1], [1]]);
+  },
   async rooms() {
     const [speaker, member, stranger] = await Promise.all([connected(), connected("/", both.polling), connected()]);
     const heard = [];

@@ -9,6 +9,21 @@ from flask import Flask, request, session
 from support.apps import base
 
 
+#: Events that a client's parser may or may not take, with their arguments.
+UNUSUAL: dict[str, tuple[Any, ...]] = {
+    "nan": ("unusual", [float("nan")]),
+    "infinity": ("unusual", {"a": float("-inf")}),
+    "reserved": ("connect", 1),
+    "no text": (None, 1),
+    "eleven": ("unusual", *[b"x"] * 11),
+    "lookalike": ("unusual", b"x", {"_placeholder": True, "num": 5}),
+    "ten": ("unusual", *[b"x"] * 10),
+    "large": ("unusual", 2**70, 1e308, "\ud800", {1: {None: True}}),
+    "placeholder": ("unusual", {"_placeholder": True, "num": 5}),
+    "view": ("unusual", memoryview(b"xyz")),
+}
+
+
 def make_app() -> tuple[Flask, Any]:
     """Make the application and its extension object."""
     library = base.library()
@@ -90,6 +105,19 @@ def _events(socketio: Any, library: Any, journal: base.Journal) -> None:
     def count(limit: int) -> None:
         for number in range(limit):
             library.emit("number", number)
+
+    @socketio.on("try to say")
+    def try_to_say(what: str) -> str:
+        event, *args = UNUSUAL[what]
+        try:
+            socketio.emit(event, tuple(args))
+        except ValueError as error:
+            return str(error)
+        return "sent"
+
+    @socketio.on("rebroadcast")
+    def rebroadcast(*args: Any) -> None:
+        library.emit("rebroadcast", args, broadcast=True)
 
     @socketio.on("message")
     def message(text: str) -> None:
