@@ -367,7 +367,7 @@ class Server:
                 outgoing = self.codec.encode_ack(answer, client.namespace, ack_id)
             except InvalidData as another:
                 self.report(
-                    another, f"what the error handler of event {event!r} answered client {client.sid}"
+                    another, f"what the error handler of event {printable(repr(event))} answered {client.sid}"
                 )
             else:
                 client.send(outgoing)
