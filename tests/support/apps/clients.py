@@ -8,7 +8,6 @@ from flask import Flask, request, session
 
 from support.apps import base
 
-
 #: Events that a client's parser may or may not take, with their arguments.
 UNUSUAL: dict[str, tuple[Any, ...]] = {
     "nan": ("unusual", [float("nan")]),
