@@ -233,7 +233,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         self,
         app: Flask,
         host: str | None = None,
-        port: int | None = None,
+        port: int | str | None = None,
         *,
         debug: bool | None = None,
         use_reloader: bool | None = None,
@@ -245,7 +245,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
     ) -> None:
         """Serve with the web server of the async mode, until :meth:`stop` or a signal.
 
-        :param host: ``"127.0.0.1"`` by default.
+        :param host: ``"127.0.0.1"`` by default; ``""`` is every address of the machine.
         :param port: that of ``SERVER_NAME``, or 5000, by default.
         :param debug: Flask's debug mode, with Werkzeug's debugger; ``app.debug`` by default.
         :param use_reloader: restart when a source file changes; ``debug`` by default.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.debug import DebuggedApplication
 
+from . import values
+from .concurrency.servers import explain_bind_error
 from .contracts import ServeOptions
+from .errors import InvalidOption
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -17,6 +21,14 @@ if TYPE_CHECKING:
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 5000
 """Flask's own port."""
+
+MAX_PORT = 65_535
+
+EVERY_HOST = "0.0.0.0"
+"""What an empty host means, as for a socket: all addresses of the machine."""
+
+UNIX = "unix://"
+"""What a path to a socket begins with. Source: Werkzeug's server."""
 
 TLS_OPTIONS = frozenset(
     (
@@ -38,12 +50,33 @@ DEBUGGER_OPTIONS = ("use_debugger", "use_evalex")
 """Options of Flask's ``app.run()`` that we deal with ourselves."""
 
 
-def address(app: Flask, host: str | None, port: int | None) -> tuple[str, int]:
-    """Return where to listen: what was asked for, else the port of ``SERVER_NAME``, else Flask's own."""
+def address(app: Flask, host: str | None, port: int | str | None) -> tuple[str, int]:
+    """Return where to listen: what was asked for, else the port of ``SERVER_NAME``, else Flask's own.
+
+    :raises InvalidOption: for a port that is no number from 0 to 65535.
+    :raises OSError: for a host whose name stands for no address, with that name; the servers leave it out.
+    """
     if port is None:
         name: str = app.config.get("SERVER_NAME") or ""
-        port = int(name.rpartition(":")[2]) if ":" in name else DEFAULT_PORT
-    return (DEFAULT_HOST if host is None else host), port
+        port = name.rpartition(":")[2] if ":" in name else DEFAULT_PORT
+    number = _checked_port(port)
+    host = DEFAULT_HOST if host is None else host or EVERY_HOST
+    if not host.startswith(UNIX):
+        try:
+            socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise explain_bind_error(error, host, number) from error
+    return host, number
+
+
+def _checked_port(port: int | str) -> int:
+    try:
+        number = values.whole(port)
+    except (ValueError, OverflowError):
+        number = -1
+    if not 0 <= number <= MAX_PORT:
+        raise InvalidOption(f"port={port!r} must be a whole number from 0 to {MAX_PORT}")
+    return number
 
 
 def serve_options(

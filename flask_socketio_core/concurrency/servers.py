@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
 import ssl
 import sys
 from collections.abc import Callable, Mapping
@@ -140,8 +141,17 @@ def make_tls_context(tls: Mapping[str, Any]) -> Any:
     return made
 
 
-def explain_bind_error(error: OSError, host: str, port: int) -> OSError:
-    """Return an error that says what is the matter with an address."""
+def explain_bind_error(error: OSError | UnicodeError, host: str, port: int) -> OSError:
+    """Return an error that says what is the matter with an address.
+
+    :param error: a ``UnicodeError`` is Python's word for a name that cannot be one, such as ``a..b``.
+    """
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        number = error.errno if isinstance(error, socket.gaierror) else socket.EAI_NONAME
+        return socket.gaierror(
+            number,
+            f"host {host!r} stands for no address ({error}): use 127.0.0.1, or 0.0.0.0 for all addresses",
+        )
     if error.errno == errno.EADDRINUSE:
         text = f"port {port} of {host} is in use by another program: stop that one, or choose another port"
     elif error.errno == errno.EACCES:

@@ -22,6 +22,7 @@ import flask_socketio_core
 from compat.stage import Stage
 from flask_socketio_core import errors
 from support.flask_apps import needs_trusted_hosts
+from support.programs import run_program
 from support.servers import (
     CORE,
     EVENTLET,
@@ -425,6 +426,23 @@ def test_text_is_the_value_that_it_looks_like() -> None:
 
     assert upgrades(flask_socketio) == ["websocket"]
     assert upgrades(flask_socketio_core) == []
+
+
+EMPTY_HOST = """
+import werkzeug.serving
+from flask import Flask
+
+import {library} as library
+
+werkzeug.serving.BaseWSGIServer.serve_forever = lambda self, *args, **options: print("at", self.server_address[0])
+app = Flask("app")
+library.SocketIO(app, async_mode="threading").run(app, host="", port=0, allow_unsafe_werkzeug=True)
+"""
+
+
+def test_empty_host_is_every_address() -> None:
+    assert "at 127.0.0.1" in run_program(EMPTY_HOST.format(library="flask_socketio")).stdout
+    assert "at 0.0.0.0" in run_program(EMPTY_HOST.format(library="flask_socketio_core")).stdout
 
 
 def test_use_before_init_app_says_so() -> None:

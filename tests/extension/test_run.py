@@ -17,6 +17,7 @@ from werkzeug.debug import DebuggedApplication
 
 from flask_socketio_core import SocketIO
 from flask_socketio_core.contracts import ServeOptions
+from flask_socketio_core.errors import InvalidOption
 from flask_socketio_core.extension import MIDDLEWARES
 from flask_socketio_core.middleware import SocketIOMiddleware
 from flask_socketio_core.running import address
@@ -44,13 +45,25 @@ def served(
         ("example.org", None, None, ("127.0.0.1", 5000)),
         ("example.org:7000", "0.0.0.0", 80, ("0.0.0.0", 80)),
         (None, "::1", 0, ("::1", 0)),
+        (None, "", "8080", ("0.0.0.0", 8080)),
+        (None, "unix:///run/app.sock", 80.0, ("unix:///run/app.sock", 80)),
     ],
 )
-def test_address(
-    app: Flask, server_name: str | None, host: str | None, port: int | None, expected: Any
-) -> None:
+def test_address(app: Flask, server_name: str | None, host: str | None, port: Any, expected: Any) -> None:
     app.config["SERVER_NAME"] = server_name
     assert address(app, host, port) == expected
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "127.0.0.1:80", " "])
+def test_a_host_without_an_address_is_named(app: Flask, socketio: SocketIO, host: str) -> None:
+    with pytest.raises(OSError, match=rf"host '{host}' stands for no address.*use 127.0.0.1"):
+        socketio.run(app, host=host, port=0, allow_unsafe_werkzeug=True)
+
+
+@pytest.mark.parametrize("port", ["http", "", -1, 65_536, 80.5, True])
+def test_a_port_that_is_none_is_named(app: Flask, socketio: SocketIO, port: Any) -> None:
+    with pytest.raises(InvalidOption, match=rf"port={port!r} must be a whole number from 0 to 65535"):
+        socketio.run(app, port=port)
 
 
 def test_arguments_are_sorted(

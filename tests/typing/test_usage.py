@@ -133,7 +133,8 @@ def running(app: Flask, socketio: SocketIO) -> None:
     with socketio.server.session("sid") as session:
         session["key"] = 1
     socketio.run(app, host="0.0.0.0", port=5000, debug=True, certfile="cert.pem", backlog=5)
-    socketio.run(app, port="5000")  # type: ignore[arg-type]
+    socketio.run(app, port="5000")
+    socketio.run(app, port=b"5000")  # type: ignore[arg-type]
     socketio.stop()
 
 
