@@ -14,6 +14,7 @@ from . import calling
 from .client_managers import adopt
 from .cluster import urls
 from .cluster.cluster import Cluster
+from .concurrency.forks import StartedTasks
 from .dispatch import Dispatcher, run_nested
 from .errors import PartUnsuitable
 from .facade import ServerFacade
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-    from .contracts import AsyncMode, Handle
+    from .contracts import AsyncMode, Handle, Task
     from .extension import SocketIO
     from .handlers import Handlers
     from .options import Options
@@ -96,6 +97,7 @@ class Binding:
         self.started_in = 0
         """Id of the process that serves; 0 before the first request."""
         self._unsuitable: PartUnsuitable | None = None
+        self._tasks = StartedTasks()
         self._at_exit: Handle | None = None
         self.keywords: dict[str, Any] = {}
         self.facade = ServerFacade(self)
@@ -169,6 +171,7 @@ class Binding:
     def _start(self, environ: WSGIEnvironment) -> None:
         """Do what has to be done once per process that serves, at its first request."""
         self.started_in = os.getpid()
+        self._tell_of_inherited_tasks()
         verdict = self.mode.check_request(environ)
         self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
         self._at_exit = self.mode.on_exit(self.shutdown)
@@ -178,6 +181,28 @@ class Binding:
                 self.cluster.await_subscription(JOIN_S)
             except PartUnsuitable as error:
                 self._unsuitable = error
+
+    def start_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
+        """Start a background task."""
+        task = self.mode.start_task(target, *args, **kwargs)
+        self._tasks.add(task, target)
+        return task
+
+    def _tell_of_inherited_tasks(self) -> None:
+        where = (
+            "a greenlet runs in every process that was forked since"
+            if self.mode.capabilities.green
+            else "it runs there, where no client is connected, and not here"
+        )
+        for name in self._tasks.take_inherited():
+            assert self.server is not None  # it serves
+            self.server.logger.warning(
+                "the background task %s was started before this worker (process %d) was forked: %s; start it in the "
+                "worker instead, for instance in a connect handler, gunicorn's post_worker_init or uWSGI's postfork",
+                name,
+                os.getpid(),
+                where,
+            )
 
     def join(self) -> None:
         """Join the other servers before there is a request, for clients that do not come over HTTP."""

@@ -325,7 +325,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         :returns: what can be waited for with ``join(timeout)`` and asked ``is_alive()``; it has a ``name``, and
             ``daemon`` is ``True``.
         """
-        return self._binding().mode.start_task(target, *args, **kwargs)
+        return self._binding().start_task(target, *args, **kwargs)
 
     def sleep(self, seconds: float = 0) -> None:
         """Let other tasks run for at least so many seconds."""

@@ -191,7 +191,7 @@ class ServerFacade(ServerAttributes):
 
     def start_background_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
         """Run a function in a task of its own; see :meth:`SocketIO.start_background_task`."""
-        return self._binding.mode.start_task(target, *args, **kwargs)
+        return self._binding.start_task(target, *args, **kwargs)
 
     def sleep(self, seconds: float = 0) -> None:
         """Let other tasks run; see :meth:`SocketIO.sleep`."""
