@@ -14,31 +14,48 @@ if TYPE_CHECKING:
 
 
 class StartedTasks:
-    """The background tasks of one process that still run; a forked child learns which its parent had."""
+    """The background tasks of one process; a forked child learns which its parent had.
+
+    The child knows itself by its process id, because uWSGI forks past Python's hooks. Where these run, Python has
+    marked all threads as ended in the child, so that what ran is noted before.
+    """
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self._names: weakref.WeakKeyDictionary[Task, str] = weakref.WeakKeyDictionary()
-        self._running: list[str] = []
+        self._at_fork: list[str] | None = None
         self._inherited: list[str] = []
         _registries.add(self)
 
     def add(self, task: Task, target: Callable[..., object]) -> None:
         """Take note of a task that was just started."""
+        self._notice_fork()
         self._names[task] = f"{getattr(target, '__module__', '?')}.{describe(target)}"
 
     def take_inherited(self) -> list[str]:
         """Name the functions that ran as tasks when this process was forked, once."""
+        self._notice_fork()
         inherited, self._inherited = self._inherited, []
         return inherited
 
     def before_fork(self) -> None:
-        """Note what runs now; the child cannot tell what has ended from what the fork has ended."""
-        self._running = [name for task, name in list(self._names.items()) if task.is_alive()]
+        """Note what runs."""
+        self._notice_fork()
+        self._at_fork = self._running()
 
-    def after_fork_in_child(self) -> None:
-        """Begin with the parent's tasks as news."""
-        self._inherited = [*self._inherited, *self._running]
-        self._names.clear()
+    def after_fork_in_parent(self) -> None:
+        """Forget what was noted: the next fork may come without notice."""
+        self._at_fork = None
+
+    def _running(self) -> list[str]:
+        return [name for task, name in list(self._names.items()) if task.is_alive()]
+
+    def _notice_fork(self) -> None:
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._inherited += self._running() if self._at_fork is None else self._at_fork
+            self._at_fork = None
+            self._names.clear()
 
 
 _registries: weakref.WeakSet[StartedTasks] = weakref.WeakSet()
@@ -49,10 +66,10 @@ def _before_fork() -> None:
         registry.before_fork()
 
 
-def _after_fork_in_child() -> None:
+def _after_fork_in_parent() -> None:
     for registry in list(_registries):
-        registry.after_fork_in_child()
+        registry.after_fork_in_parent()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
