@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .addressing import payload, recipients, skipped
+from .compatibility.live import LiveMapping
 from .compatibility.manager import ManagerAttributes
 from .compatibility.server import ServerAttributes
 from .server.reasons import Reason
@@ -235,7 +236,7 @@ class ManagerFacade(ManagerAttributes):
         return self._facade._server.is_connected(sid, full_namespace(namespace))
 
 
-class Environs(Mapping[str, dict[str, Any]]):
+class Environs(LiveMapping[str, dict[str, Any]]):
     """The environ of every connection of this process, by Engine.IO sid; it follows what happens.
 
     Nothing can be put into it. What is taken out is emptied, and the connection goes on.
@@ -273,9 +274,6 @@ class Environs(Mapping[str, dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self._sessions())
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
 
 def _server_of(binding: Binding) -> Server:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..server.reasons import Reason
 from .extension import change
 from .left_out import INTERNAL, LeftOut
+from .live import LiveMapping
 
 if TYPE_CHECKING:
     import logging
@@ -161,7 +162,7 @@ class EngineView(LeftOut):
         self._facade.shutdown()
 
 
-class SocketsView(LeftOut, Mapping[str, "SocketView"]):
+class SocketsView(LeftOut, LiveMapping[str, "SocketView"]):
     """``socketio.server.eio.sockets``: the connections of this process. What is taken out is closed."""
 
     PATH = "socketio.server.eio.sockets"
@@ -199,9 +200,6 @@ class SocketsView(LeftOut, Mapping[str, "SocketView"]):
 
     def __len__(self) -> int:
         return len(self._sessions())
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
 
 class SocketView(LeftOut):

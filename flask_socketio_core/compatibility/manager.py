@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..values import full_namespace
 from .left_out import INTERNAL, LeftOut
+from .live import LiveMapping
 
 if TYPE_CHECKING:
     from ..facade import ServerFacade
@@ -119,7 +120,7 @@ class ManagerAttributes(LeftOut):
         self._facade.close_room(room, namespace)
 
 
-class NamespacesOfRooms(LeftOut, Mapping[str, "RoomsOfNamespace"]):
+class NamespacesOfRooms(LeftOut, LiveMapping[str, "RoomsOfNamespace"]):
     """``manager.rooms``: the rooms of each namespace that has clients."""
 
     PATH = "socketio.server.manager.rooms"
@@ -139,11 +140,8 @@ class NamespacesOfRooms(LeftOut, Mapping[str, "RoomsOfNamespace"]):
     def __len__(self) -> int:
         return len(self._facade._server.namespaces())
 
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
-
-class RoomsOfNamespace(LeftOut, Mapping[Any, "Members"]):
+class RoomsOfNamespace(LeftOut, LiveMapping[Any, "Members"]):
     """``manager.rooms[namespace]``: who is in each room; the room ``None`` is everybody, a sid that client alone."""
 
     PATH = "socketio.server.manager.rooms[namespace]"
@@ -167,11 +165,8 @@ class RoomsOfNamespace(LeftOut, Mapping[Any, "Members"]):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
-
-class Members(LeftOut, Mapping[str, str]):
+class Members(LeftOut, LiveMapping[str, str]):
     """``manager.rooms[namespace][room]``: the Engine.IO sid of each client in it, by sid."""
 
     PATH = "socketio.server.manager.rooms[namespace][room]"
@@ -197,6 +192,3 @@ class Members(LeftOut, Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._facade._server.members(self._room, self._namespace))
-
-    def __repr__(self) -> str:
-        return repr(dict(self))

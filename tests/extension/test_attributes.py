@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import flask_socketio
@@ -36,26 +36,17 @@ def sid(socketio: SocketIO, connect: Connect) -> str:
 
 
 @pytest.fixture
-def look(
-    app: Flask, socketio: SocketIO, sid: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Any]]:
+def look(app: Flask, socketio: SocketIO, sid: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """Evaluate what the page says, while the application is served and has a client in a room."""
     socketio.server.enter_room(sid, "room")
+    monkeypatch.setattr(socketio, "_serving", socketio.binding_of(app))  # what run() does meanwhile
     known = {
         "socketio": socketio,
         "eio_sid": next(iter(socketio.server.environ)),
         "namespace": "/",
         "room": "room",
     }
-    found: list[Callable[[str], Any]] = []
-    mode = socketio.binding_of(app).mode
-    monkeypatch.setattr(mode, "serve", lambda *_: found.append(lambda text: eval(text, dict(known))))
-    monkeypatch.setattr(socketio.binding_of(app), "shutdown", lambda: None)
-    socketio._serving = socketio.binding_of(app)
-    socketio.run(app)
-    socketio._serving = socketio.binding_of(app)
-    yield found[0]
-    socketio._serving = None
+    return lambda text: eval(text, dict(known))
 
 
 def test_page_is_read() -> None:
@@ -350,6 +341,24 @@ def test_emptied_environ_breaks_no_later_event(
         assert client.emit("note", callback=True) == ["red", managed]
     client.disconnect()
     assert seen == ["client disconnect"]
+
+
+def test_what_leaves_while_it_is_looked_at_is_left_out(socketio: SocketIO, connect: Connect) -> None:
+    server = socketio.server
+    rooms = server.manager.rooms
+    for look in (server.eio.sockets, server.environ, rooms):
+        for namespace in ("/", "/", "/second"):
+            socketio.on_event("connect", lambda: None, namespace=namespace)
+            connect(namespace)
+        steps = iter(look.items())
+        next(steps)
+        server.eio.sockets.clear()
+        assert list(steps) == [] and list(look.values()) == []
+    connect()
+    steps = iter(rooms["/"].items())
+    next(steps)
+    server.eio.sockets.clear()
+    assert list(steps) == []
 
 
 def test_environs_that_are_taken_out_are_emptied(socketio: SocketIO, sid: str) -> None:
