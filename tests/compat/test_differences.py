@@ -704,6 +704,32 @@ def test_each_application_of_one_object_has_its_own_clients() -> None:
     assert [play(library) for library in (flask_socketio, flask_socketio_core)] == [[0, 1], [1, 0]]
 
 
+def test_option_of_the_engine_changes_for_all_or_not_at_all() -> None:
+    def play(library: Any) -> list[float]:
+        app, extension = make_pair(library)
+        body = app.test_client().get("/socket.io/?EIO=4&transport=polling").text
+        extension.server.eio.ping_timeout = 5
+        return [json.loads(body[1:])["pingTimeout"] / 1000, extension.server.eio.ping_timeout]
+
+    assert play(flask_socketio) == [20, 5]  # the client waits for 20 s, the server for 5 s
+    with pytest.raises(errors.ConfigurationError, match="ping_timeout cannot change any more"):
+        play(flask_socketio_core)
+
+
+def test_emptied_environ_loses_no_event() -> None:
+    def play(library: Any) -> list[int]:
+        app, extension = make_pair(library)
+        seen: list[int] = []
+        extension.on_event("event", lambda number: seen.append(number))
+        client = extension.test_client(app)
+        for number in (1, 2):
+            client.emit("event", number)
+            extension.server.environ[client.eio_sid].clear()
+        return seen
+
+    assert [play(library) for library in (flask_socketio, flask_socketio_core)] == [[1], [1, 2]]
+
+
 def test_test_client_refuses_unknown_keywords() -> None:
     def play(library: Any) -> None:
         app, extension = make_pair(library)
