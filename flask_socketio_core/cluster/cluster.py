@@ -72,7 +72,7 @@ class Cluster:
         foreign = {name: value for name, value in options.items() if name not in names}
         self._settings = settings.read(SETTINGS, own, {}, where="cluster")
         self._secrets = Secrets(url, options)
-        self._make_queue = partial(queue_class, url, channel, mode=mode, options=foreign)
+        self._make = partial(queue_class, url, channel, mode=mode, options=foreign)
         self._mode = mode
         self._server = server
         self._wire = Wire(json, strict=max_attachments is not None)
@@ -165,6 +165,13 @@ class Cluster:
             self._closed, self._at_exit = False, None
             self._pid = os.getpid()
         return self._link
+
+    def _make_queue(self) -> MessageQueue:
+        try:
+            return self._make()
+        except Exception as error:
+            self._secrets.clean(error)  # what led to it included: all of that is in a traceback
+            raise
 
     def _new_link(self) -> Link:
         chosen = self._settings

@@ -6,13 +6,16 @@ import logging
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.contracts import AsyncMode, MessageQueue, QueueCapabilities
 from flask_socketio_core.errors import QueueRefused, QueueUnavailable
+from flask_socketio_core.testing.threads import ThreadMode
 from support.nodes import Bus, Node, emitter, wait_until
 
 URL = "rude://us3r-name:s3cret%20w@rd@bus/1?api_key=k3y-of-bus"
@@ -282,4 +285,17 @@ def test_no_text_shows_a_secret(caplog: pytest.LogCaptureFixture) -> None:
     shown = "\n".join(found)
     assert "rude://***@bus" in shown
     assert "Traceback" in shown
+    assert not [secret for secret in SECRETS if secret in shown]
+
+
+def test_a_constructor_that_raises_shows_no_secret() -> None:
+    def make(url: str, *_: Any, **__: Any) -> Rude:
+        try:
+            raise OSError(f"no route to {url}")
+        except OSError as error:
+            raise ValueError(f"cannot use {url}") from error
+
+    with pytest.raises(ValueError, match=r"cannot use rude://\*\*\*@bus") as raised:
+        Cluster(make, URL, "channel", mode=ThreadMode(), options={})
+    shown = "".join(traceback.format_exception(raised.value))
     assert not [secret for secret in SECRETS if secret in shown]
