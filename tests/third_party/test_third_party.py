@@ -215,6 +215,9 @@ def test_uninstalling_moves_the_selection_down_with_the_reason(
     assert part(first, "async mode", "eventlet")["reason"] == "highest priority of the usable ones, 100"
     assert part(first, "async mode", "gevent")["reason"] == "after eventlet: priority 80 < 100"
 
+    environment.uninstall("eventlet")  # of the mode and of its provider nothing can be loaded now
+    assert part(plugins(environment), "async mode", "eventlet")["reason"].startswith("missing: eventlet>=")
+
     environment.uninstall("flask-socketio-async-eventlet")
     second = plugins(environment)
     assert second["async_mode"] == "gevent"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flask_socketio_core.process import ProcessFacts
 
 INSTALL = "pip install flask-socketio-async-eventlet"
+REQUIRES = ("eventlet>=0.40.3",)
 PATCH_LINE = "import eventlet; eventlet.monkey_patch()"
 WORKERS = ("geventlet",)
 """gunicorn's workers that run eventlet; its newest releases have none any more."""
@@ -55,7 +56,7 @@ def socketio_async_modes() -> AsyncModeInfo:
         name="eventlet",
         priority=100,
         load=load_mode,
-        requires=("eventlet>=0.40.3",),
+        requires=REQUIRES,
         probe=suits,
         install=INSTALL,
         summary="eventlet's hub and web server",
@@ -71,6 +72,7 @@ def socketio_websocket_providers() -> WebSocketProviderInfo:
         priority=10,
         load=load_provider,
         async_modes=("eventlet",),
+        requires=REQUIRES,
         install=INSTALL,
         summary="eventlet's web server",
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flask_socketio_core.contracts import AsyncMode, WebSocketProvider
 
 INSTALL = "pip install flask-socketio-async-gevent"
+GEVENT = "gevent>=23.9"
 
 
 def load_gevent() -> type[AsyncMode]:
@@ -60,7 +61,7 @@ def socketio_async_modes() -> Sequence[AsyncModeInfo]:
             name="gevent_uwsgi",
             priority=90,
             load=load_uwsgi,
-            requires=("gevent>=23.9",),
+            requires=(GEVENT,),
             probe=probes.suits_uwsgi,
             install=INSTALL,
             summary="gevent under uWSGI",
@@ -69,7 +70,7 @@ def socketio_async_modes() -> Sequence[AsyncModeInfo]:
             name="gevent",
             priority=80,
             load=load_gevent,
-            requires=("gevent>=23.9",),
+            requires=(GEVENT,),
             probe=probes.suits_gevent,
             install=INSTALL,
             summary="gevent's pywsgi, gunicorn gevent",
@@ -87,6 +88,7 @@ def socketio_websocket_providers() -> Sequence[WebSocketProviderInfo]:
             priority=30,
             load=load_uwsgi_provider,
             async_modes=("gevent_uwsgi",),
+            requires=(GEVENT,),
             install=INSTALL,
             summary="uWSGI with --gevent and --http-websockets",
         ),
@@ -95,7 +97,7 @@ def socketio_websocket_providers() -> Sequence[WebSocketProviderInfo]:
             priority=20,
             load=load_gevent_websocket,
             async_modes=("gevent",),
-            requires=("gevent-websocket>=0.10.1",),
+            requires=(GEVENT, "gevent-websocket>=0.10.1"),
             install="pip install flask-socketio-async-gevent[gevent-websocket]",
             summary="gevent-websocket's handler and worker",
         ),
@@ -104,6 +106,7 @@ def socketio_websocket_providers() -> Sequence[WebSocketProviderInfo]:
             priority=15,
             load=load_environ_socket,
             async_modes=("gevent",),
+            requires=(GEVENT,),
             install=INSTALL,
             summary="gunicorn -k gevent, a patched flask run",
         ),
@@ -112,6 +115,7 @@ def socketio_websocket_providers() -> Sequence[WebSocketProviderInfo]:
             priority=10,
             load=load_builtin,
             async_modes=("gevent",),
+            requires=(GEVENT,),
             install=INSTALL,
             summary="gevent's pywsgi, nothing more needed",
         ),
