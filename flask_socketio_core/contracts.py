@@ -448,7 +448,10 @@ class BlockingTransport(ABC):
 
     @abstractmethod
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame where the server can, and make :meth:`receive` return. Never raises; may be repeated."""
+        """Send a close frame where the server can, and make :meth:`receive` return. Never raises; may be repeated.
+
+        :param code: WebSocket close code; 0 to end the connection without a close frame.
+        """
 
 
 class WebSocketProvider(ABC):

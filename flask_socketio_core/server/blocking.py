@@ -63,7 +63,7 @@ class BlockingConnection:
     def close(self, code: int) -> None:
         """Let the writer send what still waits, then close; at once if it cannot send."""
         if self._code is None:
-            self._code = code or 1000
+            self._code = code
             if not self._over:
                 self._deadline = self._mode.call_later(LAST_WORDS_S, self._cut_off)
         self._wakeup.set()
@@ -137,7 +137,7 @@ class BlockingConnection:
         except OSError:
             pass  # the peer is gone; the reader learns it as well
         finally:
-            self._transport.close(self._code or 1000)
+            self._transport.close(1000 if self._code is None else self._code)
             self._over = True
             deadline, self._deadline = self._deadline, None
             if deadline is not None:

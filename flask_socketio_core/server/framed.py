@@ -79,7 +79,7 @@ class FramedSocketTransport(BlockingTransport):
         self._ended = True
         open_until_now, self._closed = not self._closed, True
         try:
-            if open_until_now:
+            if open_until_now and code:
                 self._write(close_frame(code, reason))
         except GONE:
             pass  # the peer was faster

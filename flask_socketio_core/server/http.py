@@ -21,6 +21,7 @@ from .packets import EIO_CLOSE, EIO_NOOP
 from .payload import decode_payload, encode_payload
 from .polling import OvertakenPolls, PollingTransport
 from .reasons import Reason
+from .session import GOING_AWAY
 from .wsgi import (
     BAD_HANDSHAKE_METHOD,
     BAD_REQUEST,
@@ -161,7 +162,7 @@ class Endpoint:
         check_capacity(self._server, len(self._server.sessions))
         session = self._server.add_session(stored_environ(environ), PollingTransport())
         if not self._server.accepting:  # since check_capacity(): shutdown() may have missed this one
-            session.close(Reason.SERVER_DISCONNECT)
+            session.close(Reason.SERVER_DISCONNECT, code=GOING_AWAY)
             check_capacity(self._server, 0)
         upgrades = (
             self._options.allow_upgrades
@@ -184,6 +185,8 @@ class Endpoint:
             if method == "GET":
                 packets = transport.poll(session, self._server.mode, self._longest_poll_s())
                 self._overtaken.take(session.sid, 0.0)
+                if not packets and session.closed:
+                    raise Refusal(UNKNOWN_SID)  # as if it came now: the client starts over
                 if not packets:
                     raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
                 return self._respond(environ, start_response, 200, encode_payload(packets), TEXT_PLAIN)

@@ -211,12 +211,12 @@ class Codec:
         """
         return self._encode(CONNECT_ERROR, data, namespace, None)
 
-    def encode_disconnect(self, namespace: str, data: Any = None) -> Outgoing:
-        """Encode the end of a client.
+    def encode_disconnect(self, namespace: str) -> Outgoing:
+        """Encode the end of a client, which has no payload: to official clients it would be a parse error.
 
-        :raises ValueError: if there are bytes in the data; this packet can have no attachments.
+        Source: socket.io-protocol v5, "Disconnection from a namespace".
         """
-        return self._encode(DISCONNECT, data, namespace, None)
+        return self._encode(DISCONNECT, None, namespace, None)
 
     # JSON by an object of the application's
 
@@ -667,11 +667,23 @@ def _packet_class(serializer: str | type[Any], json: Any) -> type[Any] | None:
             f"serializer={serializer!r} does not exist\n"
             "  available: 'default', 'msgpack', or a subclass of socketio.packet.Packet"
         )
-    if carries_all(found):
-        return found if json is None else type(found.__name__, (found,), {"json": json})
     # The class attribute is the process's; a subclass keeps our module to ourselves.
-    module = found.json if json is None else json
-    return type(found.__name__, (found,), {"json": StrictJson(module)})
+    own = {} if json is None else {"json": json}
+    if not carries_all(found):
+        own = {"json": StrictJson(found.json if json is None else json)}
+    return type(found.__name__, (_WithoutNothing, found), own)
+
+
+class _WithoutNothing:
+    """For serializers that send a mapping: to official clients a DISCONNECT with ``data: null`` is a parse error."""
+
+    packet_type: int
+
+    def _to_dict(self) -> dict[str, Any]:
+        fields: dict[str, Any] = super()._to_dict()  # type: ignore[misc]  # python-socketio's, behind it in the order
+        if self.packet_type == DISCONNECT:
+            fields.pop("data", None)
+        return fields
 
 
 def _from_packet(packet: Any) -> Incoming:

@@ -107,7 +107,8 @@ class PollingTransport:
             self._poster = None
 
     def poll(self, session: Session, mode: AsyncMode, timeout_s: float) -> list[str | bytes]:
-        """Wait until something is to be sent and return it, at least one packet; none if the session was upgraded.
+        """Wait until something is to be sent and return it; nothing if the session was upgraded, or if it ended and
+        its client shall come back.
 
         :param timeout_s: longest wait, seconds; NOOP is returned after it.
         :raises ProtocolError: if another poll is waiting.
@@ -128,6 +129,8 @@ class PollingTransport:
         if probing and session.transport is not self:
             return []
         packets = session.take_packets(self, None if session.closed else MOST_PACKETS)
-        if session.closed and session.close_reason != Reason.CLIENT_DISCONNECT:
+        if session.dismissed or session.close_reason == Reason.TRANSPORT_ERROR:
             packets.append(EIO_CLOSE)
+        elif session.closed and session.close_reason != Reason.CLIENT_DISCONNECT:
+            return packets
         return packets or [EIO_NOOP]

@@ -25,7 +25,7 @@ from .mailbox import Mailbox
 from .packets import ACK, CONNECT, DISCONNECT, EIO_OPEN, EVENT, Codec, Decoder, Outgoing
 from .reasons import Reason
 from .rooms import Rooms
-from .session import Session, SessionSettings, Transport
+from .session import GOING_AWAY, Session, SessionSettings, Transport
 from .wheel import Wheel
 
 if TYPE_CHECKING:
@@ -451,7 +451,7 @@ class Server:
 
     def _encode_refusal(self, namespace: str, refusal: Any) -> Outgoing:
         if self.options.always_connect:
-            return self.codec.encode_disconnect(namespace, refusal)
+            return self.codec.encode_disconnect(namespace)  # which has no room for the refusal
         return self.codec.encode_connect_error(refusal, namespace)
 
     def _client_left(self, client: Client, reason: str) -> None:
@@ -643,7 +643,7 @@ class Server:
         with self._lock:
             sessions = list(self.sessions.values())
         for session in sessions:
-            session.close(Reason.SERVER_DISCONNECT, code=1001)
+            session.close(Reason.SERVER_DISCONNECT, code=GOING_AWAY)
         with self._lock:
             running = self._farewells
             if running:  # not before: the first ones may be through while the last ones have not begun

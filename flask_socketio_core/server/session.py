@@ -44,6 +44,20 @@ UNDROPPABLE_FACTOR = 2
 TIMER_LATENESS_S = 0.02
 """How late the timer is at the shortest heartbeats: two slots of its wheel, seconds."""
 
+GOING_AWAY = 1001
+"""Close code of a process that ends: its clients shall come back, to another one.
+
+They are told by the end of their connection alone. python-engineio's client takes a CLOSE packet for the order to stay
+away. Source: RFC 6455, section 7.4.1.
+"""
+
+OKHTTP = "okhttp/"
+"""How the user agent of the official Java client begins. It is sent no close frame, only the end of the connection.
+
+OkHttp stops reading at a close frame and leaves the answer to its user, but engine.io-client does not wait for that
+call: it would notice at its ping time-out, 45 s by default.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSettings:
@@ -127,6 +141,7 @@ class Session:
         "close_reason",
         "closed",
         "decoder",
+        "dismissed",
         "environ",
         "held",
         "lock",
@@ -154,6 +169,7 @@ class Session:
         self.clients: dict[str, Client] = {}
         self.closed = False
         self.close_reason = ""
+        self.dismissed = False  # closed with a CLOSE packet
         self.mailbox: Any = None  # a Mailbox, made when handlers run in order
         self.posting = False
         self.backlog: list[None] = []  # one for each handler not finished yet: append and pop need no lock
@@ -469,7 +485,7 @@ class Session:
         """End the session, once.
 
         :param reason: a value of :class:`Reason`, for the disconnect handlers.
-        :param code: WebSocket close code.
+        :param code: WebSocket close code. With :data:`GOING_AWAY` the client is sent no CLOSE packet.
         :returns: ``False`` if it was closed already.
         """
         with self.lock:
@@ -477,20 +493,23 @@ class Session:
                 return False
             self.closed = True
             self.close_reason = reason
+            self.dismissed = reason == Reason.SERVER_DISCONNECT and code != GOING_AWAY
             self._flush_locked()
-            if self._write is not None and self._outbox is None and reason == Reason.SERVER_DISCONNECT:
-                self._farewell(self._write)
+            if self.dismissed and self._write is not None and self._outbox is None:
+                self._dismiss(self._write)
             self._write = None
             transport, probe = self._transport, self.probe
             self.probe = None
+        if self.environ.get("HTTP_USER_AGENT", "").startswith(OKHTTP):
+            code = 0
         transport.close(code)
         if probe is not None:
-            probe.close(1000)
+            probe.close(code and 1000)
         self._host.on_closed(self, reason)
         return True
 
     @staticmethod
-    def _farewell(write: Callable[[bytes], int]) -> None:
+    def _dismiss(write: Callable[[bytes], int]) -> None:
         try:
             write(CLOSE_PACKET.frames)
         except OSError:

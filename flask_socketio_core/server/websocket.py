@@ -13,7 +13,7 @@ from .detach import detach
 from .handshake import check_upgrade, refusal_headers, response_head
 from .reactor import Reactor, Target
 from .reasons import Reason
-from .session import Transport
+from .session import GOING_AWAY, Transport
 from .upgrade import Probe
 from .wsgi import BAD_REQUEST, Refusal, check_capacity, stored_environ
 
@@ -136,5 +136,5 @@ class WebSocketEntrance:
         self._server.add(session)
         session.send(self._server.open_packet(session, upgrades=False))
         if not self._server.accepting:  # since check_capacity(): shutdown() may have missed this one
-            session.close(Reason.SERVER_DISCONNECT, code=1001)
+            session.close(Reason.SERVER_DISCONNECT, code=GOING_AWAY)
         return session

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support import jars
+from support.clients import java_libraries
 from support.servers import TESTS
 
 if TYPE_CHECKING:
@@ -20,23 +18,10 @@ if TYPE_CHECKING:
     from support.servers import Server
 
 SCRIPT = TESTS / "java" / "Client.java"
-VERSION = "2.1.2"
 #: Seconds for compiling the script and one run of all checks; a passing one takes five.
 RUN_TIMEOUT_S = 90
 
 CHECKS = re.findall(r'checks\.put\("([^"]+)"', SCRIPT.read_text())
-
-
-def _libraries() -> str:
-    """Find the client, or skip; ``REQUIRE_BROKERS=1`` makes a missing part a failure."""
-    try:
-        if shutil.which("javac") is None:
-            raise jars.JarsMissing("a Java compiler is not installed: apt-get install default-jdk-headless")
-        return str(jars.fetch(f"socket.io-client-{VERSION}", f"io.socket:socket.io-client:{VERSION}"))
-    except jars.JarsMissing as error:
-        if os.environ.get("REQUIRE_BROKERS") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +35,7 @@ def outcome_of(running: Server) -> Callable[[str], str | None]:
                 "java",
                 "-XX:TieredStopAtLevel=1",
                 "-cp",
-                f"{_libraries()}/*",
+                f"{java_libraries()}/*",
                 str(SCRIPT),
                 running.url,
             ]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.clients import CURRENT, JS, node
 from support.servers import (
     GUNICORN_GEVENT,
     GUNICORN_GTHREAD,
     MODE_KINDS,
-    TESTS,
     AppSpec,
     Server,
     ServerKind,
@@ -27,11 +25,9 @@ from support.servers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-JS = TESTS / "js"
 #: Seconds for one run of all checks; a passing one takes two or three.
 RUN_TIMEOUT_S = 90
 
-CURRENT = "socket.io-client"
 PREVIOUS = "socket.io-client-3"
 OLD = "socket.io-client-2"
 
@@ -45,19 +41,8 @@ def _check_names() -> list[str]:
 CHECKS = _check_names()
 
 
-def _node() -> str:
-    """Find Node.js and the clients, or skip; ``REQUIRE_BROKERS=1`` makes a missing part a failure."""
-    node = shutil.which("node")
-    if node is not None and (JS / "node_modules" / CURRENT).is_dir():
-        return node
-    missing = "Node.js is not installed" if node is None else "run `npm ci` in tests/js"
-    if os.environ.get("REQUIRE_BROKERS") == "1":
-        pytest.fail(missing)
-    pytest.skip(missing)
-
-
 def _run(script: str, *arguments: str) -> dict[str, Any]:
-    command = [_node(), str(JS / script), *arguments]
+    command = [node(), str(JS / script), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

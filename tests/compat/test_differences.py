@@ -145,6 +145,17 @@ def test_disconnect_inside_the_connect_handler_refuses_the_client() -> None:
     assert play(flask_socketio_core) == (False, ["server disconnect"])
 
 
+def test_refusal_after_always_connect_has_no_payload(reference: OpenStage, ours: OpenStage) -> None:
+    def play(stage: Stage) -> list[str]:
+        client = stage.client(connect=None)
+        client.connect("/refuse-data")
+        client.read_until(lambda packet: packet.name == "DISCONNECT")
+        return [line for line in lines(stage) if line.startswith("DISCONNECT")]
+
+    assert play(reference(variant="always connect")) != play(ours(variant="always connect"))
+    assert [line.split() for line in play(ours(variant="always connect"))] == [["DISCONNECT", "/refuse-data"]]
+
+
 def test_namespace_without_its_slash_is_the_one_with_it() -> None:
     def answers(library: Any) -> list[Any]:
         app = Flask(__name__)

@@ -57,7 +57,6 @@ def decode(*messages: str | bytes, codec: Codec | None = None) -> Incoming | Non
         (Codec().encode_connect_error(None, "/"), "44"),
         (Codec().encode_disconnect("/"), "41"),
         (Codec().encode_disconnect("/chat"), "41/chat,"),
-        (Codec().encode_disconnect("/chat", {"message": "no"}), '41/chat,{"message":"no"}'),
     ],
 )
 def test_a_text_packet_has_its_exact_form(outgoing: Outgoing, text: str) -> None:

@@ -436,8 +436,8 @@ def test_a_client_whose_connect_handler_went_wrong_is_refused_and_forgotten(
     with contextlib.suppress(SystemExit):
         bench.mode.run_jobs()
     bench.mode.run_jobs()
-    head = "41" if always_connect else "44"
-    assert bench.sent(session)[-1] == head + '{"message":"Connection rejected by server"}'
+    refusal = "41" if always_connect else '44{"message":"Connection rejected by server"}'
+    assert bench.sent(session)[-1] == refusal
     assert session.clients == {}
     assert bench.server.members(None) == []
 

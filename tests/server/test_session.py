@@ -6,6 +6,7 @@ import pytest
 
 from flask_socketio_core.errors import ProtocolError
 from flask_socketio_core.server.packets import Outgoing
+from flask_socketio_core.server.session import GOING_AWAY
 from support.engine import DirectTransport, Host, WokenTransport, event
 
 
@@ -142,11 +143,21 @@ def test_closing_twice_is_told_once() -> None:
     host = Host()
     transport = DirectTransport()
     session = host.open(transport)
-    assert session.close("server disconnect", code=1001)
+    assert session.close("server disconnect")
     assert not session.close("transport close")
     assert host.closed == ["server disconnect"]
     assert transport.written == Outgoing(("1",)).frames
-    assert transport.closed_with == 1001
+    assert transport.closed_with == 1000
+
+
+def test_a_process_that_ends_sends_no_close_packet() -> None:
+    host = Host()
+    transport = DirectTransport()
+    session = host.open(transport)
+    assert session.close("server disconnect", code=GOING_AWAY)
+    assert host.closed == ["server disconnect"]
+    assert transport.written == b""
+    assert transport.closed_with == GOING_AWAY
 
 
 def test_a_ping_is_sent_after_the_interval_and_a_silent_client_closed_after_the_timeout() -> None:

@@ -230,11 +230,11 @@ def descendants(pid: int) -> list[int]:
 class Server:
     """A running server process."""
 
-    def __init__(self, kind: ServerKind, spec: AppSpec, log: Path) -> None:
+    def __init__(self, kind: ServerKind, spec: AppSpec, log: Path, port: int | None = None) -> None:
         self.kind = kind
         self.spec = spec
         self.log = log
-        self.port = free_port()
+        self.port = free_port() if port is None else port
         self._told_to_stop = False
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -405,13 +405,14 @@ class Servers:
 
 
 @contextlib.contextmanager
-def serving(kind: ServerKind, spec: AppSpec, directory: Path) -> Iterator[Server]:
+def serving(kind: ServerKind, spec: AppSpec, directory: Path, port: int | None = None) -> Iterator[Server]:
     """Start a server, yield it when it is ready, and stop it.
 
     :param directory: where its log goes.
+    :param port: where it listens; a free one if not given.
     """
     log = directory / f"{kind.name}-{spec.library}-{spec.app}-{time.monotonic_ns()}.log"
-    server = Server(kind, spec, log)
+    server = Server(kind, spec, log, port)
     try:
         yield server
     finally:

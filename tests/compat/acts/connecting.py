@@ -196,14 +196,6 @@ def always_connect_accepts_before_the_handler_runs(stage: Stage) -> None:
     client.fence("/emits-on-connect")
 
 
-@act(variant="always connect")
-def always_connect_refuses_with_a_disconnect(stage: Stage) -> None:
-    for name, namespace in {"A": "/refuse-false", "B": "/refuse-data"}.items():
-        client = stage.client(name, connect=None)
-        client.connect(namespace)
-        client.read_until(lambda packet: packet.name == "DISCONNECT")
-
-
 @act(variant="factory")
 def extension_made_before_the_app(stage: Stage) -> None:
     client = stage.client()
