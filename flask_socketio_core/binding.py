@@ -14,6 +14,7 @@ from . import calling
 from .client_managers import adopt
 from .cluster import urls
 from .cluster.cluster import Cluster
+from .concurrency import gunicorn
 from .concurrency.forks import StartedTasks
 from .dispatch import Dispatcher, run_nested
 from .errors import PartUnsuitable
@@ -99,6 +100,7 @@ class Binding:
         self._unsuitable: PartUnsuitable | None = None
         self._tasks = StartedTasks()
         self._at_exit: Handle | None = None
+        self._worker: Any = None  # gunicorn's, which serves the requests
         self.keywords: dict[str, Any] = {}
         self.facade = ServerFacade(self)
 
@@ -166,6 +168,10 @@ class Binding:
             self._start(environ)
         if self._unsuitable is not None:
             raise self._unsuitable
+        if self._worker is not None and "sid=" in environ.get("QUERY_STRING", ""):
+            gunicorn.uncount(
+                self._worker
+            )  # a client counts once, as its WebSocket would, however often it polls
         return self.engine.handle(environ, start_response)
 
     def _start(self, environ: WSGIEnvironment) -> None:
@@ -175,6 +181,7 @@ class Binding:
         verdict = self.mode.check_request(environ)
         self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
         self._at_exit = self.mode.on_exit(self.shutdown)
+        self._worker = gunicorn.find_worker()
         if self.cluster is not None and self._unsuitable is None:
             try:
                 self.cluster.start()
@@ -221,9 +228,9 @@ class Binding:
         :param timeout_s: how long the handlers may take, seconds.
         """
         at_exit, self._at_exit = self._at_exit, None
-        self.started_in = 0
         if self.engine is not None:
-            self.engine.shutdown(timeout_s)
+            self.engine.shutdown(timeout_s, gunicorn.still_listens)
+        self.started_in = 0  # not before: a request that comes meanwhile must start nothing
         if self.cluster is not None:
             self.cluster.close()
         if at_exit is not None:

@@ -24,6 +24,27 @@ def find_worker() -> Any:
     return owner if is_worker and hasattr(owner, "alive") else None
 
 
+def still_listens() -> bool:
+    """Say whether this process's worker was told to end and takes connections all the same.
+
+    Those with gevent do for up to a second, in which they look at ``alive`` no more than once; a client that is refused
+    then would have been served by the worker that takes their place.
+    """
+    worker = find_worker()
+    if worker is None or worker.alive or not _is_of(worker, "ggevent"):
+        return False
+    return any(listener.fileno() >= 0 for listener in worker.sockets)
+
+
+def uncount(worker: Any) -> None:
+    """Let the request that is being served not count for ``--max-requests``."""
+    worker.nr -= 1
+
+
+def _is_of(worker: Any, module: str) -> bool:
+    return any(kind.__module__ == f"gunicorn.workers.{module}" for kind in type(worker).__mro__)
+
+
 def find_read_ahead(environ: WSGIEnvironment) -> Callable[[], bytes] | None:
     """Return what takes the bytes that were read from the socket but not used yet, out of gunicorn's parser.
 

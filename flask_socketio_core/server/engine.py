@@ -53,14 +53,15 @@ class Engine:
             self._watchdog.start()
         return self._endpoint(environ, start_response)
 
-    def shutdown(self, timeout_s: float = 3.0) -> int:
-        """Close every session with a CLOSE packet, wait for the disconnect handlers, close every descriptor.
+    def shutdown(self, timeout_s: float = 3.0, listens: Callable[[], bool] = lambda: False) -> int:
+        """Close every session, wait for the disconnect handlers, close every descriptor.
 
         :param timeout_s: how long to wait for the handlers, seconds.
+        :param listens: see :meth:`Server.shutdown`.
         :returns: how many handlers are still running.
         """
         if self._watchdog is not None:
             self._watchdog.stop()
-        running = self.server.shutdown(timeout_s)
+        running = self.server.shutdown(timeout_s, listens)
         self._entrance.reactor.close()
         return running

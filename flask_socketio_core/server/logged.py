@@ -171,10 +171,10 @@ class LoggedServer(Server):
         self._tell("disconnecting %s [%s]", sid, printable(namespace))
         super().disconnect(sid, namespace, run)
 
-    def shutdown(self, timeout_s: float = 3.0) -> int:
+    def shutdown(self, timeout_s: float = 3.0, listens: Callable[[], bool] = lambda: False) -> int:
         """Tell of the end, and have the last lines written."""
         self._tell("shutting down with %d sessions", len(self.sessions))
-        running = super().shutdown(timeout_s)
+        running = super().shutdown(timeout_s, listens)
         self._lines.flush()
         return running
 

@@ -49,6 +49,9 @@ ATTACHED_FACTOR = 10
 """Most bytes in all attachments of one packet, as a multiple of ``max_http_buffer_size``; the reference server allows
 ten attachments."""
 
+LISTENING_POLL_S = 0.05
+"""How often a server that ends asks whether connections still come in, seconds."""
+
 CONNECTED = Phase.CONNECTED
 
 
@@ -636,9 +639,23 @@ class Server:
         """
         return self.client(sid, namespace).session.transport.name
 
-    def shutdown(self, timeout_s: float = 3.0) -> int:
-        """Close every session and wait for the disconnect handlers; see :meth:`LocalServer.shutdown`."""
-        self.accepting = False
+    def shutdown(self, timeout_s: float = 3.0, listens: Callable[[], bool] = lambda: False) -> int:
+        """Close every session and wait for the disconnect handlers; see :meth:`LocalServer.shutdown`.
+
+        :param listens: says whether connections go on coming in, from the web server's side; as long as they do, within
+            the time-out, they are served, and closed at the end.
+        """
+        begun_s = self.clock()
+        self.accepting = listens()
+        running = self._close_sessions(timeout_s)
+        if self.accepting:
+            while listens() and self.clock() - begun_s < timeout_s:
+                self.mode.sleep(LISTENING_POLL_S)
+            self.accepting = False
+            running = self._close_sessions(max(timeout_s - (self.clock() - begun_s), 0))
+        return running
+
+    def _close_sessions(self, timeout_s: float) -> int:
         idle = self.mode.create_event()
         with self._lock:
             sessions = list(self.sessions.values())

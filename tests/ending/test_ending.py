@@ -33,7 +33,7 @@ from support.servers import (
     serving,
     wait_until,
 )
-from support.wire.engine import Closed, Polling, WebSocket
+from support.wire.engine import Closed, Polling, WebSocket, target
 
 OURS = (THREADING, EVENTLET, GEVENT_WEBSOCKET, GEVENT_BUILTIN)
 GUNICORN = (GUNICORN_GTHREAD, GUNICORN_GEVENT, GUNICORN_GEVENT_WEBSOCKET)
@@ -138,6 +138,33 @@ def test_a_worker_that_is_exchanged_tells_its_clients(kind: ServerKind, tmp_path
         os.kill(server.process.pid, signal.SIGHUP)
         guests.assert_told()
         assert wait_until(lambda: farewells(server) == 2, timeout_s=END_S), server.log_text()
+        assert wait_until(lambda: worker(server) not in (None, server.worker_pid), timeout_s=READY_TIMEOUT_S)
+
+
+@pytest.mark.parametrize("kind", kind_params(*GUNICORN))
+def test_nobody_is_refused_while_a_worker_is_exchanged(kind: ServerKind, tmp_path: Path) -> None:
+    with serving(kind, SPEC, tmp_path) as server:
+        Polling(server.port)  # this worker serves, so it closes its clients at its end
+        os.kill(server.process.pid, signal.SIGHUP)
+        statuses = []
+        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline_s and worker(server) in (None, server.worker_pid):
+            statuses += [server.get(target(transport="polling")).status for _ in range(5)]
+        assert worker(server) not in (None, server.worker_pid)
+        assert set(statuses) == {200}, server.log_text()
+
+
+@pytest.mark.parametrize("kind", kind_params(GUNICORN_GTHREAD, GUNICORN_GEVENT))
+def test_a_client_counts_once_however_often_it_polls(kind: ServerKind, tmp_path: Path) -> None:
+    limited = dataclasses.replace(kind, command=with_arguments(kind, "--max-requests", "30"))
+    with serving(limited, SPEC, tmp_path) as server:
+        clients = [Polling(server.port) for _ in range(5)]
+        for client in clients:
+            client.post("40")
+            assert str(client.receive()[0]).startswith("40")
+            for _ in range(5):
+                client.post("3")
+        assert worker(server) == server.worker_pid
         assert wait_until(lambda: worker(server) not in (None, server.worker_pid), timeout_s=READY_TIMEOUT_S)
 
 
