@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -29,6 +30,7 @@ from support.servers import (
     AppSpec,
     Server,
     ServerKind,
+    descendants,
     kind_params,
     serving,
     wait_until,
@@ -85,9 +87,9 @@ class Guests:
         assert getattr(self.polled[0], "status", None) == 400, self.polled
 
 
-def farewells(server: Server) -> int:
-    """Count the disconnect handlers that have run to their end."""
-    return server.log_text().count("farewell in ")
+def farewells(server: Server, reason: str = "server disconnect") -> int:
+    """Count the disconnect handlers that have run to their end with a reason, that of a server's end by default."""
+    return len(re.findall(rf"farewell in \d+: {reason}", server.log_text()))
 
 
 def assert_ended(server: Server, begun_s: float, *, extra_s: float = 0.0) -> None:
@@ -196,10 +198,16 @@ def test_an_application_loaded_before_the_fork_ends_as_well(kind: ServerKind, tm
 def test_a_signal_ends_uwsgi(kind: ServerKind, tmp_path: Path) -> None:
     with serving(kind, SPEC, tmp_path) as server:
         guests = Guests(server)
-        os.kill(server.process.pid, signal.SIGINT)
+        more = [WebSocket(server.port) for _ in range(20)]
+        for client in more:
+            client.receive()
+            client.send("40")
+            assert str(client.receive()).startswith("40")
+        for pid in (server.process.pid, *descendants(server.process.pid)):  # as Ctrl-C in a terminal does
+            os.kill(pid, signal.SIGINT)
         guests.websocket.wait_closed(timeout_s=END_S)
         assert server.process.wait(10) == 0
-        assert farewells(server) == 2, server.log_text()
+        assert farewells(server) == 2 + len(more), server.log_text()
 
 
 @pytest.mark.parametrize("kind", kind_params(*OURS))
@@ -237,7 +245,7 @@ def test_a_forked_child_leaves_the_clients_alone(kind: ServerKind, place: str, t
         time.sleep(0.5)
         assert cpu_s(child) - before_s < 0.15
         assert len(os.listdir(f"/proc/{child}/task")) == 1
-        assert wait_until(lambda: farewells(server) >= 1, timeout_s=END_S)
+        assert wait_until(lambda: farewells(server, "client disconnect") >= 1, timeout_s=END_S)
         assert f"farewell in {child}" not in server.log_text()
 
 
