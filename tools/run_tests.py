@@ -36,7 +36,7 @@ LEFT_OUT = (SHARES_THE_CORE_PROCESS, "threading")
 GREEN = ("async_eventlet", "async_gevent")
 NEEDS_KAFKA = {"cluster", "queue_kafka"}
 #: Seconds that one group may take. Single tests are bounded by pytest-timeout; this ends a process that is beyond it.
-GROUP_LIMIT_S = 20 * 60
+GROUP_LIMIT_S = 35 * 60
 #: Seconds that one test may take where it waits: its fixtures start servers, and other groups run beside it.
 WAITING_TEST_LIMIT_S = 60
 #: Seconds that pytest has to end after Ctrl-C.
