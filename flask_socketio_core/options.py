@@ -21,6 +21,8 @@ from .json_modules import tried
 CONFIG_PREFIX = "SOCKETIO_"
 
 TRANSPORTS = ("polling", "websocket")
+LONGEST_SILENCE_S = 2_147_483
+"""So long JavaScript clients can wait for a ping; with more, ``setTimeout`` is over at once. Source: HTML, timers."""
 OUTBOX_POLICIES = ("disconnect", "drop_oldest", "drop_newest")
 
 
@@ -297,6 +299,12 @@ def _check(options: Options) -> None:
         if value < 0 or (value == 0 and item.name not in _MAY_BE_ZERO):
             least = "0 or more" if item.name in _MAY_BE_ZERO else "greater than 0"
             raise InvalidOption(f"{item.name}={value!r} must be {least}")
+    silence_s = options.ping_interval + options.ping_interval_grace + options.ping_timeout
+    if silence_s > LONGEST_SILENCE_S:
+        raise InvalidOption(
+            f"ping_interval={options.ping_interval!r} and ping_timeout={options.ping_timeout!r} are too long: together "
+            f"at most {LONGEST_SILENCE_S} seconds, about 24 days; monitor_clients=False sends no pings at all"
+        )
     _check_type(options, "transports", tuple, "a list of 'polling' and 'websocket'")
     if not options.transports or any(name not in TRANSPORTS for name in options.transports):
         raise InvalidOption(
