@@ -369,13 +369,13 @@ class Forgets:
         return {}
 
 
-@pytest.mark.parametrize("queue", [None, "memory://json"])
 def test_a_silence_that_no_javascript_client_can_wait_for_is_refused() -> None:
     with pytest.raises(InvalidOption, match="together at most 2147483 seconds"):
         SocketIO(Flask(__name__), ping_timeout=2_147_470)
     SocketIO(Flask(__name__), ping_timeout=2_147_458)
 
 
+@pytest.mark.parametrize("queue", [None, "memory://json"])
 @pytest.mark.parametrize(
     ("module", "text"),
     [
