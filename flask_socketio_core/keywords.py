@@ -64,6 +64,8 @@ class OptionKeywords(TypedDict, total=False):
     outbox_policy: Literal["disconnect", "drop_oldest", "drop_newest"]
     max_connections: Number | None
     max_pending_events: Number
+    max_pending_bytes: Number
+    max_total_pending_bytes: Number
     max_loop_block: Number
 
 

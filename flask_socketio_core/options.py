@@ -55,7 +55,8 @@ class Options:
         with ``namespaces="*"``, where clients make them up. Default 100: more than applications have.
     :param ping_interval: seconds between the server's pings. A pair adds a grace period in seconds.
     :param ping_timeout: seconds a client may take to answer a ping.
-    :param connect_timeout: seconds until a client that joined no namespace is closed. Default 45: Socket.IO's own.
+    :param connect_timeout: seconds until a client that joined no namespace is closed, also if its connect handler has
+        not returned; that handler runs on. Default 45: Socket.IO's own.
     :param upgrade_timeout: seconds a WebSocket upgrade may take. Default 10: Engine.IO's own.
     :param max_http_buffer_size: largest message accepted from a client, bytes, on both transports.
     :param max_attachments: most binary values in one event or acknowledgement, sent or received. Default 10: what the
@@ -81,6 +82,12 @@ class Options:
     :param max_pending_events: most events of one connection whose handlers have not finished; beyond, nothing more is
         read from it until half of them have, apart from what the last read has brought (64 kB, or one polling
         request). Default 1000.
+    :param max_pending_bytes: most bytes of memory that the unfinished events of one connection may take; beyond,
+        nothing more is read from it until half of them are finished. Counted are messages of more than 512 bytes, each
+        by an estimate of what it takes when it is decoded: the size of a binary value, up to 70 times the size of JSON
+        that is full of brackets. Default 10 MB.
+    :param max_total_pending_bytes: the same for all connections of the process; beyond, a message of more than 512
+        bytes waits undecoded until there is room, and nothing more is read from its connection. Default 100 MB.
     :param max_loop_block: seconds a handler may block the event loop of a green mode before that is logged with its
         name and stack; 0 switches the watch off. Default 1.
     :param max_connections: most connections of this process; more are answered 503. ``None``: limited by descriptors
@@ -125,6 +132,8 @@ class Options:
     outbox_max_packets: int = 10_000
     outbox_policy: str = "disconnect"
     max_pending_events: int = 1000
+    max_pending_bytes: int = 10_000_000
+    max_total_pending_bytes: int = 100_000_000
     max_loop_block: float = 1.0
     max_connections: int | None = None
 

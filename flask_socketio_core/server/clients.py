@@ -6,6 +6,8 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .outbox import Outbox
+
 if TYPE_CHECKING:
     from .interface import AckCallback
     from .packets import Outgoing
@@ -59,10 +61,15 @@ class Client:
         self.rooms: set[str] | None = None
         self.acks: dict[int, AckCallback] | None = None
         self.ack_count = 0
-        self.held_back: list[Outgoing] | None = None
+        self.held_back: Outbox | None = None
         self.early: list[Callable[[], object]] | None = None
         self.gone_callbacks: list[Callable[[], None]] | None = None
         self.user_session: dict[str, Any] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Say whether the connect handler has not decided yet."""
+        return self.phase is _PENDING
 
     @property
     def engine_sid(self) -> str:
@@ -94,9 +101,14 @@ class Client:
         with self.session.lock:
             if self.phase is _PENDING:
                 if self.held_back is None:
-                    self.held_back = []
-                self.held_back.append(outgoing)
-                return True
+                    self.held_back = Outbox()
+                self.held_back.push(outgoing)
+                overflow = self.session.apply_policy(self.held_back)
+                pending = True
+            else:
+                overflow, pending = None, False
+        if pending:
+            return overflow is None or self.session.report_overflow(overflow)
         return self.phase is _CONNECTED and self.session.send(outgoing, volatile)
 
     def hold_event(self, job: Callable[[], object]) -> bool:
@@ -133,7 +145,7 @@ class Client:
                 return False
             self.phase = _CONNECTED
             held_back, self.held_back = self.held_back, None
-            for outgoing in (connect_packet, *(held_back or ())):
+            for outgoing in (connect_packet, *(held_back.take_all() if held_back is not None else ())):
                 self.session.send_locked(outgoing)
         self.session.settle()
         return True

@@ -38,6 +38,10 @@ RSV1 = 0x40
 KEPT_FRAMES = 4
 """So many compressed messages are remembered, for other recipients whose transport takes messages one by one."""
 
+INFLATED_BYTES = 65_536
+"""So much of one read is decompressed before who gets it is asked again, bytes and the rest of a message; as much as a
+plain read brings."""
+
 _WINDOW_BITS = 15
 _TAIL = b"\x00\x00\xff\xff"
 _FINAL_BLOCK = b"\x01\x00\x00\xff\xff"
@@ -158,9 +162,22 @@ def inflate(payload: bytes, limit: int) -> bytes:
 
 
 class DeflatedFrameReader(FrameReader):
-    """Turn the bytes of a client that agreed into messages."""
+    """Turn the bytes of a client that agreed into messages, a few at a time: 64 kB may become 64 MB."""
 
-    __slots__ = ("_is_compressed",)
+    __slots__ = ("_inflated_bytes", "_is_compressed", "more")
+
+    def __init__(self, max_message_bytes: int) -> None:
+        super().__init__(max_message_bytes)
+        self._inflated_bytes = 0
+        self.more = False
+
+    def _read(self, data: bytes | bytearray) -> list[Message]:
+        self._inflated_bytes = 0
+        self.more = False
+        found = super()._read(data)
+        if self._rest is None:
+            self.more = False
+        return found
 
     def _check_reserved(self, first: int) -> None:
         if first & 0x7F not in (RSV1 | TEXT, RSV1 | BINARY):
@@ -174,4 +191,6 @@ class DeflatedFrameReader(FrameReader):
     def _value(self, opcode: int, payload: bytes) -> str | bytes:
         if self._is_compressed:
             payload = inflate(payload, self.max_message_bytes)
+            self._inflated_bytes += len(payload)
+            self.more = self._inflated_bytes >= INFLATED_BYTES
         return super()._value(opcode, payload)

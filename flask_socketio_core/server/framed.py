@@ -89,6 +89,9 @@ class FramedSocketTransport(BlockingTransport):
             pass
 
     def _read(self) -> None:
+        if self._reader.more:
+            self._arrived.extend(self._reader.feed(b""))
+            return
         try:
             data = self._recv(RECEIVE_BYTES)
         except GONE:

@@ -144,6 +144,9 @@ class FrameReader:
 
     __slots__ = ("_message", "_needed", "_opcode", "_rest", "error", "max_message_bytes")
 
+    more = False
+    """Whether whole frames are left that the next :meth:`feed` reads, of ``b""`` as well."""
+
     def __init__(self, max_message_bytes: int) -> None:
         self.max_message_bytes = max_message_bytes
         self.error: ProtocolError | None = None
@@ -226,7 +229,7 @@ class FrameReader:
             position = start + length
             payload = unmask(data[start:position], bytes(data[start - 4 : start]))
             self._take(first, payload, found)
-            if self._needed < 0:
+            if self._needed < 0 or self.more:
                 break
         return position
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ class Outbox:
         """Keep frames of which some bytes were written; the rest goes out before everything else."""
         self._head, self._written = frames, written
         self.size_bytes += len(frames) - written
+
+    def take_all(self) -> Iterable[Outgoing]:
+        """Take all packets out; the caller has begun to write none of them."""
+        items, self._items = self._items, deque()
+        self.size_bytes = 0
+        return items
 
     def exceeds(self, max_bytes: int, max_packets: int) -> bool:
         """Say whether a limit is passed."""

@@ -110,7 +110,7 @@ class Connection:
         with target.lock:
             closing = self.closing
             if not closing:  # what the handlers of the first messages sent may wait already
-                self._reactor.add(self, self._input | EPOLLOUT if target.has_waiting else self._input)
+                self._reactor.add(self, self._interest(target))
         if closing:
             self.finish()
         else:
@@ -161,7 +161,12 @@ class Connection:
     def _look(self) -> None:
         target = self.target
         if self.fd >= 0 and not self.closing and target is not None:
-            self._reactor.wait_for(self.fd, self._input | EPOLLOUT if target.has_waiting else self._input)
+            self._reactor.wait_for(self.fd, self._interest(target))
+
+    def _interest(self, target: Target) -> int:
+        # A socket is writable nearly always: so the loop comes back for frames that were read and not yet taken.
+        more = self._input and self.reader.more
+        return self._input | EPOLLOUT if more or target.has_waiting else self._input
 
     def close(self, code: int) -> None:
         """Shut the connection down; the loop closes it."""
@@ -186,12 +191,19 @@ class Connection:
         if self.closing:
             self.finish()
             return
+        more = self.reader.more
+        if more and self._input:
+            self._take(target, b"")
+            return
         try:
-            data = self._sock.recv(READ_BYTES)
+            # Nothing is read behind frames that must not be taken now, but a broken connection is noticed.
+            data = self._sock.recv(1, socket.MSG_PEEK) if more else self._sock.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
             self._lost(target, Reason.TRANSPORT_ERROR)
+            return
+        if more:
             return
         if data:
             self._take(target, data)
@@ -204,8 +216,10 @@ class Connection:
         assert target is not None
         if target.flush():
             with target.lock:
-                if self.fd >= 0 and not self.closing and not target.has_waiting:
-                    self._reactor.wait_for(self.fd, self._input)
+                if not target.has_waiting:
+                    self._look()
+        if self.reader.more and self._input and not self.closing:
+            self._take(target, b"")
 
     def _take(self, target: Target, data: bytes) -> None:
         reader = self.reader
@@ -220,6 +234,9 @@ class Connection:
                     return
             if reader.error is not None:
                 raise reader.error
+            if reader.more:
+                with target.lock:
+                    self._look()
         except ProtocolError as error:
             self._reactor.report_violation(target, error)
             target.violate(error)

@@ -22,7 +22,8 @@ from .descriptors import most_connections, raise_limit
 from .fork import forget_after_fork
 from .lines import choose_logger
 from .mailbox import Mailbox
-from .packets import ACK, CONNECT, DISCONNECT, EIO_OPEN, EVENT, Codec, Decoder, Outgoing
+from .packets import ACK, CONNECT, DISCONNECT, EIO_OPEN, EVENT, Codec, Decoder, Outgoing, carries_all
+from .pending import SMALL_MESSAGE, PendingBytes
 from .reasons import Reason
 from .rooms import Rooms
 from .session import GOING_AWAY, Session, SessionSettings, Transport
@@ -105,6 +106,8 @@ class Server:
         self._ordered = options.async_handlers is not True
         self._most_pending = options.max_pending_events
         self._few_pending = options.max_pending_events // 2
+        self._most_pending_bytes = options.max_pending_bytes
+        self._few_pending_bytes = options.max_pending_bytes // 2
         raise_limit()
         limits = [limit for limit in (options.max_connections, most_connections()) if limit is not None]
         self.most_connections = min(limits, default=None)
@@ -114,6 +117,11 @@ class Server:
 
     def _start_empty(self) -> None:
         self._lock = self.mode.create_lock()
+        self._pending = PendingBytes(
+            self.mode.create_lock(),
+            self.options.max_total_pending_bytes,
+            packed=carries_all(self.options.serializer),
+        )
         self._rooms: dict[str, Rooms] = {}
         self.sessions: dict[str, Session] = {}
         self._timer: Handle | None = None
@@ -176,6 +184,7 @@ class Server:
         with self._lock:
             self.sessions.pop(session.sid, None)
             self._wheel.remove(session)
+        self._read_unread(self._pending.forget(session))
         for client in list(session.clients.values()):
             self._client_left(client, reason)
 
@@ -199,6 +208,19 @@ class Server:
             options.outbox_policy,
         )
         self._application.on_outbox_overflow(engine_sid, packets, size_bytes)
+
+    def on_connect_timeout(self, session: Session) -> None:
+        """Log, from a worker, that a connect handler takes longer than a client may be without a namespace."""
+        names = ", ".join(printable(repr(namespace)) for namespace in list(session.clients))
+        self.mode.spawn(
+            partial(
+                self.logger.warning,
+                "session %s ends: the connect handler of %s has not returned within connect_timeout=%g s",
+                session.sid,
+                names,
+                self.options.connect_timeout,
+            )
+        )
 
     def log_full(self, limit: int) -> None:
         """Log that the server takes no more connections, once until it takes some again."""
@@ -289,16 +311,29 @@ class Server:
 
         :raises ProtocolError: if it breaks the protocol.
         """
+        if (len(message) > SMALL_MESSAGE or session.unread) and not self._pending.admit(session, message):
+            session.hold()
+            if self._caught_up(session):  # it was read in the meantime
+                session.release()
+            return
+        self._read(session, message)
+
+    def _read(self, session: Session, message: str | bytes) -> None:
         packet = session.decoder.decode(message)
         if packet is None:
+            if session.arriving_bytes:
+                session.arriving_since_s = self.clock()
             return
         kind, namespace, ack_id, data = packet
         if kind == EVENT:
             client = session.clients.get(namespace)
             if client is None:
                 self._on_stray(session, namespace)
+                self._forget_arrived(session)
                 return
-            job = partial(self._run_event, client, ack_id, data)
+            job: Job = partial(self._run_event, client, ack_id, data)
+            if session.arriving_bytes:
+                job = CountedJob(job, self, session)
             if client.phase is CONNECTED:
                 self._run(session, job)
             elif client.hold_event(job):
@@ -316,6 +351,39 @@ class Server:
                 self._client_left(client, Reason.CLIENT_DISCONNECT)
         else:
             raise ProtocolError(f"unexpected Socket.IO packet of type {kind}")
+        self._forget_arrived(session)
+
+    def _forget_arrived(self, session: Session) -> None:
+        if session.arriving_bytes:  # and nobody goes on with it
+            self.give_back(session, self._pending.take(session))
+
+    def give_back(self, session: Session, cost: int) -> None:
+        """Count bytes of a session as pending no longer, and read on where that was waited for."""
+        ready = self._pending.give_back(session, cost)
+        if session.held and self._caught_up(session):
+            session.release()
+        self._read_unread(ready)
+
+    def take_arrived(self, session: Session) -> int:
+        """Return how many pending bytes the packet stands for that has just arrived."""
+        return self._pending.take(session)
+
+    def _read_unread(self, session: Session | None) -> None:
+        if session is not None:
+            self.mode.spawn(partial(self._run_unread, session))
+
+    def _run_unread(self, session: Session) -> None:
+        """Take the messages that had to wait because of what the process had pending."""
+        while (message := self._pending.next_unread(session)) is not None:
+            try:
+                self._read(session, message)
+            except Exception as error:  # noqa: BLE001  # as in the shells: it ends this connection only
+                self.report(error, f"session {session.sid}")
+                session.violate(error if isinstance(error, ProtocolError) else ProtocolError(str(error)))
+            self._pending.was_read(session)
+        self._read_unread(self._pending.next_ready())
+        if session.held and self._caught_up(session):
+            session.release()
 
     def _on_stray(self, session: Session, namespace: str) -> None:
         """Learn of an event for a namespace that the session is not in."""
@@ -323,7 +391,12 @@ class Server:
     def _run(self, session: Session, job: Callable[[], object]) -> None:
         """Run a job that calls :meth:`_finish` at its end; read no more while too many of a session are unfinished."""
         session.backlog.append(None)  # before the start: the job may end at once
-        self._spawn(session, job)
+        try:
+            self._spawn(session, job)
+        except BaseException:  # no thread left; it ends the connection
+            if isinstance(job, CountedJob):
+                job.give_back()
+            raise
         self._limit(session)
 
     def _spawn(self, session: Session, job: Job) -> None:
@@ -335,15 +408,21 @@ class Server:
     def _limit(self, session: Session) -> None:
         """Read no more from a client that has too many jobs unfinished."""
         backlog = session.backlog
-        if len(backlog) >= self._most_pending:
+        if len(backlog) >= self._most_pending or session.pending_bytes >= self._most_pending_bytes:
             session.hold()
-            if len(backlog) <= self._few_pending:  # the handlers were faster, and saw nothing to release
+            if self._caught_up(session):  # the handlers were faster, and saw nothing to release
                 session.release()
 
+    def _caught_up(self, session: Session) -> bool:
+        return (
+            len(session.backlog) <= self._few_pending
+            and session.pending_bytes - session.arriving_bytes <= self._few_pending_bytes
+            and not session.unread
+        )
+
     def _finish(self, session: Session) -> None:
-        backlog = session.backlog
-        backlog.pop()
-        if session.held and len(backlog) <= self._few_pending:
+        session.backlog.pop()
+        if session.held and self._caught_up(session):
             session.release()
 
     def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
@@ -405,7 +484,10 @@ class Server:
             rooms.add(client)
         if self.options.always_connect:
             client.accept(self.codec.encode_connect(client.sid, namespace))
-        self._run(session, partial(self._run_connect, client, auth))
+        job: Job = partial(self._run_connect, client, auth)
+        if session.arriving_bytes:
+            job = CountedJob(job, self, session)
+        self._run(session, job)
 
     def _run_connect(self, client: Client, auth: Any) -> None:
         try:
@@ -485,7 +567,9 @@ class Server:
             self._finish(client.session)
 
     def _forget(self, client: Client) -> None:
-        for _ in client.take_early():
+        for job in client.take_early():
+            if isinstance(job, CountedJob):
+                job.give_back()
             self._finish(client.session)
         with client.session.lock:
             if client.session.clients.get(client.namespace) is client:
@@ -689,6 +773,36 @@ class Server:
             self.mode.spawn(partial(self.logger.log, level, "%s: %s", where, error))
         else:
             self.mode.spawn(partial(self.logger.error, "unexpected error in %s", where, exc_info=error))
+
+
+class CountedJob:
+    """A job whose data is counted as pending until it has run.
+
+    :param session: its packet has just arrived.
+    """
+
+    __slots__ = ("_cost", "_job", "_server", "_session")
+
+    def __init__(self, job: Job, server: Server, session: Session) -> None:
+        self._job: Job | None = job
+        self._server = server
+        self._session = session
+        self._cost = server.take_arrived(session)
+
+    def __call__(self) -> None:
+        """Run it."""
+        job, self._job = self._job, None
+        assert job is not None
+        try:
+            job()
+        finally:
+            del job  # and its data
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Count it no longer."""
+        cost, self._cost = self._cost, 0
+        self._server.give_back(self._session, cost)
 
 
 def new_sid() -> str:

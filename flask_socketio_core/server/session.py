@@ -23,6 +23,8 @@ Source: engine.io-protocol v4.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -122,6 +124,9 @@ class SessionHost(Protocol):
     def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
         """Learn that the outbox reached its limit."""
 
+    def on_connect_timeout(self, session: Session) -> None:
+        """Learn that no connect handler of a session has let a client in in time; the session is about to end."""
+
 
 class Session:
     """The state of one connection. Thread-safe; holds its lock for a few instructions or one non-blocking write."""
@@ -136,6 +141,8 @@ class Session:
         "_transport",
         "_write",
         "app_data",
+        "arriving_bytes",
+        "arriving_since_s",
         "backlog",
         "clients",
         "close_reason",
@@ -146,10 +153,12 @@ class Session:
         "held",
         "lock",
         "mailbox",
+        "pending_bytes",
         "posting",
         "probe",
         "sid",
         "slot",
+        "unread",
     )
 
     def __init__(
@@ -174,6 +183,13 @@ class Session:
         self.posting = False
         self.backlog: list[None] = []  # one for each handler not finished yet: append and pop need no lock
         self.held = False
+        # Of larger messages, see pending.py, whose lock guards the first two and changes of the last one.
+        self.pending_bytes = 0  # of packets that are not finished with, those that are arriving included
+        self.arriving_bytes = 0  # of the packet that is being taken, or whose attachments are on their way
+        self.arriving_since_s = math.inf  # clock reading when the last one of them came
+        self.unread: deque[str | bytes] | None = (
+            None  # messages that wait, not decoded, for room in the process
+        )
         self.probe: Transport | None = None
         self.slot = -1
         self.app_data: Any = None
@@ -236,10 +252,10 @@ class Session:
             if not self._queue(outgoing):
                 return False
             transport = self._transport
-            overflow = self._apply_policy()
+            overflow = self.apply_policy(self._outbox)
         if write is None:
             transport.wake()
-        return overflow is None or self._report_overflow(overflow)
+        return overflow is None or self.report_overflow(overflow)
 
     def send_locked(self, outgoing: Outgoing) -> bool:
         """Queue one packet; the caller holds :attr:`lock` and calls :meth:`settle` after releasing it.
@@ -265,14 +281,15 @@ class Session:
             drained = self._flush_locked()
             transport, direct = self._transport, self._write is not None
             if not drained:
-                overflow = self._apply_policy()
+                overflow = self.apply_policy(self._outbox)
                 if direct:
                     transport.wake()
         if not drained and not direct:
             transport.wake()
-        return overflow is None or self._report_overflow(overflow)
+        return overflow is None or self.report_overflow(overflow)
 
-    def _report_overflow(self, overflow: tuple[int, int, bool]) -> bool:
+    def report_overflow(self, overflow: tuple[int, int, bool]) -> bool:
+        """Tell of an overflow that :meth:`apply_policy` found; ``False`` if it ends the session. No lock is held."""
         packets, size_bytes, ends = overflow
         self._host.on_overflow(self, packets, size_bytes)
         if ends:
@@ -280,13 +297,15 @@ class Session:
             return False
         return True
 
-    def _apply_policy(self) -> tuple[int, int, bool] | None:
+    def apply_policy(self, outbox: Outbox | None) -> tuple[int, int, bool] | None:
         """Drop what the policy drops; return an overflow that is to be reported, and whether it ends the session.
+
+        :param outbox: the session's own, or what is held back for one of its clients; :attr:`lock` is held.
 
         That is the first one of a connection, and the one that no dropping helps against: acks and pongs are never
         dropped, so a client that asks for them and does not read could have any number of them waiting.
         """
-        settings, outbox = self._host.settings, self._outbox
+        settings = self._host.settings
         limits = settings.outbox_max_bytes, settings.outbox_max_packets
         if outbox is None or not outbox.exceeds(*limits):
             return None
@@ -394,10 +413,15 @@ class Session:
         if self.closed:
             return None
         if self._join_by is not None and now_s >= self._join_by:
-            if not self.clients:
+            if all(client.pending for client in list(self.clients.values())):
+                if self.clients:
+                    self._host.on_connect_timeout(self)
                 self.close(Reason.TRANSPORT_CLOSE)
                 return None
             self._join_by = None
+        if self._stuck(now_s):
+            self.close(Reason.TRANSPORT_ERROR, code=1008)
+            return None
         if self._host.settings.monitor and now_s >= self._heartbeat_at:
             if self._ping_out and self.held:  # its answer may be among what we do not read
                 self._heartbeat_at = now_s + self._host.settings.ping_timeout
@@ -407,6 +431,13 @@ class Session:
             else:
                 self._beat(now_s)
         return self.next_due()
+
+    def _stuck(self, now_s: float) -> bool:
+        """Say whether the attachments of a packet have not come in the time of a heartbeat, and could have."""
+        settings = self._host.settings
+        return (
+            not self.held or bool(self.unread)
+        ) and now_s - self.arriving_since_s > settings.ping_interval + settings.ping_timeout
 
     def overdue(self, now_s: float) -> bool:
         """Say whether a ping was not answered in time; exact, while the timer may be late by a slot of its wheel."""

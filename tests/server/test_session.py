@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_socketio_core.errors import ProtocolError
+from flask_socketio_core.server.clients import Client, Phase
 from flask_socketio_core.server.packets import Outgoing
 from flask_socketio_core.server.session import GOING_AWAY
 from support.engine import DirectTransport, Host, WokenTransport, event
@@ -191,10 +192,34 @@ def test_a_client_that_joins_no_namespace_is_closed() -> None:
     assert host.closed == ["transport close"]
 
 
+def test_a_client_whose_connect_handler_does_not_return_is_closed() -> None:
+    host = Host(connect_timeout=10)
+    session = host.open(DirectTransport())
+    session.clients["/"] = Client("client", "/", session)
+    session.on_due(110)
+    assert host.closed == ["transport close"]
+    assert host.connect_timeouts == 1
+
+
+@pytest.mark.parametrize("policy", ["disconnect", "drop_oldest", "drop_newest"])
+def test_what_is_held_back_for_a_pending_client_is_bounded(policy: str) -> None:
+    host = Host(outbox_policy=policy)
+    session = host.open(DirectTransport())
+    session.clients["/"] = client = Client("client", "/", session)
+    for number in range(100):
+        if not session.closed:
+            client.send(event(number))
+    assert host.overflows == [(11, 11 * event(10).size - 10)]
+    assert host.closed == (["transport error"] if policy == "disconnect" else [])
+    assert client.held_back is not None
+    assert len(client.held_back) <= 11
+
+
 def test_without_monitoring_nothing_is_pinged() -> None:
     host = Host(monitor=False)
     session = host.open(DirectTransport())
-    session.clients["/"] = None  # type: ignore[assignment]  # only its presence counts
+    session.clients["/"] = client = Client("client", "/", session)
+    client.phase = Phase.CONNECTED
     assert session.on_due(145) is None
 
 

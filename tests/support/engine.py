@@ -106,6 +106,7 @@ class Host:
         self.closed: list[str] = []
         self.overflows: list[tuple[int, int]] = []
         self.rescheduled = 0
+        self.connect_timeouts = 0
 
     def open(self, transport: Any) -> Session:
         return Session("sid", {}, self, transport, threading.Lock(), Decoder(Codec()), self.now_s)
@@ -118,6 +119,9 @@ class Host:
 
     def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
         self.overflows.append((packets, size_bytes))
+
+    def on_connect_timeout(self, session: Session) -> None:
+        self.connect_timeouts += 1
 
     def reschedule(self, session: Session) -> None:
         self.rescheduled += 1

@@ -1,0 +1,69 @@
+"""An application whose handlers finish when the test says so."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from flask import Flask, jsonify, request
+
+from support.apps import base
+
+LONGEST_S = 15
+"""How long a handler waits, so that a test that fails does not keep its server."""
+
+
+def make_app() -> tuple[Flask, Any]:
+    """Make the application and its extension object."""
+    library = base.library()
+    journal = base.Journal()
+    app = Flask(__name__)
+    socketio = library.SocketIO(app, **base.options())
+    gate = {"open": False}
+    counts = {"slow": 0, "answered": 0}
+
+    def wait() -> None:
+        until_s = time.monotonic() + LONGEST_S
+        while not gate["open"] and time.monotonic() < until_s:
+            socketio.sleep(0.02)
+
+    @socketio.on("slow")
+    def slow(*data: Any) -> None:
+        wait()
+        counts["slow"] += 1
+
+    @socketio.on("echo")
+    def echo(data: Any) -> Any:
+        return data
+
+    @socketio.on("ask")
+    def ask(count: int) -> int:
+        def answered(*data: Any) -> None:
+            counts["answered"] += 1
+
+        for _ in range(count):
+            library.emit("question", callback=answered)
+        return count
+
+    @socketio.on("connect", namespace="/slow")
+    def connect(auth: Any) -> None:
+        wait()
+
+    @app.post("/gate")
+    def set_gate() -> Any:
+        gate["open"] = request.args["open"] == "1"
+        return jsonify(True)
+
+    @app.post("/broadcast")
+    def broadcast() -> Any:
+        for _ in range(int(request.args["count"])):
+            socketio.emit("news", os.urandom(int(request.args["bytes"])), namespace="/slow")
+        return jsonify(True)
+
+    @app.get("/counts")
+    def get_counts() -> Any:
+        return jsonify(counts)
+
+    base.add_views(app, socketio, journal)
+    return app, socketio
