@@ -48,6 +48,7 @@ class OptionKeywords(TypedDict, total=False):
     connect_timeout: Number
     upgrade_timeout: Number
     max_http_buffer_size: Number
+    max_header_bytes: Number
     max_attachments: Number
     max_packets_per_payload: Number
     allow_upgrades: Switch
@@ -66,6 +67,8 @@ class OptionKeywords(TypedDict, total=False):
     max_pending_events: Number
     max_pending_bytes: Number
     max_total_pending_bytes: Number
+    max_pending_acks: Number
+    ack_timeout: Number
     max_loop_block: Number
 
 

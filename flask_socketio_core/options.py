@@ -59,6 +59,9 @@ class Options:
         not returned; that handler runs on. Default 45: Socket.IO's own.
     :param upgrade_timeout: seconds a WebSocket upgrade may take. Default 10: Engine.IO's own.
     :param max_http_buffer_size: largest message accepted from a client, bytes, on both transports.
+    :param max_header_bytes: most bytes of headers and query string that a handshake may have, all of which are kept as
+        long as the connection; more is answered 431. Default 32 kB: what nginx takes, enough for a token of 8 kB and
+        cookies of 16 kB.
     :param max_attachments: most binary values in one event or acknowledgement, sent or received. Default 10: what the
         official clients take; one with a higher limit has to be told, too (``maxAttachments`` of its parser).
     :param max_packets_per_payload: most packets in one polling request. Default 1000.
@@ -88,6 +91,9 @@ class Options:
         that is full of brackets. Default 10 MB.
     :param max_total_pending_bytes: the same for all connections of the process; beyond, a message of more than 512
         bytes waits undecoded until there is room, and nothing more is read from its connection. Default 100 MB.
+    :param max_pending_acks: most acknowledgements of one client that are waited for; beyond, the oldest is given up:
+        its callback is not called, ``call()`` runs into its time-out. Default 10,000: less than 10 MB.
+    :param ack_timeout: seconds after which a client's acknowledgement is waited for no longer. Default 3600.
     :param max_loop_block: seconds a handler may block the event loop of a green mode before that is logged with its
         name and stack; 0 switches the watch off. Default 1.
     :param max_connections: most connections of this process; more are answered 503. ``None``: limited by descriptors
@@ -117,6 +123,7 @@ class Options:
     connect_timeout: float = 45
     upgrade_timeout: float = 10
     max_http_buffer_size: int = 1_000_000
+    max_header_bytes: int = 32_768
     max_attachments: int = 10
     max_packets_per_payload: int = 1000
     allow_upgrades: bool = True
@@ -134,6 +141,8 @@ class Options:
     max_pending_events: int = 1000
     max_pending_bytes: int = 10_000_000
     max_total_pending_bytes: int = 100_000_000
+    max_pending_acks: int = 10_000
+    ack_timeout: float = 3600
     max_loop_block: float = 1.0
     max_connections: int | None = None
 

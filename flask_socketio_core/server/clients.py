@@ -59,7 +59,9 @@ class Client:
         self.accepted = False
         self.reason = ""
         self.rooms: set[str] | None = None
-        self.acks: dict[int, AckCallback] | None = None
+        self.acks: dict[int, tuple[AckCallback, float]] | None = (
+            None  # and when it was asked, the oldest first
+        )
         self.ack_count = 0
         self.held_back: Outbox | None = None
         self.early: list[Callable[[], object]] | None = None
@@ -158,19 +160,29 @@ class Client:
             self.ack_count += 1
             if self.acks is None:
                 self.acks = {}
-            self.acks[self.ack_count] = callback
+            self.acks[self.ack_count] = callback, self.session.now_s()
+            if len(self.acks) > self.session.max_pending_acks:
+                del self.acks[next(iter(self.acks))]
             return self.ack_count
+
+    def expire_acks(self, before_s: float) -> None:
+        """Give up what was asked before a clock reading."""
+        with self.session.lock:
+            acks = self.acks or {}
+            while acks and next(iter(acks.values()))[1] < before_s:
+                del acks[next(iter(acks))]
 
     def take_ack(self, ack_id: int) -> AckCallback | None:
         """Return and forget the callback of an ack; ``None`` if nobody waits for that id."""
         with self.session.lock:
-            return self.acks.pop(ack_id, None) if self.acks else None
+            found = self.acks.pop(ack_id, None) if self.acks else None
+            return None if found is None else found[0]
 
     def forget_acks(self, callback: AckCallback) -> None:
         """Call a callback no more, whatever the client acknowledges."""
         with self.session.lock:
             if self.acks:
-                for ack_id in [key for key, value in self.acks.items() if value == callback]:
+                for ack_id in [key for key, (value, _) in self.acks.items() if value == callback]:
                     del self.acks[ack_id]
 
     def leave(self, reason: str) -> Phase | None:

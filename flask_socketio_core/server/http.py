@@ -32,6 +32,7 @@ from .wsgi import (
     Refusal,
     UnreadableBody,
     check_capacity,
+    check_kept,
     compress,
     drop_broken_headers,
     read_body,
@@ -150,6 +151,8 @@ class Endpoint:
                 if environ["REQUEST_METHOD"] == "GET" and self._overtaken.take(sid, self._server.clock()):
                     return self._respond(environ, start_response, 200, NOOP, TEXT_PLAIN)
                 raise Refusal(UNKNOWN_SID)
+        if session is None:
+            check_kept(environ, self._options.max_header_bytes)
         if transport == "websocket":
             return self._websocket.enter(environ, start_response, session)
         if session is None:

@@ -92,6 +92,8 @@ class Server:
             outbox_max_bytes=options.outbox_max_bytes,
             outbox_max_packets=options.outbox_max_packets,
             outbox_policy=options.outbox_policy,
+            max_pending_acks=options.max_pending_acks,
+            ack_timeout=options.ack_timeout,
         )
         self.logger = choose_logger(options.logger, LOGGER)
         self.session_type: Callable[..., Session] = Session

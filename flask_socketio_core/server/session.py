@@ -72,6 +72,8 @@ class SessionSettings:
     outbox_max_bytes: int
     outbox_max_packets: int
     outbox_policy: str
+    max_pending_acks: int
+    ack_timeout: float
 
 
 class Transport(Protocol):
@@ -217,6 +219,15 @@ class Session:
         """How many packets wait in the outbox."""
         with self.lock:
             return len(self._outbox) if self._outbox is not None else 0
+
+    @property
+    def max_pending_acks(self) -> int:
+        """How many acknowledgements of one client are waited for."""
+        return self._host.settings.max_pending_acks
+
+    def now_s(self) -> float:
+        """Return the clock's reading, seconds."""
+        return self._host.clock()
 
     # sending
 
@@ -422,6 +433,9 @@ class Session:
         if self._stuck(now_s):
             self.close(Reason.TRANSPORT_ERROR, code=1008)
             return None
+        for client in list(self.clients.values()):
+            if client.acks:
+                client.expire_acks(now_s - self._host.settings.ack_timeout)
         if self._host.settings.monitor and now_s >= self._heartbeat_at:
             if self._ping_out and self.held:  # its answer may be among what we do not read
                 self._heartbeat_at = now_s + self._host.settings.ping_timeout

@@ -28,6 +28,7 @@ UNSUPPORTED_PROTOCOL = (5, "Unsupported protocol version")
 
 STATUS = {200: "200 OK", 400: "400 Bad Request", 413: "413 Content Too Large", 426: "426 Upgrade Required"}
 STATUS |= {403: "403 Forbidden", 411: "411 Length Required", 503: "503 Service Unavailable"}
+STATUS[431] = "431 Request Header Fields Too Large"
 
 
 class Refusal(Exception):
@@ -56,6 +57,9 @@ IO_PARTS = ("fileno", "read")
 SHARED_CHARACTERS = 256
 """Longer texts are not looked for among those of other connections."""
 
+KEPT_TEXTS = ("QUERY_STRING", "PATH_INFO", "CONTENT_TYPE")
+"""What else of an environ a client writes."""
+
 MOST_DIGITS = 20
 """So many digits of a length are read: more than any limit has, fewer than Python refuses to convert."""
 
@@ -72,6 +76,27 @@ def check_capacity(server: Server, connections: int) -> None:
     if limit is not None and connections >= limit:
         server.log_full(limit)
         raise Refusal(BAD_REQUEST, f"the server has its {limit} connections", status=503)
+
+
+def check_kept(environ: WSGIEnvironment, limit: int) -> None:
+    """Refuse a handshake with more text than a connection may keep of it: headers, path and query string.
+
+    :param limit: bytes.
+    :raises Refusal: with status 431.
+
+    Source: RFC 6585, section 5.
+    """
+    size = sum(
+        len(name) + len(value)
+        for name, value in environ.items()
+        if type(value) is str and (name.startswith("HTTP_") or name in KEPT_TEXTS)
+    )
+    if size > limit:
+        raise Refusal(
+            BAD_REQUEST,
+            f"headers and query string of {size} bytes, the server keeps {limit} (max_header_bytes)",
+            status=431,
+        )
 
 
 def read_body(environ: WSGIEnvironment, limit: int) -> bytes:

@@ -18,12 +18,14 @@ import pytest
 from flask_socketio_core.testing.rawclient import BINARY, TEXT, RawClient, masked
 from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, ServerKind, Servers, kind_params
 from support.wire.engine import Polling
+from support.wire.http import HttpError
 
 MB = 1_000_000
 OPTIONS = {
     "max_pending_bytes": 4 * MB,
     "max_total_pending_bytes": 16 * MB,
     "outbox_max_bytes": MB,
+    "max_pending_acks": 1000,
     "websocket_compression": True,
     "max_workers": 200,
 }
@@ -182,6 +184,30 @@ def test_a_broadcast_to_clients_whose_connect_handler_runs(server: Server) -> No
     with grows_at_most(server, 20 * MB), join(server.port, "/slow") as client:
         server.post("/broadcast?count=200&bytes=300000")
         assert client.read_rest() is not None, "it is disconnected"
+        assert_served(server)
+
+
+def test_handshakes_with_large_headers(server: Server) -> None:
+    with grows_at_most(server, 20 * MB):
+        # Several headers, each of a size that web servers take.
+        headers = {f"X-Filler-{number}": f"{number}".ljust(3500, "x") for number in range(12)}
+        for attempt in range(50):
+            headers["X-Filler-0"] = f"{attempt}".ljust(3500, "y")
+            try:
+                answer = server.get("/socket.io/?EIO=4&transport=polling", headers=headers)
+            except HttpError:
+                assert server.kind is UWSGI_GEVENT, "uWSGI takes 4 kB, and hangs up"
+                break
+            assert answer.status == 431
+        assert_served(server)
+
+
+def test_questions_that_are_never_answered(server: Server) -> None:
+    with grows_at_most(server, 15 * MB), join(server.port) as client:
+        for number in range(16):
+            client.send(masked(TEXT, b'42%d["ask",2000]' % number))
+            while not client.read_frame()[1].startswith(b"43%d[" % number):
+                pass
         assert_served(server)
 
 

@@ -215,6 +215,28 @@ def test_what_is_held_back_for_a_pending_client_is_bounded(policy: str) -> None:
     assert len(client.held_back) <= 11
 
 
+def test_acknowledgements_that_are_waited_for_are_bounded_and_expire() -> None:
+    def first(*data: object) -> None:
+        raise AssertionError
+
+    def second(*data: object) -> None:
+        raise AssertionError
+
+    host = Host(max_pending_acks=10, ack_timeout=60)
+    session = host.open(DirectTransport())
+    session.clients["/"] = client = Client("client", "/", session)
+    client.phase = Phase.CONNECTED
+    for _ in range(15):
+        client.expect_ack(first)
+    assert client.take_ack(5) is None
+    assert client.take_ack(6) is first
+    host.now_s = 130
+    client.expect_ack(second)
+    session.on_due(161)
+    assert client.take_ack(15) is None
+    assert client.take_ack(16) is second
+
+
 def test_without_monitoring_nothing_is_pinged() -> None:
     host = Host(monitor=False)
     session = host.open(DirectTransport())

@@ -31,6 +31,8 @@ def settings(**changes: Any) -> SessionSettings:
         "outbox_max_bytes": 1000,
         "outbox_max_packets": 10,
         "outbox_policy": "disconnect",
+        "max_pending_acks": 10,
+        "ack_timeout": 60,
     }
     return SessionSettings(**(values | changes))
 
