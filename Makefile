@@ -27,7 +27,7 @@ GROUPS := core threading clients protocol cluster compat demo ending field third
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test $(addprefix test-,$(GROUPS)) lint format types wheels machine brokers bench profile changelog clean python
+.PHONY: help venv demo test $(addprefix test-,$(GROUPS)) lint format types wheels machine brokers bench profile fuzz changelog clean python
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z<> -]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -84,6 +84,9 @@ machine: python  ## install what the tests use besides Python: brokers, Node.js,
 
 brokers: venv  ## run brokers in the foreground and print their URLs; KINDS="redis rabbitmq kafka"
 	@PYTHONPATH=tests $(BIN)/python -m support.brokers $(KINDS)
+
+fuzz: venv  ## try the parsers with broken input; MINUTES=30 in all
+	@$(BIN)/python tools/fuzz.py $(or $(MINUTES),5)
 
 bench: venv  ## run the benchmarks; ARGS="..." are passed on
 	@$(INTERPRETER) tools/venv.py --venv $(VENV) --for bench

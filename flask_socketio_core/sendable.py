@@ -122,9 +122,9 @@ def _put_back(value: Any, left: list[bytes | None]) -> Any:
         return [_put_back(item, left) for item in value]
     if not isinstance(value, dict):
         return value
-    if not (value.get("_placeholder") and "num" in value):
+    if not value.get("_placeholder"):
         return {key: _put_back(item, left) for key, item in value.items()}
-    number = value["num"]
+    number = value.get("num")  # without one it is no data either: whoever sends it on could not encode it
     if number.__class__ is not int or not 0 <= number < len(left):
         raise ValueError(f"placeholder for attachment {printable(repr(number))} of {len(left)}")
     attachment, left[number] = left[number], None

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import flask_socketio
 import pytest
 import socketio as protocol_library
 from engineio.socket import Socket
@@ -67,7 +66,7 @@ def test_what_the_page_leaves_out_says_what_to_use(look: Callable[[str], Any]) -
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
-        (lambda app: flask_socketio.SocketIO(app, async_mode="threading"), "socketio"),
+        (lambda app: pytest.importorskip("flask_socketio").SocketIO(app, async_mode="threading"), "socketio"),
         (lambda _: protocol_library.Server(async_mode="threading"), "socketio.server"),
         (lambda _: protocol_library.Manager(), "socketio.server.manager"),
         (lambda _: protocol_library.Server(async_mode="threading").eio, "socketio.server.eio"),

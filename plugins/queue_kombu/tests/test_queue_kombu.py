@@ -79,7 +79,7 @@ def test_a_transport_that_drops_broadcasts_is_refused(url: str) -> None:
 
 
 def test_a_transport_that_drops_broadcasts_cannot_be_forced_either(make: Callable[..., MessageQueue]) -> None:
-    with pytest.raises(PartUnsuitable, match=r"kombu\+etcd://u:\*\*\*@h: .* cannot fan out"):
+    with pytest.raises(PartUnsuitable, match=r"kombu\+etcd://\*\*\*@h: .* cannot fan out"):
         make(KombuQueue, "kombu+etcd://u:secret@h")
 
 
@@ -105,7 +105,7 @@ def test_the_file_system_is_used_where_the_url_says(
 
 def test_a_password_is_never_shown(make: Callable[..., MessageQueue], rabbitmq_broker: Broker) -> None:
     url = rabbitmq_broker.url.replace("guest:guest", "guest:secret")
-    with pytest.raises(QueueUnavailable, match=r"amqp://guest:\*\*\*@") as raised:
+    with pytest.raises(QueueUnavailable, match=r"amqp://\*\*\*@") as raised:
         make(RabbitMQQueue, url).publish(b"x")
     assert "secret" not in str(raised.value)
 
