@@ -86,10 +86,10 @@ class Options:
         read from it until half of them have, apart from what the last read has brought (64 kB, or one polling
         request). Default 1000.
     :param max_pending_bytes: most bytes of memory that the unfinished events of one connection may take; beyond,
-        nothing more is read from it until half of them are finished. Counted are messages of more than 512 bytes, each
+        nothing more is read from it until half of them are finished. Counted are messages of more than 1024 bytes, each
         by an estimate of what it takes when it is decoded: the size of a binary value, up to 70 times the size of JSON
         that is full of brackets. Default 10 MB.
-    :param max_total_pending_bytes: the same for all connections of the process; beyond, a message of more than 512
+    :param max_total_pending_bytes: the same for all connections of the process; beyond, a message of more than 1024
         bytes waits undecoded until there is room, and nothing more is read from its connection. Default 100 MB.
     :param max_pending_acks: most acknowledgements of one client that are waited for; beyond, the oldest is given up:
         its callback is not called, ``call()`` runs into its time-out. Default 10,000: less than 10 MB.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..contracts import Lock
     from .session import Session
 
-SMALL_MESSAGE = 512
+SMALL_MESSAGE = 1024
 """Larger messages are counted by their bytes, characters of text or bytes."""
 
 SEPARATOR_BYTES = 72
