@@ -15,7 +15,7 @@ from flask_socketio_core import options
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
 from flask_socketio_core.server.engine import Engine
 from flask_socketio_core.server.http import MOST_LOGGED
-from flask_socketio_core.server.wsgi import read_body, stored_environ
+from flask_socketio_core.server.wsgi import Refusal, check_kept, read_body, stored_environ
 from support.engine import ManualMode, RecordingApplication
 
 
@@ -96,3 +96,12 @@ def test_what_clients_send_is_not_interned() -> None:
     stored = stored_environ({"".join(["HTTP_", "X_RANDOM"]): "".join(["random ", "value"])})
     for kept in next(iter(stored.items())):
         assert sys.intern("".join([kept[:3], kept[3:]])) is not kept
+
+
+def test_a_token_and_cookies_of_usual_size_are_kept() -> None:
+    limit = options.build({}).max_header_bytes
+    environ = {"HTTP_AUTHORIZATION": 8_192 * "x", "HTTP_COOKIE": 16_384 * "x", "HTTP_USER_AGENT": 500 * "x"}
+    check_kept(environ, limit)
+    with pytest.raises(Refusal, match="max_header_bytes") as refused:
+        check_kept({**environ, "QUERY_STRING": 8_192 * "x"}, limit)
+    assert refused.value.status == 431
