@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import signal
 import sys
 from collections.abc import Iterator
@@ -63,7 +64,9 @@ UWSGI_LATE_PATCH = dataclasses.replace(
 )
 
 
-NAMES = {"waitress": "waitress", "uvicorn": "an ASGI server", "uwsgi-threads": "uWSGI"}
+#: With a2wsgi installed an environ of uvicorn's tells what made it, else it has no name.
+ASGI = "an ASGI server" if importlib.util.find_spec("a2wsgi") else "a web server without a name"
+NAMES = {"waitress": "waitress", "uvicorn": ASGI, "uwsgi-threads": "uWSGI"}
 NO_HUB = [
     dataclasses.replace(UVICORN, name=f"uvicorn-{mode}", mode=mode, modules=("uvicorn", mode))
     for mode in ("gevent", "eventlet")
@@ -100,7 +103,7 @@ def test_a_server_without_websocket_is_named_once_with_what_to_use(without: Serv
 def test_a_green_mode_is_refused_where_nobody_runs_its_hub(kind: ServerKind, tmp_path: Path) -> None:
     with serving(kind, AppSpec(app="clients"), tmp_path) as server:
         assert server.get(target(transport="polling")).status == 500
-        assert f"async_mode='{kind.mode}' cannot work behind an ASGI server" in server.log_text()
+        assert f"async_mode='{kind.mode}' cannot work behind {ASGI}" in server.log_text()
         assert "call socketio.run(app)" in server.log_text()
         server.stop(signal.SIGTERM, timeout_s=10)
 

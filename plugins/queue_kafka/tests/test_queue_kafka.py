@@ -94,7 +94,7 @@ def test_without_a_broker_only_the_first_use_waits_and_not_long(make: Callable[.
     started = time.monotonic()
     queue = make("kafka://user:secret@127.0.0.1:1", publish_timeout_s=0.5)
     assert time.monotonic() - started < 0.2
-    with pytest.raises(QueueUnavailable, match=r"kafka://user:\*\*\*@127\.0\.0\.1:1") as raised:
+    with pytest.raises(QueueUnavailable, match=r"kafka://\*\*\*@127\.0\.0\.1:1") as raised:
         queue.publish(b"x")
     assert time.monotonic() - started < 3
     assert "secret" not in str(raised.value)

@@ -112,7 +112,7 @@ def test_a_password_is_used_and_never_shown(make: Callable[..., MessageQueue]) -
         make(RedisQueue, f"redis://:open%20sesame@127.0.0.1:{broker.port}").ping()
         make(RedisQueue, f"redis://127.0.0.1:{broker.port}", password="open sesame").ping()
         wrong = make(RedisQueue, f"redis://:wrong%20word@127.0.0.1:{broker.port}")
-        with pytest.raises(QueueUnavailable, match=r"redis://:\*\*\*@127.0.0.1") as raised:
+        with pytest.raises(QueueUnavailable, match=r"redis://\*\*\*@127.0.0.1") as raised:
             wrong.ping()
         assert "wrong" not in str(raised.value).replace("WRONGPASS", "").replace("invalid", "")
 
