@@ -59,9 +59,8 @@ class Client:
         self.accepted = False
         self.reason = ""
         self.rooms: set[str] | None = None
-        self.acks: dict[int, tuple[AckCallback, float]] | None = (
-            None  # and when it was asked, the oldest first
-        )
+        # The callback of each ack that is owed, and when it was asked for; the oldest first.
+        self.acks: dict[int, tuple[AckCallback, float]] | None = None
         self.ack_count = 0
         self.held_back: Outbox | None = None
         self.early: list[Callable[[], object]] | None = None

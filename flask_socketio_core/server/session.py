@@ -189,9 +189,7 @@ class Session:
         self.pending_bytes = 0  # of packets that are not finished with, those that are arriving included
         self.arriving_bytes = 0  # of the packet that is being taken, or whose attachments are on their way
         self.arriving_since_s = math.inf  # clock reading when the last one of them came
-        self.unread: deque[str | bytes] | None = (
-            None  # messages that wait, not decoded, for room in the process
-        )
+        self.unread: deque[str | bytes] | None = None  # what waits, not decoded, for room in the process
         self.probe: Transport | None = None
         self.slot = -1
         self.app_data: Any = None
