@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..contracts import Lock
     from ..server.interface import AckCallback
+
+NUMBER_BITS = 53
+"""Of an acknowledgement's number: as many as every JSON reader takes for a whole number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +29,19 @@ class Awaited:
 
 
 class PendingAcks:
-    """Number what is awaited, and let none stay for ever."""
+    """Number what is awaited, in a way that nobody can guess, and let none stay for ever."""
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
         self._awaited: dict[int, Awaited] = {}
-        self._last = 0
 
     def add(self, awaited: Awaited) -> int:
         """Keep one and return its number."""
         with self._lock:
-            self._last += 1
-            self._awaited[self._last] = awaited
-            return self._last
+            while (number := secrets.randbits(NUMBER_BITS)) in self._awaited:
+                pass
+            self._awaited[number] = awaited
+            return number
 
     def take(self, number: Any) -> Awaited | None:
         """Return one and forget it; ``None`` if it is not awaited (any more)."""

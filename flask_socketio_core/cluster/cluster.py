@@ -431,7 +431,7 @@ class Cluster:
                 volatile=message.get("volatile") is True,
             )
         except InvalidData as error:  # a process of python-socketio's sends what it likes
-            self._current().refuse(str(error))
+            self._current().refuse("unreadable for clients", str(error))
 
     def _return_path(self, server: LocalServer, message: Message, namespace: str) -> AckCallback | None:
         """Return what sends a client's acknowledgement to the node that asked for it."""
@@ -495,7 +495,10 @@ class Cluster:
     def _on_enter_room(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], full_namespace(message.get("namespace"))
         if server.is_connected(sid, namespace):
-            server.enter_room(sid, envelope.room(message["room"]), namespace)
+            try:
+                server.enter_room(sid, envelope.room(message["room"]), namespace)
+            except ValueError as error:
+                self._current().refuse("no room for a client", str(error))
 
     def _on_leave_room(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], full_namespace(message.get("namespace"))

@@ -25,6 +25,7 @@ import json as standard_json
 from collections.abc import Callable
 from typing import Any
 
+from ..quoting import printable
 from ..sendable import StrictJson, check_count, encode_strictly, has_binary, put_back, take_out
 
 VERSION = 1
@@ -36,8 +37,28 @@ Message = dict[str, Any]
 """A message as JSON has it."""
 
 
+MAX_ID = 64
+"""Most characters of the id of a process."""
+
+MAX_NAME = 65_536
+"""Most characters of the name of an event, a namespace, a room or a client."""
+
+MAX_NUMBER = 2**63 - 1
+"""Highest number of a message or an acknowledgement."""
+
+MAX_DEPTH = 256
+"""Deepest nesting of values."""
+
+
 class Malformed(Exception):
-    """A message from the bus that cannot be used."""
+    """A message from the bus that cannot be used.
+
+    :ivar kind: what is wrong with it, one of a few sentences.
+    """
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(f"{kind}: {printable(detail)}" if detail else kind)
+        self.kind = kind
 
 
 class Wire:
@@ -65,17 +86,119 @@ class Wire:
         return (text.encode() if isinstance(text, str) else bytes(text)).strip()
 
     def decode(self, raw: bytes) -> Message:
-        """Return a message.
+        """Return a message whose parts have the types that they should have, with its attachments put back.
 
         :raises Malformed: if it is none.
         """
         try:
             message = self._loads(raw.decode())  # with bytes, json.loads() guesses the encoding first
         except (ValueError, RecursionError) as error:
-            raise Malformed(f"not JSON: {error}") from None
+            raise Malformed("not JSON", str(error)) from None
         if not isinstance(message, dict) or not isinstance(message.get("method"), str):
             raise Malformed("no object with a method")
+        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+            _check_depth(message)
+        _check_sender(message)
+        for key, suits in _PARTS.get(message["method"], {}).items():
+            if not suits(message.get(key)):
+                raise Malformed(f"{message['method']!r} with a wrong {key!r}")
+        body = {"emit": "data", "callback": "args"}.get(message["method"])
+        if body is not None and message.get("binary"):
+            message[body], message["binary"] = list(unpack(message.get(body), True)), False
         return message
+
+
+def _check_depth(message: Message) -> None:
+    level: list[Any] = [message]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return
+    raise Malformed("nested too deeply")
+
+
+def _check_sender(message: Message) -> None:
+    """Check what :func:`stamp` adds; python-socketio's messages have neither."""
+    if "node" not in message and "seq" not in message and message["method"] != "node":
+        return
+    if not _is_id(message.get("node")):
+        raise Malformed("a wrong 'node'")
+    if not _is_number(message.get("seq")):
+        raise Malformed("a wrong 'seq'")
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isascii() and value.isprintable()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
+
+
+def _is_name(value: Any) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        return False
+    try:
+        value.encode()  # JSON can have half a surrogate pair, which nobody could be told
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_room(value: Any, depth: int = 4) -> bool:
+    """Say whether a value can be a room's name: text, a number, or a tuple of them."""
+    if isinstance(value, list):
+        return depth > 0 and all(_is_room(item, depth - 1) for item in value)
+    return _is_name(value) if isinstance(value, str) else value is None or isinstance(value, (int, float))
+
+
+def _is_callback(value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    room, namespace, number = value
+    return _is_room(room) and (namespace is None or _is_name(namespace)) and _is_number(number)
+
+
+def _is_skip(value: Any) -> bool:
+    return value is None or _is_name(value) or (isinstance(value, list) and all(map(_is_name, value)))
+
+
+def _is_namespace(value: Any) -> bool:
+    return value is None or _is_name(value)
+
+
+def _is_sender(value: Any) -> bool:
+    return value is None or _is_id(value)
+
+
+_PARTS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "emit": {
+        "event": _is_name,
+        "namespace": _is_namespace,
+        "room": _is_room,
+        "skip_sid": _is_skip,
+        "callback": _is_callback,
+        "host_id": _is_sender,
+    },
+    "callback": {"host_id": _is_id, "id": _is_number, "sid": _is_room, "namespace": _is_namespace},
+    "gone": {"host_id": _is_id, "id": _is_number, "sid": _is_room},
+    "disconnect": {"sid": _is_name, "namespace": _is_namespace},
+    "enter_room": {"sid": _is_name, "room": _is_room, "namespace": _is_namespace},
+    "leave_room": {"sid": _is_name, "room": _is_room, "namespace": _is_namespace},
+    "close_room": {"room": _is_room, "namespace": _is_namespace},
+    "node": {
+        "state": _is_id,
+        "async_mode": _is_sender,
+        "version": _is_sender,
+    },
+}
 
 
 def stamp(encoded: bytes, node: str, seq: int) -> bytes:
@@ -171,8 +294,8 @@ def unpack(data: Any, binary: bool) -> tuple[Any, ...]:
     if not binary:
         return tuple(data) if isinstance(data, list) else (data,)
     try:
-        attachments = [base64.b64decode(text) for text in data[1:]]
+        attachments = [base64.b64decode(text, validate=True) for text in data[1:]]
         structure = put_back(data[0], attachments)
     except (ValueError, TypeError, IndexError, KeyError, RecursionError) as error:
-        raise Malformed(f"binary attachments do not fit: {error}") from None
+        raise Malformed("binary attachments do not fit", str(error)) from None
     return tuple(structure) if isinstance(structure, list) else (structure,)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
+from ..quoting import MOST_SENTENCE, printable
 from .acks import Owed, PendingAcks
 from .envelope import Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
@@ -39,6 +41,8 @@ STUCK_S = 30.0
 HANGING_S = 10.0
 #: Seconds beyond its time that the end of a queue is waited for; a process that was told to end has few.
 END_S = 1.0
+#: Seconds in which messages that cannot be used are told once for each kind.
+TELL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,8 @@ class BusHealth:
     :param sent: messages published.
     :param lost_sent: messages of ours that were given up.
     :param received: messages heard from others.
-    :param unreadable: those of them that were not passed on, because clients could not have read them.
+    :param unreadable: messages that were not passed on: what is none, has parts of wrong types, or could not have been
+        read by clients.
     :param lost_received: messages of other servers that never arrived. What processes that only send have lost is not
         known, so it is not in it.
     :param duplicates: repeated messages that were dropped.
@@ -159,6 +164,7 @@ class Link:
         self._problems_lock = mode.create_lock()
         self._received = 0
         self._unreadable = 0
+        self._told: dict[str, tuple[float, int]] = {}
         self._beating: Handle | None = None
         self._ended = False
         self._hanging = False  # publish() has not returned, which has been told
@@ -330,13 +336,13 @@ class Link:
 
     def _receive(self, raw: bytes) -> None:
         now_s = self._clock()
-        if sent_by(raw, self.node):
-            self._hear_ourselves(raw, now_s)
-            return
         try:
+            if sent_by(raw, self.node):
+                self._hear_ourselves(raw, now_s)
+                return
             message = self._wire.decode(raw)
         except Malformed as problem:
-            self._logger.warning("ignored %d bytes on %s: %s", len(raw), self._name, problem)
+            self.refuse(problem.kind, str(problem))
             return
         sender, seq = message.get("node"), message.get("seq")
         if not isinstance(sender, str) or not isinstance(seq, int):  # from python-socketio
@@ -348,11 +354,23 @@ class Link:
             self._received += 1
             self._on_message(message)
 
-    def refuse(self, why: str) -> None:
-        """Count a message that clients could not have read, and say so."""
+    def refuse(self, kind: str, why: str) -> None:
+        """Count a message that cannot be used, and say so once for each kind and minute.
+
+        :param kind: one of a few.
+        """
         self._unreadable += 1
+        now_s = self._clock()
+        told_at, untold = self._told.get(kind, (-math.inf, 0))
+        if now_s - told_at < TELL_S:
+            self._told[kind] = told_at, untold + 1
+            return
+        self._told[kind] = now_s, 0
         self._logger.warning(
-            "dropped a message on %s, the %s. of its kind: %s", self._name, self._unreadable, why
+            "dropped a message on %s%s: %s",
+            self._name,
+            f", and {untold} like it before" if untold else "",
+            printable(why, MOST_SENTENCE),
         )
 
     def _hear_ourselves(self, raw: bytes, now_s: float) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_SENDERS = 10_000
 #: Most missing messages tracked per sender; what goes beyond is counted as lost at once.
 MAX_MISSING = 10_000
+#: Most nodes known at a time; more are heard, but not watched. Whoever may publish can make them up.
+MAX_NODES = 1_000
 #: Silent intervals after which a node is taken for dead.
 MISSED_INTERVALS = 3
 
@@ -49,6 +51,9 @@ class _Sender:
     doubtful: set[int] = field(default_factory=set)  # were missing at an earlier heartbeat already
     doubted_at: float = -math.inf
     beyond: int = 0  # too many to be tracked, and counted already
+    gap_heard: int = 0  # the highest that was heard of those, which come in order if they come after all
+    gap_end: int = 0  # the last of them
+    gap_lost: int = 0  # how many of them are counted as lost
     settled_at: float | None = None  # the last heartbeat at which nothing was missing
     given_up: set[int] = field(default_factory=set)  # counted as lost; some come after all
     first: int = 0  # the first that was heard; earlier ones may be on their way
@@ -103,6 +108,12 @@ class Peers:
             sender.given_up.discard(seq)
             self.lost -= 1
             return True
+        if sender.gap_heard < seq <= sender.gap_end:
+            # Whoever has sent one forged number goes on with its own.
+            sender.gap_heard = seq
+            sender.gap_lost -= 1
+            self.lost -= 1
+            return True
         if seq < sender.first and seq not in sender.early and len(sender.early) < MAX_MISSING:
             sender.early.add(seq)
             return True
@@ -122,7 +133,11 @@ class Peers:
         if beyond > 0:
             self.lost += beyond
             sender.beyond += beyond
+            if not sender.gap_lost:
+                sender.gap_heard = sender.highest
             first += beyond
+            sender.gap_end = first - 1
+            sender.gap_lost += beyond
         sender.missing.update(range(first, last + 1))
         sender.highest = max(sender.highest, last)
 
@@ -136,11 +151,14 @@ class Peers:
             str(details.get("async_mode", "?")), str(details.get("version", "?")), interval_s, now_s
         )
         with self._lock:
-            self._nodes[node] = state
+            if node in self._nodes or len(self._nodes) < MAX_NODES:
+                self._nodes[node] = state
             return self._account(node, seq, now_s, interval_s / 2)
 
     def _account(self, node: str, seq: int, now_s: float, patience_s: float) -> int:
         sender = self._senders.get(node) or self._remember(node, seq, now_s, first=seq + 1)
+        if seq + MAX_MISSING < sender.highest:
+            self._go_back(sender, seq)
         self._miss(sender, seq)
         lost: set[int] = set()
         if self._in_order:
@@ -152,6 +170,16 @@ class Peers:
         if not sender.missing:
             sender.settled_at = now_s
         return count
+
+    def _go_back(self, sender: _Sender, seq: int) -> None:
+        """Believe a sign of life rather than a number that lies too far ahead: forged, or of another count."""
+        forged = {number for number in sender.given_up if number > seq}
+        self.lost -= len(forged) + sender.gap_lost
+        sender.given_up -= forged
+        sender.missing = {number for number in sender.missing if number <= seq}
+        sender.doubtful &= sender.missing
+        sender.beyond = sender.gap_end = sender.gap_heard = sender.gap_lost = 0
+        sender.highest = seq
 
     def settled_at(self, node: str) -> float | None:
         """Return when a node's heartbeat was heard last behind which nothing was missing; ``None`` if never."""

@@ -381,7 +381,7 @@ def test_a_server_that_does_not_hear_itself_listens_anew() -> None:
         node.close()
 
 
-def test_a_message_that_cannot_be_handled_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_is_none_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     node = Node(Bus(Moody, "moody://", "channel")).start()
     moody = Moody.instances[0]
     try:
@@ -394,7 +394,30 @@ def test_a_message_that_cannot_be_handled_ends_nothing(caplog: pytest.LogCapture
             moody.publish(raw)
         moody.publish(b'{"method":"emit","event":"fine","data":[1],"host_id":"x"}')
         assert member.wait_for(1) == [["fine", 1]]
-        assert caplog.text.count("could not be handled") == 2
+        assert caplog.text.count("dropped a message on moody://") == 3
+        assert node.cluster.health().unreadable == 3
+    finally:
+        node.close()
+
+
+def test_a_message_that_cannot_be_handled_ends_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(Bus(Moody, "moody://", "channel")).start()
+    moody, emit = Moody.instances[0], node.server.emit
+
+    def emit_or_fail(event: str, *args: Any, **keywords: Any) -> None:
+        if event == "fails":
+            raise RuntimeError("a mistake of ours")
+        emit(event, *args, **keywords)
+
+    monkeypatch.setattr(node.server, "emit", emit_or_fail)
+    try:
+        member = node.connect()
+        for event in (b"fails", b"fine"):
+            moody.publish(b'{"method":"emit","event":"%s","data":[1],"host_id":"x"}' % event)
+        assert member.wait_for(1) == [["fine", 1]]
+        assert caplog.text.count("could not be handled") == 1
     finally:
         node.close()
 

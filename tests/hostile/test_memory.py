@@ -16,7 +16,16 @@ from pathlib import Path
 import pytest
 
 from flask_socketio_core.testing.rawclient import BINARY, TEXT, RawClient, masked
-from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, ServerKind, Servers, kind_params
+from support.servers import (
+    MODE_KINDS,
+    UWSGI_GEVENT,
+    AppSpec,
+    Server,
+    ServerKind,
+    Servers,
+    kind_params,
+    wait_until,
+)
 from support.wire.engine import Polling
 from support.wire.http import HttpError
 
@@ -46,10 +55,18 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(autouse=True)
 def gate(server: Server) -> Iterator[None]:
-    """Have handlers wait during a test, and finish behind it."""
+    """Have handlers wait during a test, and finish behind it, before the next one begins."""
     server.post("/gate?open=0")
     yield
     server.post("/gate?open=1")
+    seen: list[tuple[int, int]] = []
+
+    def finished() -> bool:
+        counts = json.loads(server.get("/counts").body)
+        seen.append((counts["waiting"], counts["slow"]))
+        return seen[-1][0] == 0 and len(set(seen[-3:])) == 1 and len(seen) >= 3
+
+    assert wait_until(finished, timeout_s=15, interval_s=0.1), seen
 
 
 def resident(pid: int) -> int:
@@ -203,8 +220,8 @@ def test_handshakes_with_large_headers(server: Server) -> None:
 
 
 def test_questions_that_are_never_answered(server: Server) -> None:
-    with grows_at_most(server, 15 * MB), join(server.port) as client:
-        for number in range(16):
+    with grows_at_most(server, 20 * MB), join(server.port) as client:
+        for number in range(24):  # 40 MB, if all were waited for
             client.send(masked(TEXT, b'42%d["ask",2000]' % number))
             while not client.read_frame()[1].startswith(b"43%d[" % number):
                 pass

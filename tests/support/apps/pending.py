@@ -21,12 +21,14 @@ def make_app() -> tuple[Flask, Any]:
     app = Flask(__name__)
     socketio = library.SocketIO(app, **base.options())
     gate = {"open": False}
-    counts = {"slow": 0, "answered": 0}
+    counts = {"slow": 0, "answered": 0, "waiting": 0}
 
     def wait() -> None:
+        counts["waiting"] += 1
         until_s = time.monotonic() + LONGEST_S
         while not gate["open"] and time.monotonic() < until_s:
             socketio.sleep(0.02)
+        counts["waiting"] -= 1
 
     @socketio.on("slow")
     def slow(*data: Any) -> None:
