@@ -23,7 +23,18 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Groups within ``tests/``, by folder; every other folder is in the group ``core``.
-WAITING = ("cluster", "packaging", "ending", "compat", "clients", "demo", "protocol", "third_party", "field", "hostile")
+WAITING = (
+    "cluster",
+    "packaging",
+    "ending",
+    "compat",
+    "clients",
+    "demo",
+    "protocol",
+    "third_party",
+    "field",
+    "hostile",
+)
 #: Groups that take longer than a minute and a half, the longest first; begun first, none is left over at the end.
 LONG = ("cluster", "core", "queue_kombu", "packaging", "clients", "protocol", "ending", "demo")
 SHARES_THE_CORE_PROCESS = "async_threading"
