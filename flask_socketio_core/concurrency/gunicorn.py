@@ -31,9 +31,18 @@ def still_listens() -> bool:
     then would have been served by the worker that takes their place.
     """
     worker = find_worker()
-    if worker is None or worker.alive or not _is_of(worker, "ggevent"):
+    if worker is None or worker.alive or not _is_of(worker, "ggevent") or _has_left_its_loop(worker):
         return False
     return any(listener.fileno() >= 0 for listener in worker.sockets)
+
+
+def _has_left_its_loop(worker: Any) -> bool:
+    """Say whether nothing accepts any more, although the listener is open: after SIGINT gunicorn exits at once."""
+    try:
+        worker.tmp.fileno()
+    except ValueError:  # closed by the arbiter's code around the worker
+        return True
+    return False
 
 
 def uncount(worker: Any) -> None:

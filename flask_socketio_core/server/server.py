@@ -53,6 +53,9 @@ ten attachments."""
 LISTENING_POLL_S = 0.05
 """How often a server that ends asks whether connections still come in, seconds."""
 
+LISTENING_MOST_S = 1.5
+"""How long it waits for that at most, seconds; gunicorn takes one."""
+
 CONNECTED = Phase.CONNECTED
 
 
@@ -735,7 +738,7 @@ class Server:
         self.accepting = listens()
         running = self._close_sessions(timeout_s)
         if self.accepting:
-            while listens() and self.clock() - begun_s < timeout_s:
+            while listens() and self.clock() - begun_s < min(timeout_s, LISTENING_MOST_S):
                 self.mode.sleep(LISTENING_POLL_S)
             self.accepting = False
             running = self._close_sessions(max(timeout_s - (self.clock() - begun_s), 0))

@@ -94,7 +94,8 @@ class Stage:
             entry
             for entry in self.server.journal()
             # Every client of an act says who it is; one that does not has been left over by another test.
-            if (entry[1] == "" and entry[0] != "disconnect") or entry[1].startswith(f"{self.tag}-")
+            if entry[1].startswith(f"{self.tag}-")
+            or (entry[1] == "" and "disconnect" not in (entry[0], *entry[2:]))
         ]
         return Transcript(
             clients={
