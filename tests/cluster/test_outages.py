@@ -223,7 +223,11 @@ def test_servers_answer_at_once_while_the_broker_is_away(outage: Outage) -> None
 def test_a_server_that_starts_without_its_broker_joins_when_it_comes(outage: Outage) -> None:
     if not outage.late:
         pytest.skip(str(LATE[outage.kind].missing()))
-    assert len(outage.stage.health(outage.late)["peers"]) == len(outage.early)
+    wait_until(  # on a machine that stalls, one may just be taken for gone
+        lambda: len(outage.stage.health(outage.late)["peers"]) == len(outage.early),
+        "peers of the newcomer",
+        RECOVERY_S,
+    )
     for person in outage.stage.people.values():
         assert person.numbers("at home") == [outage.late]
 
