@@ -101,6 +101,9 @@ def test_debug_alone_brings_the_log_that_flask_socketio_writes(kind: ServerKind,
     def logged(library: str) -> bool:
         with serving(debugging, AppSpec(app="protocol", library=library), tmp_path) as server:
             server.get(target(transport="polling", mark="debug"))
+            server.get(
+                target(transport="polling")
+            )  # whose answer shows that the first request's line is written
         return bool(statuses(server, "mark=debug"))
 
     assert logged(CORE) is logged(REFERENCE)
