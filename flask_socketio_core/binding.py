@@ -109,7 +109,7 @@ class Binding:
         providers = [selection.make() for selection in selected]
         for provider, selection in zip(providers, selected, strict=True):
             provider.summary = selection.info.summary
-            provider.serve_at(f"/{self.options.path}/")
+            provider.serve_at(self.options.endpoint)
         self.dispatcher = Dispatcher(app, handlers, self.options, self.mode, self.plugins, owner)
         self.engine = Engine(self.dispatcher, self.options, self.mode, providers)
         self.dispatcher.logger = self.engine.server.logger
@@ -169,9 +169,8 @@ class Binding:
         if self._unsuitable is not None:
             raise self._unsuitable
         if self._worker is not None and "sid=" in environ.get("QUERY_STRING", ""):
-            gunicorn.uncount(
-                self._worker
-            )  # a client counts once, as its WebSocket would, however often it polls
+            # A client counts once, as its WebSocket would, however often it polls.
+            gunicorn.uncount(self._worker)
         return self.engine.handle(environ, start_response)
 
     def _start(self, environ: WSGIEnvironment) -> None:

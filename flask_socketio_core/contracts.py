@@ -472,7 +472,8 @@ class WebSocketProvider(ABC):
         For a provider whose web server answers upgrades before the application sees them: it should leave those to
         this path alone, so that what the engine refuses is answered with an HTTP status.
 
-        :param path: with both slashes (``"/socket.io/"``), as the application sees it.
+        :param path: with both slashes (``"/socket.io/"``), as the application sees it; ``"/"`` if every request is the
+            engine's.
         """
 
     def locate(self, environ: WSGIEnvironment, start_response: StartResponse) -> SocketLocation | None:

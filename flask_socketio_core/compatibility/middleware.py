@@ -40,7 +40,7 @@ class MiddlewareAttributes(LeftOut):
 
         Instead: an argument of ``SocketIO()``.
         """
-        return f"/{self.binding.options.path}/"
+        return self.binding.options.endpoint
 
     @engineio_path.setter
     def engineio_path(self, path: str) -> None:

@@ -177,6 +177,8 @@ def test_option_changed_through_the_engine_takes_effect_while_nobody_is_connecte
 
 def test_async_handlers_and_path_can_be_changed(app: Flask, socketio: SocketIO) -> None:
     socketio.server.async_handlers = False
+    socketio.sockio_mw.engineio_path = "/"
+    assert socketio.sockio_mw.engineio_path == "/"
     socketio.sockio_mw.engineio_path = "/elsewhere/"
     assert socketio.server.async_handlers is False and socketio.sockio_mw.engineio_path == "/elsewhere/"
     assert app.test_client().get("/elsewhere/?EIO=4&transport=polling").text.startswith("0{")

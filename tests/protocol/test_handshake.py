@@ -5,13 +5,14 @@ Source: engine.io-protocol v4, "Handshake", "HTTP long-polling" and "WebSocket".
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import websocket
 
 from protocol.conftest import assert_websocket_refused
-from support.servers import Server
+from support.servers import AppSpec, Server, ServerKind, serving
 from support.wire.engine import Polling, WebSocket, parse_open, target
 from support.wire.http import request
 
@@ -131,6 +132,17 @@ def test_websocket_alone_accepts_no_polling(start: StartServer) -> None:
 def test_another_path_belongs_to_flask(server: Server) -> None:
     assert server.get("/somewhere/").status == 404
     assert server.get("/socket.iox/?EIO=4&transport=polling").status == 404
+
+
+def test_an_application_may_be_the_endpoint_as_a_whole(kind: ServerKind, tmp_path: Path) -> None:
+    mounts = {"/whole": {"options": {"path": "/"}}}
+    with serving(kind, AppSpec(app="origins", settings={"mounts": mounts}), tmp_path) as server:
+        for path in ("/whole/", "/whole/any/where/"):
+            assert parse_open(server.get(target(path, transport="polling")).text).sid
+            client = WebSocket(server.port, path=path)
+            assert parse_open(client.receive()).sid
+            client.abort()
+            assert_websocket_refused(server, path=path, query={"EIO": "3"})
 
 
 @pytest.mark.one_kind

@@ -42,7 +42,8 @@ def leave_to_engine(path: str) -> None:
 
     Its worker for gunicorn and its own server choose the handler's class, so that class is changed.
 
-    :param path: with both slashes. What a proxy or ``SCRIPT_NAME`` puts in front of it does not matter.
+    :param path: with both slashes. What a proxy or ``SCRIPT_NAME`` puts in front of it does not matter, so ``"/"``
+        leaves it no request at all.
     """
     if not is_installed():
         return
