@@ -181,8 +181,7 @@ class ThreadPool:
                 self._help_over = take_over
         if not helps:
             for _ in range(min(len(jobs), self._max)):
-                self._wake_some()
-                if self._awake >= self._target:
+                if not self._wake_some():
                     break
             return True
         if not self._supervised:
@@ -222,17 +221,19 @@ class ThreadPool:
 
     # workers
 
-    def _wake_some(self) -> None:
-        if self._awake < self._target:
-            self._wake_one()
-        elif not self._supervised:
+    def _wake_some(self) -> bool:
+        """Wake a thread; ``False`` if enough are awake: then it is watched whether they are blocked."""
+        if self._awake < self._target and self._wake_one():
+            return True
+        if not self._supervised:
             self._supervise()
+        return False
 
-    def _wake_one(self) -> None:
+    def _wake_one(self) -> bool:
         with self._lock:
             self._decay()
             if self._awake >= self._target:
-                return
+                return False
             self._awake += 1
             self._closing = False
             gate = self._sleeping.pop() if self._sleeping else None
@@ -241,6 +242,8 @@ class ThreadPool:
         elif not _start(self._work, "socketio-worker"):
             with self._lock:
                 self._awake -= 1
+            return False
+        return True
 
     def _work(self) -> None:
         gate = _Gate()

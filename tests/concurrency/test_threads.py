@@ -241,6 +241,34 @@ def test_after_a_block_the_jobs_go_to_the_pool_for_a_while(
     assert threading.get_ident() not in idents
 
 
+def test_more_blocking_jobs_than_threads_awake_bring_more_threads_after_a_block(
+    make_pool: Callable[..., ThreadPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "FIRST_PAUSE_S", 60.0)
+    pool, relieved, gate, done = make_pool(), threading.Event(), threading.Event(), list[int]()
+    submit_as_helper(pool, lambda: relieved.wait(SOON_S))
+    assert not pool.help(relieved.set)
+    assert wait_until(lambda: not pool._supervised, timeout_s=SOON_S), "nobody watches any more"
+    submit_as_helper(pool, *(partial(wait_and_note, partial(gate.wait, SOON_S), done, n) for n in range(12)))
+    assert pool.help(relieved.set)
+    assert wait_until(lambda: pool.threads == 12, timeout_s=SOON_S)
+    gate.set()
+    assert wait_until(lambda: len(done) == 12, timeout_s=SOON_S)
+
+
+def test_a_job_that_comes_when_the_number_awake_is_lowered_is_run(
+    make_pool: Callable[..., ThreadPool],
+) -> None:
+    pool, gate, ran = make_pool(), threading.Event(), threading.Event()
+    for _ in range(AWAKE_AT_FIRST):
+        pool.submit(lambda: gate.wait(3 * SOON_S))
+    assert wait_until(lambda: not pool._jobs and not pool._supervised, timeout_s=SOON_S)
+    pool._target, pool._next_decay_s = AWAKE_AT_FIRST + 1, 0.0
+    pool.submit(ran.set)
+    assert ran.wait(SOON_S)
+    gate.set()
+
+
 def test_a_helper_counts_as_a_worker(make_pool: Callable[..., ThreadPool]) -> None:
     pool, gate, ran = make_pool(max_workers=1), threading.Event(), list[str]()
     pool.submit(lambda: gate.wait(SOON_S))
