@@ -28,6 +28,7 @@ class OptionKeywords(TypedDict, total=False):
     async_mode: str | None
     websocket_provider: str | None
     max_workers: Number
+    max_handlers_per_client: Number | None
     manage_session: Switch
     message_queue: str | None
     message_queue_options: Mapping[str, Any]

@@ -34,6 +34,9 @@ class Options:
     :param websocket_provider: name of the WebSocket provider; ``None`` selects per request among the usable ones.
     :param max_workers: most handlers that run at the same time in this process. Default 1000: as generous as a
         thread per event is in practice.
+    :param max_handlers_per_client: most of them for one connection; its further events wait until one has ended, those
+        of others do not. ``None``: 100, or a fifth of ``max_workers`` if that is less. Whatever is given, the last
+        tenth of the workers is for connections that have none.
     :param manage_session: ``True`` gives each client a session of its own, forked from Flask's at connection time;
         ``False`` leaves the session to Flask.
     :param message_queue: URL of the message queue that joins several processes; ``None`` for a single process.
@@ -103,6 +106,7 @@ class Options:
     async_mode: str | None = None
     websocket_provider: str | None = None
     max_workers: int = 1000
+    max_handlers_per_client: int | None = None
     manage_session: bool = True
     message_queue: str | None = None
     message_queue_options: Mapping[str, Any] = field(default_factory=dict)

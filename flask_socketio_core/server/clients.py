@@ -120,13 +120,15 @@ class Client:
             if self.early is None:
                 self.early = []
             self.early.append(job)
+            self.session.early += 1
             return True
 
     def take_early(self) -> list[Callable[[], object]]:
         """Return and forget the events that were kept."""
         with self.session.lock:
-            early, self.early = self.early, None
-            return early or []
+            early, self.early = self.early or [], None
+            self.session.early -= len(early)
+            return early
 
     def confirm(self) -> bool:
         """Note that the connect handler let the client in; ``False`` if it has left in the meantime."""

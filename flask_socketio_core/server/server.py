@@ -28,6 +28,7 @@ from .reasons import Reason
 from .rooms import Rooms
 from .session import GOING_AWAY, Session, SessionSettings, Transport
 from .wheel import Wheel
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Event, Handle
@@ -49,6 +50,10 @@ REFUSED = {"message": "Connection rejected by server"}
 ATTACHED_FACTOR = 10
 """Most bytes in all attachments of one packet, as a multiple of ``max_http_buffer_size``; the reference server allows
 ten attachments."""
+
+FAREWELL_PATIENCE_S = 1.0
+"""How long the disconnect handlers of a client that left wait behind what it has sent, if its handlers do not return,
+seconds."""
 
 LISTENING_POLL_S = 0.05
 """How often a server that ends asks whether connections still come in, seconds."""
@@ -127,6 +132,12 @@ class Server:
             self.options.max_total_pending_bytes,
             packed=carries_all(self.options.serializer),
         )
+        self._workers = Workers(
+            self.mode.spawn,
+            self.mode.create_lock(),
+            self.options.max_workers,
+            self.options.max_handlers_per_client,
+        )
         self._rooms: dict[str, Rooms] = {}
         self.sessions: dict[str, Session] = {}
         self._timer: Handle | None = None
@@ -192,6 +203,7 @@ class Server:
         self._read_unread(self._pending.forget(session))
         for client in list(session.clients.values()):
             self._client_left(client, reason)
+        self._hurry_farewells(session)
 
     def on_refused(self, environ: dict[str, Any], refusal: Refusal) -> None:
         """Learn that a request is answered with an error."""
@@ -342,7 +354,6 @@ class Server:
             if client.phase is CONNECTED:
                 self._run(session, job)
             elif client.hold_event(job):
-                session.backlog.append(None)
                 self._limit(session)
             elif client.phase is CONNECTED:  # it was let in at this very moment
                 self._run(session, job)
@@ -397,36 +408,35 @@ class Server:
         """Run a job that calls :meth:`_finish` at its end; read no more while too many of a session are unfinished."""
         session.backlog.append(None)  # before the start: the job may end at once
         try:
-            self._spawn(session, job)
+            if session.mailbox is None:
+                self._workers.start(session, job)
+            else:
+                session.mailbox.put(job)
         except BaseException:  # no thread left; it ends the connection
             if isinstance(job, CountedJob):
                 job.give_back()
             raise
         self._limit(session)
 
-    def _spawn(self, session: Session, job: Job) -> None:
-        if session.mailbox is None:
-            self.mode.spawn(job)
-        else:
-            session.mailbox.put(job)
-
     def _limit(self, session: Session) -> None:
         """Read no more from a client that has too many jobs unfinished."""
-        backlog = session.backlog
-        if len(backlog) >= self._most_pending or session.pending_bytes >= self._most_pending_bytes:
+        count = len(session.backlog) + session.early
+        if count >= self._most_pending or session.pending_bytes >= self._most_pending_bytes:
             session.hold()
             if self._caught_up(session):  # the handlers were faster, and saw nothing to release
                 session.release()
 
     def _caught_up(self, session: Session) -> bool:
         return (
-            len(session.backlog) <= self._few_pending
+            len(session.backlog) + session.early <= self._few_pending
             and session.pending_bytes - session.arriving_bytes <= self._few_pending_bytes
             and not session.unread
         )
 
     def _finish(self, session: Session) -> None:
         session.backlog.pop()
+        if session.mailbox is None:
+            self._workers.ended(session)
         if session.held and self._caught_up(session):
             session.release()
 
@@ -517,11 +527,12 @@ class Server:
             self._let_in(client)
         else:  # it left while its connect handler ran, which has let it in
             self._bid_farewell(client)
+            self._hurry_farewells(client.session)
 
     def _let_in(self, client: Client) -> None:
         if client.accept(self.codec.encode_connect(client.sid, client.namespace)):
             for job in client.take_early():
-                self._spawn(client.session, job)
+                self._run(client.session, job)
         self._application.on_connected(client)
 
     def _refuse(self, client: Client, refusal: Any) -> None:
@@ -557,7 +568,19 @@ class Server:
             self._run(client.session, farewell)
         else:
             client.session.backlog.append(None)
+            if client.session.mailbox is None:
+                self._workers.begin()
             run(farewell)
+
+    def _hurry_farewells(self, session: Session) -> None:
+        """Have the disconnect handlers of a closed session run, although its other handlers may never return."""
+        if session.closed and session.waiting is not None:
+            self.mode.call_later(
+                FAREWELL_PATIENCE_S, partial(self._workers.hurry, session, self._is_farewell)
+            )
+
+    def _is_farewell(self, job: Job) -> bool:
+        return isinstance(job, partial) and job.func == self._run_farewell
 
     def _run_farewell(self, client: Client) -> None:
         try:
@@ -572,11 +595,13 @@ class Server:
             self._finish(client.session)
 
     def _forget(self, client: Client) -> None:
+        session = client.session
         for job in client.take_early():
             if isinstance(job, CountedJob):
                 job.give_back()
-            self._finish(client.session)
-        with client.session.lock:
+        if session.held and self._caught_up(session):
+            session.release()
+        with session.lock:
             if client.session.clients.get(client.namespace) is client:
                 del client.session.clients[client.namespace]
         with self._lock:

@@ -151,6 +151,7 @@ class Session:
         "closed",
         "decoder",
         "dismissed",
+        "early",
         "environ",
         "held",
         "lock",
@@ -161,6 +162,7 @@ class Session:
         "sid",
         "slot",
         "unread",
+        "waiting",
     )
 
     def __init__(
@@ -185,6 +187,10 @@ class Session:
         self.posting = False
         self.backlog: list[None] = []  # one for each handler not finished yet: append and pop need no lock
         self.held = False
+        self.early = 0  # events that wait for connect handlers; guarded by the lock
+        self.waiting: deque[Callable[[], object]] | None = (
+            None  # what of the backlog has no worker, see workers.py
+        )
         # Of larger messages, see pending.py, whose lock guards the first two and changes of the last one.
         self.pending_bytes = 0  # of packets that are not finished with, those that are arriving included
         self.arriving_bytes = 0  # of the packet that is being taken, or whose attachments are on their way

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections import Counter
 from typing import Any
 
 from flask import Flask, jsonify, request
@@ -21,19 +23,32 @@ def make_app() -> tuple[Flask, Any]:
     app = Flask(__name__)
     socketio = library.SocketIO(app, **base.options())
     gate = {"open": False}
-    counts = {"slow": 0, "answered": 0, "waiting": 0}
+    counts = Counter(slow=0, answered=0, waiting=0, joined=0, left=0)
+    lock = threading.Lock()
+
+    def add(name: str, step: int = 1) -> None:
+        with lock:
+            counts[name] += step
 
     def wait() -> None:
-        counts["waiting"] += 1
+        add("waiting")
         until_s = time.monotonic() + LONGEST_S
         while not gate["open"] and time.monotonic() < until_s:
             socketio.sleep(0.02)
-        counts["waiting"] -= 1
+        add("waiting", -1)
 
     @socketio.on("slow")
     def slow(*data: Any) -> None:
         wait()
-        counts["slow"] += 1
+        add("slow")
+
+    @socketio.on("connect")
+    def joined() -> None:
+        add("joined")
+
+    @socketio.on("disconnect")
+    def left() -> None:
+        add("left")
 
     @socketio.on("echo")
     def echo(data: Any) -> Any:
@@ -42,7 +57,7 @@ def make_app() -> tuple[Flask, Any]:
     @socketio.on("ask")
     def ask(count: int) -> int:
         def answered(*data: Any) -> None:
-            counts["answered"] += 1
+            add("answered")
 
         for _ in range(count):
             library.emit("question", callback=answered)
