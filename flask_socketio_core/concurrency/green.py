@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from ..contracts import AsyncCapabilities, AsyncMode, Verdict
 from ..errors import PartUnsuitable
@@ -50,7 +50,11 @@ class GreenTask:
         """Run to the end; in the greenlet."""
         try:
             self._call()
-        except Exception as error:  # noqa: BLE001  # nobody waits for its result
+        except (KeyboardInterrupt, GreenletExit):
+            raise  # Ctrl-C, in whichever greenlet it came; or somebody has killed this one
+        except SystemExit:
+            pass  # as in a thread: the task ends, not the process
+        except BaseException as error:  # noqa: BLE001  # nobody waits for its result; a library's Timeout is none, say
             log_failure(error, self.name)
         finally:
             self._done.set()

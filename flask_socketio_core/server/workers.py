@@ -71,8 +71,9 @@ class Workers:
 
     def ended(self, session: Session) -> None:
         """Count a job no longer, which the backlog has no more, and start what waited for that."""
-        if self._running:  # or this is a child that was forked by a handler
-            self._running.pop()
+        if not self._running:
+            return  # this is a child that was forked by a handler: what waits is the parent's
+        self._running.pop()
         if session.waiting is not None or self._turns:
             self._start_waiting(session)
 

@@ -183,6 +183,17 @@ def test_what_a_refused_client_has_sent_is_counted_no_longer() -> None:
     assert not server._workers._running
 
 
+def test_a_child_that_a_handler_has_forked_runs_nothing_that_waits_in_its_parent() -> None:
+    server, mode, one = make_server(RecordingApplication(), max_handlers_per_client=2)
+    for number in range(5):
+        one.receive(f'42["e",{number}]')
+    forked = mode.jobs.popleft()
+    mode.jobs.clear()
+    server.forget()
+    forked()
+    assert not mode.jobs
+
+
 def test_disconnect_handlers_come_behind_the_events_before_them() -> None:
     app = RecordingApplication()
     _, mode, one = make_server(app, max_handlers_per_client=2)

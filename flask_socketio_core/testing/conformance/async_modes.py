@@ -241,6 +241,16 @@ class AsyncModeConformance:
         task.join(SOON_S)
         wait_for(mode, lambda: not task.is_alive())
 
+    # pytest fails a test for what a thread or a greenlet has raised, unless it is asked not to.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    @pytest.mark.parametrize("error", [ValueError("wrong"), SystemExit(1), GeneratorExit()])
+    def test_a_task_that_raises_ends_nothing_but_itself(self, mode: AsyncMode, error: BaseException) -> None:
+        task = mode.start_task(fail, error)
+        task.join(SOON_S)
+        seen: list[str] = []
+        mode.start_task(seen.append, "next").join(SOON_S)
+        wait_for(mode, lambda: seen == ["next"] and not task.is_alive())
+
     def test_joining_gives_up_in_time(self, mode: AsyncMode) -> None:
         gate = mode.create_event()
         task = mode.start_task(gate.wait, SOON_S)
