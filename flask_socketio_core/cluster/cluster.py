@@ -407,7 +407,7 @@ class Cluster:
             find = link.acks.look_up if message.get("room") is True else link.acks.take
             awaited = find(message.get("id"))
             if awaited is not None:
-                awaited.on_ack(*envelope.unpack(message.get("args", []), bool(message.get("binary"))))
+                awaited.on_ack(*envelope.arguments(message.get("args", [])))
 
     def _on_gone(self, message: Message) -> None:
         link = self._current()
@@ -423,7 +423,7 @@ class Cluster:
         try:
             server.emit(
                 str(message["event"]),
-                envelope.unpack(message.get("data"), bool(message.get("binary"))),
+                envelope.arguments(message.get("data")),
                 namespace=namespace,
                 to=envelope.rooms(message.get("room")),
                 skip=frozenset((skip,) if isinstance(skip, str) else skip),

@@ -104,7 +104,7 @@ class Wire:
                 raise Malformed(f"{message['method']!r} with a wrong {key!r}")
         body = {"emit": "data", "callback": "args"}.get(message["method"])
         if body is not None and message.get("binary"):
-            message[body], message["binary"] = list(unpack(message.get(body), True)), False
+            message[body], message["binary"] = list(unpack(message.get(body))), False
         return message
 
 
@@ -157,21 +157,21 @@ def _is_room(value: Any, depth: int = 4) -> bool:
     return _is_name(value) if isinstance(value, str) else value is None or isinstance(value, (int, float))
 
 
+def _is_namespace(value: Any) -> bool:
+    return value is None or _is_name(value)
+
+
 def _is_callback(value: Any) -> bool:
     if value is None:
         return True
     if not isinstance(value, list) or len(value) != 3:
         return False
     room, namespace, number = value
-    return _is_room(room) and (namespace is None or _is_name(namespace)) and _is_number(number)
+    return _is_room(room) and _is_namespace(namespace) and _is_number(number)
 
 
 def _is_skip(value: Any) -> bool:
     return value is None or _is_name(value) or (isinstance(value, list) and all(map(_is_name, value)))
-
-
-def _is_namespace(value: Any) -> bool:
-    return value is None or _is_name(value)
 
 
 def _is_sender(value: Any) -> bool:
@@ -286,16 +286,19 @@ def pack(values: list[Any]) -> tuple[list[Any], bool]:
     return [structure, *(base64.b64encode(data).decode() for data in attachments)], True
 
 
-def unpack(data: Any, binary: bool) -> tuple[Any, ...]:
-    """Return the values that were packed.
+def unpack(data: Any) -> tuple[Any, ...]:
+    """Return the values of which :func:`pack` has taken out the binary ones.
 
     :raises Malformed: if placeholders and attachments do not match.
     """
-    if not binary:
-        return tuple(data) if isinstance(data, list) else (data,)
     try:
         attachments = [base64.b64decode(text, validate=True) for text in data[1:]]
         structure = put_back(data[0], attachments)
     except (ValueError, TypeError, IndexError, KeyError, RecursionError) as error:
         raise Malformed("binary attachments do not fit", str(error)) from None
-    return tuple(structure) if isinstance(structure, list) else (structure,)
+    return arguments(structure)
+
+
+def arguments(data: Any) -> tuple[Any, ...]:
+    """Return the arguments of an event or an acknowledgement: python-socketio sends a single one without a list."""
+    return tuple(data) if isinstance(data, list) else (data,)
