@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support import nginx
 from support.documents import page
 
 from .programs import run, serving
@@ -16,15 +17,6 @@ from .programs import run, serving
 TUTORIAL = page("docs/tutorial.md")
 TESTING = page("docs/testing.md")
 SERVE = ("-m", "flask", "--app", "app", "socketio", "run", "--allow-unsafe-werkzeug", "--port", "PORT")
-NGINX = """
-daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ }}
-http {{
-    client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
-    uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
-    {sites}
-}}
-"""
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 pytestmark = pytest.mark.timeout(90)
@@ -79,10 +71,8 @@ def test_the_tests_that_a_page_shows_pass(shown: object, tmp_path: Path) -> None
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="the program nginx is not installed")
 def test_nginx_takes_the_configuration_of_the_deployment_page(tmp_path: Path) -> None:
-    config = tmp_path / "test.conf"
-    config.write_text(NGINX.format(folder=tmp_path, sites=page("docs/deployment.md").block("nginx.conf")))
-    command = ["nginx", "-t", "-p", str(tmp_path), "-c", str(config)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    command = nginx.command(tmp_path, page("docs/deployment.md").block("nginx.conf"))
+    result = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=20)
     assert result.returncode == 0, result.stderr
 
 

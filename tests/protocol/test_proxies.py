@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from protocol.test_origins import exchange, opens
-from support.documents import page
+from support import nginx
 from support.servers import HOST, AppSpec, Server, ServerKind, Servers, free_port, wait_until
 from support.tls import certificate, needs_openssl
 
@@ -26,26 +26,17 @@ MOUNTS = {
 }
 
 
-def nginx(folder: Path, port: int, server_port: int) -> list[str]:
+def with_nginx(folder: Path, port: int, server_port: int) -> list[str]:
     """Return the command for nginx with the deployment page's configuration, and TLS."""
     certificate_file, key = certificate()
-    site = page("docs/deployment.md").block("nginx.conf").replace("    server 127.0.0.1:5002;\n", "")
-    site = site.replace("127.0.0.1:5001", f"{HOST}:{server_port}")
-    tls = f"listen {HOST}:{port} ssl; ssl_certificate {certificate_file}; ssl_certificate_key {key};"
-    assert "listen 8080;" in site and "location /socket.io/" in site
-    site = site.replace("location /socket.io/", "location ~ /socket.io/").replace("listen 8080;", tls)
-    temporary = "".join(
-        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    site = nginx.site(
+        f"{port} ssl; ssl_certificate {certificate_file}; ssl_certificate_key {key}", server_port
     )
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ }}\n"
-        f"http {{ access_log off; {temporary}\n{site} }}"
-    )
-    return ["nginx", "-p", str(folder), "-c", str(config)]
+    assert "location /socket.io/" in site
+    return nginx.command(folder, site.replace("location /socket.io/", "location ~ /socket.io/"))
 
 
-def haproxy(folder: Path, port: int, server_port: int) -> list[str]:
+def with_haproxy(folder: Path, port: int, server_port: int) -> list[str]:
     """Return the command for HAProxy, which passes ``Host`` on by itself."""
     both = folder / "both.pem"
     both.write_text("".join(Path(name).read_text() for name in certificate()))
@@ -94,7 +85,7 @@ def answers(port: int, trust: ssl.SSLContext) -> bool:
         return False
 
 
-@pytest.mark.parametrize("proxy", [nginx, haproxy])
+@pytest.mark.parametrize("proxy", [with_nginx, with_haproxy])
 def test_behind_a_proxy_with_tls_pages_of_the_host_are_let_in_and_no_others(
     server: Server, tmp_path: Path, proxy: Callable[[Path, int, int], list[str]]
 ) -> None:
