@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import opcode
 from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING
@@ -25,14 +26,31 @@ def log_failure(error: BaseException, what: str) -> None:
 def run_job(job: Job) -> None:
     """Run a job in a fresh context and log what it raises, ``SystemExit`` and a greenlet's ``Timeout`` included.
 
-    :raises KeyboardInterrupt: because only the main program can decide what Ctrl-C means.
+    :raises KeyboardInterrupt: for Ctrl-C, because only the main program can decide what that means.
     """
     try:
         Context().run(job)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001  # whatever a handler raises must not end its worker
+    except BaseException as error:  # whatever a handler raises must not end its worker
+        if is_interrupt(error):
+            raise
         log_failure(error, f"job {describe(job)}")
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether an error is Ctrl-C, and not a ``KeyboardInterrupt`` that somebody's ``raise`` statement raised.
+
+    In green modes a signal may interrupt any greenlet, also one that runs a handler. Where it did is no statement that
+    raises.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    trace = error.__traceback__
+    if trace is None:
+        return True
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code.co_code[trace.tb_lasti : trace.tb_lasti + 1]
+    return not code or opcode.opname[code[0]] != "RAISE_VARARGS"
 
 
 def describe(job: object) -> str:
@@ -47,9 +65,9 @@ def guarded(callback: Job, report: Report) -> Callable[..., None]:
     def call(*_: object) -> None:
         try:
             callback()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # an error must not reach the loop, which would drop the callback
+        except BaseException as error:  # an error must not reach the loop, which would drop the callback
+            if is_interrupt(error):
+                raise
             report(error, f"callback {describe(callback)}")
 
     return call
