@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 
+from .concurrency.jobs import is_interrupt
 from .errors import ConnectionRefusedError
-from .handlers import ANY, RESERVED, ReservedCall, name_of
+from .handlers import ANY, RESERVED, ReservedCall, name_of, refused_arguments
 from .quoting import printable
+from .repeats import Repeats, kind_of
 from .request_context import CLIENT, Contexts
 from .trusted_hosts import host_refusal
 
@@ -94,6 +96,7 @@ class Dispatcher:
     ) -> None:
         self.app = app
         self.logger: logging.Logger | None = None
+        self._repeats = Repeats(time.monotonic)
         self._handlers = handlers
         self._options = options
         self._mode = mode
@@ -252,21 +255,48 @@ class Dispatcher:
                 if not self._options.manage_session:
                     self._save_session()
                 return answer
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # a handler may raise anything, such as a green library's Timeout
             refuses = isinstance(error, (ConnectionRefusedError, builtins.ConnectionRefusedError))
-            if _runner.get(None) is not None or (event == "connect" and refuses):
+            if is_interrupt(error) or _runner.get(None) is not None or (event == "connect" and refuses):
                 raise
-            self._log().exception(
-                "%s %s failed for client %s on namespace '%s': %r",
-                "callback" if event is None else f"handler of event '{printable(event)}':",
-                name_of(handler),
-                client.sid,
-                printable(client.namespace),
+            what = "callback" if event is None else f"handler of event '{printable(event)}':"
+            self._log_failed(
+                f"{what} {name_of(handler)}",
+                getattr(handler, f"on_{event}", handler),
+                args,
                 error,
+                client=client,
+                takes_any=event in RESERVED,
             )
             return _FAILED
+
+    def _log_failed(
+        self,
+        what: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        error: BaseException,
+        *,
+        client: Client | None = None,
+        takes_any: bool = False,
+    ) -> None:
+        """Log what a handler or a callback raised; a client that brings it about again does not fill the log.
+
+        :param takes_any: the number of arguments is not the client's choice.
+        """
+        refused = not takes_any and refused_arguments(function, error)
+        more = self._repeats.take((what, type(error) if refused else kind_of(error)))
+        if more is None:
+            if not self.app.debug:
+                return
+            more = ""  # who develops it tries again, and looks for it
+        whose = (
+            "" if client is None else f" for client {client.sid} on namespace '{printable(client.namespace)}'"
+        )
+        if refused:
+            self._log().error("%s was called with %d arguments%s: %s%s", what, len(args), whose, error, more)
+        else:
+            self._log().error("%s failed%s: %r%s", what, whose, error, more, exc_info=error)
 
     def _invoke(
         self,
@@ -283,9 +313,9 @@ class Dispatcher:
             return call(*given)
         except ConnectionRefusedError:
             raise  # an answer rather than an error
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # raised again, or the error handler's
+        except BaseException as error:  # raised again, or the error handler's
+            if is_interrupt(error):
+                raise
             return self._handle(client, error)
 
     def _handle(self, client: Client, error: BaseException) -> Any:
@@ -337,10 +367,10 @@ def _acknowledged(answer: Any) -> tuple[Any, ...] | None:
 def _run_callback(callback: Callable[..., Any], dispatcher: Dispatcher, args: tuple[Any, ...]) -> None:
     try:
         callback(*args)
-    except Exception:  # a callback may raise anything
+    except Exception as error:  # a callback may raise anything
         if _runner.get(None) is not None:
             raise
-        dispatcher._log().exception("callback %s failed", name_of(callback))
+        dispatcher._log_failed(f"callback {name_of(callback)}", callback, args, error)
 
 
 def current_client(owner: object | None = None) -> Client | None:

@@ -201,12 +201,26 @@ def _binds(signature: inspect.Signature, *arguments: None) -> bool:
 
 def _was_refused(function: Callable[..., Any], error: TypeError) -> bool:
     """Say whether an error tells that a function inside a decorator does not take what the decorator passed on."""
-    entered = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
-    text = str(error)
-    return any(
-        inner.__code__ not in entered and text.startswith(f"{inner.__qualname__}() ")
-        for inner in _functions_inside(function)
-    )
+    return any(_refused(inner, error) for inner in _functions_inside(function))
+
+
+def refused_arguments(function: Callable[..., Any], error: BaseException) -> bool:
+    """Say whether an error tells that a handler, without its decorators, does not take what a client sent.
+
+    What a handler calls wrongly itself is the application's error.
+    """
+    if not isinstance(error, TypeError):
+        return False
+    inner: Any = inspect.unwrap(function)
+    while isinstance(inner, (functools.partial, types.MethodType)):
+        inner = inspect.unwrap(inner.func if isinstance(inner, functools.partial) else inner.__func__)
+    return isinstance(inner, types.FunctionType) and _refused(inner, error)
+
+
+def _refused(function: types.FunctionType, error: TypeError) -> bool:
+    """Say whether a function's signature raised an error: the function was not entered, and the error names it."""
+    entered = any(frame.f_code is function.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
+    return not entered and str(error).startswith(f"{function.__qualname__}() ")
 
 
 def _functions_inside(function: Callable[..., Any]) -> Iterator[types.FunctionType]:

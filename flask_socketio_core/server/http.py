@@ -79,7 +79,6 @@ class Endpoint:
         self._cors = Cors(server.options)
         self._host_refusal = host_refusal
         self._overtaken = OvertakenPolls()
-        self._protocol_logged = False
         self._refused: set[str] = set()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -130,9 +129,9 @@ class Endpoint:
 
     def _log_protocol(self, refusal: Refusal) -> None:
         # An old client shows nothing of the answer to its user, so the server's log is where it is looked for.
-        level = logging.INFO if self._protocol_logged else logging.WARNING
-        self._protocol_logged = True
-        self._server.logger.log(level, "%s (said once; further ones are logged at INFO)", refusal)
+        more = self._server.repeats.take(UNSUPPORTED_PROTOCOL)
+        if more is not None:
+            self._server.logger.warning("%s%s", refusal, more)
 
     def _serve(
         self, environ: WSGIEnvironment, start_response: StartResponse, query: dict[str, str]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionRefusedError, InvalidData, PayloadTooLarge, ProtocolError, WrongSerializer
 from ..quoting import printable
+from ..repeats import Repeats, kind_of
 from .clients import Client, Phase
 from .descriptors import most_connections, raise_limit
 from .fork import forget_after_fork
@@ -122,7 +123,7 @@ class Server:
         limits = [limit for limit in (options.max_connections, most_connections()) if limit is not None]
         self.most_connections = min(limits, default=None)
         self._full = False
-        self._serializer_blamed = False
+        self.repeats = Repeats(clock)
         self._idle: Event | None = None
 
     def _start_empty(self) -> None:
@@ -792,17 +793,21 @@ class Server:
     def report(self, error: BaseException, where: str) -> None:
         """Log an error from a worker: log handlers may block, and the hub must not.
 
-        What a peer did wrong is no error of ours, and no reason to let it fill the log with tracebacks.
+        What a peer did wrong is no error of ours, and no reason to let it fill the log:
+        each kind is told once a minute.
         """
+        more = self.repeats.take(kind_of(error))
+        if more is None:
+            return
         if isinstance(error, ProtocolError):
-            # A message that is too large may be an honest client's, whose author looks for the limit.
-            level = logging.WARNING if isinstance(error, PayloadTooLarge) else logging.INFO
-            if isinstance(error, WrongSerializer) and not self._serializer_blamed:
-                self._serializer_blamed = True  # such a client tries again and again
-                level = logging.WARNING
-            self.mode.spawn(partial(self.logger.log, level, "%s: %s", where, error))
+            # These may be an honest client's, whose author looks for the limit or the option.
+            honest = isinstance(error, (PayloadTooLarge, WrongSerializer))
+            level = logging.WARNING if honest else logging.INFO
+            self.mode.spawn(partial(self.logger.log, level, "%s: %s%s", where, error, more))
         else:
-            self.mode.spawn(partial(self.logger.error, "unexpected error in %s", where, exc_info=error))
+            self.mode.spawn(
+                partial(self.logger.error, "unexpected error in %s%s", where, more, exc_info=error)
+            )
 
 
 class CountedJob:

@@ -1,0 +1,75 @@
+"""An application whose handlers raise what no handler should."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from flask import Flask
+
+from support.apps import base
+
+
+def make_app() -> tuple[Flask, Any]:
+    """Make the application and its extension object."""
+    library = base.library()
+    journal = base.Journal()
+    app = Flask(__name__)
+    socketio = library.SocketIO(app, **base.options())
+
+    @socketio.on("join")
+    def join(room: str) -> str:
+        return room
+
+    @socketio.on("divide")
+    def divide(number: int) -> float:
+        return 1 / number
+
+    @socketio.on("wrong")
+    def wrong() -> None:
+        join()  # type: ignore[call-arg]  # the application's own mistake
+
+    @socketio.on("interrupt")
+    def interrupt(*data: Any) -> None:
+        raise KeyboardInterrupt
+
+    @socketio.on("exit")
+    def leave(*data: Any) -> None:
+        sys.exit(3)
+
+    @socketio.on("compute")
+    def compute(seconds: float) -> None:
+        journal.note("computing")
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            pass
+
+    @socketio.on("ask")
+    def ask() -> None:
+        library.emit("question", callback=lambda answer: None)
+
+    @socketio.on("echo")
+    def echo(data: Any) -> Any:
+        return data
+
+    @socketio.on("large")
+    def large(count: int, text: str) -> None:
+        library.emit("large", "".join(f"{number * 7919 % 1_000_003}{text}" for number in range(count)))
+
+    class Room(library.Namespace):  # type: ignore[name-defined,misc]  # the library that the test asks for
+        def on_join(self, room: str) -> str:
+            return room
+
+    socketio.on_namespace(Room("/class"))
+
+    @socketio.on("join", namespace="/told")
+    def told(room: str) -> str:
+        return room
+
+    @socketio.on_error("/told")
+    def on_error(error: Exception) -> str:
+        return type(error).__name__
+
+    base.add_views(app, socketio, journal)
+    return app, socketio
