@@ -285,7 +285,8 @@ class Dispatcher:
         :param takes_any: the number of arguments is not the client's choice.
         """
         refused = not takes_any and refused_arguments(function, error)
-        more = self._repeats.take((what, type(error) if refused else kind_of(error)))
+        # Not with the event: its name may be the client's choice.
+        more = self._repeats.take((name_of(function), type(error) if refused else kind_of(error)))
         if more is None:
             if not self.app.debug:
                 return
@@ -367,8 +368,8 @@ def _acknowledged(answer: Any) -> tuple[Any, ...] | None:
 def _run_callback(callback: Callable[..., Any], dispatcher: Dispatcher, args: tuple[Any, ...]) -> None:
     try:
         callback(*args)
-    except Exception as error:  # a callback may raise anything
-        if _runner.get(None) is not None:
+    except BaseException as error:  # a callback may raise anything
+        if is_interrupt(error) or _runner.get(None) is not None:
             raise
         dispatcher._log_failed(f"callback {name_of(callback)}", callback, args, error)
 

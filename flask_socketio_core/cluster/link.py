@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import time
 import uuid
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
 from ..quoting import MOST_SENTENCE, printable
+from ..repeats import Repeats
 from .acks import Owed, PendingAcks
 from .envelope import Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
@@ -41,8 +41,6 @@ STUCK_S = 30.0
 HANGING_S = 10.0
 #: Seconds beyond its time that the end of a queue is waited for; a process that was told to end has few.
 END_S = 1.0
-#: Seconds in which messages that cannot be used are told once for each kind.
-TELL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +162,7 @@ class Link:
         self._problems_lock = mode.create_lock()
         self._received = 0
         self._unreadable = 0
-        self._told: dict[str, tuple[float, int]] = {}
+        self._repeats = Repeats(clock)
         self._beating: Handle | None = None
         self._ended = False
         self._hanging = False  # publish() has not returned, which has been told
@@ -360,18 +358,11 @@ class Link:
         :param kind: one of a few.
         """
         self._unreadable += 1
-        now_s = self._clock()
-        told_at, untold = self._told.get(kind, (-math.inf, 0))
-        if now_s - told_at < TELL_S:
-            self._told[kind] = told_at, untold + 1
-            return
-        self._told[kind] = now_s, 0
-        self._logger.warning(
-            "dropped a message on %s%s: %s",
-            self._name,
-            f", and {untold} like it before" if untold else "",
-            printable(why, MOST_SENTENCE),
-        )
+        more = self._repeats.take(kind)
+        if more is not None:
+            self._logger.warning(
+                "dropped a message on %s: %s%s", self._name, printable(why, MOST_SENTENCE), more
+            )
 
     def _hear_ourselves(self, raw: bytes, now_s: float) -> None:
         self._echo_at = now_s

@@ -19,7 +19,7 @@ from ..contracts import AsyncCapabilities, AsyncMode, Verdict
 from ..errors import PartUnsuitable
 from .exit import ExitNotice
 from .greenlets import GreenletPool
-from .jobs import Job, describe, guarded, log_failure, report_saturation
+from .jobs import Job, describe, guarded, is_interrupt, log_failure, report_saturation
 from .servers import name_server
 
 if TYPE_CHECKING:
@@ -50,11 +50,13 @@ class GreenTask:
         """Run to the end; in the greenlet."""
         try:
             self._call()
-        except (KeyboardInterrupt, GreenletExit):
-            raise  # Ctrl-C, in whichever greenlet it came; or somebody has killed this one
+        except GreenletExit:
+            raise  # somebody has killed it
         except SystemExit:
             pass  # as in a thread: the task ends, not the process
-        except BaseException as error:  # noqa: BLE001  # nobody waits for its result; a library's Timeout is none, say
+        except BaseException as error:  # nobody waits for its result; a library's Timeout is none, say
+            if is_interrupt(error):
+                raise
             log_failure(error, self.name)
         finally:
             self._done.set()

@@ -122,7 +122,6 @@ class Server:
         raise_limit()
         limits = [limit for limit in (options.max_connections, most_connections()) if limit is not None]
         self.most_connections = min(limits, default=None)
-        self._full = False
         self.repeats = Repeats(clock)
         self._idle: Event | None = None
 
@@ -178,7 +177,6 @@ class Server:
         """Start a session; from now on the server may close it."""
         with self._lock:
             self.sessions[session.sid] = session
-            self._full = False
         self.reschedule(session)
 
     def open_packet(self, session: Session, *, upgrades: bool) -> Outgoing:
@@ -215,39 +213,48 @@ class Server:
 
     def _report_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
         options = self.options
-        self.logger.warning(
-            "session %s does not read: %d packets of %d bytes wait (outbox_max_packets=%d, outbox_max_bytes=%d), "
-            "policy %s",
-            engine_sid,
-            packets,
-            size_bytes,
-            options.outbox_max_packets,
-            options.outbox_max_bytes,
-            options.outbox_policy,
-        )
+        more = self.repeats.take("overflow")
+        if more is not None:
+            self.logger.warning(
+                "session %s does not read: %d packets of %d bytes wait (outbox_max_packets=%d, outbox_max_bytes=%d), "
+                "policy %s%s",
+                engine_sid,
+                packets,
+                size_bytes,
+                options.outbox_max_packets,
+                options.outbox_max_bytes,
+                options.outbox_policy,
+                more,
+            )
         self._application.on_outbox_overflow(engine_sid, packets, size_bytes)
 
     def on_connect_timeout(self, session: Session) -> None:
         """Log, from a worker, that a connect handler takes longer than a client may be without a namespace."""
+        more = self.repeats.take("connect timeout")
+        if more is None:
+            return
         names = ", ".join(printable(repr(namespace)) for namespace in list(session.clients))
         self.mode.spawn(
             partial(
                 self.logger.warning,
-                "session %s ends: the connect handler of %s has not returned within connect_timeout=%g s",
+                "session %s ends: the connect handler of %s has not returned within connect_timeout=%g s%s",
                 session.sid,
                 names,
                 self.options.connect_timeout,
+                more,
             )
         )
 
     def log_full(self, limit: int) -> None:
-        """Log that the server takes no more connections, once until it takes some again."""
-        if not self._full:
-            self._full = True
+        """Log that the server takes no more connections."""
+        more = self.repeats.take("full")
+        if more is not None:
             self.logger.warning(
-                "%d connections: new ones are answered 503 (max_connections=%s, the rest is the limit of descriptors)",
+                "%d connections: new ones are answered 503 (max_connections=%s, the rest is the limit of "
+                "descriptors)%s",
                 limit,
                 self.options.max_connections,
+                more,
             )
 
     # time

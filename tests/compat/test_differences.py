@@ -401,6 +401,23 @@ def test_emit_in_a_plain_view_says_what_is_missing(reference: OpenStage, ours: O
     assert "namespace=" in answer
 
 
+@pytest.mark.parametrize("kind", kind_params(EVENTLET))
+@pytest.mark.parametrize("event", ["exit", "exit in the background"])
+def test_what_a_handler_raises_ends_no_server(kind: ServerKind, event: str, tmp_path: Path) -> None:
+    for library in (REFERENCE, CORE):
+        with serving(kind, AppSpec(app="failing", library=library), tmp_path) as server:
+            client = WebSocket(server.port)
+            client.receive()
+            client.send("40")
+            client.receive()
+            client.send(f'42["{event}"]')
+            if library == REFERENCE:
+                assert wait_until(lambda: server.process.poll() is not None, timeout_s=5)
+            else:
+                client.send('421["echo",1]')
+                assert client.receive() == "431[1]"
+
+
 def test_stop_works_in_threading_mode(tmp_path_factory: pytest.TempPathFactory) -> None:
     def play(library: str) -> int:
         directory = tmp_path_factory.mktemp("stop")

@@ -102,6 +102,16 @@ def test_an_error_of_a_handler_has_one_traceback(server: Server) -> None:
     assert text.count("failed for client") == 2
 
 
+def test_names_of_events_are_no_kinds(server: Server) -> None:
+    before = len(server.log_text())
+    client = join(server, "/any,")
+    for number in range(FLOOD):
+        client.send(f'42/any,["{number}"]')
+    client.send("40")
+    ask(client)
+    assert written(server, before, "ValueError('0')").count("Traceback") == 1
+
+
 def test_messages_that_are_too_large_are_told_once(server: Server) -> None:
     before = len(server.log_text())
     for _ in range(30):
@@ -120,6 +130,31 @@ def test_what_ends_programs_ends_no_server(server: Server) -> None:
     ask(join(server))
     assert server.process.poll() is None
     assert server.usage().threads <= threads + 8
+
+
+def test_nor_does_it_outside_of_event_handlers(server: Server) -> None:
+    before = len(server.log_text())
+    client = WebSocket(server.port)
+    client.receive()
+    client.send("40/interrupted,")
+    assert str(client.receive()).startswith("44/interrupted,")
+    client.send("40/ending,")
+    assert str(client.receive()).startswith("40/ending,")
+    client.send('42/ending,["in the background"]')
+    question = str(client.receive())
+    client.send(f"43/ending,{question[10 : question.index('[')]}[]")
+    client.send("41/ending,")
+    client.send("40")
+    assert str(client.receive()).startswith("40{")
+    ask(client)
+    ask(join(server))
+    handlers = (
+        "handler of event 'connect'",
+        "handler of event 'disconnect'",
+        "callback support.apps.failing",
+    )
+    written(server, before, *handlers, "in interrupt\n")
+    assert server.process.poll() is None
 
 
 @pytest.mark.parametrize("kind", kind_params(*MODE_KINDS))

@@ -28,7 +28,7 @@ def make_app() -> tuple[Flask, Any]:
 
     @socketio.on("wrong")
     def wrong() -> None:
-        join()  # type: ignore[call-arg]  # the application's own mistake
+        join()  # the application's own mistake
 
     @socketio.on("interrupt")
     def interrupt(*data: Any) -> None:
@@ -37,6 +37,31 @@ def make_app() -> tuple[Flask, Any]:
     @socketio.on("exit")
     def leave(*data: Any) -> None:
         sys.exit(3)
+
+    @socketio.on("connect", namespace="/interrupted")
+    def come() -> None:
+        raise KeyboardInterrupt
+
+    @socketio.on("disconnect", namespace="/ending")
+    def go(reason: str) -> None:
+        raise KeyboardInterrupt
+
+    @socketio.on("exit in the background")
+    def start_leaving() -> None:
+        socketio.start_background_task(leave)
+
+    @socketio.on("in the background", namespace="/ending")
+    def start() -> None:
+        socketio.start_background_task(interrupt)
+        socketio.start_background_task(leave)
+        library.emit("question", callback=answered)
+
+    def answered(*data: Any) -> None:
+        raise KeyboardInterrupt
+
+    @socketio.on("*", namespace="/any")
+    def catch_all(event: str, *data: Any) -> None:
+        raise ValueError(event)
 
     @socketio.on("compute")
     def compute(seconds: float) -> None:
