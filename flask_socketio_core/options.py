@@ -108,8 +108,8 @@ class Options:
     max_workers: int = 1000
     max_handlers_per_client: int | None = None
     manage_session: bool = True
-    message_queue: str | None = None
-    message_queue_options: Mapping[str, Any] = field(default_factory=dict)
+    message_queue: str | None = field(default=None, repr=False)  # it may hold a password, as the next one
+    message_queue_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     channel: str = "flask-socketio"
     path: str = "socket.io"
     client_manager: Any = None  # a foreign class, inspected by duck typing

@@ -415,9 +415,11 @@ def kind(annotation: ast.expr) -> str:
 
 def default(value: ast.expr | None, constants: dict[str, ast.expr]) -> str:
     """Return a field's default as the user would write it."""
-    if isinstance(value, ast.Call):  # field(default_factory=dict)
-        factory = {word.arg: ast.unparse(word.value) for word in value.keywords}.get("default_factory")
-        return {"dict": "`{}`", "list": "`[]`"}[str(factory)]
+    if isinstance(value, ast.Call):  # field(default_factory=dict), field(default=None, repr=False)
+        words = {word.arg: word.value for word in value.keywords}
+        if "default_factory" in words:
+            return {"dict": "`{}`", "list": "`[]`"}[ast.unparse(words["default_factory"])]
+        value = words.get("default")
     if isinstance(value, ast.Name):
         value = constants[value.id]
     if value is None:

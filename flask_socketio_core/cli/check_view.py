@@ -11,7 +11,11 @@ from .table import paragraph, table
 NO_QUEUE = "No message queue is configured: each process serves its own clients, and nothing joins them."
 NOBODY = (
     "No other server answered. A server joins at its first request; if one is running and has had one, it uses "
-    "another channel= or another broker."
+    "another channel= or another broker, or it has a secret in its message_queue_options= and this one has none."
+)
+UNAUTHENTIC = (
+    "Who sends them has no secret in its message_queue_options=, or none of ours, is one of python-socketio's "
+    "processes, or a clock is wrong. It is not heard, and does not hear us if it has another secret."
 )
 ADVICE = {
     Step.SUBSCRIBE: (
@@ -67,6 +71,8 @@ def view(report: Report) -> str:
     ]
     if probe.round_trip_s is not None:
         rows += [("round trip", _ms(probe.round_trip_s)), ("other servers", str(len(probe.answers)))]
+    if probe.unauthentic:
+        rows.append(("not signed", f"{probe.unauthentic} messages refused"))
     lines = table(rows)
     if probe.answers:
         servers = [(item.node, item.async_mode, item.version, _ms(item.after_s)) for item in probe.answers]
@@ -90,12 +96,15 @@ def data(report: Report) -> dict[str, Any]:
         "refused": probe.refused,
         "problem": probe.problem,
         "advice": _advice(probe),
+        "unauthentic": probe.unauthentic,
         "round_trip_ms": None if probe.round_trip_s is None else round(probe.round_trip_s * 1000, 3),
         "servers": [_server(asdict(item)) for item in probe.answers],
     }
 
 
 def _advice(probe: Probe) -> str:
+    if probe.unauthentic:
+        return UNAUTHENTIC
     return REFUSED if probe.refused else ADVICE.get(probe.step, "")
 
 

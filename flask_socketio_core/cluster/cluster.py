@@ -21,6 +21,7 @@ from .link import SUBSCRIBE_S, BusHealth, Link
 from .outbox import Limits
 from .probe import Probe, probe
 from .settings import SETTINGS
+from .signing import Signer, read_secrets
 from .urls import Secrets, mask_logs
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Cluster:
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
     :param on_gap: called when this server was cut off from the others and hears them again.
     :raises UnknownOption: for an option that neither the cluster nor the queue knows.
+    :raises InvalidOption: for a value that one of them cannot take.
     """
 
     def __init__(
@@ -71,6 +73,12 @@ class Cluster:
         own = {name: value for name, value in options.items() if name in names}
         foreign = {name: value for name, value in options.items() if name not in names}
         self._settings = settings.read(SETTINGS, own, {}, where="cluster")
+        secret = self._settings.pop("secret")
+        self._signer = (
+            None
+            if secret is None
+            else Signer(read_secrets(secret), channel, self._settings["replay_window_s"])
+        )
         self._secrets = Secrets(url, options)
         self._make = partial(queue_class, url, channel, mode=mode, options=foreign)
         self._mode = mode
@@ -156,7 +164,7 @@ class Cluster:
 
         :param timeout_s: how long to try, seconds.
         """
-        return probe(self._make_queue(), self._mode, timeout_s, self._secrets)
+        return probe(self._make_queue(), self._mode, timeout_s, self._secrets, self._signer)
 
     def _current(self) -> Link:
         if self._pid != os.getpid():
@@ -191,6 +199,7 @@ class Cluster:
             on_state=partial(self._report, self._on_state),
             on_gap=partial(self._report, self._on_gap),
             secrets=self._secrets,
+            signer=self._signer,
         )
 
     def _report(self, observer: Callable[..., object] | None, *facts: Any) -> None:

@@ -9,6 +9,7 @@ there) and ``gone`` (who was asked for an acknowledgement has left). Extra keys 
 ``node``   id of the sender; ``host_id`` is that of the addressee in a ``callback``
 ``seq``    counts the sender's messages; ``(node, seq)`` identifies a message, and a gap is a loss. A ``node`` message
            has no number of its own: it repeats the last one, so that the loss of the last messages is noticed, too
+``sig``    only with a secret: see :mod:`~flask_socketio_core.cluster.signing`
 =========  ===========================================================================================
 
 Binary values travel as python-socketio sends them: ``data`` is a list of the structure with placeholders and the
@@ -32,6 +33,11 @@ VERSION = 1
 
 STAMP_BYTES = 128
 """Bytes that a stamp adds to a message, generously."""
+
+SIGNATURE_BYTES = 101
+"""Bytes that a signature adds to a message; see :mod:`~flask_socketio_core.cluster.signing`."""
+
+_NODE = b',"node":"'
 
 Message = dict[str, Any]
 """A message as JSON has it."""
@@ -216,7 +222,8 @@ def number_of(stamped: bytes) -> int:
 
 def sent_by(raw: bytes, node: str) -> bool:
     """Say, without decoding a message, whether it was stamped by a node: most of what a server hears is its own."""
-    return raw.endswith(b"}") and b'"node":"%b","seq":' % node.encode() in raw[-STAMP_BYTES:]
+    start = raw.rfind(_NODE, -STAMP_BYTES - SIGNATURE_BYTES)
+    return start >= 0 and raw.startswith(b'%b","seq":' % node.encode(), start + len(_NODE))
 
 
 def emit(

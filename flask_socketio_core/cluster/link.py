@@ -24,9 +24,11 @@ from .gaps import Gap, Gaps
 from .listener import Listener
 from .outbox import Limits, Outbox
 from .peers import MISSED_INTERVALS, Peer, Peers
+from .signing import CLOCK_SKEW_S, Unauthentic
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
+    from .signing import Signature, Signer
     from .urls import Secrets
 
 #: Seconds after a gap that the other servers have, or four intervals if that is longer, to say what they have sent. A
@@ -61,9 +63,11 @@ class BusHealth:
     :param received: messages heard from others.
     :param unreadable: messages that were not passed on: what is none, has parts of wrong types, or could not have been
         read by clients.
+    :param unauthentic: messages that were not heard for their signature: without one, with one of another secret, or
+        too old. Always 0 without ``secret``.
     :param lost_received: messages of other servers that never arrived. What processes that only send have lost is not
         known, so it is not in it.
-    :param duplicates: repeated messages that were dropped.
+    :param duplicates: messages that came again and were dropped: sent twice after an outage, or replayed.
     :param gaps: times that this server was cut off from the others and heard them again.
     :param gaps_s: their length together, seconds.
     :param lag_s: seconds that our last heartbeat took to come back, or has been under way if that is longer; ``None``
@@ -81,6 +85,7 @@ class BusHealth:
     lost_sent: int
     received: int
     unreadable: int
+    unauthentic: int
     lost_received: int
     duplicates: int
     gaps: int
@@ -95,6 +100,7 @@ class Link:
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
     :param on_gap: called in a worker when this server was cut off, hears again, and knows what it has missed.
     :param secrets: what is kept out of each text about the queue.
+    :param signer: signs messages and checks those of others; ``None`` without a secret.
     """
 
     def __init__(
@@ -111,6 +117,7 @@ class Link:
         on_state: Callable[[bool, str], object],
         on_gap: Callable[[Gap], object],
         secrets: Secrets,
+        signer: Signer | None = None,
     ) -> None:
         self.node = uuid.uuid4().hex
         self.queue = queue
@@ -121,13 +128,14 @@ class Link:
         self.peers = Peers(mode.create_lock(), in_order=in_order)
         self._gaps = Gaps(mode.create_lock())
         self.serves = False
-        self._joined = False
+        self._joined_at: float | None = None
         self._asking = mode.create_lock()
         self._subscribe_by = 0.0
         self._skipped: str | None = None
         queue.on_skip = self._note_skip
         self._mode = mode
         self._wire = wire
+        self._signer = signer
         self._interval_s = interval_s
         self._clock = clock
         self._logger = logger
@@ -146,6 +154,7 @@ class Link:
             on_outage=self._sending_failed,
             on_recovery=self._sending_works,
             on_overrun=self._sending_overran,
+            signer=signer,
         )
         self.listener = Listener(
             queue,
@@ -162,6 +171,7 @@ class Link:
         self._problems_lock = mode.create_lock()
         self._received = 0
         self._unreadable = 0
+        self._unauthentic = 0
         self._repeats = Repeats(clock)
         self._beating: Handle | None = None
         self._ended = False
@@ -335,22 +345,52 @@ class Link:
     def _receive(self, raw: bytes) -> None:
         now_s = self._clock()
         try:
+            signature = None if self._signer is None else self._verify(self._signer, raw, now_s)
             if sent_by(raw, self.node):
                 self._hear_ourselves(raw, now_s)
                 return
             message = self._wire.decode(raw)
+            sender, seq = message.get("node"), message.get("seq")
+            if signature is not None:
+                self._check_known(sender, signature, now_s)
+        except Unauthentic as problem:
+            self._unauthentic += 1
+            self._tell_dropped(problem.kind, str(problem))
+            return
         except Malformed as problem:
             self.refuse(problem.kind, str(problem))
             return
-        sender, seq = message.get("node"), message.get("seq")
         if not isinstance(sender, str) or not isinstance(seq, int):  # from python-socketio
-            self._received += 1
-            self._on_message(message)
-        elif message["method"] == "node":
+            is_new = True
+        elif message["method"] != "node":
+            is_new = self.peers.is_new(sender, seq, now_s)
+        elif signature is None or self.peers.is_news(sender, seq, signature.count, now_s):
             self._on_news(sender, message, seq, now_s)
-        elif self.peers.is_new(sender, seq, now_s):
+            return
+        else:
+            is_new = False
+        if is_new:
             self._received += 1
             self._on_message(message)
+        elif signature is not None:
+            self._tell_dropped("heard before", "heard before: sent twice after an outage, or replayed")
+
+    def _verify(self, signer: Signer, raw: bytes, now_s: float) -> Signature:
+        """Check a message's signature.
+
+        :raises Unauthentic: if it is not as it should be.
+        """
+        return signer.verify(raw, 0.0 if self._joined_at is None else now_s - self._joined_at)
+
+    def _check_known(self, sender: object, signature: Signature, now_s: float) -> None:
+        """Check that it can be known whether a message was heard before.
+
+        :raises Unauthentic: if not.
+        """
+        if not isinstance(sender, str):
+            raise Unauthentic("signed, and without a number")
+        if self.peers.may_be_forgotten(sender, now_s - signature.age_s - CLOCK_SKEW_S):
+            raise Unauthentic("from one of too many senders, perhaps heard before")
 
     def refuse(self, kind: str, why: str) -> None:
         """Count a message that cannot be used, and say so once for each kind and minute.
@@ -358,6 +398,9 @@ class Link:
         :param kind: one of a few.
         """
         self._unreadable += 1
+        self._tell_dropped(kind, why)
+
+    def _tell_dropped(self, kind: str, why: str) -> None:
         more = self._repeats.take(kind)
         if more is not None:
             self._logger.warning(
@@ -418,8 +461,9 @@ class Link:
         self.peers.excuse_silence(now_s)
         self.outbox.look_again()
         skipped, self._skipped = self._skipped, None
-        resumed = self._joined and self.queue.capabilities.replay and skipped is None
-        self._joined = True
+        resumed = self._joined_at is not None and self.queue.capabilities.replay and skipped is None
+        if self._joined_at is None:
+            self._joined_at = now_s
         if away_s and self.serves:
             self._begin_gap(away_s, resumed, now_s)
         if self.serves:  # whoever answers is heard now, and says what it has sent
@@ -511,6 +555,7 @@ class Link:
             lost_sent=self.outbox.lost,
             received=self._received,
             unreadable=self._unreadable,
+            unauthentic=self._unauthentic,
             lost_received=self.peers.lost,
             duplicates=self.peers.duplicates,
             gaps=self._gaps.count,

@@ -17,12 +17,14 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..errors import MessageTooLarge, QueueClosed, QueueUnavailable
-from .envelope import STAMP_BYTES, number_of
+from .envelope import SIGNATURE_BYTES, STAMP_BYTES, number_of
+from .signing import unsigned
 
 if TYPE_CHECKING:
     import logging
 
     from ..contracts import AsyncMode, MessageQueue
+    from .signing import Signer
 
 #: Seconds between two attempts to reach the broker: grows from the first to the second, halved or doubled by chance.
 FIRST_PAUSE_S = 0.1
@@ -69,6 +71,7 @@ class Outbox:
     """Publish in order; buffer, retry and count during an outage.
 
     :param stamp: makes the payload from an encoded message and its sequence number.
+    :param signer: signs the payload when the queue gets it; ``None`` to sign nothing.
     :param on_outage: called when the broker is away, with the cause, and again when the cause is of another kind.
     :param on_recovery: called once when it is back, with seconds away, messages sent late, messages lost.
     :param on_overrun: called with the number of messages lost although the broker is there, because it was too slow.
@@ -86,6 +89,7 @@ class Outbox:
         on_outage: Callable[[BaseException], object],
         on_recovery: Callable[[float, int, int], object],
         on_overrun: Callable[[int], object],
+        signer: Signer | None = None,
     ) -> None:
         self._queue = queue
         self._mode = mode
@@ -96,6 +100,8 @@ class Outbox:
         self._on_outage = on_outage
         self._on_recovery = on_recovery
         self._on_overrun = on_overrun
+        self._signer = signer
+        self._added_bytes = STAMP_BYTES + (SIGNATURE_BYTES if signer is not None else 0)
         self._lock = mode.create_lock()
         self._wake = mode.create_event()
         self._waiting: deque[_Letter] = deque()
@@ -142,7 +148,7 @@ class Outbox:
         :raises QueueClosed: after :meth:`close`.
         """
         limit = self._queue.max_message_bytes
-        if limit is not None and len(encoded) + STAMP_BYTES > limit:
+        if limit is not None and len(encoded) + self._added_bytes > limit:
             raise MessageTooLarge(
                 f"message of {len(encoded)} bytes exceeds the message queue's {limit} bytes"
             )
@@ -264,7 +270,8 @@ class Outbox:
         """Publish one message and return the error after which it can be tried again."""
         self._publishing_since = self._clock()
         try:
-            self._queue.publish(letter.payload, key=letter.key)
+            payload = letter.payload if self._signer is None else self._signer.sign(letter.payload)
+            self._queue.publish(payload, key=letter.key)
         except QueueUnavailable as error:
             return error
         except (QueueClosed, MessageTooLarge) as error:
@@ -412,6 +419,8 @@ class Outbox:
             if self._closed:
                 return
             self.sent -= 1
+            if self._signer is not None:
+                payload = unsigned(payload)
             self._insert(_Letter(payload, key, self._clock(), number_of(payload)))
             self._drop_what_does_not_fit()
             first = not self._publishing and self._note_outage()

@@ -58,6 +58,7 @@ class _Sender:
     given_up: set[int] = field(default_factory=set)  # counted as lost; some come after all
     first: int = 0  # the first that was heard; earlier ones may be on their way
     early: set[int] = field(default_factory=set)  # such earlier ones that have come
+    news: int = 0  # count of the newest sign of life that was signed
 
 
 @dataclass(slots=True)
@@ -83,11 +84,32 @@ class Peers:
         self._nodes: dict[str, _Node] = {}
         self.lost = 0
         self.duplicates = 0
+        self._displaced_at = -math.inf  # when one that is remembered no longer was heard last
 
     def is_new(self, node: str, seq: int, now_s: float) -> bool:
         """Say whether a message was not heard before, and note it."""
         with self._lock:
             return self._note(node, seq, now_s)
+
+    def is_news(self, node: str, seq: int, count: int, now_s: float) -> bool:
+        """Say whether a signed sign of life is newer than all that were heard of its sender, and note it.
+
+        :param count: of its signature.
+        """
+        with self._lock:
+            sender = self._senders.get(node) or self._remember(node, seq, now_s, first=seq + 1)
+            if count > sender.news:
+                sender.news = count
+                return True
+            self.duplicates += 1
+            return False
+
+    def may_be_forgotten(self, node: str, sent_at: float) -> bool:
+        """Say whether a message may have been heard from a sender that is remembered no longer.
+
+        :param sent_at: a reading of the clock, at the earliest.
+        """
+        return sent_at <= self._displaced_at and node not in self._senders
 
     def _note(self, node: str, seq: int, now_s: float) -> bool:
         sender = self._senders.get(node)
@@ -123,8 +145,14 @@ class Peers:
     def _remember(self, node: str, seq: int, now_s: float, *, first: int) -> _Sender:
         sender = self._senders[node] = _Sender(seq, now_s, first=first)
         if len(self._senders) > MAX_SENDERS:
-            self._senders.popitem(last=False)
+            self._displace()
         return sender
+
+    def _displace(self) -> None:
+        """Forget the sender that has been silent for longest; none that is watched, whoever makes up the others."""
+        while (oldest := next(iter(self._senders))) in self._nodes:
+            self._senders.move_to_end(oldest)
+        self._displaced_at = max(self._displaced_at, self._senders.pop(oldest).heard_at)
 
     def _miss(self, sender: _Sender, last: int) -> None:
         """Miss all messages up to a number that have not come yet."""
@@ -157,6 +185,8 @@ class Peers:
 
     def _account(self, node: str, seq: int, now_s: float, patience_s: float) -> int:
         sender = self._senders.get(node) or self._remember(node, seq, now_s, first=seq + 1)
+        sender.heard_at = now_s
+        self._senders.move_to_end(node)
         if seq + MAX_MISSING < sender.highest:
             self._go_back(sender, seq)
         self._miss(sender, seq)
@@ -200,10 +230,7 @@ class Peers:
         """Forget a node that said it ends and return how many more of its messages are taken for lost."""
         with self._lock:
             self._nodes.pop(node, None)
-            lost = self._account(node, seq, now_s, 0.0)
-            if self._in_order:  # else something may still be on its way
-                del self._senders[node]
-        return lost
+            return self._account(node, seq, now_s, 0.0)  # what it has sent is good only once, still
 
     def forget_silent(self, now_s: float) -> dict[str, int]:
         """Forget nodes that have been silent for too long.

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import QueueRefused
 from .envelope import Malformed, Message, Wire, stamp
+from .signing import Unauthentic
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Event, MessageQueue
+    from .signing import Signer
     from .urls import Secrets
 
 #: Seconds given to the other servers after our own message came back, which took the same way.
@@ -57,6 +59,7 @@ class Probe:
     :param refused: the broker answers and refuses us; trying again does not help.
     :param round_trip_s: seconds that our own message took; ``None`` if it did not come back.
     :param answers: the servers that answered, the fastest first.
+    :param unauthentic: messages heard that were not signed with our secret; 0 without one.
     """
 
     step: Step
@@ -64,6 +67,7 @@ class Probe:
     refused: bool = False
     round_trip_s: float | None = None
     answers: tuple[Answer, ...] = ()
+    unauthentic: int = 0
 
     @property
     def up(self) -> bool:
@@ -71,13 +75,16 @@ class Probe:
         return self.step is Step.DONE
 
 
-def probe(queue: MessageQueue, mode: AsyncMode, timeout_s: float, secrets: Secrets) -> Probe:
+def probe(
+    queue: MessageQueue, mode: AsyncMode, timeout_s: float, secrets: Secrets, signer: Signer | None = None
+) -> Probe:
     """Subscribe, publish, and wait for the message to come back; then close the queue.
 
     :param timeout_s: seconds for all of it; a broker that does not answer may take the queue's own time-out longer.
     :param secrets: what is kept out of the problem's text.
+    :param signer: signs our message and checks the answers; ``None`` without a secret.
     """
-    prober = _Prober(queue, mode, timeout_s, secrets)
+    prober = _Prober(queue, mode, timeout_s, secrets, signer)
     task = mode.start_task(prober.listen)
     try:
         return prober.run()
@@ -87,9 +94,18 @@ def probe(queue: MessageQueue, mode: AsyncMode, timeout_s: float, secrets: Secre
 
 
 class _Prober:
-    def __init__(self, queue: MessageQueue, mode: AsyncMode, timeout_s: float, secrets: Secrets) -> None:
+    def __init__(
+        self,
+        queue: MessageQueue,
+        mode: AsyncMode,
+        timeout_s: float,
+        secrets: Secrets,
+        signer: Signer | None,
+    ) -> None:
         self._queue = queue
         self._secrets = secrets
+        self._signer = signer
+        self._unauthentic = 0
         self._mode = mode
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
@@ -108,14 +124,22 @@ class _Prober:
         question: Message = {"method": "node", "state": "who", "host_id": self._node}
         self._sent_at = time.monotonic()
         try:
-            self._queue.publish(stamp(self._wire.encode(question), self._node, 0), key=self._node)
+            message = stamp(self._wire.encode(question), self._node, 0)
+            self._queue.publish(
+                message if self._signer is None else self._signer.sign(message), key=self._node
+            )
         except Exception as error:  # noqa: BLE001  # whatever it is, it is what the probe was for
             return self._problem(Step.PUBLISH, error)
         if not self._wait(self._heard):
             return self._failed(Step.HEAR, "our own message did not come back")
         self._mode.sleep(min(ANSWERS_S, max(self._deadline - time.monotonic(), 0)))
         answers = sorted(self._answers.values(), key=lambda answer: answer.after_s)
-        return Probe(step=Step.DONE, round_trip_s=self._round_trip_s, answers=tuple(answers))
+        return Probe(
+            step=Step.DONE,
+            round_trip_s=self._round_trip_s,
+            answers=tuple(answers),
+            unauthentic=self._unauthentic,
+        )
 
     def _wait(self, event: Event) -> bool:
         in_time = event.wait(max(self._deadline - time.monotonic(), 0))
@@ -145,7 +169,12 @@ class _Prober:
     def _note(self, raw: bytes) -> None:
         after_s = time.monotonic() - self._sent_at
         try:
+            if self._signer is not None:
+                self._signer.verify(raw, self._timeout_s)
             message = self._wire.decode(raw)
+        except Unauthentic:
+            self._unauthentic += 1
+            return
         except Malformed:
             return
         node = message.get("node")

@@ -110,4 +110,17 @@ SETTINGS = (
     ),
     Setting("buffer_max_age_s", float, 60.0, "seconds after which a waiting message is dropped", above=0),
     Setting("ack_expires_s", float, 300.0, "seconds a callback waits for a client elsewhere", above=0),
+    Setting(
+        "secret",
+        object,
+        None,
+        "text or bytes with which messages are signed, or a list of them: the first signs",
+    ),
+    Setting(
+        "replay_window_s",
+        float,
+        3600.0,
+        "with a secret: seconds after which a message is heard no more",
+        above=0,
+    ),
 )

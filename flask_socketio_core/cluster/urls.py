@@ -188,8 +188,10 @@ def _secret_options(options: Mapping[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if isinstance(value, Mapping):
             yield from _secret_options(value)
-        elif isinstance(value, str) and _SECRET_NAME.search(str(name)):
-            yield value
+        elif _SECRET_NAME.search(str(name)):
+            for item in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(item, (str, bytes)):
+                    yield item if isinstance(item, str) else repr(item)[2:-1]
 
 
 def _spellings(texts: Iterable[str]) -> set[str]:

@@ -101,6 +101,25 @@ def test_who_checks_is_no_server_of_the_cluster(
     assert "is there" not in caplog.text
 
 
+def test_a_secret_that_others_have_not_is_told_and_not_shown(
+    invoke: Invoke, server: Node, channel: str
+) -> None:
+    secret = "correct horse battery staple"
+    app = make_app(message_queue="memory://", channel=channel, message_queue_options={"secret": secret})
+    result, as_json = invoke(app, "check"), invoke(app, "check", "--json")
+    assert ["other", "servers", "0"] in [line.split() for line in result.output.splitlines()]
+    assert "Who sends them has no secret" in " ".join(result.output.split())
+    found = json.loads(as_json.output)
+    assert (found["up"], found["servers"], found["unauthentic"] > 0) == (True, [], True)
+    same = Node(Bus(MemoryQueue, "memory://", channel, {"secret": secret})).start()
+    try:
+        found = json.loads(invoke(app, "check", "--json").output)
+        assert [answer["node"] for answer in found["servers"]] == [same.cluster.health().node]
+    finally:
+        same.close()
+    assert secret not in result.output + as_json.output + invoke(app, "plugins", "--json").output
+
+
 def test_a_time_out_must_be_positive(invoke: Invoke) -> None:
     assert invoke(make_app(), "check", "--timeout", "0").exit_code == 2
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask_socketio_core import options
 from flask_socketio_core.cluster.envelope import Malformed, Wire
+from flask_socketio_core.cluster.signing import Signer, Unauthentic
 from flask_socketio_core.errors import ProtocolError
 from flask_socketio_core.server.deflate import DeflatedFrameReader, negotiate
 from flask_socketio_core.server.engine import Engine
@@ -115,7 +116,13 @@ def http(data: bytes) -> None:
 
 
 def bus(data: bytes) -> None:
-    """What comes from the message queue is a message, or it is refused."""
+    """What comes from the message queue is a message, or it is refused; with a secret, it is."""
+    try:
+        Signer((b"x" * 16,), "c", 3600.0).verify(data, 0.0)
+    except Unauthentic:
+        pass
+    else:
+        raise AssertionError("forged")
     wire = Wire()
     try:
         message = wire.decode(data)
@@ -168,6 +175,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b'{"method":"emit","event":"e","data":["YQ=="],"binary":true,"node":"n","seq":1}',
         b'{"method":"node","state":"here","node":"n","seq":3,"interval":5}',
         b'{"method":"callback","host_id":"x","sid":"s","namespace":"/","id":1,"args":[]}',
+        b'{"method":"emit","event":"e","node":"n","seq":1,"sig":"' + b"0" * 92 + b'"}',
     ),
 }
 """Good inputs to begin with."""

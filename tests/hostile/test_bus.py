@@ -151,6 +151,31 @@ def test_made_up_servers_are_bounded_and_displace_nobody(node: Node, attacker: M
         other.close()
 
 
+def test_with_a_secret_none_of_it_is_heard(
+    attacker: MemoryQueue, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = Node(bus, secret="correct horse battery staple").start()
+    try:
+        member = node.connect()
+        wait_until(lambda: node.cluster.health().lag_s is not None, "own sign of life")
+        caplog.clear()
+        before = node.cluster.health()
+        sent = 0
+        for good in GOOD:
+            for seq in (0, 1, 10**9):
+                attacker.publish(stamp(json.dumps(good).encode(), before.node, seq))
+                attacker.publish(stamp(json.dumps(good).encode(), f"fake-{seq}", seq))
+                sent += 2
+        wait_until(lambda: node.cluster.health().unauthentic - before.unauthentic == sent, "last refusal")
+        after = node.cluster.health()
+        assert (after.received, after.unreadable, after.peers) == (before.received, before.unreadable, ())
+        assert (after.duplicates, after.lost_received) == (before.duplicates, before.lost_received)
+        assert member.receive() == [] and not member.left
+        assert caplog.text.count("dropped a message") <= 1
+    finally:
+        node.close()
+
+
 def test_numbers_of_acknowledgements_cannot_be_guessed(node: Node) -> None:
     acks = PendingAcks(node.mode.create_lock())
     numbers = [acks.add(Awaited(lambda *_: None, None, 1e9)) for _ in range(200)]
