@@ -144,7 +144,7 @@ class Endpoint:
         session = None
         if sid is not None:
             session = self._server.sessions.get(sid)
-            if session is not None and session.overdue(self._server.clock()):
+            if session is not None and self._server.overdue(session):
                 session.close(Reason.PING_TIMEOUT)
             if session is None or session.closed:
                 if environ["REQUEST_METHOD"] == "GET" and self._overtaken.take(sid, self._server.clock()):

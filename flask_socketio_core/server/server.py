@@ -62,6 +62,12 @@ LISTENING_POLL_S = 0.05
 LISTENING_MOST_S = 1.5
 """How long it waits for that at most, seconds; gunicorn takes one."""
 
+STOOD_STILL_S = 0.1
+"""A timer that is later than this comes of a process that stood still, or whose loop was blocked, seconds."""
+
+CATCH_UP_S = 1.0
+"""How long what clients sent meanwhile may then take to be read, seconds; less with short heartbeats."""
+
 CONNECTED = Phase.CONNECTED
 
 
@@ -113,6 +119,7 @@ class Server:
             options.ping_interval, options.ping_timeout, options.connect_timeout, options.upgrade_timeout
         )
         self._wheel = Wheel(max(shortest / 50, 0.002))
+        self._catch_up_s = min(CATCH_UP_S, shortest / 4)
         forget_after_fork(self)
         self._ordered = options.async_handlers is not True
         self._most_pending = options.max_pending_events
@@ -143,6 +150,7 @@ class Server:
         self._timer: Handle | None = None
         self._timer_due_s = math.inf  # when the timer is due, while there is one
         self._timer_number = 0
+        self._catching_up = False
         self._farewells = 0
 
     def forget(self) -> None:
@@ -306,15 +314,30 @@ class Server:
         if not current:
             timer.cancel()
 
+    def overdue(self, session: Session) -> bool:
+        """Say whether a client has not answered its ping in time, before the timer finds out.
+
+        Not right after this process stood still: the answer may wait unread.
+        """
+        now_s = self.clock()
+        late = self._catching_up or now_s - self._timer_due_s > STOOD_STILL_S
+        return not late and session.overdue(now_s)
+
     def _tick(self, number: int) -> None:
         now_s = self.clock()
         with self._lock:
             if number != self._timer_number:
                 return  # another one has taken its place
+            # Nobody is closed for a silence in which nobody listened: first what came meanwhile is read.
+            late = not self._catching_up and now_s - self._timer_due_s > STOOD_STILL_S
+            self._catching_up = late
             self._timer = None
             self._timer_due_s = math.inf
             self._timer_number += 1
-            due = self._wheel.take_due(now_s)
+            due = [] if late else self._wheel.take_due(now_s)
+        if late:
+            self._arm(now_s + self._catch_up_s)
+            return
         for item in due:
             try:
                 next_s = item.on_due(now_s)

@@ -46,6 +46,12 @@ class Bench:
         self.sent(session)
         return session, session.clients[namespace].sid
 
+    def tick(self, *, late_s: float = 0.0) -> None:
+        """Let the one timer go off, in time or so much later."""
+        delay_s, timer = self.mode.timers.pop()
+        self.now_s += delay_s + late_s
+        timer()
+
     def sent(self, session: Session) -> list[str | bytes]:
         """Return what was sent since the last call."""
         return session.take_packets(self._transports[session.sid])
@@ -379,22 +385,30 @@ def test_shutdown_waits_for_the_last_although_the_first_are_through() -> None:
 def test_one_timer_serves_all_sessions(bench: Bench) -> None:
     sessions = [bench.join()[0] for _ in range(10)]
     assert len(bench.mode.timers) == 1
-    bench.now_s = 126.3
-    _, tick = bench.mode.timers.pop()
-    tick()
+    bench.tick()
     assert [bench.sent(session) for session in sessions] == [["2"]] * 10
     assert len(bench.mode.timers) == 1
 
 
 def test_a_silent_client_is_closed_by_the_timer(bench: Bench) -> None:
     session, _ = bench.join()
-    for now_s in (126.3, 147.0):
-        bench.now_s = now_s
-        _, tick = bench.mode.timers.pop()
-        tick()
+    for _ in range(2):
+        bench.tick()
     bench.mode.run_jobs()
     assert session.closed
     assert bench.app.log[-1] == ("disconnect", "/", "ping timeout")
+
+
+@pytest.mark.parametrize("late_s", [0.0, 30.0])
+def test_a_process_that_stood_still_reads_before_it_closes_the_silent(bench: Bench, late_s: float) -> None:
+    here, gone = (bench.join()[0] for _ in range(2))
+    bench.tick()
+    bench.tick(late_s=30.0)
+    states = [(session.closed, bench.server.overdue(session)) for session in (here, gone)]
+    assert states == [(False, False)] * 2
+    here.receive("3")
+    bench.tick(late_s=late_s)
+    assert [session.closed for session in (here, gone)] == [False, True]
 
 
 def test_a_direct_transport_gets_frames(bench: Bench) -> None:

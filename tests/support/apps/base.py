@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import threading
+import time
 from typing import Any
 
 from flask import Flask, jsonify
@@ -76,7 +77,7 @@ def add_views(app: Flask, socketio: Any, journal: Journal) -> None:
 
     @app.get("/ready")
     def ready() -> Any:
-        return jsonify(pid=os.getpid(), async_mode=socketio.async_mode)
+        return jsonify(pid=os.getpid(), async_mode=socketio.async_mode, wall_clock_s=time.time())
 
     @app.get("/journal")
     def read_journal() -> Any:
