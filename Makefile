@@ -23,11 +23,11 @@ CHECKED := flask_socketio_core tests tools examples
 BIN = $(VENV)/bin
 RUN_TESTS = $(BIN)/python tools/run_tests.py
 # The groups of tests that tools/run_tests.py knows.
-GROUPS := core threading clients protocol cluster compat demo ending field hostile third_party packaging $(PLUGINS)
+GROUPS := core threading clients protocol cluster compat demo ending field hostile soak third_party packaging $(PLUGINS)
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test $(addprefix test-,$(GROUPS)) lint format types wheels machine brokers bench profile fuzz changelog clean python
+.PHONY: help venv demo test $(addprefix test-,$(GROUPS)) lint format types wheels machine brokers bench profile fuzz soak changelog clean python
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z<> -]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -87,6 +87,9 @@ brokers: venv  ## run brokers in the foreground and print their URLs; KINDS="red
 
 fuzz: venv  ## try the parsers with broken input; MINUTES=30 in all
 	@$(BIN)/python tools/fuzz.py $(or $(MINUTES),5)
+
+soak: venv  ## let clients come and go for MINUTES=10; MODE=gevent QUEUE=redis, redis-streams, rabbitmq, kafka, kombu
+	@PYTHONPATH=tests $(BIN)/python -m soak --minutes "$(or $(MINUTES),10)" --mode "$(MODE)" --queue "$(or $(QUEUE),redis)" $(ARGS)
 
 bench: venv  ## run the benchmarks; ARGS="..." are passed on
 	@$(INTERPRETER) tools/venv.py --venv $(VENV) --for bench

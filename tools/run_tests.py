@@ -34,6 +34,7 @@ WAITING = (
     "third_party",
     "field",
     "hostile",
+    "soak",
 )
 #: Groups that take longer than a minute and a half, the longest first; begun first, none is left over at the end.
 LONG = ("cluster", "core", "queue_kombu", "packaging", "clients", "protocol", "ending", "demo")

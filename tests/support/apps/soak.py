@@ -1,0 +1,149 @@
+"""An application for days: clients talk in rooms, ask each other across servers, and it counts what there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, jsonify, request, session
+
+from flask_socketio_core.errors import CallTimeout, ClientGone
+from support.apps import base
+
+CALL_TIMEOUT_S = 5.0
+#: Of what the library or the web server makes per connection, request or job; the green libraries' by their names.
+COUNTED = (
+    "Session",
+    "Client",
+    "Connection",
+    "PollingTransport",
+    "Probe",
+    "Mailbox",
+    "CountedJob",
+    "Timer",
+    "HubHandle",
+    "_Worker",
+    "greenlet",
+    "Greenlet",
+    "GreenThread",
+    "socket",
+    "Request",
+)
+
+
+def make_app() -> tuple[Flask, Any]:
+    """Make the application and its extension object."""
+    library = base.library()
+    journal = base.Journal()
+    app = Flask(__name__)
+    app.secret_key = "for the session of each client"
+    socketio = library.SocketIO(app, **base.options())
+    counts: Counter[str] = Counter()
+    gaps: list[int | None] = []
+
+    @socketio.observe
+    def socketio_bus_gap(missed: int | None) -> None:
+        gaps.append(missed)
+
+    @socketio.on("connect")
+    def connect(auth: Any) -> None:
+        session["events"] = 0
+        counts["connected"] += 1
+
+    @socketio.on("disconnect")
+    def disconnect(reason: str) -> None:
+        counts["disconnected"] += 1
+
+    @socketio.on("join")
+    def join(*rooms: str) -> None:
+        for room in rooms:
+            library.join_room(room)
+
+    @socketio.on("leave")
+    def leave(room: str) -> None:
+        library.leave_room(room)
+
+    @socketio.on("say")
+    def say(sender: str, room: str, number: int, content: Any) -> int:
+        library.emit("said", (sender, room, number, content), to=room)
+        session["events"] += 1
+        events: int = session["events"]
+        return events
+
+    @socketio.on("ask me")
+    def ask_me(text: str) -> None:
+        library.emit("question", text, callback=lambda *answer: counts.update(["answered"]))
+
+    @socketio.on("ask")
+    def ask(sid: str, text: str) -> str:
+        try:
+            answer = socketio.call("question", text, to=sid, timeout=CALL_TIMEOUT_S)
+        except CallTimeout:
+            counts["timeouts"] += 1
+            return "timeout"
+        except ClientGone:
+            return "gone"
+        return "right" if answer == text else f"wrong: {answer!r}"
+
+    @socketio.on("dismiss me")
+    def dismiss_me() -> None:
+        library.disconnect()
+
+    @app.get("/state")
+    def state() -> Any:
+        found: dict[str, Any] = {**held(socketio), "counts": counts, "gaps": gaps}
+        if "objects" in request.args:
+            gc.collect()
+            found["blocks"] = sys.getallocatedblocks()
+            found["objects"] = living()
+        return jsonify(found)
+
+    base.add_views(app, socketio, journal)
+    return app, socketio
+
+
+def held(socketio: Any) -> dict[str, Any]:
+    """Return what the engine, the cluster and the process hold now."""
+    binding = socketio._binding()
+    server, link = binding.engine.server, binding.cluster._current()
+    sessions = list(server.sessions.values())
+    clients = [client for session in sessions for client in list(session.clients.values())]
+    outboxes = [session._outbox for session in sessions if session._outbox is not None]
+    return {
+        "sessions": len(sessions),
+        "clients": sum(len(rooms) for rooms in list(server._rooms.values())),
+        "rooms": sum(len(rooms.names()) for rooms in list(server._rooms.values())),
+        "timed": len(server._wheel),
+        "acks": sum(len(client.acks or ()) for client in clients) + len(link.acks) + len(link.owed),
+        "unfinished": sum(len(session.backlog) for session in sessions),
+        "pending_bytes": server._pending.total,
+        "outbox_bytes": sum(outbox.size_bytes for outbox in outboxes),
+        "farewells": server._farewells,
+        "threads": threading.active_count(),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "resident_bytes": resident_bytes(),
+        "health": dataclasses.asdict(socketio.health()),
+    }
+
+
+def living() -> dict[str, int]:
+    """Count the objects of the classes in :data:`COUNTED`."""
+    found = Counter(
+        kind.__name__
+        for kind in map(type, gc.get_objects())
+        if str(kind.__module__).startswith(
+            ("flask_socketio", "gevent", "eventlet", "greenlet", "socket", "werkzeug")
+        )
+    )
+    return {name: found[name] for name in COUNTED}
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
