@@ -152,6 +152,7 @@ class Link:
             clock=clock,
             logger=logger,
             on_outage=self._sending_failed,
+            on_drop=self._sending_drops,
             on_recovery=self._sending_works,
             on_overrun=self._sending_overran,
             signer=signer,
@@ -282,8 +283,9 @@ class Link:
         now_s = self._clock()
         try:
             self._look_after(now_s)
-            # What is late by then says nothing about now.
-            if not self.outbox.down and self.outbox.hangs_for(now_s) < HANGING_S:
+            # What is late by then says nothing about now, unless nothing else can tell that the broker takes messages.
+            away = self.outbox.down and not self.outbox.wants_trial
+            if not away and self.outbox.hangs_for(now_s) < HANGING_S:
                 self._send_news("here")
         except Exception:
             self._logger.exception("unexpected error while announcing this server on the message queue")
@@ -440,7 +442,18 @@ class Link:
     def _sending_failed(self, error: BaseException) -> None:
         self._problem("sending", error)
 
+    def _sending_drops(self, lost: int) -> None:
+        more = self._repeats.take("not taken")
+        if more is not None:
+            self._logger.warning(
+                "sending on %s: %d messages lost so far, since the broker takes none and not all can wait%s",
+                self._name,
+                lost,
+                more,
+            )
+
     def _sending_works(self, away_s: float, late: int, lost: int) -> None:
+        self._echo_at = self._clock()  # there was nothing of ours to be heard
         self._solved(
             "sending",
             f"the broker was away for {away_s:.1f} s: {late} messages sent late, {lost} lost",

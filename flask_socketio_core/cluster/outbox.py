@@ -41,6 +41,9 @@ PATIENCE_S = 2.0
 ROOM_POLL_S = 0.005
 
 
+_Kind = tuple[type, type]
+
+
 @dataclass(slots=True)
 class _Letter:
     payload: bytes
@@ -73,6 +76,7 @@ class Outbox:
     :param stamp: makes the payload from an encoded message and its sequence number.
     :param signer: signs the payload when the queue gets it; ``None`` to sign nothing.
     :param on_outage: called when the broker is away, with the cause, and again when the cause is of another kind.
+    :param on_drop: called now and then during an outage, with the number of messages that it has cost so far.
     :param on_recovery: called once when it is back, with seconds away, messages sent late, messages lost.
     :param on_overrun: called with the number of messages lost although the broker is there, because it was too slow.
     """
@@ -87,6 +91,7 @@ class Outbox:
         clock: Callable[[], float],
         logger: logging.Logger,
         on_outage: Callable[[BaseException], object],
+        on_drop: Callable[[int], object],
         on_recovery: Callable[[float, int, int], object],
         on_overrun: Callable[[int], object],
         signer: Signer | None = None,
@@ -98,6 +103,7 @@ class Outbox:
         self._clock = clock
         self._logger = logger
         self._on_outage = on_outage
+        self._on_drop = on_drop
         self._on_recovery = on_recovery
         self._on_overrun = on_overrun
         self._signer = signer
@@ -113,6 +119,8 @@ class Outbox:
         self._pausing = False
         self._overrun = False  # somebody has waited for room in vain
         self._down_since: float | None = None
+        self._takes_none = False  # the broker has answered since, and has taken no message
+        self._told: _Kind = (type(None), type(None))  # the cause of the outage that was told last
         self._publishing_since: float | None = None  # when publish() was called that has not returned
         self._lost_now = 0
         self._late_now = 0
@@ -124,6 +132,11 @@ class Outbox:
     def down(self) -> bool:
         """Whether the broker is away, as far as we know."""
         return self._down_since is not None
+
+    @property
+    def wants_trial(self) -> bool:
+        """Whether only a message can tell that the outage is over, and none waits."""
+        return self.down and self._takes_none and not self._not_sent()
 
     def hangs_for(self, now_s: float) -> float:
         """Return for how many seconds the queue's ``publish`` has not returned; 0 if it has."""
@@ -305,16 +318,20 @@ class Outbox:
         if self._down_since is not None or self._closed:
             return False
         self._down_since = self._clock()
-        self._overrun = False
+        self._overrun = self._takes_none = False
         self._drop_what_does_not_fit()
         self._wake.clear()
         return True
 
     def _begin_retrying(self, error: BaseException) -> None:
-        self._on_outage(error)
-        self._mode.start_task(self._retry, type(error))
+        self._tell(error)
+        self._mode.start_task(self._retry)
 
-    def _retry(self, cause: type[BaseException]) -> None:
+    def _tell(self, error: BaseException) -> None:
+        self._told = _kind(error)
+        self._on_outage(error)
+
+    def _retry(self) -> None:
         pause_s = FIRST_PAUSE_S
         while not self._closed:
             self._pausing = True
@@ -323,11 +340,13 @@ class Outbox:
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             with self._lock:
                 self._drop_old()
+                lost = self._lost_now
+            if lost:
+                self._on_drop(lost)
             error = self._ask()
             if error is not None:
-                if type(error) is not cause and isinstance(error, QueueUnavailable):
-                    cause = type(error)
-                    self._on_outage(error)  # it is away for another reason now
+                if type(error) is not self._told[0] and isinstance(error, QueueUnavailable):
+                    self._tell(error)  # it is away for another reason now
                 continue
             if not self._queue.capabilities.replay:
                 self._pause(SETTLE_S)
@@ -346,12 +365,18 @@ class Outbox:
                 self._held = None
                 letter = self._take_oldest() if self._waiting else None
             if letter is None:
+                if self._takes_none:  # it is there for a ping only: out of memory, or read-only
+                    return False
                 if self._declare_over():
                     return True
-            elif self._try(letter, ours=True) is None:
-                self._late_now += 1
+            elif (error := self._try(letter, ours=True)) is None:
+                self._takes_none = False
+                self._late_now += letter.numbered
             else:
                 self._put_back(letter)
+                if not self._takes_none and _kind(error) != self._told:
+                    self._tell(error)
+                self._takes_none = True
                 return False
         return True
 
@@ -429,11 +454,20 @@ class Outbox:
 
     def _drop_old(self) -> None:
         oldest_allowed = self._clock() - self._limits.max_age_s
+        trials: list[_Letter] = []
         while self._waiting and self._waiting[0].written_at < oldest_allowed:
-            self._drop_oldest()
+            if self._takes_none and not trials and not self._waiting[0].numbered:
+                trials.append(self._waiting.popleft())  # a sign of life, by which the broker is tried
+            else:
+                self._drop_oldest()
+        self._waiting.extendleft(trials)
 
     def _drop_oldest(self) -> None:
         letter = self._waiting.popleft()
         self._bytes -= len(letter.payload)
         self.lost += letter.numbered
         self._lost_now += letter.numbered
+
+
+def _kind(error: BaseException) -> _Kind:
+    return type(error), type(error.__cause__)

@@ -176,6 +176,42 @@ def test_a_stream_is_trimmed(make: Callable[..., MessageQueue], redis_url: str) 
     assert length < 300  # Redis trims whole blocks of a hundred or so
 
 
+def test_a_stream_that_fills_the_memory_gives_up_its_oldest_messages(
+    make: Callable[..., MessageQueue], caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(RedisBroker("--maxmemory", "3mb", "--maxmemory-policy", "noeviction")) as broker:
+        url = broker.url.replace("redis", "redis+streams", 1)
+        listener = Listener(make(RedisStreamsQueue, url)).subscribed()
+        queue = make(RedisStreamsQueue, url)
+        for number in range(300):
+            queue.publish(b"%d " % number + b"x" * 30_000)
+        heard = [int(message.split()[0]) for message in listener.wait_for(300)]
+        assert heard == list(range(300))
+        assert caplog.text.count("is out of memory: the oldest") == 1
+        assert "raise maxmemory or lower stream_max_length=10000" in caplog.text
+
+
+def test_a_listener_goes_on_in_a_stream_that_was_made_anew_with_lower_ids(
+    make: Callable[..., MessageQueue], redis_broker: Broker
+) -> None:
+    url = redis_broker.url.replace("redis", "redis+streams", 1)
+    queue = make(RedisStreamsQueue, url)
+    assert isinstance(queue, RedisStreamsQueue)
+    skipped: list[str] = []
+    queue.on_skip = skipped.append
+    listening = queue.listen()
+    assert next(listening) == b""
+    with redis.Redis(port=redis_broker.port) as client:
+        client.xadd(queue.key, {"m": "before"}, id="9999999999999-0")  # the clock was ahead
+        assert next(item for item in listening if item) == b"before"
+        client.delete(queue.key)  # evicted, or lost in a failover
+        queue.publish(b"after")
+    listening = queue.listen()
+    assert next(listening) == b""
+    assert "had no memory for it" in skipped[0]
+    assert next(listening) == b"after"
+
+
 def test_a_frozen_server_is_noticed_by_a_listener(
     make: Callable[..., MessageQueue], redis_broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
