@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import os
+import socket
+import time
 from typing import Any
 
 from flask import Flask, jsonify, request
@@ -11,9 +14,34 @@ from flask import Flask, jsonify, request
 from support.apps import base
 from support.operations import Operator
 
+BROKER_NAME = "broker.test"
+"""A host that this process finds at 127.0.0.1, unless there is the file that the setting ``name_gone`` names."""
+RESOLVER_S = 1.0
+"""How long it takes then to say that there is none, seconds, as behind a name server that does not answer."""
+
+
+def name_broker(gone: str) -> None:
+    """Have this process know the broker's name."""
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host != BROKER_NAME:
+            return look_up(host, *args, **kwargs)
+        if os.path.exists(gone):
+            time.sleep(RESOLVER_S)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return look_up("127.0.0.1", *args, **kwargs)
+
+    socket.getaddrinfo = getaddrinfo
+
 
 def make_app() -> tuple[Flask, Any]:
-    """Make the application and its extension object."""
+    """Make the application and its extension object.
+
+    Settings: ``name_gone``, see :data:`BROKER_NAME`.
+    """
+    if "name_gone" in base.settings():
+        name_broker(base.settings()["name_gone"])
     library = base.library()
     journal = base.Journal()
     app = Flask(__name__)

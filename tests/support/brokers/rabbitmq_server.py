@@ -81,10 +81,17 @@ class RabbitMQBroker(Broker):
 
     def close_connections(self) -> None:
         """Let the broker hang up on everybody."""
-        command = [str(self._script.with_name("rabbitmqctl")), "close_all_connections", "by the test"]
+        self._control("close_all_connections", "by the test")
+
+    def set_password(self, password: str) -> None:
+        """Give the user ``guest`` another password; connections stay."""
+        self._control("change_password", "guest", password)
+
+    def _control(self, *words: str) -> None:
+        command = [str(self._script.with_name("rabbitmqctl")), *words]
         done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
-            raise BrokerFailed(f"RabbitMQ did not close its connections:\n{done.stdout}{done.stderr}")
+            raise BrokerFailed(f"rabbitmqctl {words[0]} failed:\n{done.stdout}{done.stderr}")
 
     def _launch(self) -> list[Process]:
         epmd = Process([self._epmd, "-relaxed_command_check"], log=self.folder / "epmd.log", env=self._env)
