@@ -20,9 +20,11 @@ NUMBER_BITS = 53
 class Awaited:
     """One acknowledgement that is awaited.
 
+    :param to: the sid or room that was asked.
     :param on_gone: called instead, if the client leaves before it acknowledges; may be ``None``.
     """
 
+    to: Any
     on_ack: AckCallback
     on_gone: Callable[[], Any] | None
     expires_at: float
@@ -43,15 +45,24 @@ class PendingAcks:
             self._awaited[number] = awaited
             return number
 
-    def take(self, number: Any) -> Awaited | None:
-        """Return one and forget it; ``None`` if it is not awaited (any more)."""
+    def forget(self, number: int) -> None:
+        """Await one no longer."""
         with self._lock:
-            return self._awaited.pop(number, None) if isinstance(number, int) else None
+            self._awaited.pop(number, None)
 
-    def look_up(self, number: Any) -> Awaited | None:
-        """Return one that others may answer, too; ``None`` if it is not awaited (any more)."""
+    def take(self, number: int, sender: Any) -> Awaited | None:
+        """Return one and forget it; ``None`` if it is not awaited (any more), or of somebody else."""
         with self._lock:
-            return self._awaited.get(number) if isinstance(number, int) else None
+            awaited = self._awaited.get(number)
+            if awaited is None or awaited.to != sender:
+                return None
+            return self._awaited.pop(number)
+
+    def look_up(self, number: int, sender: Any) -> Awaited | None:
+        """Return one that others may answer, too; ``None`` as by :meth:`take`."""
+        with self._lock:
+            awaited = self._awaited.get(number)
+            return awaited if awaited is not None and awaited.to == sender else None
 
     def expire(self, now_s: float) -> None:
         """Forget those whose time is over; a call has a time-out of its own."""

@@ -293,8 +293,8 @@ class Cluster:
         link.listen_for_answers(patience_s)
         now_s = self._clock()
         link.acks.expire(now_s)
-        number = link.acks.add(Awaited(on_ack, on_gone, now_s + self._settings["ack_expires_s"]))
-        question = _Question(number, partial(_answer_here, link, number))
+        number = link.acks.add(Awaited(to, on_ack, on_gone, now_s + self._settings["ack_expires_s"]))
+        question = _Question(number, partial(_answer_here, link, number, to))
         forget = partial(self._forget, link, question, namespace, to)
         try:
             self._publish(
@@ -306,7 +306,7 @@ class Cluster:
         return forget
 
     def _forget(self, link: Link, question: _Question, namespace: str, to: str) -> None:
-        link.acks.take(question.number)
+        link.acks.forget(question.number)
         if self._server is not None:
             self._server.forget_acks(to, namespace, question.on_ack_here)
 
@@ -414,14 +414,14 @@ class Cluster:
         link = self._current()
         if message.get("host_id") == link.node:
             find = link.acks.look_up if message.get("room") is True else link.acks.take
-            awaited = find(message.get("id"))
+            awaited = find(message["id"], envelope.room(message["sid"]))
             if awaited is not None:
                 awaited.on_ack(*envelope.arguments(message.get("args", [])))
 
     def _on_gone(self, message: Message) -> None:
         link = self._current()
         if message.get("host_id") == link.node:
-            awaited = link.acks.take(message.get("id"))
+            awaited = link.acks.take(message["id"], envelope.room(message["sid"]))
             if awaited is not None and awaited.on_gone is not None:
                 awaited.on_gone()
 
@@ -543,8 +543,8 @@ class _Question:
     on_ack_here: AckCallback
 
 
-def _answer_here(link: Link, number: int, *values: Any) -> None:
-    awaited = link.acks.look_up(number)
+def _answer_here(link: Link, number: int, to: Any, *values: Any) -> None:
+    awaited = link.acks.look_up(number, to)
     if awaited is not None:
         awaited.on_ack(*values)
 

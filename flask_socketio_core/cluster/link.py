@@ -6,6 +6,7 @@ Everything here belongs to the process that made it. After a fork the child make
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 import uuid
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from typing import TYPE_CHECKING
 
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
@@ -23,6 +25,7 @@ from .envelope import Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
 from .listener import Listener
 from .outbox import Limits, Outbox
+from .pacing import Paced
 from .peers import MISSED_INTERVALS, Peer, Peers
 from .signing import CLOCK_SKEW_S, Unauthentic
 
@@ -41,6 +44,11 @@ SUBSCRIBE_S = 10.0
 STUCK_S = 30.0
 #: Seconds that a publish may take before that is told; queues give up after 2 to 4 by default.
 HANGING_S = 10.0
+#: Lines in a minute that say one thing about other servers, of which a cluster may have dozens.
+SERVER_LINES = 20
+#: Seconds between two answers to those who ask who is there, and between two times that losses are told: both take a
+#: worker, and whoever may publish can cause them as often as he likes.
+APART_S = 0.1
 #: Seconds beyond its time that the end of a queue is waited for; a process that was told to end has few.
 END_S = 1.0
 
@@ -174,6 +182,10 @@ class Link:
         self._unreadable = 0
         self._unauthentic = 0
         self._repeats = Repeats(clock)
+        self._line = count()
+        self._answer = Paced(partial(self._send_news_unless_closed, "here"), mode, clock, APART_S)
+        self._loss: Gap | None = None  # is not told yet
+        self._losses = Paced(self._tell_losses, mode, clock, APART_S)
         self._beating: Handle | None = None
         self._ended = False
         self._hanging = False  # publish() has not returned, which has been told
@@ -313,7 +325,9 @@ class Link:
         deaf_s = now_s - self._echo_at
         if self.listener.subscribed and deaf_s < 2 * self._interval_s:  # else the silence is ours
             for node, lost in self.peers.forget_silent(now_s).items():
-                self._logger.warning("server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS)
+                self._tell_of_server(
+                    logging.WARNING, "server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS
+                )
                 self._note_lost(node, lost, self.peers.settled_at(node), now_s)
         self._tell_gap(self._gaps.overdue(now_s))
         self.acks.expire(now_s)
@@ -417,7 +431,7 @@ class Link:
     def _on_news(self, node: str, news: Message, seq: int, now_s: float) -> None:
         state = news.get("state")
         if state in ("hello", "who") and self.serves:
-            self._mode.spawn(partial(self._send_news_unless_closed, "here"))
+            self._answer.ask()
         if state == "who":  # from ``flask socketio check``, which is no server
             return
         settled_at = self.peers.settled_at(node)
@@ -425,7 +439,7 @@ class Link:
             lost = self.peers.on_bye(node, seq, now_s)
         else:
             if node not in self.peers:
-                self._logger.info("server %s is there (%s)", node, news.get("async_mode"))
+                self._tell_of_server(logging.INFO, "server %s is there (%s)", node, news.get("async_mode"))
             lost = self.peers.on_heartbeat(node, news, seq, now_s)
         self._note_lost(node, lost, settled_at, now_s)
         if state == "bye" or self.peers.settled_at(node) == now_s:
@@ -433,9 +447,22 @@ class Link:
 
     def _note_lost(self, node: str, lost: int, settled_at: float | None, now_s: float) -> None:
         if lost:
-            self._logger.error("%d messages of server %s never arrived here", lost, node)
+            self._tell_of_server(
+                logging.ERROR,
+                "%d messages of server %s never arrived here, %d of all servers so far",
+                lost,
+                node,
+                self.peers.lost,
+            )
             if settled_at is not None:
-                self._tell_gap(self._gaps.lost(time.time() - (now_s - settled_at), lost))
+                self._tell_loss(self._gaps.lost(time.time() - (now_s - settled_at), lost))
+
+    def _tell_of_server(self, level: int, text: str, *values: object) -> None:
+        """Log something about another server; a bounded number of lines, for whoever may publish can make them up."""
+        # As many kinds as lines, each of which is told once a minute.
+        more = self._repeats.take((text, next(self._line) % SERVER_LINES))
+        if more is not None:
+            self._logger.log(level, text + "%s", *values, more)
 
     # ---------------------------------------------------------------------------------------------------- state
 
@@ -514,6 +541,23 @@ class Link:
                 what,
             )
         self._mode.spawn(partial(self._on_gap, gap))
+
+    def _tell_loss(self, gap: Gap | None) -> None:
+        """Tell what was lost without a gap."""
+        if gap is None or gap.missed is None:
+            return
+        with self._problems_lock:
+            before, self._loss = self._loss, gap
+            if before is not None:
+                missed = gap.missed + (before.missed or 0)
+                self._loss = dataclasses.replace(gap, since=min(gap.since, before.since), missed=missed)
+        self._losses.ask()
+
+    def _tell_losses(self) -> None:
+        with self._problems_lock:
+            gap, self._loss = self._loss, None
+        if gap is not None and self.serves:
+            self._on_gap(gap)
 
     def _problem(self, which: str, error: BaseException) -> None:
         cause, refused = self._secrets.tell(error), isinstance(error, QueueRefused)

@@ -23,6 +23,8 @@ MAX_SENDERS = 10_000
 MAX_MISSING = 10_000
 #: Most nodes known at a time; more are heard, but not watched. Whoever may publish can make them up.
 MAX_NODES = 1_000
+#: Seconds after which a silent node makes room for a new one, whatever interval it has promised: three of the default.
+PATIENCE_S = 15.0
 #: Silent intervals after which a node is taken for dead.
 MISSED_INTERVALS = 3
 
@@ -81,7 +83,7 @@ class Peers:
         self._lock = lock
         self._in_order = in_order
         self._senders: OrderedDict[str, _Sender] = OrderedDict()
-        self._nodes: dict[str, _Node] = {}
+        self._nodes: OrderedDict[str, _Node] = OrderedDict()  # in the order in which they were heard
         self.lost = 0
         self.duplicates = 0
         self._displaced_at = -math.inf  # when one that is remembered no longer was heard last
@@ -136,11 +138,19 @@ class Peers:
             sender.gap_lost -= 1
             self.lost -= 1
             return True
-        if seq < sender.first and seq not in sender.early and len(sender.early) < MAX_MISSING:
+        if seq < sender.first and seq not in sender.early:
+            if len(sender.early) == MAX_MISSING:
+                self._begin_before(sender, seq)
             sender.early.add(seq)
             return True
         self.duplicates += 1
         return False
+
+    def _begin_before(self, sender: _Sender, seq: int) -> None:
+        """Take the first number that was heard for forged, since too many come that are lower."""
+        self._go_back(sender, seq)
+        sender.first = seq
+        sender.early = {number for number in sender.early if seq - MAX_MISSING // 2 < number < seq}
 
     def _remember(self, node: str, seq: int, now_s: float, *, first: int) -> _Sender:
         sender = self._senders[node] = _Sender(seq, now_s, first=first)
@@ -179,9 +189,20 @@ class Peers:
             str(details.get("async_mode", "?")), str(details.get("version", "?")), interval_s, now_s
         )
         with self._lock:
-            if node in self._nodes or len(self._nodes) < MAX_NODES:
+            if node in self._nodes or self._has_room(now_s):
                 self._nodes[node] = state
+                self._nodes.move_to_end(node)
             return self._account(node, seq, now_s, interval_s / 2)
+
+    def _has_room(self, now_s: float) -> bool:
+        """Say whether one more node can be watched; one that is silent for long makes room, whatever it promised."""
+        if len(self._nodes) < MAX_NODES:
+            return True
+        silent, state = next(iter(self._nodes.items()))
+        if now_s - state.heard_at <= PATIENCE_S:
+            return False
+        del self._nodes[silent]
+        return True
 
     def _account(self, node: str, seq: int, now_s: float, patience_s: float) -> int:
         sender = self._senders.get(node) or self._remember(node, seq, now_s, first=seq + 1)

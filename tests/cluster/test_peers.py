@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from flask_socketio_core.cluster.peers import MAX_MISSING, MAX_SENDERS, Peers
+from flask_socketio_core.cluster.peers import MAX_MISSING, MAX_NODES, MAX_SENDERS, Peers
 
 NEWS = {"async_mode": "threading", "version": "1", "interval": 5}
 
@@ -195,6 +195,35 @@ def test_news_that_make_no_sense_do_no_harm() -> None:
     peers.on_heartbeat("n", {"interval": "soon", "async_mode": None}, 0, 0.0)
     assert peers.forget_silent(15.0) == {}
     assert peers.forget_silent(15.1) == {"n": 0}
+
+
+def test_a_forged_first_number_makes_nobody_deaf_for_long() -> None:
+    peers = make()
+    honest = range(1, 3 * MAX_MISSING)
+    assert hear(peers, 10**9) == [10**9]
+    assert hear(peers, *honest) == list(honest)
+    assert hear(peers, *honest[-100:]) == []
+
+
+def test_a_node_that_is_watched_is_displaced_by_no_number_of_senders() -> None:
+    peers = make()
+    hear(peers, 1)
+    beat(peers, 1)
+    for number in range(MAX_SENDERS + 10):
+        hear(peers, 1, node=str(number))
+    assert hear(peers, 1) == []
+    assert len(peers._senders) == MAX_SENDERS
+
+
+def test_a_node_that_promised_a_long_interval_makes_room_for_a_new_one() -> None:
+    peers = make()
+    for number in range(MAX_NODES):
+        peers.on_heartbeat(f"fake-{number}", {**NEWS, "interval": 3599}, 0, 0.0)
+    beat(peers, 0, 15.0)
+    assert "n" not in peers
+    beat(peers, 0, 15.1)
+    assert "n" in peers
+    assert len(peers.alive(15.1)) == MAX_NODES
 
 
 def test_senders_are_not_remembered_without_limit() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from flask_socketio_core.cluster.acks import Awaited, PendingAcks
 from flask_socketio_core.cluster.envelope import stamp
+from flask_socketio_core.cluster.link import SERVER_LINES
 from flask_socketio_core.cluster.memory import MemoryQueue
 from flask_socketio_core.cluster.peers import MAX_NODES
 from support.nodes import Bus, Node, wait_until
@@ -178,8 +179,51 @@ def test_with_a_secret_none_of_it_is_heard(
 
 def test_numbers_of_acknowledgements_cannot_be_guessed(node: Node) -> None:
     acks = PendingAcks(node.mode.create_lock())
-    numbers = [acks.add(Awaited(lambda *_: None, None, 1e9)) for _ in range(200)]
+    numbers = [acks.add(Awaited("sid", lambda *_: None, None, 1e9)) for _ in range(200)]
     assert len(set(numbers)) == 200
     assert max(numbers) < 2**53
     assert min(abs(b - a) for a, b in pairwise(numbers)) > 2**20
-    assert acks.take(numbers[0] + 1) is None
+    assert acks.take(numbers[0] + 1, "sid") is None
+
+
+@pytest.mark.parametrize("method", ["callback", "gone"])
+def test_an_acknowledgement_is_that_of_who_was_asked(node: Node, attacker: MemoryQueue, method: str) -> None:
+    answers: list[tuple[Any, ...]] = []
+    node.cluster.emit("ask", (), to=("r" * 20,), on_ack=lambda *values: answers.append(values))
+    acks = node.cluster._link.acks
+    (number,) = acks._awaited
+    answer = {"method": method, "host_id": _name(node), "id": number, "args": ["mine"]}
+    for sid, room in (("s" * 20, False), ("s" * 20, True), (["r" * 20], False)):
+        attacker.publish(json.dumps({**answer, "sid": sid, "room": room}).encode())
+    attacker.publish(json.dumps({**answer, "method": "callback", "sid": "r" * 20, "args": [1]}).encode())
+    wait_until(lambda: answers, "answer")
+    assert answers == [(1,)]
+    assert len(acks) == 0
+
+
+def test_made_up_servers_and_their_losses_take_few_lines(
+    node: Node, attacker: MemoryQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for number in range(100):
+        fake = {"method": "node", "state": "here", "host_id": f"fake-{number}", "interval": 3599}
+        for seq in (1, 7):
+            attacker.publish(stamp(json.dumps(fake).encode(), f"fake-{number}", seq))
+    wait_until(lambda: node.cluster.health().lost_received == 600, "losses that were made up")
+    wait_until(lambda: sum(gap.missed or 0 for gap in node.gaps) == 600, "word of them to the application")
+    assert len(node.gaps) < 50
+    assert caplog.text.count("is there") + caplog.text.count("never arrived here") <= 2 * SERVER_LINES
+
+
+def test_who_asks_a_thousand_times_is_answered_a_few_times(node: Node, attacker: MemoryQueue) -> None:
+    before = node.cluster.health().sent
+    for number in range(1_000):
+        asking = {"method": "node", "state": "who", "host_id": f"fake-{number}"}
+        attacker.publish(stamp(json.dumps(asking).encode(), f"fake-{number}", 0))
+    attacker.publish(b'{"method":"emit","event":"last","data":[],"host_id":"x"}')
+    wait_until(lambda: node.cluster.health().received, "last message")
+    assert node.cluster.health().sent - before < 100
+
+
+def _name(node: Node) -> str:
+    return node.cluster.health().node
