@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from typing import Any
 
-from flask import Flask
+from flask import Flask, request
 
 from support.apps import base
 
@@ -96,5 +97,36 @@ def make_app() -> tuple[Flask, Any]:
     def on_error(error: Exception) -> str:
         return type(error).__name__
 
+    @socketio.on("connect", namespace="/raising")
+    def raise_at_the_beginning(auth: dict[str, str]) -> None:
+        raise_error(auth["error"])
+
+    @socketio.on("raise", namespace="/raising")
+    def raise_now(name: str) -> None:
+        raise_error(name)
+
+    @socketio.on("disconnect", namespace="/raising")
+    def raise_at_the_end(reason: str) -> None:
+        journal.note("disconnect", reason)
+        raise_error(request.args["error"])
+
     base.add_views(app, socketio, journal)
     return app, socketio
+
+
+class Unprintable(Exception):
+    """Cannot even be told."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+    __str__ = __repr__
+
+
+def raise_error(name: str) -> None:
+    """Raise the exception that a dotted name stands for; nothing without a name."""
+    if name == "Unprintable":
+        raise Unprintable
+    if name:
+        module, _, attribute = name.rpartition(".")
+        raise getattr(importlib.import_module(module or "builtins"), attribute)
