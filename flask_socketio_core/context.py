@@ -129,10 +129,11 @@ def call(
 
 
 def join_room(room: Room, sid: str | None = None, namespace: str | None = None) -> None:
-    """Put a client into a room.
+    """Put a client into a room. Where clients name rooms, put something before the name: ``f"room:{name}"``.
 
     :param sid: the client whose event is being handled by default.
     :param namespace: that of the event being handled by default.
+    :raises ValueError: if the room is another client's sid, its name is too long, or the client is in too many rooms.
     :raises ContextError: if something was not given and no event is being handled.
     """
     extension, sid, namespace = _client("join_room()", sid, namespace)
@@ -149,6 +150,7 @@ def close_room(room: Room, namespace: str | None = None) -> None:
     """Take everybody out of a room.
 
     :param namespace: that of the event being handled by default.
+    :raises ValueError: if the room is a client's sid.
     :raises ContextError: if it was not given and no event is being handled.
     """
     extension, space = _extension("close_room()"), _namespace("close_room()", namespace)

@@ -114,7 +114,8 @@ class ServerFacade(ServerAttributes):
     def enter_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
         """Put a client into a room.
 
-        :raises ValueError: if the room is another client's sid, or the client is known to be not connected.
+        :raises ValueError: if the room is another client's sid, its name is too long, the client is in too many rooms,
+            or is known to be not connected.
         """
         self._emitter.enter_room(sid, room, full_namespace(namespace))
 

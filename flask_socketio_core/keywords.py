@@ -44,6 +44,8 @@ class OptionKeywords(TypedDict, total=False):
     always_connect: Switch
     namespaces: str | Iterable[str] | None
     max_namespaces: Number
+    max_rooms: Number
+    max_name_length: Number
     ping_interval: Number | tuple[Number, Number]
     ping_timeout: Number
     connect_timeout: Number

@@ -56,6 +56,10 @@ class Options:
     :param namespaces: namespaces accepted besides those with handlers; ``"*"`` for all, ``None`` for only ``"/"``.
     :param max_namespaces: most namespaces that one connection may be in; one more is refused with the reason. Matters
         with ``namespaces="*"``, where clients make them up. Default 100: more than applications have.
+    :param max_rooms: most rooms that one client may be in, its own left out; ``join_room()`` beyond is a
+        ``ValueError``. Default 10,000: more than applications have, unless clients say which.
+    :param max_name_length: most characters of the names of rooms and of namespaces that clients connect to;
+        ``join_room()`` beyond is a ``ValueError``, a CONNECT is refused with the reason. Default 1000.
     :param ping_interval: seconds between the server's pings. A pair adds a grace period in seconds.
     :param ping_timeout: seconds a client may take to answer a ping.
     :param connect_timeout: seconds until a client that joined no namespace is closed, also if its connect handler has
@@ -121,6 +125,8 @@ class Options:
     always_connect: bool = False
     namespaces: tuple[str, ...] | str | None = None
     max_namespaces: int = 100
+    max_rooms: int = 10_000
+    max_name_length: int = 1000
     ping_interval: float = 25
     ping_interval_grace: float = 0
     ping_timeout: float = 20

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import calling
 from ..errors import ConfigurationError, InvalidData, PartUnsuitable
 from ..sendable import FAILURES, check_name, explain
+from ..sids import refuse_sid
 from ..values import full_namespace
 from . import envelope, settings
 from .acks import Awaited
@@ -350,12 +351,13 @@ class Cluster:
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Put a client into a room, wherever it is connected. A client that nobody knows is ignored.
 
-        :raises ValueError: if the room is another client's sid.
+        :raises ValueError: if the room is another client's sid, on whatever server.
         """
         if self._is_here(sid, namespace):
             assert self._server is not None
             self._server.enter_room(sid, room, namespace)
-        else:
+        elif room != sid:
+            refuse_sid("enter", room)
             self._tell("enter_room", namespace, sid=sid, room=room)
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
@@ -367,7 +369,11 @@ class Cluster:
             self._tell("leave_room", namespace, sid=sid, room=room)
 
     def close_room(self, room: str, namespace: str = "/") -> None:
-        """Take every client of every server out of a room."""
+        """Take every client of every server out of a room.
+
+        :raises ValueError: if the room is a client's sid, on whatever server.
+        """
+        refuse_sid("close", room)
         if self._server is not None:
             self._server.close_room(room, namespace)
         self._tell("close_room", namespace, room=room)
@@ -434,7 +440,7 @@ class Cluster:
                 str(message["event"]),
                 envelope.arguments(message.get("data")),
                 namespace=namespace,
-                to=envelope.rooms(message.get("room")),
+                to=envelope.addressees(message),
                 skip=frozenset((skip,) if isinstance(skip, str) else skip),
                 on_ack=on_ack,
                 volatile=message.get("volatile") is True,
@@ -515,7 +521,10 @@ class Cluster:
             server.leave_room(sid, envelope.room(message["room"]), namespace)
 
     def _on_close_room(self, server: LocalServer, message: Message) -> None:
-        server.close_room(envelope.room(message["room"]), full_namespace(message.get("namespace")))
+        try:
+            server.close_room(envelope.room(message["room"]), full_namespace(message.get("namespace")))
+        except ValueError as error:
+            self._current().refuse("no room to close", str(error))
 
     def _on_disconnect(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], full_namespace(message.get("namespace"))
@@ -525,6 +534,7 @@ class Cluster:
 
 _HANDLERS: Mapping[str, Callable[[Cluster, LocalServer, Message], None]] = {
     "emit": Cluster._on_emit,
+    "emit_sids": Cluster._on_emit,
     "enter_room": Cluster._on_enter_room,
     "leave_room": Cluster._on_leave_room,
     "close_room": Cluster._on_close_room,

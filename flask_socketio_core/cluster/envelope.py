@@ -16,6 +16,10 @@ Binary values travel as python-socketio sends them: ``data`` is a list of the st
 attachments in base64, and ``binary`` is true. In a ``callback`` the same is ours alone: python-socketio cannot send it.
 So is ``room``, which is true if a room was asked: its other members may answer, too.
 
+What is addressed to sids of ours has these in ``sids`` and only the rest in ``room``: a process of python-socketio's,
+which may have let a client into a room of that name, is not told of them. If there is no rest, the method is
+``emit_sids``, which python-socketio ignores. Its processes and emitters write our sids into ``room``, and are heard.
+
 Source: python-socketio 5.18.1, ``pubsub_manager.py`` (format), ``packet.py`` (placeholders).
 """
 
@@ -28,6 +32,7 @@ from typing import Any
 
 from ..quoting import printable
 from ..sendable import StrictJson, check_count, encode_strictly, has_binary, put_back, take_out
+from ..sids import is_sid
 
 VERSION = 1
 
@@ -108,7 +113,7 @@ class Wire:
         for key, suits in _PARTS.get(message["method"], {}).items():
             if not suits(message.get(key)):
                 raise Malformed(f"{message['method']!r} with a wrong {key!r}")
-        body = {"emit": "data", "callback": "args"}.get(message["method"])
+        body = {"emit": "data", "emit_sids": "data", "callback": "args"}.get(message["method"])
         if body is not None and message.get("binary"):
             message[body], message["binary"] = list(unpack(message.get(body))), False
         return message
@@ -180,19 +185,26 @@ def _is_skip(value: Any) -> bool:
     return value is None or _is_name(value) or (isinstance(value, list) and all(map(_is_name, value)))
 
 
+def _are_sids(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(map(is_sid, value)))
+
+
 def _is_sender(value: Any) -> bool:
     return value is None or _is_id(value)
 
 
+_EMIT: dict[str, Callable[[Any], bool]] = {
+    "event": _is_name,
+    "namespace": _is_namespace,
+    "room": _is_room,
+    "sids": _are_sids,
+    "skip_sid": _is_skip,
+    "callback": _is_callback,
+    "host_id": _is_sender,
+}
 _PARTS: dict[str, dict[str, Callable[[Any], bool]]] = {
-    "emit": {
-        "event": _is_name,
-        "namespace": _is_namespace,
-        "room": _is_room,
-        "skip_sid": _is_skip,
-        "callback": _is_callback,
-        "host_id": _is_sender,
-    },
+    "emit": _EMIT,
+    "emit_sids": _EMIT,
     "callback": {"host_id": _is_id, "id": _is_number, "sid": _is_room, "namespace": _is_namespace},
     "gone": {"host_id": _is_id, "id": _is_number, "sid": _is_room},
     "disconnect": {"sid": _is_name, "namespace": _is_namespace},
@@ -244,20 +256,26 @@ def emit(
     :raises ValueError: if clients could not take the attachments.
     :param callback: room, namespace and number of the acknowledgement that is asked for.
     """
+    names, sids = to, [name for name in to or () if is_sid(name)]
+    if to is not None and sids:
+        found = frozenset(sids)
+        names = tuple([name for name in to if name not in found])
     data, binary = pack(list(args))
     if binary and max_attachments is not None:
         check_count(len(data) - 1, max_attachments)
     message: Message = {
-        "method": "emit",
+        "method": "emit_sids" if sids and not names else "emit",
         "event": event,
         "data": data,
         "binary": binary,
         "namespace": namespace,
-        "room": _rooms_to_wire(to),
+        "room": _rooms_to_wire(names),
         "skip_sid": sorted(skip) if skip else None,
         "callback": None if callback is None else list(callback),
         "host_id": host_id,
     }
+    if sids:
+        message["sids"] = sids
     if volatile:
         message["volatile"] = True
     return message
@@ -270,13 +288,15 @@ def _rooms_to_wire(to: tuple[Any, ...] | None) -> Any:
     return list(to)
 
 
-def rooms(value: Any) -> tuple[Any, ...] | None:
-    """Return the rooms of an ``emit`` message; ``None`` for everybody."""
+def addressees(message: Message) -> tuple[Any, ...] | None:
+    """Return the rooms and sids of an ``emit`` or ``emit_sids`` message; ``None`` for everybody."""
+    sids = message.get("sids") or ()
+    value = message.get("room")
     if value is None:
-        return None
+        return tuple(sids) if message["method"] == "emit_sids" else None
     if isinstance(value, list):
-        return tuple(room(item) for item in value)
-    return (value,)
+        return (*map(room, value), *sids)
+    return (value, *sids)
 
 
 def room(value: Any) -> Any:

@@ -103,7 +103,8 @@ class Emitter(Protocol):
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Put a client into a room. Unknown clients are ignored unless the server is alone.
 
-        :raises ValueError: if the room is another client's sid, or the client is known to be not connected.
+        :raises ValueError: if the room is another client's sid, on whatever server, or the client is known to be not
+            connected; of a client of this process, also if the name is too long or it is in too many rooms.
         """
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
@@ -112,7 +113,7 @@ class Emitter(Protocol):
     def close_room(self, room: str, namespace: str = "/") -> None:
         """Take every client out of a room.
 
-        :raises ValueError: if the room is a client's sid.
+        :raises ValueError: if the room is a client's sid, on whatever server.
         """
 
     def disconnect(self, sid: str, namespace: str = "/") -> None:

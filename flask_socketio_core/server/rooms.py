@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ..sids import refuse_sid
 
 if TYPE_CHECKING:
     from ..contracts import Lock
@@ -16,12 +18,16 @@ class Rooms:
     Every client is alone in a room named by its own sid; that room is not stored.
 
     :param lock: a native lock, held for a few instructions only.
+    :param max_rooms: most rooms of one client, its own left out.
+    :param max_name_length: most characters of a room's name.
     """
 
-    __slots__ = ("_clients", "_lock", "_rooms")
+    __slots__ = ("_clients", "_lock", "_max_name_length", "_max_rooms", "_rooms")
 
-    def __init__(self, lock: Lock) -> None:
+    def __init__(self, lock: Lock, *, max_rooms: int, max_name_length: int) -> None:
         self._lock = lock
+        self._max_rooms = max_rooms
+        self._max_name_length = max_name_length
         self._clients: dict[str, Client] = {}
         self._rooms: dict[str, dict[str, Client]] = {}
 
@@ -48,19 +54,34 @@ class Rooms:
     def enter(self, client: Client, room: str) -> None:
         """Put a client into a room.
 
-        :raises ValueError: if the room is another client's sid.
+        :raises ValueError: if the room is another client's sid, on whatever server; if its name is too long, or the
+            client in too many.
         """
         if room == client.sid:
             return
+        refuse_sid("enter", room)
+        self._check_length(room)
         with self._lock:
-            if room in self._clients:
-                raise ValueError(f"cannot enter room {room!r}: it is the sid of another client")
             if client.sid not in self._clients:
                 return  # it left in the meantime
-            self._rooms.setdefault(room, {})[client.sid] = client
             if client.rooms is None:
                 client.rooms = set()
+            elif len(client.rooms) >= self._max_rooms and room not in client.rooms:
+                raise ValueError(
+                    f"cannot enter room {room!r}: client {client.sid} is in {self._max_rooms} rooms, "
+                    f"the most that max_rooms={self._max_rooms} allows"
+                )
+            self._rooms.setdefault(room, {})[client.sid] = client
             client.rooms.add(room)
+
+    def _check_length(self, room: Any) -> None:
+        # Rooms need not be text: a tuple is as long as it is written.
+        length = len(room) if isinstance(room, str) else len(repr(room))
+        if length > self._max_name_length:
+            raise ValueError(
+                f"cannot enter a room whose name has {length} characters: "
+                f"max_name_length={self._max_name_length} allows no more"
+            )
 
     def leave(self, client: Client, room: str) -> None:
         """Take a client out of a room; nothing happens if it is not there."""
@@ -72,11 +93,10 @@ class Rooms:
     def close(self, room: str) -> None:
         """Take everybody out of a room.
 
-        :raises ValueError: if the room is a client's sid.
+        :raises ValueError: if the room is a client's sid, on whatever server.
         """
+        refuse_sid("close", room)
         with self._lock:
-            if room in self._clients:
-                raise ValueError(f"cannot close room {room!r}: it is the sid of a client")
             for client in self._rooms.pop(room, {}).values():
                 if client.rooms:
                     client.rooms.discard(room)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConnectionRefusedError, InvalidData, PayloadTooLarge, ProtocolError, WrongSerializer
 from ..quoting import printable
 from ..repeats import Repeats, kind_of
+from ..sids import new_sid
 from .clients import Client, Phase
 from .descriptors import most_connections, raise_limit
 from .fork import forget_after_fork
@@ -114,6 +115,7 @@ class Server:
         self.session_type: Callable[..., Session] = Session
         self.accepting = True
         self._application = application
+        self._new_rooms = partial(Rooms, max_rooms=options.max_rooms, max_name_length=options.max_name_length)
         self._start_empty()
         shortest = min(
             options.ping_interval, options.ping_timeout, options.connect_timeout, options.upgrade_timeout
@@ -175,7 +177,13 @@ class Server:
         :param environ: environ of the first request, without the server's own objects; kept.
         """
         session = self.session_type(
-            new_sid(), environ, self, transport, self.mode.create_lock(), Decoder(self.codec), self.clock()
+            new_engine_sid(),
+            environ,
+            self,
+            transport,
+            self.mode.create_lock(),
+            Decoder(self.codec),
+            self.clock(),
         )
         if self._ordered:
             session.mailbox = Mailbox(self.mode.spawn, self.mode.create_lock())
@@ -513,6 +521,11 @@ class Server:
         if not self._application.accepts(namespace):
             session.send(self.codec.encode_connect_error(INVALID_NAMESPACE, namespace))
             return
+        most = self.options.max_name_length
+        if len(namespace) > most:
+            text = f"name of {len(namespace)} characters, the server allows {most} (max_name_length)"
+            session.send(self.codec.encode_connect_error({"message": text}, namespace))
+            return
         most = self.options.max_namespaces
         if present is None and len(session.clients) >= most:
             text = f"too many namespaces on one connection, the server allows {most} (max_namespaces)"
@@ -526,7 +539,7 @@ class Server:
         with self._lock:
             rooms = self._rooms.get(namespace)
             if rooms is None:
-                rooms = self._rooms[namespace] = Rooms(self.mode.create_lock())
+                rooms = self._rooms[namespace] = self._new_rooms(self.mode.create_lock())
             rooms.add(client)
         if self.options.always_connect:
             client.accept(self.codec.encode_connect(client.sid, namespace))
@@ -870,6 +883,6 @@ class CountedJob:
         self._server.give_back(self._session, cost)
 
 
-def new_sid() -> str:
-    """Return a session id: 20 characters safe in URLs, 120 random bits."""
+def new_engine_sid() -> str:
+    """Return an Engine.IO session id: 20 characters safe in URLs, 120 random bits."""
     return secrets.token_urlsafe(15)

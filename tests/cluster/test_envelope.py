@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flask_socketio_core.cluster import envelope
 from flask_socketio_core.cluster.envelope import Malformed, Wire
+from flask_socketio_core.sids import new_sid
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
@@ -86,7 +87,26 @@ def test_rooms_survive_the_wire(to: tuple[Any, ...] | None, wire: Any) -> None:
     )
     travelled = json.loads(json.dumps(message))
     assert travelled["room"] == wire
-    assert envelope.rooms(travelled["room"]) == to
+    assert travelled["method"] == "emit"
+    assert envelope.addressees(travelled) == to
+
+
+def test_sids_of_ours_are_no_rooms_on_the_wire() -> None:
+    one, two = new_sid(), new_sid()
+    for to, method, room, sids in (
+        ((one,), "emit_sids", [], [one]),
+        ((one, two), "emit_sids", [], [one, two]),
+        (("a", one, 5), "emit", ["a", 5], [one]),
+        ((one, (1, "x"), two), "emit", [[1, "x"]], [one, two]),
+    ):
+        message = envelope.emit(
+            "e", (), host_id="h", namespace="/", to=to, skip=frozenset(), callback=None, volatile=False
+        )
+        travelled = Wire().decode(Wire().encode(message))
+        assert (travelled["method"], travelled["room"], travelled["sids"]) == (method, room, sids)
+        assert set(envelope.addressees(travelled) or ()) == set(to)
+        with pytest.raises(Malformed, match="'sids'"):
+            Wire().decode(Wire().encode({**message, "sids": ["a room"]}))
 
 
 def test_data_of_python_socketio_that_is_no_list_is_one_value() -> None:

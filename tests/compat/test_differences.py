@@ -641,6 +641,39 @@ def test_emit_to_an_empty_list_reaches_nobody() -> None:
     assert [play(flask_socketio_core, to) for to in nobody] == [0, 0]
 
 
+def test_no_room_is_named_like_a_sid() -> None:
+    def play(library: Any) -> list[str]:
+        app, extension = make_pair(library)
+        extension.on_event("join", library.join_room)
+        gone, attacker = extension.test_client(app), extension.test_client(app)
+        sid = next(sid for sid, _ in extension.server.manager.get_participants("/", None))
+        gone.disconnect()
+        with contextlib.suppress(ValueError):
+            attacker.emit("join", sid)
+        extension.emit("secret", to=sid)
+        return [event["name"] for event in attacker.get_received()]
+
+    assert play(flask_socketio) == ["secret"]
+    assert play(flask_socketio_core) == []
+
+
+def test_rooms_of_a_client_are_bounded() -> None:
+    def play(library: Any) -> list[str]:
+        app, extension = make_pair(library)
+        extension.on_event("join", library.join_room)
+        client = extension.test_client(app)
+        raised = []
+        for room in ("x" * 1000, "x" * 1001, *map(str, range(9_998)), "last", "one more"):
+            try:
+                client.emit("join", room)
+            except ValueError:
+                raised.append(room[:8])
+        return raised
+
+    assert play(flask_socketio) == []
+    assert play(flask_socketio_core) == ["x" * 8, "one more"]
+
+
 def test_call_works_when_handlers_run_in_order() -> None:
     def play(library: Any) -> Any:
         app, extension = make_pair(library, async_handlers=False)

@@ -19,7 +19,7 @@ class Member:
 
 
 def make_rooms() -> Any:
-    return Rooms(threading.Lock())
+    return Rooms(threading.Lock(), max_rooms=100, max_name_length=50)
 
 
 def test_threads_that_join_leave_close_and_broadcast_leave_everything_in_order() -> None:

@@ -18,6 +18,7 @@ from flask_socketio_core.errors import CallTimeout, ConnectionRefusedError, Prot
 from flask_socketio_core.server.interface import Client
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.server.session import Session
+from flask_socketio_core.sids import new_sid
 from support.engine import DirectTransport, ManualMode, RecordingApplication, WokenTransport
 from support.servers import wait_until
 
@@ -70,6 +71,35 @@ def test_a_client_is_told_its_sid_after_its_handler_let_it_in(bench: Bench) -> N
     assert bench.app.log == [("connect", "/", {"token": 1}), ("connected", "/")]
     sid = session.clients["/"].sid
     assert bench.sent(session) == [f'40{{"sid":"{sid}"}}']
+
+
+def test_names_of_namespaces_are_bounded() -> None:
+    bench = Bench(max_name_length=5)
+    bench.app.accepts = lambda namespace: True  # type: ignore[method-assign]  # as with namespaces="*"
+    session = bench.open()
+    for name in ("/four", "/fivee"):
+        session.receive(f"40{name},")
+    bench.mode.run_jobs()
+    refusal, welcome = bench.sent(session)
+    assert refusal == '44/fivee,{"message":"name of 6 characters, the server allows 5 (max_name_length)"}'
+    assert str(welcome).startswith("40/four,")
+    assert sorted(session.clients) == ["/four"]
+
+
+def test_rooms_of_a_client_are_bounded_and_so_are_their_names() -> None:
+    bench = Bench(max_rooms=2, max_name_length=8)
+    (_, sid), (_, other) = bench.join(), bench.join()
+    for room in ("a", "b", "a", sid):
+        bench.server.enter_room(sid, room)
+    with pytest.raises(ValueError, match=r"'c'.* in 2 rooms.* max_rooms=2"):
+        bench.server.enter_room(sid, "c")
+    bench.server.leave_room(sid, "a")
+    bench.server.enter_room(sid, "c")
+    long_names: tuple[Any, ...] = ("x" * 9, ("x", "yyyy"), 10**8)
+    for name in long_names:
+        with pytest.raises(ValueError, match="max_name_length=8"):
+            bench.server.enter_room(other, name)
+    assert bench.server.room_names() == ["b", "c"]
 
 
 def test_a_connection_may_be_in_so_many_namespaces_only() -> None:
@@ -223,10 +253,13 @@ def test_a_namespace_hears_only_its_own(bench: Bench) -> None:
 
 def test_nobody_enters_another_clients_own_room(bench: Bench) -> None:
     (_, sid1), (_, sid2) = bench.join(), bench.join()
-    with pytest.raises(ValueError, match="sid of another client"):
-        bench.server.enter_room(sid1, sid2)
-    with pytest.raises(ValueError, match="sid of a client"):
-        bench.server.close_room(sid2)
+    for name in (sid2, new_sid()):
+        with pytest.raises(ValueError, match=rf"enter room '{name}': .* form of a sid.*f'room:"):
+            bench.server.enter_room(sid1, name)
+        with pytest.raises(ValueError, match=r"close room .*form of a sid"):
+            bench.server.close_room(name)
+    bench.server.enter_room(sid1, sid1)
+    assert bench.server.rooms(sid1) == [sid1]
     with pytest.raises(ValueError, match="is not connected"):
         bench.server.enter_room("nobody", "r")
 

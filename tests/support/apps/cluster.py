@@ -62,6 +62,14 @@ def make_app() -> tuple[Flask, Any]:
         for room in rooms:
             library.join_room(room)
 
+    @socketio.on("join whatever")
+    def join_whatever(room: str) -> str:
+        try:
+            library.join_room(room)
+        except ValueError as error:
+            return str(error)
+        return "in"
+
     @socketio.on("say")
     def say(room: str, text: str) -> None:
         library.emit("said", text, to=room, include_self=False)
