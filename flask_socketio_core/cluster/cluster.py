@@ -356,8 +356,9 @@ class Cluster:
         if self._is_here(sid, namespace):
             assert self._server is not None
             self._server.enter_room(sid, room, namespace)
-        elif room != sid:
-            refuse_sid("enter", room)
+        else:
+            if room != sid:
+                refuse_sid("enter", room)
             self._tell("enter_room", namespace, sid=sid, room=room)
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flask
 import flask_socketio
 import pytest
 import socketio
@@ -21,6 +22,7 @@ from flask.sessions import SecureCookieSessionInterface
 import flask_socketio_core
 from compat.stage import Stage
 from flask_socketio_core import errors
+from flask_socketio_core.sids import is_sid
 from support.flask_apps import needs_trusted_hosts
 from support.programs import run_program
 from support.servers import (
@@ -655,6 +657,39 @@ def test_no_room_is_named_like_a_sid() -> None:
 
     assert play(flask_socketio) == ["secret"]
     assert play(flask_socketio_core) == []
+
+
+def test_a_sid_has_its_form() -> None:
+    def play(library: Any) -> str:
+        app, extension = make_pair(library)
+        extension.on_event("who", lambda: library.emit("you", flask.request.sid))
+        client = extension.test_client(app)
+        client.emit("who")
+        return str(client.get_received()[0]["args"][0])
+
+    theirs, ours = play(flask_socketio), play(flask_socketio_core)
+    assert (len(theirs), is_sid(theirs)) == (20, False)
+    assert (len(ours), is_sid(ours)) == (24, True)
+
+
+def test_nobody_leaves_the_own_room() -> None:
+    def play(library: Any) -> list[str]:
+        app, extension = make_pair(library)
+
+        @extension.on("move")
+        def move() -> None:
+            library.join_room(flask.request.sid)
+            for room in library.rooms():
+                library.leave_room(room)
+            library.emit("moved")
+            extension.emit("moved", to=flask.request.sid)
+
+        client = extension.test_client(app)
+        client.emit("move")
+        return [event["name"] for event in client.get_received()]
+
+    assert play(flask_socketio) == []
+    assert play(flask_socketio_core) == ["moved", "moved"]
 
 
 def test_rooms_of_a_client_are_bounded() -> None:
