@@ -187,7 +187,13 @@ class GreenMode(AsyncMode):
             self._pool.close()
 
     def _make_pool(self) -> GreenletPool:
-        return GreenletPool(self._hub_greenlet, self.call_soon, self.max_workers, self._on_saturated)
+        return GreenletPool(
+            self._hub_greenlet,
+            self.call_soon,
+            partial(self.call_later, 0),
+            self.max_workers,
+            self._on_saturated,
+        )
 
     def _settle(self) -> None:
         self._hub = self._reachable_hub()

@@ -7,6 +7,7 @@ block like any other greenlet, because blocking means to switch to the hub, and 
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from greenlet import GreenletExit, greenlet
 
 from .jobs import Job, log_failure, run_job
 
-BATCH = 100
-"""Most jobs started before the hub looks after its sockets and timers again."""
+TURN_S = 0.005
+"""How long jobs are started before the hub looks after its sockets and timers again, seconds: as Python's threads take
+turns."""
 KEEP_IDLE = 100
 """Most greenlets kept for later."""
 
@@ -27,6 +29,7 @@ class GreenletPool:
 
     :param hub: returns the hub's greenlet; called on the hub's thread.
     :param call_soon: runs a callback on the hub; callable from every OS thread.
+    :param call_next: runs a callback on the hub behind what its sockets and timers have for it; called there.
     :param max_workers: most greenlets.
     :param on_saturated: called on the hub when that many are busy and a job has to wait; again only after the pool was
         idle.
@@ -35,12 +38,14 @@ class GreenletPool:
     def __init__(
         self,
         hub: Callable[[], greenlet],
-        call_soon: Callable[[Job], None],
+        call_soon: Callable[[Job], object],
+        call_next: Callable[[Job], object],
         max_workers: int,
         on_saturated: Callable[[], object],
     ) -> None:
         self._hub = hub
         self._call_soon = call_soon
+        self._call_next = call_next
         self._max = max_workers
         self._on_saturated = on_saturated
         self._jobs: deque[Job] = deque()
@@ -75,16 +80,23 @@ class GreenletPool:
             self._call_soon(self._start_jobs)
 
     def _start_jobs(self) -> None:
-        self._scheduled = False  # in this order: a job that another thread submits now schedules this again
         jobs = self._jobs
-        for _ in range(BATCH):
-            if not jobs:
-                return
-            worker = self._idle.pop() if self._idle else self._new_worker()
-            if worker is None:
-                return  # the next worker that ends its job wakes us
-            worker.switch(jobs.popleft())
-        self._wake()
+        until_s = time.monotonic() + TURN_S
+        try:
+            while jobs:
+                worker = self._idle.pop() if self._idle else self._new_worker()
+                if worker is None:
+                    break  # the next worker that ends its job wakes us
+                worker.switch(jobs.popleft())
+                if time.monotonic() >= until_s:
+                    break
+        finally:
+            self._scheduled = (
+                False  # in this order: a job that another thread submits now schedules this again
+            )
+            if jobs and not self._scheduled and (self._idle or self._count < self._max):
+                self._scheduled = True
+                self._call_next(self._start_jobs)
 
     def _new_worker(self) -> _Worker | None:
         if self._count >= self._max:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -33,6 +35,30 @@ def assert_a_killed_greenlet_takes_no_job(mode: GreenMode) -> None:
     mode.call_soon(workers[0].throw)  # GreenletExit, unless told otherwise
     wait_for(mode, lambda: bool(workers[0].dead))
     _assert_jobs_run(mode)
+
+
+def assert_a_burst_of_jobs_leaves_the_hub_its_turns(mode: GreenMode) -> None:
+    """Assert that sockets and timers are looked after between the jobs of a burst, which none of them interrupts."""
+    done: list[None] = []
+    seen = [0]
+
+    def compute() -> None:
+        until_s = time.monotonic() + 0.001
+        while time.monotonic() < until_s:
+            pass
+        done.append(None)
+
+    def beat() -> None:
+        seen.append(len(done))
+        if len(done) < 300:
+            mode.call_later(0, beat)
+
+    for _ in range(300):
+        mode.spawn(compute)
+    mode.call_later(0, beat)
+    wait_for(mode, lambda: seen[-1] == 300)
+    assert max(after - before for before, after in itertools.pairwise(seen)) <= 20
+    mode.close()
 
 
 def assert_only_a_server_without_our_hub_is_refused(mode: GreenMode) -> None:

@@ -12,6 +12,7 @@ from flask_socketio_core.plugins import Plugins
 from flask_socketio_core.process import ProcessFacts
 from flask_socketio_core.testing.conformance.async_modes import in_thread, wait_for
 from support.green import (
+    assert_a_burst_of_jobs_leaves_the_hub_its_turns,
     assert_a_killed_greenlet_takes_no_job,
     assert_a_stray_time_out_takes_no_job,
     assert_only_a_server_without_our_hub_is_refused,
@@ -107,3 +108,7 @@ def test_a_time_out_that_outlives_its_job_takes_no_other_job_with_it(
 
 def test_killing_the_greenlet_of_a_job_that_has_ended_takes_no_other_job_with_it() -> None:
     assert_a_killed_greenlet_takes_no_job(EventletMode())
+
+
+def test_a_burst_of_jobs_leaves_the_hub_its_turns() -> None:
+    assert_a_burst_of_jobs_leaves_the_hub_its_turns(EventletMode())
