@@ -186,7 +186,7 @@ class Crowd:
 
     async def _stall(self, client: Client) -> None:
         client.stall()
-        await asyncio.sleep(random.uniform(0, self._patience_s / 4))
+        await asyncio.sleep(random.uniform(0, min(self._patience_s / 4, 3)))
         client.read_on()
 
     # how they leave

@@ -14,7 +14,7 @@ of another one     the same, except that a queue that may lose can skip numbers:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 Talk = tuple[str, str]
@@ -54,9 +54,13 @@ class Run:
 
 
 class Faults:
-    """What must not happen, and has: by kind."""
+    """What must not happen, and has: by kind.
 
-    def __init__(self) -> None:
+    :param tell: called with the first ones at once.
+    """
+
+    def __init__(self, tell: Callable[[str], object] = lambda text: None) -> None:
+        self._tell = tell
         self.counts: Counter[str] = Counter()
         self.examples: list[str] = []
 
@@ -65,6 +69,7 @@ class Faults:
         self.counts[kind] += 1
         if len(self.examples) < MOST_TOLD:
             self.examples.append(f"{kind}: {what}")
+            self._tell(self.examples[-1])
 
     def __len__(self) -> int:
         return sum(self.counts.values())
@@ -152,10 +157,11 @@ class Ledger:
     """The whole account.
 
     :param servers: their names.
+    :param tell: called with the first faults.
     """
 
-    def __init__(self, servers: Iterable[str]) -> None:
-        self.faults = Faults()
+    def __init__(self, servers: Iterable[str], tell: Callable[[str], object] = lambda text: None) -> None:
+        self.faults = Faults(tell)
         self.talks: dict[Talk, Told] = {}
         self.sent = 0
         self.heard = 0

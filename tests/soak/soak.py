@@ -21,30 +21,17 @@ from . import state
 from .crowd import Crowd
 from .ledger import Faults, Ledger
 from .plan import (
-    ACK_EXPIRES_S,
     CALM_S,
     HEARTBEAT_S,
     MODES,
     OUTAGE_S,
-    PING_INTERVAL_S,
-    PING_TIMEOUT_S,
     QUEUES,
     RECOVERY_S,
     REPORT_S,
     RESTARTS,
-    UPGRADE_TIMEOUT_S,
     Plan,
 )
 from .state import State
-
-OPTIONS = {
-    "message_queue_options": {"heartbeat_interval_s": HEARTBEAT_S, "ack_expires_s": ACK_EXPIRES_S},
-    "async_handlers": "ordered",  # or else the events of one client may overtake each other
-    "ping_interval": PING_INTERVAL_S,
-    "ping_timeout": PING_TIMEOUT_S,
-    "connect_timeout": PING_TIMEOUT_S,
-    "upgrade_timeout": UPGRADE_TIMEOUT_S,
-}
 
 
 @dataclass(slots=True)
@@ -95,7 +82,11 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], object]) -> Outcome:
         for number, mode in enumerate(plan.modes, 1):
             last = number == len(plan.modes)
             options = {"message_queue": queue.url(broker, proxy.port if last else None), "channel": channel}
-            spec = AppSpec(app="soak", options={**OPTIONS, **options})
+            spec = AppSpec(
+                app="soak",
+                options={**plan.options, **options},
+                settings={"call_timeout_s": plan.call_timeout_s},
+            )
             servers[f"{mode} {number}"] = stack.enter_context(serving(MODES[mode], spec, directory))
         soak = Soak(plan, broker, proxy, servers, tell)
         asyncio.run(soak.run())
@@ -138,11 +129,11 @@ class Soak:
 
     async def _visit(self, seconds: float, rounds: int) -> None:
         """Have a crowd for a while, and see that all it said was heard."""
-        ledger = Ledger(self._servers)
+        ledger = Ledger(self._servers, self._tell)
         crowd = Crowd(
             {name: server.port for name, server in self._servers.items()},
             ledger,
-            patience_s=PING_INTERVAL_S + PING_TIMEOUT_S,
+            patience_s=self._plan.silence_s,
             is_calm=lambda: time.monotonic() > self._calm_at_s,
         )
         try:

@@ -17,6 +17,8 @@ from .soak import run
 SECONDS = 30.0
 """Of traffic; the time-outs of clients that vanished, behind the warm-up and at the end, take as long again."""
 
+PING_TIMEOUT_S = 8.0
+
 PAIRS = (("threading", "gevent"), ("gevent", "eventlet"), ("eventlet", "threading"))
 TODAY = PAIRS[datetime.date.today().toordinal() % len(PAIRS)]
 """The pairs take turns, by the day."""
@@ -27,9 +29,10 @@ def test_a_crowd_leaves_nothing_and_hears_everything_once_and_in_order(tmp_path:
     modes = [mode for mode in TODAY if MODES[mode].missing() is None] or ["threading"]
     lines: list[str] = []
     try:
-        outcome = run(
-            Plan(modes=(modes * 2)[:2], queue="redis", seconds=SECONDS, visitors=16), tmp_path, lines.append
+        plan = Plan(
+            modes=(modes * 2)[:2], queue="redis", seconds=SECONDS, visitors=16, ping_timeout_s=PING_TIMEOUT_S
         )
+        outcome = run(plan, tmp_path, lines.append)
     except BrokerMissing as problem:
         if os.environ.get("REQUIRE_BROKERS") == "1":
             raise

@@ -16,7 +16,6 @@ from flask import Flask, jsonify, request, session
 from flask_socketio_core.errors import CallTimeout, ClientGone
 from support.apps import base
 
-CALL_TIMEOUT_S = 5.0
 #: Of what the library or the web server makes per connection, request or job; the green libraries' by their names.
 COUNTED = (
     "Session",
@@ -46,6 +45,7 @@ def make_app() -> tuple[Flask, Any]:
     socketio = library.SocketIO(app, **base.options())
     counts: Counter[str] = Counter()
     gaps: list[int | None] = []
+    call_timeout_s: float = base.settings()["call_timeout_s"]
 
     @socketio.observe
     def socketio_bus_gap(missed: int | None) -> None:
@@ -83,7 +83,7 @@ def make_app() -> tuple[Flask, Any]:
     @socketio.on("ask")
     def ask(sid: str, text: str) -> str:
         try:
-            answer = socketio.call("question", text, to=sid, timeout=CALL_TIMEOUT_S)
+            answer = socketio.call("question", text, to=sid, timeout=call_timeout_s)
         except CallTimeout:
             counts["timeouts"] += 1
             return "timeout"
