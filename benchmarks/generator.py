@@ -163,6 +163,43 @@ class Generator:
         timings.wall_s = time.perf_counter() - started
         return timings
 
+    def paced(self, seconds: float, each_s: float) -> Timings:
+        """Let each client send an event that asks for an ack every so many seconds, once the last one was answered.
+
+        The latency of an event that had to wait for the answer to the one before includes that wait.
+        """
+        message = frame(b'421["echo",{"seq":1,"text":"the quick brown fox jumps"}]')
+        clients = list(self.clients.values())
+        started = time.perf_counter()
+        due = [(started + each_s * number / len(clients), client) for number, client in enumerate(clients)]
+        waiting: set[int] = set()
+        timings = Timings()
+
+        def on_text(client: Client, text: bytes) -> None:
+            if text[:3] == b"431":
+                timings.latencies_s.append(time.perf_counter() - client.sent_at)
+                waiting.discard(client.sock.fileno())
+
+        position = 0
+        until_s = started + seconds
+        while (now_s := time.perf_counter()) < until_s + 10 and (now_s < until_s or waiting):
+            while position < len(due) and due[position][0] <= now_s and now_s < until_s:
+                at_s, client = due[position]
+                if client.sock.fileno() in waiting:
+                    break
+                position += 1
+                due.append((at_s + each_s, client))
+                client.sent_at = at_s
+                waiting.add(client.sock.fileno())
+                client.sock.send(message)
+            self._once(on_text, max(min(due[position][0], until_s) - time.perf_counter(), 0.0005))
+        timings.wall_s = time.perf_counter() - started
+        # What was never answered has waited at least that long.
+        timings.latencies_s += [
+            time.perf_counter() - client.sent_at for client in clients if client.sock.fileno() in waiting
+        ]
+        return timings
+
     def get(self, count: int, path: bytes = b"/empty") -> None:
         """Make so many plain requests, each on a new connection: what accepting costs without Socket.IO."""
         request = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" % path
@@ -213,15 +250,18 @@ class Generator:
         while not done():
             if time.monotonic() > deadline:
                 raise TimeoutError("the server did not send what was expected in time")
-            for fd, _ in self._poll.poll(1.0):
-                client = self.clients[fd]
-                try:
-                    data = client.sock.recv(262_144)
-                except BlockingIOError:
-                    continue
-                if not data:
-                    raise ConnectionError("the server closed a connection")
-                self._take(client, data, on_text)
+            self._once(on_text, 1.0)
+
+    def _once(self, on_text: Callable[[Client, bytes], None], timeout_s: float) -> None:
+        for fd, _ in self._poll.poll(timeout_s):
+            client = self.clients[fd]
+            try:
+                data = client.sock.recv(262_144)
+            except BlockingIOError:
+                continue
+            if not data:
+                raise ConnectionError("the server closed a connection")
+            self._take(client, data, on_text)
 
     def _take(self, client: Client, data: bytes, on_text: Callable[[Client, bytes], None]) -> None:
         data = client.rest + data

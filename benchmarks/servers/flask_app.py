@@ -62,8 +62,13 @@ def connect() -> None:
     session["connected"] = True
 
 
+@socketio.on("hang")
+def hang() -> None:
+    socketio.sleep(3600)
+
+
 @socketio.on("echo")
-def echo(data: Any) -> Any:
+def echo(data: Any = None) -> Any:
     # What a handler does with its context: it reads the request and the session.
     return data if request.sid and session["connected"] else None
 
