@@ -430,6 +430,10 @@ class SocketLocation:
 class BlockingTransport(ABC):
     """An open WebSocket of a server that keeps its socket. One task reads, one task writes, any task closes."""
 
+    on_control: Callable[[], object] | None = None
+    """Set by the engine: called by :meth:`receive` for each control frame of the peer; may wait, if there are too many.
+    A server that takes them by itself leaves it alone."""
+
     @abstractmethod
     def receive(self) -> str | bytes | None:
         """Wait for the next message; ``None`` when the peer is gone or :meth:`close` was called.

@@ -70,6 +70,7 @@ class OptionKeywords(TypedDict, total=False):
     max_pending_events: Number
     max_pending_bytes: Number
     max_total_pending_bytes: Number
+    max_packets_per_s: Number
     max_pending_acks: Number
     ack_timeout: Number
     max_loop_block: Number

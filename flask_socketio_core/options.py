@@ -98,6 +98,9 @@ class Options:
         that is full of brackets. Default 10 MB.
     :param max_total_pending_bytes: the same for all connections of the process; beyond, a message of more than 1024
         bytes waits undecoded until there is room, and nothing more is read from its connection. Default 100 MB.
+    :param max_packets_per_s: most packets of one connection per second in the long run, ten times as many at once:
+        events, acknowledgements, everything else of the protocol, and WebSocket control frames. Nothing is read for a
+        while from one that sends more; nothing is lost. Default 1000.
     :param max_pending_acks: most acknowledgements of one client that are waited for; beyond, the oldest is given up:
         its callback is not called, ``call()`` runs into its time-out. Default 10,000: less than 10 MB.
     :param ack_timeout: seconds after which a client's acknowledgement is waited for no longer. Default 3600.
@@ -151,6 +154,7 @@ class Options:
     max_pending_events: int = 1000
     max_pending_bytes: int = 10_000_000
     max_total_pending_bytes: int = 100_000_000
+    max_packets_per_s: float = 1000
     max_pending_acks: int = 10_000
     ack_timeout: float = 3600
     max_loop_block: float = 1.0

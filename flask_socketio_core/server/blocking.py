@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .reactor import Target
 
 
+PAUSE_S = 0.001
+"""How long a client that sends a lot lets others run, now and then, seconds: one that has more to be read never waits,
+and neither a green socket nor Python's lock would change to another task."""
+
 LAST_WORDS_S = 10.0
 """How long a closed connection may take to send what waits, seconds; a peer that does not read would take for ever."""
 
@@ -94,6 +98,7 @@ class BlockingConnection:
     def run(self, target: Target) -> None:
         """Read until the connection ends."""
         self.target = target
+        self._transport.on_control = self._count
         writer = self._mode.start_task(self._write_all)
         try:
             reason = self._read_all()
@@ -107,9 +112,11 @@ class BlockingConnection:
 
     def _read_all(self) -> str:
         try:
-            while (message := self._transport.receive()) is not None:
+            # What comes behind the end is nobody's, and would keep the writer from its last words.
+            while self._code is None and (message := self._transport.receive()) is not None:
                 assert self.target is not None
                 self.target.receive(message)
+                self._count()
                 if self._held:
                     self._wait_while_held()
         except ProtocolError as error:
@@ -120,6 +127,16 @@ class BlockingConnection:
         except OSError:
             return Reason.TRANSPORT_ERROR
         return Reason.TRANSPORT_CLOSE
+
+    def _count(self) -> None:
+        target = self.target
+        assert target is not None
+        target.allowance -= 1
+        if target.allowance < 0:
+            target.overdrawn()
+            self._mode.sleep(PAUSE_S)
+            if self._held:
+                self._wait_while_held()
 
     def _wait_while_held(self) -> None:
         released = self._released

@@ -15,7 +15,6 @@ from .handshake import accept_value, response_head
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-RECEIVE_BYTES = 65_536
 GONE = (OSError, EOFError, ValueError)
 """What sockets, green sockets and buffered readers raise once they are closed."""
 
@@ -93,7 +92,7 @@ class FramedSocketTransport(BlockingTransport):
             self._arrived.extend(self._reader.feed(b""))
             return
         try:
-            data = self._recv(RECEIVE_BYTES)
+            data = self._recv(self._reader.wanted)
         except GONE:
             data = b""
         if data:
@@ -102,6 +101,8 @@ class FramedSocketTransport(BlockingTransport):
             self._closed = True
 
     def _control(self, opcode: int, value: str | bytes) -> None:
+        if self.on_control is not None:
+            self.on_control()
         payload = value if isinstance(value, bytes) else value.encode()
         if opcode == PING:
             try:

@@ -214,10 +214,14 @@ class Endpoint:
             if session.held:
                 transport.wait_while_held(session, self._server.mode)
             body = read_body(environ, self._options.max_http_buffer_size)
-            for packet in decode_payload(body, self._options.max_packets_per_payload):
+            packets = decode_payload(body, self._options.max_packets_per_payload)
+            for packet in packets:
                 if packet == EIO_CLOSE and not transport.polled:
                     self._overtaken.expect(session.sid, self._server.clock())
                 session.receive(packet)
+            session.allowance -= len(packets)
+            if session.allowance < 0:
+                session.overdrawn()
         finally:
             session.posting = False
 

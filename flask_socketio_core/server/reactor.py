@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 EPOLLIN = 0x001
 EPOLLOUT = 0x004
-READ_BYTES = 65_536
-"""Most bytes read from one connection before the others get their turn."""
 MAX_EVENTS = 512
 """Most connections served before the loop's other work gets its turn."""
 
@@ -48,6 +46,12 @@ class Target(Protocol):
     @property
     def has_waiting(self) -> bool:
         """Say whether something waits to be written."""
+
+    allowance: int
+    """So many packets may still come, control frames included, until :meth:`overdrawn` is to be called."""
+
+    def overdrawn(self) -> None:
+        """Learn that :attr:`allowance` is negative."""
 
     def receive(self, packet: str | bytes) -> None:
         """Take one Engine.IO packet.
@@ -197,7 +201,7 @@ class Connection:
             return
         try:
             # Nothing is read behind frames that must not be taken now, but a broken connection is noticed.
-            data = self._sock.recv(1, socket.MSG_PEEK) if more else self._sock.recv(READ_BYTES)
+            data = self._sock.recv(1, socket.MSG_PEEK) if more else self._sock.recv(self.reader.wanted)
         except BlockingIOError:
             return
         except OSError:
@@ -223,8 +227,9 @@ class Connection:
 
     def _take(self, target: Target, data: bytes) -> None:
         reader = self.reader
+        found = reader.feed(data)
         try:
-            for opcode, value in reader.feed(data):
+            for opcode, value in found:
                 if opcode <= BINARY:  # data, not control (RFC 6455, section 5.2)
                     target.receive(value)
                     target = self.target or target  # an upgrade hands the connection over
@@ -234,6 +239,9 @@ class Connection:
                     return
             if reader.error is not None:
                 raise reader.error
+            target.allowance -= len(found)
+            if target.allowance < 0:
+                target.overdrawn()
             if reader.more:
                 with target.lock:
                     self._look()

@@ -110,6 +110,7 @@ class Server:
             outbox_policy=options.outbox_policy,
             max_pending_acks=options.max_pending_acks,
             ack_timeout=options.ack_timeout,
+            max_packets_per_s=options.max_packets_per_s,
         )
         self.logger = choose_logger(options.logger, LOGGER)
         self.session_type: Callable[..., Session] = Session
@@ -244,6 +245,25 @@ class Server:
             )
         self._application.on_outbox_overflow(engine_sid, packets, size_bytes)
 
+    def on_too_fast(self, session: Session) -> None:
+        """Log, from a worker, that nothing is read from a session for a while."""
+        more = self.repeats.take("too fast")
+        if more is not None:
+            self.mode.spawn(
+                partial(
+                    self.logger.warning,
+                    "session %s sends more than max_packets_per_s=%g: nothing is read from it for a while%s",
+                    session.sid,
+                    self.options.max_packets_per_s,
+                    more,
+                )
+            )
+
+    def on_rested(self, session: Session) -> None:
+        """Read on from a session that has sent too much too fast, unless its handlers cannot keep up either."""
+        if session.held and self._caught_up(session):
+            session.release()
+
     def on_connect_timeout(self, session: Session) -> None:
         """Log, from a worker, that a connect handler takes longer than a client may be without a namespace."""
         more = self.repeats.take("connect timeout")
@@ -353,8 +373,8 @@ class Server:
                 self.report(error, "the timer")
                 continue
             if next_s is not None:
-                with self._lock:
-                    self._wheel.schedule(item, next_s)
+                with self._lock:  # what is due may have changed since
+                    self._wheel.schedule(item, item.next_due() or next_s)
         with self._lock:
             next_due_s = self._wheel.next_due_s()
         if next_due_s is not None:
@@ -470,6 +490,7 @@ class Server:
             len(session.backlog) + session.early <= self._few_pending
             and session.pending_bytes - session.arriving_bytes <= self._few_pending_bytes
             and not session.unread
+            and not session.rests
         )
 
     def _finish(self, session: Session) -> None:

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ProtocolError
+from .bucket import TokenBucket
 from .outbox import Outbox
 from .packets import CLOSE_PACKET, PING_PACKET, Outgoing
 from .reasons import Reason
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
     from .clients import Client
     from .deflate import Deflate
     from .packets import Decoder
+
+PACKETS_AT_ONCE = 100
+"""So many packets of a session are counted before its rate is looked at."""
+
+BURST_S = 10.0
+"""How long a client must have sent nothing to send at once what it may send in that time, seconds."""
 
 UNDROPPABLE_FACTOR = 2
 """How many times the outbox's limits may wait of what no policy drops."""
@@ -74,6 +81,7 @@ class SessionSettings:
     outbox_policy: str
     max_pending_acks: int
     ack_timeout: float
+    max_packets_per_s: float
 
 
 class Transport(Protocol):
@@ -126,6 +134,12 @@ class SessionHost(Protocol):
     def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
         """Learn that the outbox reached its limit."""
 
+    def on_too_fast(self, session: Session) -> None:
+        """Learn that nothing is read from a session for a while, because it has sent too much too fast."""
+
+    def on_rested(self, session: Session) -> None:
+        """Learn that this while is over."""
+
     def on_connect_timeout(self, session: Session) -> None:
         """Learn that no connect handler of a session has let a client in in time; the session is about to end."""
 
@@ -134,14 +148,18 @@ class Session:
     """The state of one connection. Thread-safe; holds its lock for a few instructions or one non-blocking write."""
 
     __slots__ = (
+        "_bucket",
         "_deflate",
         "_heartbeat_at",
+        "_held_at_s",
         "_host",
         "_join_by",
         "_outbox",
         "_ping_out",
+        "_read_again_s",
         "_transport",
         "_write",
+        "allowance",
         "app_data",
         "arriving_bytes",
         "arriving_since_s",
@@ -187,6 +205,8 @@ class Session:
         self.posting = False
         self.backlog: list[None] = []  # one for each handler not finished yet: append and pop need no lock
         self.held = False
+        # So many packets may still come before the rate is looked at. Only who reads from the client changes it.
+        self.allowance = PACKETS_AT_ONCE
         self.early = 0  # events that wait for connect handlers; guarded by the lock
         self.waiting: deque[Callable[[], object]] | None = (
             None  # what of the backlog has no worker, see workers.py
@@ -204,6 +224,9 @@ class Session:
         self._write = transport.write
         self._deflate = transport.deflate
         self._outbox: Outbox | None = None
+        self._bucket: TokenBucket | None = None  # made for who sends more than a few packets
+        self._read_again_s: float | None = None
+        self._held_at_s = -math.inf  # clock reading when it was last held
         self._ping_out = False
         self._heartbeat_at = now_s + host.settings.ping_interval
         self._join_by: float | None = now_s + host.settings.connect_timeout
@@ -396,6 +419,29 @@ class Session:
         else:
             raise ProtocolError(f"unexpected Engine.IO packet of type {kind!r}")
 
+    def overdrawn(self) -> None:
+        """Learn that :attr:`allowance` is negative; read nothing more for a while if the packets came too fast.
+
+        So what a packet costs is a subtraction, and the clock is read once for a hundred of them.
+        """
+        now_s = self._host.clock()
+        bucket = self._bucket
+        if bucket is None:
+            rate = self._host.settings.max_packets_per_s
+            bucket = self._bucket = TokenBucket(rate, rate * BURST_S, now_s)
+        wait_s = bucket.take(PACKETS_AT_ONCE - self.allowance, now_s)
+        self.allowance = PACKETS_AT_ONCE
+        if wait_s > 0:
+            self._read_again_s = now_s + wait_s
+            self.hold()
+            self._host.reschedule(self)
+            self._host.on_too_fast(self)
+
+    @property
+    def rests(self) -> bool:
+        """Say whether nothing is read from the peer because it has sent too much too fast."""
+        return self._read_again_s is not None
+
     def violate(self, error: ProtocolError) -> None:
         """End the session because the peer broke the protocol."""
         self.close(Reason.TRANSPORT_ERROR, code=error.close_code)
@@ -405,10 +451,11 @@ class Session:
         self.close(reason)
 
     def hold(self) -> None:
-        """Read nothing more from the peer for now: its handlers cannot keep up."""
+        """Read nothing more from the peer for now: its handlers cannot keep up, or it sends too fast."""
         with self.lock:
             if not (self.closed or self.held):
                 self.held = True
+                self._held_at_s = self._host.clock()
                 self._transport.hold()
 
     def release(self) -> None:
@@ -434,6 +481,9 @@ class Session:
                 self.close(Reason.TRANSPORT_CLOSE)
                 return None
             self._join_by = None
+        if self._read_again_s is not None and now_s >= self._read_again_s:
+            self._read_again_s = None
+            self._host.on_rested(self)
         if self._stuck(now_s):
             self.close(Reason.TRANSPORT_ERROR, code=1008)
             return None
@@ -441,7 +491,7 @@ class Session:
             if client.acks:
                 client.expire_acks(now_s - self._host.settings.ack_timeout)
         if self._host.settings.monitor and now_s >= self._heartbeat_at:
-            if self._ping_out and self.held:  # its answer may be among what we do not read
+            if self._ping_out and self._is_behind(now_s):
                 self._heartbeat_at = now_s + self._host.settings.ping_timeout
             elif self._ping_out:
                 self.close(Reason.PING_TIMEOUT)
@@ -460,8 +510,15 @@ class Session:
     def overdue(self, now_s: float) -> bool:
         """Say whether a ping was not answered in time; exact, while the timer may be late by a slot of its wheel."""
         return (
-            self._host.settings.monitor and self._ping_out and now_s >= self._heartbeat_at and not self.held
+            self._host.settings.monitor
+            and self._ping_out
+            and now_s >= self._heartbeat_at
+            and not self._is_behind(now_s)
         )
+
+    def _is_behind(self, now_s: float) -> bool:
+        """Say whether the answer to a ping may be among what we do not read, or among what we have just begun to."""
+        return self.held or now_s < self._held_at_s + self._host.settings.ping_timeout
 
     def _beat(self, now_s: float) -> None:
         # Counted from when the ping was due, so that the timer's usual lateness does not add up, but a client is not
@@ -481,7 +538,7 @@ class Session:
     def next_due(self) -> float | None:
         """Return when :meth:`on_due` is to be called, a clock reading in seconds."""
         heartbeat = self._heartbeat_at if self._host.settings.monitor else None
-        times = [time for time in (heartbeat, self._join_by) if time is not None]
+        times = [time for time in (heartbeat, self._join_by, self._read_again_s) if time is not None]
         return min(times, default=None)
 
     # moving to another transport, and ending

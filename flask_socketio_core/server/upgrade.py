@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 PROBE = EIO_PING + "probe"
 
+MOST_FRAMES = 100
+"""Most WebSocket frames of one upgrade, which takes two, and perhaps some pings."""
+
 
 class Probe:
     """A WebSocket that asks to take over a polling session.
@@ -37,7 +40,17 @@ class Probe:
     :param lock: guards the connection until the session's lock does.
     """
 
-    __slots__ = ("_connection", "_due_s", "_probed", "_server", "_session", "lock", "sid", "slot")
+    __slots__ = (
+        "_connection",
+        "_due_s",
+        "_probed",
+        "_server",
+        "_session",
+        "allowance",
+        "lock",
+        "sid",
+        "slot",
+    )
 
     has_waiting = False
 
@@ -46,6 +59,7 @@ class Probe:
         self._session = session
         self._connection = connection
         self._probed = False
+        self.allowance = MOST_FRAMES
         # One too many is accepted and closed at once, as the protocol has it, not refused by HTTP status.
         wanted = session.transport.name == "polling" and session.probe is None
         self._due_s = server.clock() + (server.options.upgrade_timeout if wanted else 0)
@@ -73,6 +87,10 @@ class Probe:
             raise ProtocolError(
                 f"unexpected packet {packet[:20]!r} while session {self.sid} is being upgraded"
             )
+
+    def overdrawn(self) -> None:
+        """Give the upgrade up, there are too many frames that have nothing to do with it."""
+        self._give_up(1008)
 
     def violate(self, error: ProtocolError) -> None:
         """Give the upgrade up; the session stays where it is."""

@@ -33,6 +33,7 @@ def settings(**changes: Any) -> SessionSettings:
         "outbox_policy": "disconnect",
         "max_pending_acks": 10,
         "ack_timeout": 60,
+        "max_packets_per_s": 1000,
     }
     return SessionSettings(**(values | changes))
 
@@ -109,6 +110,7 @@ class Host:
         self.overflows: list[tuple[int, int]] = []
         self.rescheduled = 0
         self.connect_timeouts = 0
+        self.too_fast = 0
 
     def open(self, transport: Any) -> Session:
         return Session("sid", {}, self, transport, threading.Lock(), Decoder(Codec()), self.now_s)
@@ -121,6 +123,12 @@ class Host:
 
     def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
         self.overflows.append((packets, size_bytes))
+
+    def on_too_fast(self, session: Session) -> None:
+        self.too_fast += 1
+
+    def on_rested(self, session: Session) -> None:
+        session.release()
 
     def on_connect_timeout(self, session: Session) -> None:
         self.connect_timeouts += 1
