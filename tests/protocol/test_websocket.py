@@ -277,11 +277,13 @@ def test_broken_client_does_not_disturb_others(server: Server, client: FrameSock
     assert client.read_text() == '42["message-back",1]'
 
 
-def test_connection_reset_does_not_disturb_others(server: Server, client: FrameSocket) -> None:
+@pytest.mark.parametrize("begun", [b"", frame(TEXT, '42["message",1]')[:9]], ids=["idle", "mid-frame"])
+def test_connection_reset_does_not_disturb_others(server: Server, client: FrameSocket, begun: bytes) -> None:
     other = connected(server)
+    other.send(begun)
     linger = (1).to_bytes(4, "little") + (0).to_bytes(4, "little")
     other._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     other.abort()  # with no linger time the kernel sends RST instead of FIN
-    server.wait_journal("disconnect")
+    assert ["disconnect", "/", "transport error"] in server.wait_journal("disconnect")
     client.send(frame(TEXT, '42["message",1]'))
     assert client.read_text() == '42["message-back",1]'
