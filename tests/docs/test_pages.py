@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from support.documents import ROOT, Page, pages
 PAGES = pages()
 #: A page stays readable in an editor. Tables and code are as wide as they are.
 WIDTH = 140
+TESTS = ("tests/**/*.py", "plugins/*/tests/**/*.py", "flask_socketio_core/testing/conformance/*.py")
+TEST = re.compile(r"^ *def (test_\w+)\(", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -44,6 +47,25 @@ def test_what_a_page_imports_from_this_project_exists(page: Page) -> None:
         if not exists(module, name)
     ]
     assert missing == []
+
+
+@pytest.fixture(scope="module")
+def tests() -> frozenset[str]:
+    """The names of all tests: those of the project, and those that it gives to authors of plugins."""
+    files = [path for place in TESTS for path in ROOT.glob(place)]
+    return frozenset(name for path in files for name in TEST.findall(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_a_page_names_exist(page: Page, tests: frozenset[str]) -> None:
+    assert set(re.findall(r"`(test_\w+)`", page.text)) - tests == set()
+
+
+def test_each_fault_names_its_test() -> None:
+    (faults,) = (page for page in PAGES if page.name == "docs/faults.md")
+    rows = re.findall(r"^\| .*\|$", faults.text, re.MULTILINE)
+    assert len(rows) > 20
+    assert [row for row in rows if not re.search(r"\| (`test_\w+`(, )?)+ \|$|\| test \|$", row)] == []
 
 
 def own_imports(source: str) -> list[tuple[str, str]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 import flask_socketio_core
 from flask_socketio_core import errors, options
+from flask_socketio_core.cluster.settings import SETTINGS
 from support.documents import page, pages
 
 
@@ -25,6 +28,40 @@ def test_generated_parts_are_current(reference: ModuleType) -> None:
 def test_a_part_that_does_not_exist_is_an_error(reference: ModuleType) -> None:
     with pytest.raises(reference.CannotGenerate, match=r"no part 'optoins'\n  available: options"):
         reference.fill("<!-- generated: optoins -->\n<!-- end -->")
+
+
+LIMITS: dict[str, Any] = {
+    **{
+        item.name: item.default
+        for item in dataclasses.fields(options.Options)
+        if re.match("int|float", str(item.type))
+    },
+    **{setting.name: setting.default for setting in SETTINGS if setting.kind in (int, float)},
+}
+"""The options that are numbers, those of every queue included, with their defaults."""
+NO_LIMITS = {"ping_interval", "ping_interval_grace", "compression_threshold", "max_loop_block"}
+NO_LIMITS |= {"heartbeat_interval_s", "replay_window_s"}
+"""Those that bound nothing a client could take."""
+
+
+def test_every_limit_and_its_default_are_on_the_security_page() -> None:
+    section = page("docs/security.md").text.partition("\n## Limits\n")[2].partition("\n## ")[0]
+    shown = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", section, re.MULTILINE))
+    assert set(shown) == set(LIMITS) - NO_LIMITS, (
+        "an option that is a number has a row under Limits in docs/security.md, or a place in NO_LIMITS"
+    )
+    wrong = {
+        name: text
+        for name, text in shown.items()
+        if LIMITS[name] is not None and amount(text) != LIMITS[name]
+    }
+    assert wrong == {}
+
+
+def amount(text: str) -> float:
+    """Return the number that a cell begins with, in the unit of the option."""
+    number, unit = (text + " ").split(" ")[:2]
+    return float(number.replace(",", "")) * {"MB": 1e6, "MiB": 1 << 20}.get(unit, 1)
 
 
 @pytest.mark.parametrize("name", options.option_names())
