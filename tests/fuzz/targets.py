@@ -173,6 +173,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "bus": (
         b'{"method":"emit","event":"e","data":[1],"namespace":"/","room":null,"host_id":"x"}',
         b'{"method":"emit","event":"e","data":["YQ=="],"binary":true,"node":"n","seq":1}',
+        b'{"method":"emit_sids","event":"e","data":[],"room":"r","sids":["xuy1yW1VkELyE2x1sf2b1d1c"],"node":"n","seq":2}',
         b'{"method":"node","state":"here","node":"n","seq":3,"interval":5}',
         b'{"method":"callback","host_id":"x","sid":"s","namespace":"/","id":1,"args":[]}',
         b'{"method":"emit","event":"e","node":"n","seq":1,"sig":"' + b"0" * 92 + b'"}',
