@@ -18,6 +18,7 @@ from .handlers import ANY, RESERVED, ReservedCall, name_of, refused_arguments
 from .quoting import printable
 from .repeats import Repeats, kind_of
 from .request_context import CLIENT, Contexts
+from .tracebacks import log_error, printable_error
 from .trusted_hosts import host_refusal
 
 if TYPE_CHECKING:
@@ -297,7 +298,7 @@ class Dispatcher:
         if refused:
             self._log().error("%s was called with %d arguments%s: %s%s", what, len(args), whose, error, more)
         else:
-            self._log().error("%s failed%s: %r%s", what, whose, error, more, exc_info=error)
+            log_error(self._log(), error, "%s failed%s: %s%s", what, whose, printable_error(error), more)
 
     def _invoke(
         self,

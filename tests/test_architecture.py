@@ -18,7 +18,7 @@ CORE = "flask_socketio_core"
 #: From the ground up. A module or folder may import what stands in its own row or in a row before it, type-only
 #: imports included. A new module has to be given its place here.
 ROWS = (
-    ("errors", "quoting", "foreign_options", "repeats", "sendable", "sids", "values"),
+    ("errors", "quoting", "foreign_options", "repeats", "sendable", "sids", "tracebacks", "values"),
     ("descriptor_rules", "json_modules", "keywords", "options", "origins", "process"),
     ("contracts",),
     ("hookspecs", "concurrency"),

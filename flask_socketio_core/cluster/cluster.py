@@ -14,6 +14,7 @@ from .. import calling
 from ..errors import ConfigurationError, InvalidData, PartUnsuitable
 from ..sendable import FAILURES, check_name, explain
 from ..sids import refuse_sid
+from ..tracebacks import log_error
 from ..values import full_namespace
 from . import envelope, settings
 from .acks import Awaited
@@ -207,8 +208,8 @@ class Cluster:
         if observer is not None:
             try:
                 observer(*facts)
-            except Exception:
-                self._logger.exception("unexpected error in an observer of the message queue")
+            except Exception as error:  # noqa: BLE001  # an observer may raise anything
+                log_error(self._logger, error, "unexpected error in an observer of the message queue")
 
     # ---------------------------------------------------------------------------------------------------- emitter
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
 from ..quoting import MOST_SENTENCE, printable
 from ..repeats import Repeats
+from ..tracebacks import log_error
 from .acks import Owed, PendingAcks
 from .envelope import Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
@@ -269,8 +270,8 @@ class Link:
         def run() -> None:
             try:
                 call()
-            except BaseException:  # whatever a stranger's queue raises
-                self._logger.exception("unexpected error of the message queue's %s", what)
+            except BaseException as error:  # noqa: BLE001  # whatever a stranger's queue raises
+                log_error(self._logger, error, "unexpected error of the message queue's %s", what)
             finally:
                 done.set()
 
@@ -299,8 +300,10 @@ class Link:
             away = self.outbox.down and not self.outbox.wants_trial
             if not away and self.outbox.hangs_for(now_s) < HANGING_S:
                 self._send_news("here")
-        except Exception:
-            self._logger.exception("unexpected error while announcing this server on the message queue")
+        except Exception as error:  # noqa: BLE001  # the next heartbeat tries again
+            log_error(
+                self._logger, error, "unexpected error while announcing this server on the message queue"
+            )
 
     def send_soon(self, message: Message, key: str) -> None:
         """Send a message from a worker; it is dropped if this node has left by then."""

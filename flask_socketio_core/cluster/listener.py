@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import QueueClosed, QueueUnavailable
+from ..repeats import Repeats, kind_of
+from ..tracebacks import log_error
 
 if TYPE_CHECKING:
     import logging
@@ -49,6 +51,7 @@ class Listener:
         self._on_message = on_message
         self._on_lost = on_lost
         self._on_back = on_back
+        self._repeats = Repeats(clock)
         self._stop = mode.create_event()
         self._subscribed = mode.create_event()
         self._run_number = 0
@@ -143,9 +146,9 @@ class Listener:
             return error
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # a queue's fault must not make this server deaf
+        except BaseException as error:  # noqa: BLE001  # a queue's fault must not make this server deaf
             if type(error) is not self._cause:  # not for each attempt
-                self._logger.exception("unexpected error of the message queue's listen()")
+                log_error(self._logger, error, "unexpected error of the message queue's listen()")
             return error
         return None if self._stop.is_set() else QueueUnavailable("the message queue ended its subscription")
 
@@ -157,8 +160,12 @@ class Listener:
     def _hand_over(self, message: bytes) -> None:
         try:
             self._on_message(message)
-        except Exception:
-            self._logger.exception("a message from the message queue could not be handled")
+        except Exception as error:  # noqa: BLE001  # the next message may be a better one
+            more = self._repeats.take(kind_of(error))
+            if more is not None:
+                log_error(
+                    self._logger, error, "a message from the message queue could not be handled%s", more
+                )
 
     def _note_life(self) -> None:
         self.ticked_at = self._clock()

@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..errors import MessageTooLarge, QueueClosed, QueueUnavailable
+from ..tracebacks import log_error
 from .envelope import SIGNATURE_BYTES, STAMP_BYTES, number_of
 from .signing import unsigned
 
@@ -298,7 +299,7 @@ class Outbox:
             if not (ours or isinstance(error, Exception)):
                 raise
             if self._down_since is None:  # not for each attempt of an outage
-                self._logger.exception("unexpected error of the message queue's publish()")
+                log_error(self._logger, error, "unexpected error of the message queue's publish()")
             return error
         finally:
             self._publishing_since = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import traceback
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from ..errors import InvalidOption, QueueError, QueueRefused, QueueUnavailable
+from ..tracebacks import printable_traceback
 
 MASK = "***"
 _SECRET_NAME = re.compile(r"pass|secret|token|credential|api_?key|sasl_jaas", re.IGNORECASE)
@@ -215,9 +215,9 @@ class _MaskingFilter(logging.Filter):
         masked = self._mask(said)
         if masked != said:
             record.msg, record.args = masked, None
-        if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+        if record.exc_info and record.exc_info[1] is not None:
             # Handlers take the text that is there, and make none of their own.
-            record.exc_text = self._mask("".join(traceback.format_exception(record.exc_info[1])).rstrip("\n"))
+            record.exc_text = self._mask(record.exc_text or printable_traceback(record.exc_info[1]))
         return True
 
     def _mask(self, text: str) -> str:

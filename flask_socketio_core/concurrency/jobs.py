@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from ..tracebacks import log_error, printable_error
+
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
 
@@ -20,7 +22,7 @@ Report = Callable[[BaseException, str], None]
 
 def log_failure(error: BaseException, what: str) -> None:
     """Log an error that nobody else will see. Blocks as long as the log handlers do."""
-    logger.error("%s failed: %s: %s", what, type(error).__name__, error, exc_info=error)
+    log_error(logger, error, "%s failed: %s", what, printable_error(error))
 
 
 def run_job(job: Job) -> None:

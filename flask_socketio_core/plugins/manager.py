@@ -14,6 +14,7 @@ from .. import process
 from ..contracts import AsyncModeInfo, QueueInfo, Verdict, WebSocketProviderInfo
 from ..errors import InvalidHook, PartUnsuitable, SelectionError
 from ..hookspecs import DESCRIBING
+from ..tracebacks import log_error
 from . import choice, describing, discovery, parts, requirements
 from .choice import ASYNC_MODE, PROVIDER, QUEUE, Kind, Market
 from .records import Candidate, Info, Plugin, Selection, one_line
@@ -252,8 +253,8 @@ class Plugins:
             self._note("%s -> %s", hook, owner)
             try:
                 function(*[facts[name] for name in names])
-            except Exception:  # an observer must not change what it observes
-                logger.exception("plugin %s failed in %s", owner, hook)
+            except Exception as error:  # noqa: BLE001  # an observer must not change what it observes
+                log_error(logger, error, "plugin %s failed in %s", owner, hook)
 
     def _observers_of(self, hook: str) -> tuple[Observer, ...]:
         # Called without pluggy's own loop, in which one plugin's exception keeps the others from being told.

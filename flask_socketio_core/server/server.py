@@ -19,6 +19,7 @@ from ..errors import ConnectionRefusedError, InvalidData, PayloadTooLarge, Proto
 from ..quoting import printable
 from ..repeats import Repeats, kind_of
 from ..sids import new_sid
+from ..tracebacks import log_error
 from .clients import Client, Phase
 from .descriptors import most_connections, raise_limit
 from .fork import forget_after_fork
@@ -869,9 +870,7 @@ class Server:
             level = logging.WARNING if honest else logging.INFO
             self.mode.spawn(partial(self.logger.log, level, "%s: %s%s", where, error, more))
         else:
-            self.mode.spawn(
-                partial(self.logger.error, "unexpected error in %s%s", where, more, exc_info=error)
-            )
+            self.mode.spawn(partial(log_error, self.logger, error, "unexpected error in %s%s", where, more))
 
 
 class CountedJob:

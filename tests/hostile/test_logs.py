@@ -102,6 +102,17 @@ def test_an_error_of_a_handler_has_one_traceback(server: Server) -> None:
     assert text.count("failed for client") == 2
 
 
+def test_what_an_error_quotes_starts_no_line(server: Server) -> None:
+    before = len(server.log_text())
+    client = join(server)
+    client.send('42["leave","x\\nWARNING forged\\r\\u001b[2J\\u2028WARNING forged' + 15_000 * "y" + '"]')
+    ask(client)
+    text = written(server, before, "ValueError: no room x\n  | WARNING forged")
+    assert "WARNING forged" not in [line[:14] for line in text.splitlines()]
+    assert "\r" not in text and "\x1b" not in text
+    assert len(text) < 5_000
+
+
 def test_names_of_events_are_no_kinds(server: Server) -> None:
     before = len(server.log_text())
     client = join(server, "/any,")

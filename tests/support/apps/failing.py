@@ -31,6 +31,10 @@ def make_app() -> tuple[Flask, Any]:
     def wrong() -> None:
         join()  # the application's own mistake
 
+    @socketio.on("leave")
+    def leave_room(room: str) -> None:
+        raise ValueError(f"no room {room}")
+
     @socketio.on("interrupt")
     def interrupt(*data: Any) -> None:
         raise KeyboardInterrupt
