@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -107,9 +108,10 @@ def _tell(extension: SocketIO, app: Flask, settings: dict[str, Any]) -> None:
     if not is_running_from_reloader():
         protocol = "https" if {"certfile", "ssl_context"} & set(settings) else "http"
         host = f"[{settings['host']}]" if ":" in settings["host"] else settings["host"]
-        click.echo(
-            f" * {app.name!r} on {protocol}://{host}:{settings['port']}, async mode {extension.async_mode}"
-        )
+        with suppress(OSError):  # the standard output is on a full disk, say
+            click.echo(
+                f" * {app.name!r} on {protocol}://{host}:{settings['port']}, async mode {extension.async_mode}"
+            )
 
 
 def _run_settings(

@@ -7,9 +7,13 @@ import logging
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from ..repeats import Repeats
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -80,6 +84,38 @@ def _read_uwsgi_chunks(uwsgi: Any, size: int) -> bytes:
         chunks.append(chunk)
         missing -= len(chunk)
     return b"".join(chunks)
+
+
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+"""Errors of ``accept`` that pass when other connections end."""
+
+ACCEPT_PAUSE_S = 0.1
+"""How long nothing is accepted when there is no descriptor left, seconds. The listening socket stays ready meanwhile."""
+
+_repeats = Repeats(time.monotonic)
+
+
+def report_no_descriptor(error: OSError) -> None:
+    """Log that there is no descriptor for a connection that is to be accepted."""
+    more = _repeats.take("no descriptor left")
+    if more is not None:
+        logger.error("no descriptor left, new connections have to wait: %s%s", error, more)
+
+
+class ErrorStream:
+    """The standard error, for a web server's own lines: a full disk under it ends neither the server nor a request.
+
+    The standard library's log handlers pass over such errors, too.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> int:
+        """Write text, if that is possible."""
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
 
 
 TLS_OPTIONS = (

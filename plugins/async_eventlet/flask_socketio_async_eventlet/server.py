@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable
 from socket import SOCK_STREAM
@@ -12,7 +11,14 @@ import eventlet
 import eventlet.wsgi
 from eventlet.green import socket
 
-from flask_socketio_core.concurrency.servers import explain_bind_error, split_options
+from flask_socketio_core.concurrency.servers import (
+    ACCEPT_PAUSE_S,
+    NO_DESCRIPTORS,
+    ErrorStream,
+    explain_bind_error,
+    report_no_descriptor,
+    split_options,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -38,9 +44,6 @@ SERVER_OPTIONS = (
     "url_length_limit",
 )
 BACKLOG = 1024
-NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
-PAUSE_S = 0.1
-"""How long nothing is accepted when there is no descriptor left, seconds."""
 
 
 class Pool(eventlet.GreenPool):
@@ -75,7 +78,6 @@ class Listener:
 
     def accept(self) -> Any:
         """Return the next connection and its address."""
-        warned = False
         while True:
             try:
                 return self._sock.accept()
@@ -83,10 +85,8 @@ class Listener:
                 if self._sock.fileno() < 0:
                     raise
                 if error.errno in NO_DESCRIPTORS:
-                    if not warned:
-                        logger.error("no descriptor left, new connections have to wait: %s", error)
-                        warned = True
-                    eventlet.sleep(PAUSE_S)
+                    report_no_descriptor(error)
+                    eventlet.sleep(ACCEPT_PAUSE_S)
 
 
 def listen(host: str, port: int, options: ServeOptions) -> tuple[Listener, dict[str, Any]]:
@@ -94,6 +94,7 @@ def listen(host: str, port: int, options: ServeOptions) -> tuple[Listener, dict[
     given, context = split_options(options, SERVER_OPTIONS + LISTEN_OPTIONS, "eventlet's server")
     given.setdefault("debug", options.debug)
     given.setdefault("log_output", options.log_output)
+    given.setdefault("log", ErrorStream())
     # Its request bodies end by themselves, also without Content-Length; it only does not say so.
     given["environ"] = {"wsgi.input_terminated": True, **(given.get("environ") or {})}
     size: int = given.pop("max_size", eventlet.wsgi.DEFAULT_MAX_SIMULTANEOUS_REQUESTS)

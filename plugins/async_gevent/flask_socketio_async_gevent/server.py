@@ -10,7 +10,14 @@ import gevent
 from gevent.pywsgi import WSGIServer
 from gevent.socket import getaddrinfo, socket
 
-from flask_socketio_core.concurrency.servers import explain_bind_error, split_options
+from flask_socketio_core.concurrency.servers import (
+    ACCEPT_PAUSE_S,
+    NO_DESCRIPTORS,
+    ErrorStream,
+    explain_bind_error,
+    report_no_descriptor,
+    split_options,
+)
 
 from .handler import find_handler, is_installed
 
@@ -40,6 +47,26 @@ class Connections:
         gevent.killall(list(self._open), block=False)
 
 
+class Server(WSGIServer):
+    """A server that waits for a descriptor with one line in the log, instead of a traceback at each attempt."""
+
+    def do_read(self) -> Any:
+        """Accept a connection; ``None`` if there is none to be had now."""
+        try:
+            return super().do_read()
+        except OSError as error:
+            if error.errno not in NO_DESCRIPTORS:
+                raise
+            gevent.spawn(report_no_descriptor, error)  # log handlers may block, and this is the hub
+        self.stop_accepting()
+        gevent.spawn_later(ACCEPT_PAUSE_S, self._accept_again)
+        return None
+
+    def _accept_again(self) -> None:
+        if self.started:
+            self.start_accepting()
+
+
 def make_server(
     app: WSGIApplication, host: str, port: int, options: ServeOptions, connections: Connections
 ) -> WSGIServer:
@@ -53,10 +80,11 @@ def make_server(
     given.setdefault("handler_class", find_handler())
     # With gevent-websocket, debug=True alone brings no access log. Source: Flask-SocketIO, whose handler has its own.
     logs = options.log_output and (options.log_asked or not is_installed())
-    given.setdefault("log", "default" if logs else None)
+    given.setdefault("log", ErrorStream() if logs else None)
+    given.setdefault("error_log", ErrorStream())
     given.setdefault("spawn", connections)
     listener = listen(host, port, given.pop("backlog", BACKLOG))
-    return WSGIServer(listener, app, **given)
+    return Server(listener, app, **given)
 
 
 def listen(host: str, port: int, backlog: int) -> socket:

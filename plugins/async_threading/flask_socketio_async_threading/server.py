@@ -5,14 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from flask.cli import show_server_banner
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader
 from werkzeug.serving import make_server as make_werkzeug_server
 
 from flask_socketio_core.concurrency.reloader import run_with_reloader
-from flask_socketio_core.concurrency.servers import split_options
+from flask_socketio_core.concurrency.servers import (
+    ACCEPT_PAUSE_S,
+    NO_DESCRIPTORS,
+    report_no_descriptor,
+    split_options,
+)
 from flask_socketio_core.errors import UnsafeServer
 
 if TYPE_CHECKING:
@@ -60,16 +67,34 @@ def make_server(app: WSGIApplication, host: str, port: int, options: ServeOption
         fd=None if inherited is None else int(inherited),
         **given,
     )
+    _pause_without_descriptors(server)
     if options.use_reloader:
         server.socket.set_inheritable(True)
         os.environ["WERKZEUG_SERVER_FD"] = str(server.fileno())
     return server
 
 
+def _pause_without_descriptors(server: BaseWSGIServer) -> None:
+    """Have it wait when there is no descriptor for a connection: by itself it would try again at once, and so on."""
+    accept = server.get_request
+
+    def get_request() -> Any:
+        try:
+            return accept()
+        except OSError as error:
+            if error.errno in NO_DESCRIPTORS:
+                report_no_descriptor(error)
+                time.sleep(ACCEPT_PAUSE_S)
+            raise
+
+    server.get_request = get_request  # type: ignore[method-assign]  # which class it is, Werkzeug decides
+
+
 def run(server: BaseWSGIServer, app: WSGIApplication, options: ServeOptions) -> None:
     """Serve until the server is shut down, with the reloader where it was asked for."""
     if not is_running_from_reloader():
-        show_server_banner(options.debug, getattr(app, "name", None))
+        with suppress(OSError):  # the standard output is on a full disk, say
+            show_server_banner(options.debug, getattr(app, "name", None))
         server.log_startup()
     if not options.use_reloader:
         server.serve_forever()
