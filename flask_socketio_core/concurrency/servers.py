@@ -90,7 +90,7 @@ NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 """Errors of ``accept`` that pass when other connections end."""
 
 ACCEPT_PAUSE_S = 0.1
-"""How long nothing is accepted when there is no descriptor left, seconds. The listening socket stays ready meanwhile."""
+"""How long nothing is accepted when there is no descriptor left, seconds: the listening socket stays ready."""
 
 _repeats = Repeats(time.monotonic)
 

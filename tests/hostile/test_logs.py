@@ -5,14 +5,21 @@ Each test looks at what a real server's process wrote meanwhile, and the bound i
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from support.servers import MODE_KINDS, AppSpec, Server, ServerKind, Servers, kind_params, wait_until
+from support.servers import (
+    MODE_KINDS,
+    AppSpec,
+    Server,
+    ServerKind,
+    Servers,
+    kind_params,
+    processor_s,
+    wait_until,
+)
 from support.wire.engine import Polling, WebSocket
 
 FLOOD = 2_000
@@ -175,12 +182,6 @@ def test_ctrl_c_in_a_handler_ends_the_server(
     server = Server(kind, AppSpec(app="failing"), tmp_path_factory.mktemp("interrupted") / "log.txt")
     join(server).send('42["compute",1.5]')
     # A computing greenlet lets no view answer: the process's own time says that it has begun.
-    began = processor_s(server)
-    assert wait_until(lambda: processor_s(server) - began > 0.3, timeout_s=10)
+    began = processor_s(server.worker_pid)
+    assert wait_until(lambda: processor_s(server.worker_pid) - began > 0.3, timeout_s=10)
     server.stop(signal.SIGINT, timeout_s=10)
-
-
-def processor_s(server: Server) -> float:
-    """Return what the server's process has had of the processor, seconds."""
-    fields = Path(f"/proc/{server.worker_pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import socket
 import sys
+import zlib
 from typing import Any
 
 import pytest
@@ -15,7 +17,14 @@ from flask_socketio_core import options
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
 from flask_socketio_core.server.engine import Engine
 from flask_socketio_core.server.http import MOST_LOGGED
-from flask_socketio_core.server.wsgi import Refusal, check_kept, read_body, stored_environ
+from flask_socketio_core.server.wsgi import (
+    COMPRESSED_BYTES,
+    Refusal,
+    check_kept,
+    compress,
+    read_body,
+    stored_environ,
+)
 from support.engine import ManualMode, RecordingApplication
 
 
@@ -105,3 +114,76 @@ def test_a_token_and_cookies_of_usual_size_are_kept() -> None:
     with pytest.raises(Refusal, match="max_header_bytes") as refused:
         check_kept({**environ, "QUERY_STRING": 8_192 * "x"}, limit)
     assert refused.value.status == 431
+
+
+NAMES = (
+    "HTTP_ORIGIN",
+    "HTTP_HOST",
+    "HTTP_COOKIE",
+    "HTTP_ACCEPT_ENCODING",
+    "HTTP_ACCESS_CONTROL_REQUEST_HEADERS",
+    "HTTP_ACCESS_CONTROL_REQUEST_METHOD",
+    "HTTP_SEC_WEBSOCKET_KEY",
+    "HTTP_SEC_WEBSOCKET_VERSION",
+    "HTTP_SEC_WEBSOCKET_PROTOCOL",
+    "HTTP_SEC_WEBSOCKET_EXTENSIONS",
+    "HTTP_UPGRADE",
+    "HTTP_CONNECTION",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "CONTENT_LENGTH",
+    "CONTENT_TYPE",
+    "PATH_INFO",
+)
+EVIL = (
+    "evil\r\nSet-Cookie: a=b",
+    "http://evil\n",
+    "http://evil\r\nevil: 1",
+    "http://evil/\x00",
+    "http://evil\x0bevil",
+    "http://evil\x85evil",
+    "http://evil\u2028evil",
+    "http://\xe9vil",
+    "evil, \x1b[2J",
+    "evil",
+)
+ALWAYS = {
+    "HTTP_HOST": "here",
+    "HTTP_ORIGIN": "http://here",
+    "wsgi.url_scheme": "http",
+    "wsgi.input": io.BytesIO(),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("allowed", [None, "*", lambda origin: True])
+def test_nothing_of_a_request_gets_into_a_response_header_unchecked(name: str, allowed: Any) -> None:
+    given = {"cors_allowed_origins": allowed, "cookie": "io"}
+    engine = Engine(RecordingApplication(), options.build(given), ManualMode())
+    responses: list[list[tuple[str, str]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], error: object = None) -> None:
+        responses.append(headers)
+
+    for value in EVIL:
+        for method in ("GET", "OPTIONS"):
+            for transport in ("polling", "websocket"):
+                query = f"EIO=4&transport={transport}&evil=evil&{value}"
+                environ = {**ALWAYS, "REQUEST_METHOD": method, "QUERY_STRING": query, name: value}
+                list(engine.handle(environ, start_response))  # type: ignore[arg-type]  # no write() is needed
+    assert len(responses) == 4 * len(EVIL)
+    for header, text in [header for headers in responses for header in headers]:
+        if "evil" in text:
+            assert (header, text) == ("Access-Control-Allow-Headers", "evil")
+        assert text.isascii() and text.isprintable()
+
+
+@pytest.mark.parametrize("size", [0, 1, COMPRESSED_BYTES, COMPRESSED_BYTES + 1, 5 * COMPRESSED_BYTES])
+def test_a_large_body_is_compressed_in_parts_between_which_others_run(size: int) -> None:
+    body, turns = bytes(number * 7919 % 251 for number in range(size)), list[None]()
+    packed, encoding = compress(body, "br, gzip;q=0.5, deflate", lambda: turns.append(None))
+    assert (encoding, gzip.decompress(packed)) == ("gzip", body)
+    assert len(turns) == max(0, (size - 1) // COMPRESSED_BYTES)
+    packed, encoding = compress(body, "deflate", lambda: None)
+    assert (encoding, zlib.decompress(packed)) == ("deflate", body)
+    assert compress(body, "br, gzipped", lambda: None) == (body, "")

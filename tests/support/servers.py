@@ -218,6 +218,12 @@ def usage(pid: int) -> Usage:
     return Usage(fds=len(os.listdir(f"/proc/{pid}/fd")), threads=len(os.listdir(f"/proc/{pid}/task")))
 
 
+def processor_s(pid: int) -> float:
+    """Return what a process has had of the processor, seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def descendants(pid: int) -> list[int]:
     """Return the processes that a process started, and those that they started (Linux)."""
     try:

@@ -86,6 +86,7 @@ def make_app() -> tuple[Flask, Any]:
     @socketio.on("large")
     def large(count: int, text: str) -> None:
         library.emit("large", "".join(f"{number * 7919 % 1_000_003}{text}" for number in range(count)))
+        journal.note("large")
 
     class Room(library.Namespace):  # type: ignore[name-defined,misc]  # the library that the test asks for
         def on_join(self, room: str) -> str:
