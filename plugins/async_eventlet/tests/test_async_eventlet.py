@@ -75,6 +75,7 @@ def test_forgotten_patching_is_said_with_the_line_to_add() -> None:
         from flask_socketio_async_eventlet.mode import EventletMode
         from flask_socketio_core.contracts import ServeOptions
         mode = EventletMode()
+        from flask_socketio_async_eventlet import server  # which takes its time
         mode.call_later(0.1, mode.stop)
         mode.serve(None, "127.0.0.1", 0, ServeOptions())
         print("patched:", mode.is_patched("socket"), mode.is_patched("threading"))
