@@ -240,8 +240,11 @@ def test_what_was_recorded_cannot_be_played_again(
         newcomer.close()
 
 
-@pytest.mark.parametrize("window_s", [3600.0, 1.0])
-@pytest.mark.parametrize("bus", ["streams", "rabbitmq", "kafka"], indirect=True)
+@pytest.mark.parametrize(
+    ("bus", "window_s"),
+    [("streams", 3600.0), ("streams", 0.5), ("rabbitmq", 3600.0), ("kafka", 3600.0)],
+    indirect=["bus"],
+)
 def test_what_a_queue_has_kept_is_heard_within_the_window(
     bus: Bus, window_s: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -255,7 +258,7 @@ def test_what_a_queue_has_kept_is_heard_within_the_window(
         with gate.holding():
             for number in range(10):
                 other.cluster.emit("n", (number,))
-            time.sleep(2.0)  # what was held is older than the shorter window and its slack
+            time.sleep(1.2)  # what was held is older than the shorter window and its slack
         other.cluster.emit("after", ())
         if window_s > 1:
             assert member.wait_for(11) == [*(["n", number] for number in range(10)), ["after"]]
