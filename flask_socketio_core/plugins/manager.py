@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from .. import process
 from ..contracts import AsyncModeInfo, QueueInfo, Verdict, WebSocketProviderInfo
 from ..errors import InvalidHook, PartUnsuitable, SelectionError
 from ..hookspecs import DESCRIBING
+from ..repeats import Repeats, kind_of
 from ..tracebacks import log_error
 from . import choice, describing, discovery, parts, requirements
 from .choice import ASYNC_MODE, PROVIDER, QUEUE, Kind, Market
@@ -69,6 +71,7 @@ class Plugins:
         self._chosen_providers: tuple[Selection[WebSocketProviderInfo], ...] | None = None
         self._chosen_queue: Selection[QueueInfo] | None = None
         self._observers: dict[str, tuple[Observer, ...]] = {}
+        self._repeats = Repeats(time.monotonic)
         self._note_observers(discovery.hook_names())
 
     # -- selecting ---------------------------------------------------------------------------------------------
@@ -254,7 +257,11 @@ class Plugins:
             try:
                 function(*[facts[name] for name in names])
             except Exception as error:  # noqa: BLE001  # an observer must not change what it observes
-                log_error(logger, error, "plugin %s failed in %s", owner, hook)
+                more = self._repeats.take(
+                    (owner, hook, kind_of(error))
+                )  # it may fail at each event of a client
+                if more is not None:
+                    log_error(logger, error, "plugin %s failed in %s%s", owner, hook, more)
 
     def _observers_of(self, hook: str) -> tuple[Observer, ...]:
         # Called without pluggy's own loop, in which one plugin's exception keeps the others from being told.
