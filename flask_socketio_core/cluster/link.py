@@ -188,6 +188,8 @@ class Link:
         self._loss: Gap | None = None  # is not told yet
         self._losses = Paced(self._tell_losses, mode, clock, APART_S)
         self._beating: Handle | None = None
+        self._beat_due_s = clock()
+        self._catching_up = False
         self._ended = False
         self._hanging = False  # publish() has not returned, which has been told
         self._echo_at = clock()
@@ -287,15 +289,19 @@ class Link:
             )
 
     def _schedule_beat(self) -> None:
+        self._beat_due_s = self._clock() + self._interval_s
         self._beating = self._mode.call_later(self._interval_s, lambda: self._mode.spawn(self._beat))
 
     def _beat(self) -> None:
         if self._ended:
             return
-        self._schedule_beat()  # now, for what follows may hang with the queue
         now_s = self._clock()
+        # Where this process stood still, what others said meanwhile waits unread: it is heard before anybody is judged.
+        self._catching_up = not self._catching_up and now_s - self._beat_due_s > self._interval_s
+        self._schedule_beat()  # now, for what follows may hang with the queue
         try:
-            self._look_after(now_s)
+            if not self._catching_up:
+                self._look_after(now_s)
             # What is late by then says nothing about now, unless nothing else can tell that the broker takes messages.
             away = self.outbox.down and not self.outbox.wants_trial
             if not away and self.outbox.hangs_for(now_s) < HANGING_S:

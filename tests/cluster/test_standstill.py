@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MESSAGES = 50
+#: Seconds of silence, with heartbeats of 0.5, after which a listener is taken for deaf and started anew.
+DEAF_S = 2.5
 #: Seconds until a server that goes on is there again.
 RECOVERY_S = 20.0
 
@@ -43,6 +46,7 @@ def test_a_server_that_stood_still_is_missed_and_misses_nothing(
                 for sender in (OUTSIDE, names[0]):
                     stage.senders[sender].do("emit", "meanwhile", number, to=EVERYONE)
             wait_until(lambda: not stage.health(names[0])["peers"], "server that stands alone", RECOVERY_S)
+            time.sleep(DEAF_S)
         stage.become_one(RECOVERY_S)
         for name in names:
             wait_until(lambda name=name: len(stage.health(name)["peers"]) == len(pids), "peers", RECOVERY_S)  # type: ignore[misc]  # a default
