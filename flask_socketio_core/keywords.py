@@ -67,6 +67,8 @@ class OptionKeywords(TypedDict, total=False):
     outbox_max_packets: Number
     outbox_policy: Literal["disconnect", "drop_oldest", "drop_newest"]
     max_connections: Number | None
+    max_connections_per_address: Number | None
+    max_handshakes_per_address: Number | None
     max_pending_events: Number
     max_pending_bytes: Number
     max_total_pending_bytes: Number

@@ -108,6 +108,11 @@ class Options:
         name and stack; 0 switches the watch off. Default 1.
     :param max_connections: most connections of this process; more are answered 503. ``None``: limited by descriptors
         only.
+    :param max_connections_per_address: most connections of one address in this process; more are answered 429. The
+        address is the proxy's, unless ``ProxyFix`` tells the client's; of IPv6 the first 64 bits count. Many clients
+        may share one. ``None``: any number.
+    :param max_handshakes_per_address: most handshakes and upgrades of one address per minute, and so many at once; more
+        are answered 429. A client that starts with polling needs two. ``None``: any number.
     """
 
     async_mode: str | None = None
@@ -159,6 +164,8 @@ class Options:
     ack_timeout: float = 3600
     max_loop_block: float = 1.0
     max_connections: int | None = None
+    max_connections_per_address: int | None = None
+    max_handshakes_per_address: int | None = None
 
     @property
     def endpoint(self) -> str:

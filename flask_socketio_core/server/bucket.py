@@ -25,6 +25,11 @@ class TokenBucket:
         self._tokens -= count
         return max(-self._tokens / self._per_s, 0.0)
 
+    def wait_s(self, now_s: float) -> float:
+        """Return how long it takes until there is a whole token, seconds."""
+        self._fill(now_s)
+        return max((1 - self._tokens) / self._per_s, 0.0)
+
     def _fill(self, now_s: float) -> None:
         self._tokens = min(self._tokens + (now_s - self._since_s) * self._per_s, self._most)
         self._since_s = now_s

@@ -34,9 +34,11 @@ from .wsgi import (
     Refusal,
     UnreadableBody,
     check_capacity,
+    check_handshake,
     check_kept,
     compress,
     drop_broken_headers,
+    placed,
     read_body,
     sid_cookie,
     stored_environ,
@@ -164,7 +166,9 @@ class Endpoint:
         if environ["REQUEST_METHOD"] != "GET":
             raise Refusal(BAD_HANDSHAKE_METHOD)
         check_capacity(self._server, len(self._server.sessions))
-        session = self._server.add_session(stored_environ(environ), PollingTransport())
+        check_handshake(self._server, environ)
+        with placed(self._server, environ) as place:
+            session = self._server.add_session(stored_environ(environ), PollingTransport(), place)
         if not self._server.accepting:  # since check_capacity(): shutdown() may have missed this one
             session.close(Reason.SERVER_DISCONNECT, code=GOING_AWAY)
             check_capacity(self._server, 0)

@@ -20,6 +20,7 @@ from ..quoting import printable
 from ..repeats import Repeats, kind_of
 from ..sids import new_sid
 from ..tracebacks import log_error
+from .addresses import Addresses
 from .clients import Client, Phase
 from .descriptors import most_connections, raise_limit
 from .fork import forget_after_fork
@@ -36,6 +37,7 @@ from .workers import Workers
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Event, Handle
     from ..options import Options
+    from .addresses import Place, TooMany
     from .interface import AckCallback, Application
     from .wheel import Timed
     from .wsgi import Refusal
@@ -143,6 +145,12 @@ class Server:
             self.options.max_total_pending_bytes,
             packed=carries_all(self.options.serializer),
         )
+        self.addresses = Addresses(
+            self.mode.create_lock(),
+            self.clock,
+            self.options.max_connections_per_address,
+            self.options.max_handshakes_per_address,
+        )
         self._workers = Workers(
             self.mode.spawn,
             self.mode.create_lock(),
@@ -167,16 +175,21 @@ class Server:
 
     # sessions
 
-    def add_session(self, environ: dict[str, Any], transport: Transport) -> Session:
+    def add_session(
+        self, environ: dict[str, Any], transport: Transport, place: Place | None = None
+    ) -> Session:
         """Start a session over a transport; see :meth:`make_session`."""
-        session = self.make_session(environ, transport)
+        session = self.make_session(environ, transport, place)
         self.add(session)
         return session
 
-    def make_session(self, environ: dict[str, Any], transport: Transport) -> Session:
+    def make_session(
+        self, environ: dict[str, Any], transport: Transport, place: Place | None = None
+    ) -> Session:
         """Make a session that :meth:`add` starts.
 
         :param environ: environ of the first request, without the server's own objects; kept.
+        :param place: what it takes of its address's share; left when it ends.
         """
         session = self.session_type(
             new_engine_sid(),
@@ -187,6 +200,7 @@ class Server:
             Decoder(self.codec),
             self.clock(),
         )
+        session.place = place
         if self._ordered:
             session.mailbox = Mailbox(self.mode.spawn, self.mode.create_lock())
         return session
@@ -217,6 +231,8 @@ class Server:
         with self._lock:
             self.sessions.pop(session.sid, None)
             self._wheel.remove(session)
+        if session.place is not None:
+            session.place.leave()
         self._read_unread(self._pending.forget(session))
         for client in list(session.clients.values()):
             self._client_left(client, reason)
@@ -293,6 +309,12 @@ class Server:
                 self.options.max_connections,
                 more,
             )
+
+    def log_too_many(self, address: str, error: TooMany) -> None:
+        """Log that a client was refused because its address has what it may have."""
+        more = self.repeats.take(error.kind)
+        if more is not None:
+            self.logger.warning("refused a client from %s: %s%s", printable(address), error, more)
 
     # time
 

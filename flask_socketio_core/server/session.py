@@ -37,6 +37,7 @@ from .reasons import Reason
 
 if TYPE_CHECKING:
     from ..contracts import Lock
+    from .addresses import Place
     from .clients import Client
     from .deflate import Deflate
     from .packets import Decoder
@@ -175,6 +176,7 @@ class Session:
         "lock",
         "mailbox",
         "pending_bytes",
+        "place",
         "posting",
         "probe",
         "sid",
@@ -202,6 +204,7 @@ class Session:
         self.close_reason = ""
         self.dismissed = False  # closed with a CLOSE packet
         self.mailbox: Any = None  # a Mailbox, made when handlers run in order
+        self.place: Place | None = None  # of its address, see addresses.py
         self.posting = False
         self.backlog: list[None] = []  # one for each handler not finished yet: append and pop need no lock
         self.held = False

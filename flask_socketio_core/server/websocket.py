@@ -15,12 +15,13 @@ from .reactor import Reactor, Target
 from .reasons import Reason
 from .session import GOING_AWAY, Transport
 from .upgrade import Probe
-from .wsgi import BAD_REQUEST, Refusal, check_capacity, stored_environ
+from .wsgi import BAD_REQUEST, Refusal, check_capacity, check_handshake, placed, stored_environ
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from ..contracts import SocketLocation, WebSocketProvider
+    from .addresses import Place
     from .packets import Outgoing
     from .server import Server
     from .session import Session
@@ -72,10 +73,25 @@ class WebSocketEntrance:
         provider = self._provider(environ)
         if provider is None:
             raise Refusal(BAD_REQUEST, self._missing(environ))
+        check_handshake(self._server, environ)
+        if session is not None:
+            return self._serve(environ, start_response, session, None, provider, accept)
+        with placed(self._server, environ) as place:
+            return self._serve(environ, start_response, None, place, provider, accept)
+
+    def _serve(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        session: Session | None,
+        place: Place | None,
+        provider: WebSocketProvider,
+        accept: str,
+    ) -> Iterable[bytes]:
         if self._server.mode.capabilities.watches:
             location = provider.locate(environ, start_response)
             if location is not None:
-                return self._detached(environ, start_response, session, location, accept)
+                return self._detached(environ, start_response, session, place, location, accept)
         if self._deflate is not None:
             environ[DEFLATE] = self._deflate
         opened = provider.open(
@@ -86,7 +102,7 @@ class WebSocketEntrance:
                 BAD_REQUEST, f"the WebSocket provider {provider.name!r} cannot serve this connection"
             )
         connection = BlockingConnection(opened, self._server.mode, self._server.report)
-        connection.run(self._target(environ, session, connection))
+        connection.run(self._target(environ, session, place, connection))
         return []
 
     def _provider(self, environ: WSGIEnvironment) -> WebSocketProvider | None:
@@ -111,6 +127,7 @@ class WebSocketEntrance:
         environ: WSGIEnvironment,
         start_response: StartResponse,
         session: Session | None,
+        place: Place | None,
         location: SocketLocation,
         accept: str,
     ) -> Iterable[bytes]:
@@ -121,17 +138,19 @@ class WebSocketEntrance:
         try:
             if not location.handshake_done:
                 connection.write_head(response_head(accept, headers))
-            connection.start(self._target(environ, session, connection), detached.first_bytes)
+            connection.start(self._target(environ, session, place, connection), detached.first_bytes)
         except BaseException:
             connection.abandon()  # the server has let go of it: nobody else would tell the client
             detached.body.close()
             raise
         return detached.respond(start_response)
 
-    def _target(self, environ: WSGIEnvironment, session: Session | None, connection: Any) -> Target:
+    def _target(
+        self, environ: WSGIEnvironment, session: Session | None, place: Place | None, connection: Any
+    ) -> Target:
         if session is not None:
             return Probe(self._server, session, connection, self._server.mode.create_lock())
-        session = self._server.make_session(stored_environ(environ), connection)
+        session = self._server.make_session(stored_environ(environ), connection, place)
         connection.target = session  # before the server may close it
         self._server.add(session)
         session.send(self._server.open_packet(session, upgrades=False))

@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..concurrency.servers import unannounced_body
 from ..errors import PayloadTooLarge, ProtocolError
 from ..quoting import MOST_SENTENCE, printable
+from .addresses import TooMany
 from .deflate import level_for
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+    from .addresses import Place
     from .cors import Headers
     from .server import Server
 
@@ -28,6 +31,7 @@ UNSUPPORTED_PROTOCOL = (5, "Unsupported protocol version")
 
 STATUS = {200: "200 OK", 400: "400 Bad Request", 413: "413 Content Too Large", 426: "426 Upgrade Required"}
 STATUS |= {403: "403 Forbidden", 411: "411 Length Required", 503: "503 Service Unavailable"}
+STATUS[429] = "429 Too Many Requests"
 STATUS[431] = "431 Request Header Fields Too Large"
 
 
@@ -86,6 +90,42 @@ def check_capacity(server: Server, connections: int) -> None:
     if limit is not None and connections >= limit:
         server.log_full(limit)
         raise Refusal(BAD_REQUEST, f"the server has its {limit} connections", status=503)
+
+
+def check_handshake(server: Server, environ: WSGIEnvironment) -> None:
+    """Refuse a handshake of an address that has had too many.
+
+    :raises Refusal: with status 429 and ``Retry-After``.
+    """
+    with refusing(server, environ):
+        server.addresses.check_handshake(environ)
+
+
+@contextmanager
+def placed(server: Server, environ: WSGIEnvironment) -> Iterator[Place | None]:
+    """Count a connection of an address, for good unless the block raises: who ends the session leaves its place.
+
+    :raises Refusal: with status 429 and ``Retry-After`` if the address has too many.
+    """
+    with refusing(server, environ):
+        place = server.addresses.enter(environ)
+    try:
+        yield place
+    except BaseException:
+        if place is not None:
+            place.leave()
+        raise
+
+
+@contextmanager
+def refusing(server: Server, environ: WSGIEnvironment) -> Iterator[None]:
+    """Answer and log that an address has what it may have."""
+    try:
+        yield
+    except TooMany as error:
+        server.log_too_many(str(environ.get("REMOTE_ADDR")), error)
+        headers = [("Retry-After", str(error.retry_s))]
+        raise Refusal(BAD_REQUEST, str(error), status=429, headers=headers) from None
 
 
 def check_kept(environ: WSGIEnvironment, limit: int) -> None:
