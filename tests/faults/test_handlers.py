@@ -20,6 +20,7 @@ ERRORS = (
     "RecursionError",
     "StopIteration",
     "SystemExit",
+    "Unprintable",
     "asyncio.CancelledError",
     "concurrent.futures.CancelledError",
 )
@@ -28,6 +29,9 @@ GREEN = {
     "gevent": ("gevent.Timeout", "greenlet.GreenletExit"),
     "gevent_uwsgi": ("gevent.Timeout", "greenlet.GreenletExit"),
 }
+
+
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS, UWSGI_GEVENT))
