@@ -17,6 +17,7 @@ from .state import State
 ROWS = (
     "resident_bytes",
     "blocks",
+    "malloc_bytes",
     "descriptors",
     "threads",
     "sessions",

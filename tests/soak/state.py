@@ -30,6 +30,8 @@ MORE_DESCRIPTORS = 2
 """A message queue may have one connection more or less."""
 MORE_BLOCKS = 30_000
 """Blocks of Python's memory, 1 to 3 MB: caches, and what frees itself later."""
+MORE_MALLOC_BYTES = 2 * MB
+"""What is larger than such a block."""
 MORE_RESIDENT_BYTES = 16 * MB
 """What the C library keeps of what was in use at some time."""
 POOLED = ("_Worker", "greenlet")
@@ -98,6 +100,7 @@ def growth(start: State, end: State) -> list[str]:
                 "threads": WORKERS,
                 "descriptors": MORE_DESCRIPTORS,
                 "blocks": MORE_BLOCKS,
+                "malloc_bytes": MORE_MALLOC_BYTES,
                 "resident_bytes": MORE_RESIDENT_BYTES,
             },
         ),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import gc
 import os
 import sys
-import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,7 @@ def make_app() -> tuple[Flask, Any]:
         if "objects" in request.args:
             gc.collect()
             found["blocks"] = sys.getallocatedblocks()
+            found["malloc_bytes"] = malloc_bytes()
             found["objects"] = living()
         return jsonify(found)
 
@@ -125,7 +126,7 @@ def held(socketio: Any) -> dict[str, Any]:
         "pending_bytes": server._pending.total,
         "outbox_bytes": sum(outbox.size_bytes for outbox in outboxes),
         "farewells": server._farewells,
-        "threads": threading.active_count(),
+        "threads": len(os.listdir("/proc/self/task")),
         "descriptors": len(os.listdir("/proc/self/fd")),
         "resident_bytes": resident_bytes(),
         "health": dataclasses.asdict(socketio.health()),
@@ -147,3 +148,20 @@ def living() -> dict[str, int]:
 def resident_bytes() -> int:
     """Return how much memory this process has."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class _MallocInfo(ctypes.Structure):
+    """glibc's ``struct mallinfo2``."""
+
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _names.split())
+
+
+def malloc_bytes() -> int:
+    """Return what is in use of the C library's memory, where small objects of Python's are not; 0 if it cannot say."""
+    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo2 is None:  # glibc before 2.33, and others
+        return 0
+    mallinfo2.restype = _MallocInfo
+    found = mallinfo2()
+    return int(found.uordblks + found.hblkhd)
