@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from .soak import run
 def main(arguments: Sequence[str]) -> int:
     plan, results = parse(arguments)
     begun_s = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or else the servers would stay
 
     def tell(line: str) -> None:
         sys.stdout.write(f"{(time.monotonic() - begun_s) / 60:5.1f} min  {line}\n")
