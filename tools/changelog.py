@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 #: In the order in which a reader wants them.
 TYPES = ("breaking", "added", "changed", "deprecated", "fixed")
+#: What stands before the number of a release in ``CHANGELOG.md``.
+RELEASE = "\n## "
 
 
 class BadFragment(Exception):
@@ -50,8 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--version", default="", help="release that the fragments become")
     version = parser.parse_args(argv).version
+    changelog = ROOT / "CHANGELOG.md"
     try:
         fragments = read_all()
+        refuse_changes_of_nothing(fragments, changelog.read_text())
     except BadFragment as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -59,7 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not version:
         sys.stdout.write(entry)
         return 0
-    changelog = ROOT / "CHANGELOG.md"
     changelog.write_text(insert(changelog.read_text(), entry))
     for fragment in fragments:
         fragment.path.unlink()
@@ -69,6 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def read_all() -> list[Fragment]:
     paths = (path for path in (ROOT / "changes").glob("*.md") if path.name != "README.md")
     return sorted(Fragment.read(path) for path in paths)
+
+
+def refuse_changes_of_nothing(fragments: Sequence[Fragment], changelog: str) -> None:
+    """Let nothing be fixed or changed that no user has.
+
+    :raises BadFragment: for the first fragment of another type than ``added`` while there is no release.
+    """
+    if RELEASE in changelog:
+        return
+    for fragment in fragments:
+        if TYPES[fragment.kind] != "added":
+            raise BadFragment(
+                f"{fragment.path.name}: nothing was released yet, so nothing can be {TYPES[fragment.kind]}\n"
+                "  write what there is, as 'added' or in the fragment of its part, or no fragment at all"
+            )
 
 
 def render(fragments: Sequence[Fragment], version: str, day: datetime.date) -> str:
@@ -84,8 +102,8 @@ def render(fragments: Sequence[Fragment], version: str, day: datetime.date) -> s
 
 def insert(changelog: str, entry: str) -> str:
     """Return the changelog with ``entry`` before its newest release."""
-    head, mark, releases = changelog.partition("\n## ")
-    return f"{head.rstrip()}\n\n{entry}" + (f"\n## {releases}" if mark else "")
+    head, mark, releases = changelog.partition(RELEASE)
+    return f"{head.rstrip()}\n\n{entry}" + (f"{mark}{releases}" if mark else "")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,14 @@ def fragment(folder: Path, name: str, text: str) -> Path:
 
 
 def test_every_fragment_in_this_repository_can_be_placed(tool: ModuleType) -> None:
-    tool.read_all()
+    tool.refuse_changes_of_nothing(tool.read_all(), (tool.ROOT / "CHANGELOG.md").read_text())
+
+
+def test_nothing_is_fixed_before_the_first_release(tool: ModuleType, tmp_path: Path) -> None:
+    fixed = [tool.Fragment.read(fragment(tmp_path, "a.core.fixed.md", "a crash is gone"))]
+    with pytest.raises(tool.BadFragment, match=r"a.core.fixed.md: nothing was released yet"):
+        tool.refuse_changes_of_nothing(fixed, "# Changelog\n")
+    tool.refuse_changes_of_nothing(fixed, "# Changelog\n\n## 1.0 (2029-01-01)\n")
 
 
 def test_release_lists_breaking_changes_first(tool: ModuleType, tmp_path: Path) -> None:
