@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 from configparser import ConfigParser
 from email import message_from_bytes
 from email.message import Message
@@ -10,6 +12,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+
+from support.environments import ROOT, run
 
 PLUGINS = (
     "async_eventlet",
@@ -72,6 +76,45 @@ def test_wheel_has_a_description_for_the_index(wheel: ZipFile) -> None:
     assert metadata["Description-Content-Type"] == "text/markdown"
 
 
+def test_no_link_of_the_description_leads_nowhere_on_the_index(wheel: ZipFile) -> None:
+    with wheel:
+        assert relative_links(metadata_of(wheel)) == []
+
+
+def test_the_distributions_name_the_same_addresses(wheels: Path) -> None:
+    named = {}
+    for package in PACKAGES:
+        with open_wheel(wheels, package) as wheel:
+            named[package] = sorted(metadata_of(wheel).get_all("Project-URL", []))
+    assert named == dict.fromkeys(PACKAGES, named["flask_socketio_core"]), (
+        "copy [project.urls] to each plugin"
+    )
+
+
+def test_the_descriptions_links_lead_to_the_address_of_the_repository(
+    package_index: None, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "flask_socketio_core", tmp_path / "flask_socketio_core")
+    for name in ("README.md", "LICENSE", "hatch_build.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    project = (ROOT / "pyproject.toml").read_text()
+    if "\n[project.urls]\n" not in project:
+        project += '\n[project.urls]\nRepository = "https://code.example/core"\n'
+    (tmp_path / "pyproject.toml").write_text(project)
+    command = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, tmp_path)
+    run(sys.executable, *command, cwd=tmp_path)
+    with open_wheel(tmp_path, "flask_socketio_core") as wheel:
+        metadata = metadata_of(wheel)
+    (address,) = (
+        text.partition(", ")[2]
+        for text in metadata.get_all("Project-URL", [])
+        if text.startswith("Repository, ")
+    )
+    assert f"[tutorial]({address}/blob/main/docs/tutorial.md)" in metadata.get_payload()
+    assert 'SocketIO(app, async_mode="threading"' in metadata.get_payload()  # brackets that are no link
+    assert relative_links(metadata) == []
+
+
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_plugin_registers_itself_under_its_kind_and_name(plugin: str, wheels: Path) -> None:
     with open_wheel(wheels, f"flask_socketio_{plugin}") as wheel:
@@ -112,6 +155,13 @@ def test_extra_of_the_core_brings_its_plugin(extra: str, distribution: str, whee
 def open_wheel(wheels: Path, package: str) -> ZipFile:
     (path,) = wheels.glob(f"{package}-*.whl")
     return ZipFile(path)
+
+
+def relative_links(metadata: Message) -> list[str]:
+    """Return the links of a description to other files, code left out."""
+    description = re.sub(r"^```.*?^```$", "", str(metadata.get_payload()), flags=re.DOTALL | re.MULTILINE)
+    assert description.startswith("# ")
+    return re.findall(r"\]\((?![a-z]+:|#)([^)]+)\)", description)
 
 
 def metadata_of(wheel: ZipFile) -> Message:
