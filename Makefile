@@ -27,7 +27,7 @@ GROUPS := core threading clients protocol cluster compat demo ending field hosti
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test $(addprefix test-,$(GROUPS)) lint format types wheels machine brokers bench profile fuzz soak changelog clean python
+.PHONY: help venv demo test $(addprefix test-,$(GROUPS)) lint format types docs wheels machine brokers bench profile fuzz soak changelog clean python
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z<> -]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -74,6 +74,12 @@ types: venv  ## check types
 		MYPYPATH=plugins/$$plugin $(BIN)/mypy plugins/$$plugin || status=1; \
 	done; exit $$status
 
+# Every page anew (-E), because a warning about a page that has not changed since is not repeated.
+docs: venv  ## make the documentation as a site, in site/; a warning is an error
+	@$(INTERPRETER) tools/venv.py --venv $(VENV) --for docs
+	@$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d .cache/doctrees . site
+	@echo "==> site/index.html"
+
 wheels: venv  ## build the seven wheels into dist/
 	@rm -rf dist
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . $(addprefix ./plugins/,$(PLUGINS))
@@ -104,6 +110,6 @@ changelog: python  ## show the next release's changes; VERSION=0.2.0 moves them 
 	@$(INTERPRETER) tools/changelog.py --version "$(VERSION)"
 
 clean:  ## remove whatever make made
-	rm -rf .venv .venv.lock .venv-* .cache dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv.lock .venv-* .cache dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf tests/js/node_modules examples/chat/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

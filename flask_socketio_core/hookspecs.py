@@ -33,6 +33,7 @@ DESCRIBING = frozenset({"socketio_async_modes", "socketio_websocket_providers", 
 
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
+"""Mark a function as the implementation of the hook that has its name (decorator)."""
 
 
 @hookspec

@@ -62,13 +62,15 @@ class HandlerRegistration:
     def event(self, namespace: Any = None) -> Any:
         """Register a function as the handler of the event with its name (decorator)::
 
-        @socketio.event
-        def say(text):
-            ...
+            @socketio.event
+            def say(text):
+                ...
 
-        @socketio.event(namespace="/chat")
-        def whisper(text):
-            ...
+            @socketio.event(namespace="/chat")
+            def whisper(text):
+                ...
+
+        :param namespace: as in :meth:`on`.
         """
         if callable(namespace):
             return self.on(namespace.__name__)(namespace)

@@ -1,4 +1,4 @@
-"""Write the generated parts of the documentation, from the source's own words.
+"""Write the generated parts of the documentation, from the source's own words: what Sphinx has no directive for.
 
 A page holds a pair of comments; what stands between them is replaced, the rest is a person's::
 
@@ -137,21 +137,6 @@ def error_tree() -> str:
     return f"```text\n{textwrap.dedent(found[1]).strip()}\n```"
 
 
-def arrows() -> str:
-    """Return the rows of modules from the test that guards them."""
-    rows = ast.literal_eval(constants_of(parse(Path("tests/test_architecture.py")))["ROWS"])
-    return "```text\n" + "\n".join(", ".join(row) for row in rows) + "\n```"
-
-
-def api_socketio() -> str:
-    classes = (
-        ("extension.py", "SocketIO"),
-        ("registration.py", "HandlerRegistration"),
-        ("sending.py", "Sender"),
-    )
-    return api_of_class(*[(parse(CORE / path), name) for path, name in classes])
-
-
 def attributes() -> str:
     """Return a table of what there is of Flask-SocketIO's attributes, from the classes that have them."""
     rows = []
@@ -210,7 +195,7 @@ def docstring(function: ast.FunctionDef) -> str:
 def meaning(text: str, name: str) -> tuple[str, str]:
     """Split a docstring into what an attribute is and what to use instead."""
     words = " ".join(re.split(r"\n\n:(?:param|raises)", text)[0].split())
-    own, _, rest = markdown(words).partition("Instead: ")
+    own, _, rest = sentence(words).partition("Instead: ")
     if not rest:
         raise CannotGenerate(f"the docstring of {name} does not say what to use instead")
     return own.strip().rstrip("."), rest.rstrip(".")
@@ -223,22 +208,6 @@ def health() -> str:
         for path, name in (("cluster/link.py", "BusHealth"), ("cluster/peers.py", "Peer"))
     )
     return f"{health}\n\nEach of `peers`, a `Peer`:\n\n{peer.partition(chr(10) * 2)[2]}"
-
-
-def api_functions() -> str:
-    return "\n\n".join(map(entry, public_functions(parse(CORE / "context.py").body)))
-
-
-def api_namespace() -> str:
-    return api_of_class((parse(CORE / "namespace.py"), "Namespace"))
-
-
-def api_server() -> str:
-    return api_of_class((parse(CORE / "facade.py"), "ServerFacade"))
-
-
-def api_test_client() -> str:
-    return api_of_class((parse(CORE / "testing/client.py"), "SocketIOTestClient"))
 
 
 def queue_plugin() -> str:
@@ -259,103 +228,29 @@ PARTS: dict[str, Callable[[], str]] = {
     "attributes": attributes,
     "left-out": left_out,
     "health": health,
-    "arrows": arrows,
     "queue-plugin": queue_plugin,
-    "api-socketio": api_socketio,
-    "api-functions": api_functions,
-    "api-namespace": api_namespace,
-    "api-server": api_server,
-    "api-test-client": api_test_client,
 }
-
-
-# ---------------------------------------------------------------------------------------------- classes, functions
-
-
-def api_of_class(*sources: tuple[ast.Module, str]) -> str:
-    """Return a class's docstring, then each public method, those of its bases included."""
-    module, name = sources[0]
-    parts = [markdown(docstring_of(module, name))]
-    for source, class_name in sources:
-        parts += map(entry, public_functions(class_of(source, class_name).body))
-    return "\n\n".join(parts)
-
-
-def public_functions(body: Sequence[ast.stmt]) -> list[ast.FunctionDef]:
-    return [
-        node
-        for node in body
-        if isinstance(node, ast.FunctionDef)
-        and not node.name.startswith("_")
-        and "overload" not in decorators(node)
-        and ast.get_docstring(node)
-    ]
 
 
 def decorators(function: ast.FunctionDef) -> list[str]:
     return [ast.unparse(decorator) for decorator in function.decorator_list]
 
 
-def entry(function: ast.FunctionDef) -> str:
-    """Return the heading, the signature and the text of one function."""
-    text = markdown(ast.get_docstring(function) or "")
-    if "property" in decorators(function):
-        return f"### `{function.name}`\n\n{text}"
-    call = f"{function.name}({signature_of(function)})"
-    wrapped = "\n".join(textwrap.wrap(call, WIDTH, subsequent_indent="    ", break_on_hyphens=False))
-    return f"### `{function.name}()`\n\n```text\n{wrapped}\n```\n\n{text}"
-
-
-def signature_of(function: ast.FunctionDef) -> str:
-    """Return names and defaults; what a person types, without types and without what catches misspelt keywords."""
-    given = function.args
-    bare = ast.arguments(
-        posonlyargs=[ast.arg(item.arg) for item in given.posonlyargs if item.arg != "self"],
-        args=[ast.arg(item.arg) for item in given.args if item.arg != "self"],
-        vararg=ast.arg(given.vararg.arg) if given.vararg else None,
-        kwonlyargs=[ast.arg(item.arg) for item in given.kwonlyargs],
-        kw_defaults=given.kw_defaults,
-        kwarg=ast.arg(given.kwarg.arg) if given.kwarg and given.kwarg.arg != "unknown" else None,
-        defaults=given.defaults,
-    )
-    return ast.unparse(bare)
-
-
 def markdown(docstring: str) -> str:
-    """Return a docstring as Markdown: literal blocks fenced, fields as a list."""
-    lines = re.sub(r"\.\. versionadded::.*", "", docstring).splitlines()
-    parts: list[str] = []
-    while lines:
-        line = lines.pop(0)
-        if line.endswith("::"):
-            parts += [sentence(line[:-1] if line != "::" else ""), "", *literal_block(lines), ""]
-        elif line.startswith(":"):
-            while lines and lines[0].startswith("    "):
-                line += f" {lines.pop(0).strip()}"
-            parts.append(list_item(line))
-        else:
-            parts.append(sentence(line))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).strip()
-
-
-def literal_block(lines: list[str]) -> list[str]:
-    """Take the lines of a literal block away from the front and return them fenced."""
-    while lines and not lines[0].strip():
-        lines.pop(0)
-    depth = len(lines[0]) - len(lines[0].lstrip())
-    code = []
-    # A block that is not indented ends with the docstring.
-    while lines and (not lines[0].strip() or lines[0].startswith(" " * max(depth, 0))):
-        code.append(lines.pop(0)[depth:])
-    return ["```python", *"\n".join(code).strip().splitlines(), "```"]
+    """Return a docstring as Markdown, its fields as a list."""
+    fields = re.sub(r"\n    +", " ", docstring).splitlines()
+    return "\n".join(list_item(line) if line.startswith(":") else sentence(line) for line in fields)
 
 
 def list_item(field: str) -> str:
-    """Return ``:param x: text`` and its like as an item of a list."""
+    """Return ``:param x: text`` as an item of a list."""
     words, _, text = field[1:].partition(": ")
     kind, _, name = words.partition(" ")
-    lead = {"param": f"`{name}`:", "raises": f"raises `{name}`", "returns": "returns"}[kind]
-    wrapped = textwrap.wrap(f"{lead} {sentence(text)}", WIDTH, break_long_words=False, break_on_hyphens=False)
+    if kind != "param":
+        raise CannotGenerate(f"a list has no place for ':{words}:'")
+    wrapped = textwrap.wrap(
+        f"`{name}`: {sentence(text)}", WIDTH, break_long_words=False, break_on_hyphens=False
+    )
     return "\n".join([f"- {wrapped[0]}", *(f"  {line}" for line in wrapped[1:])])
 
 

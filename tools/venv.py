@@ -58,7 +58,9 @@ class SetupError(Exception):
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where (default: .venv)")
-    parser.add_argument("--for", dest="purpose", choices=("dev", "demo", "bench", "uwsgi"), default="dev")
+    parser.add_argument(
+        "--for", dest="purpose", choices=("dev", "demo", "bench", "docs", "uwsgi"), default="dev"
+    )
     parser.add_argument(
         "--versions", choices=("newest", "floor"), default="newest", help="dev: of dependencies"
     )
@@ -88,7 +90,7 @@ def is_current(stamp: Path, wanted: str) -> bool:
 
 def requirements_for(args: argparse.Namespace) -> list[str]:
     """Return the arguments of ``pip install`` for the purpose in ``args``."""
-    if args.purpose in ("bench", "uwsgi"):
+    if args.purpose in ("bench", "docs", "uwsgi"):
         return ["--group", args.purpose]
     if args.purpose == "demo":
         return editable(demo_plugins(args.mode, args.queue))

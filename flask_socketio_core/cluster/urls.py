@@ -91,7 +91,7 @@ def _host(text: str) -> tuple[str, int | None]:
 def mask(text: str) -> str:
     """Return text with the user names and passwords of URLs in it replaced, for logs and errors.
 
-    The values of query options that look like secrets are replaced, too. Where the URL is known, :class:`Secrets` finds
+    The values of query options that look like secrets are replaced, too. Where the URL is known, ``Secrets`` finds
     more.
     """
     masked = re.sub(

@@ -137,7 +137,7 @@ def open_framed(
 ) -> FramedSocketTransport | None:
     """Complete a validated handshake on a socket and return the open transport; ``None`` if the peer is gone.
 
-    The parameters are those of :class:`FramedSocketTransport`.
+    The parameters are those of ``FramedSocketTransport``.
 
     :param handshake_done: the server has written the 101 response already.
     """

@@ -32,3 +32,7 @@ def test_a_refused_websocket_has_a_status(
     answer = server.get(target(transport="websocket", **query), headers={**UPGRADE, **headers})
     assert answer.status == status
     assert "Traceback" not in server.log_text()[begin:]
+
+
+def test_a_client_of_the_0_9_line_is_refused(server: Server) -> None:
+    assert server.get("/socket.io/1/?t=1").status == 400

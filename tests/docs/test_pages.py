@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
+import importlib.metadata
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from support.documents import ROOT, Page, pages
+from support.clients import JAVA_VERSION, JS
+from support.documents import ROOT, Page, page, pages
 
 PAGES = pages()
 #: A page stays readable in an editor. Tables and code are as wide as they are.
@@ -107,3 +111,38 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             waiting += [goal for goal in goals if goal.suffix == ".md" and goal.exists()]
             waiting += [found for goal in goals if goal.is_dir() for found in goal.glob("*.md")]
     assert [page.name for page in PAGES if page.path not in reached] == []
+
+
+def test_what_the_page_for_who_is_on_call_quotes_is_what_the_program_says() -> None:
+    table = page("docs/start/on_call.md").text.partition("## From what you see to what to do")[2]
+    quoted = re.findall(r"^\| ([^|]*) \|", table.partition("\n## ")[0], re.MULTILINE)
+    texts = [text for cell in quoted for text in re.findall(r"`([^`]+)`", cell) if " " in text]
+    pieces = {piece.strip() for text in texts for piece in text.split("...") if len(piece.strip()) > 3}
+    assert len(pieces) > 10
+    assert sorted(piece for piece in pieces if piece not in said()) == []
+
+
+def test_the_clients_that_are_said_to_be_tested_are_those_of_the_tests() -> None:
+    table = page("docs/clients.md").text.partition("In other languages:")[2]
+    rows = re.findall(r"^\| (\w+).* \| ([^|]*\d[^|]*) \|$", table, re.MULTILINE)
+    tested = {language: re.findall(r"\d+(?:\.\d+)*", text) for language, text in rows}
+    packages = json.loads((JS / "package.json").read_text())["dependencies"]
+    versions = [text.rpartition("^")[2] for name, text in packages.items() if "client" in name]
+    assert set(tested) == {"JavaScript", "Java", "Python"}
+    assert len(tested["JavaScript"]) == len(versions)
+    assert [text for text in versions if not text.startswith(tuple(tested["JavaScript"]))] == []
+    assert tested["Java"] == [JAVA_VERSION]
+    assert tested["Python"] == [importlib.metadata.version("python-socketio").partition(".")[0]]
+
+
+@functools.cache
+def said() -> str:
+    """Return all texts in the source of the core, and its command lines."""
+    sources = [path.read_text() for path in (ROOT / "flask_socketio_core").rglob("*.py")]
+    texts = [
+        node.value
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    return "\n".join([*texts, "flask socketio check"])

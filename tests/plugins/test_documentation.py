@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import re
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,37 @@ def test_the_observer_in_full_runs(
     with caplog.at_level(logging.WARNING):
         Plugins().event_after(sid="s", namespace="/", event="slow", duration_s=0.7)
     assert "event slow took 0.7 s" in caplog.text
+
+
+def promised_modules() -> list[str]:
+    """Return the modules that the page lets a plugin import."""
+    table = (ROOT / "docs" / "plugins.md").read_text().partition("What a plugin may import")[2]
+    return re.findall(r"^\| `([a-z_.]+)` \|", table.partition("\n\n### ")[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "folder", sorted((ROOT / "plugins").glob("*/flask_socketio_*")), ids=lambda path: path.name
+)
+def test_our_plugins_import_what_the_page_lets_others_import(folder: Path) -> None:
+    allowed = tuple(f"flask_socketio_core.{name}" for name in promised_modules())
+    imported = [
+        name
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flask_socketio_core")
+        for name in [node.module or ""] + [f"{node.module}.{alias.name}" for alias in node.names]
+        if name != "flask_socketio_core"
+    ]
+    assert imported
+    assert [
+        name for name in imported if not f"{name}.".startswith(tuple(f"{part}." for part in allowed))
+    ] == []
+
+
+@pytest.mark.parametrize("name", promised_modules())
+def test_what_a_plugin_may_import_is_in_the_reference(name: str) -> None:
+    reference = (ROOT / "docs" / "plugin_api.md").read_text()
+    assert re.search(rf"^.. auto\w+:: flask_socketio_core\.{re.escape(name)}\b", reference, re.MULTILINE)
 
 
 def test_the_priorities_in_the_table_are_those_of_our_modes() -> None:
