@@ -160,6 +160,7 @@ class Session:
         "_read_again_s",
         "_transport",
         "_write",
+        "ahead",
         "allowance",
         "app_data",
         "arriving_bytes",
@@ -214,6 +215,7 @@ class Session:
         self.waiting: deque[Callable[[], object]] | None = (
             None  # what of the backlog has no worker, see workers.py
         )
+        self.ahead = 0  # jobs that waited, got a worker and have not begun; guarded as that is
         # Of larger messages, see pending.py, whose lock guards the first two and changes of the last one.
         self.pending_bytes = 0  # of packets that are not finished with, those that are arriving included
         self.arriving_bytes = 0  # of the packet that is being taken, or whose attachments are on their way

@@ -4,7 +4,8 @@
 a connection whose handlers                gets a worker for one more
 =========================================  ==================================================================
 are none                                   the next free one, before all others
-are fewer than it may have                 as long as nine tenths of all workers are enough, or else in turn
+are fewer than it may have                 as long as nine tenths of all workers are enough, or else in turn; not
+                                           before those that got one have begun, but for a few
 are as many as it may have                 when one of them has ended
 =========================================  ==================================================================
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .mailbox import Mailbox
@@ -28,6 +30,10 @@ Job = Callable[[], object]
 
 DEFAULT_SHARE = 100
 """Most handlers of one connection, unless the option says otherwise; more than browsers have requests under way."""
+
+MOST_AHEAD = 8
+"""So many jobs of one connection may have a worker coming and not have begun, and as many started at once: what another
+one sends waits behind these only, not behind a share's worth."""
 
 
 class Workers:
@@ -55,7 +61,7 @@ class Workers:
         """Run a job soon, or when it is its session's turn, in the order given; its backlog has it already."""
         count = len(session.backlog)
         if session.waiting is None and (
-            count == 1 or (count <= self._share and len(self._running) < self._shared)
+            count == 1 or (count <= MOST_AHEAD and count <= self._share and len(self._running) < self._shared)
         ):
             self._hand_over(job)
             return
@@ -101,6 +107,18 @@ class Workers:
         while (job := self._take_next(session)) is not None:
             self._hand_over(job)
 
+    def _run_ahead(self, session: Session, job: Job) -> None:
+        with self._lock:
+            session.ahead -= 1
+        try:
+            if session.waiting is not None or self._turns:
+                self._start_waiting(session)
+        finally:
+            job()
+
+    def _may_start(self, session: Session) -> bool:
+        return session.ahead < MOST_AHEAD and self._count_running(session) < self._share
+
     def _take_next(self, session: Session) -> Job | None:
         """Return a job that may start now.
 
@@ -112,7 +130,7 @@ class Workers:
             if session.waiting and not running:
                 first = session
             else:
-                if session.waiting and running < self._share:
+                if session.waiting and self._may_start(session):
                     turns.setdefault(session)
                 if not turns or len(self._running) >= self._shared:
                     return None
@@ -121,11 +139,12 @@ class Workers:
             waiting = first.waiting
             assert waiting
             job = waiting.popleft()
+            first.ahead += 1
             if not waiting:
                 first.waiting = None
-            elif self._count_running(first) < self._share:
+            elif self._may_start(first):
                 turns[first] = None  # behind the others
-            return job
+            return partial(self._run_ahead, first, job)
 
     @staticmethod
     def _count_running(session: Session) -> int:

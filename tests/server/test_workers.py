@@ -13,7 +13,7 @@ import pytest
 from flask_socketio_core import options
 from flask_socketio_core.server.server import FAREWELL_PATIENCE_S, Server
 from flask_socketio_core.server.session import Session
-from flask_socketio_core.server.workers import DEFAULT_SHARE, Workers
+from flask_socketio_core.server.workers import DEFAULT_SHARE, MOST_AHEAD, Workers
 from support.engine import Host, ManualMode, RecordingApplication, WokenTransport
 
 Job = Callable[[], object]
@@ -155,6 +155,17 @@ def test_fewer_events_than_a_share_are_one_spawned_job_each() -> None:
     assert len(mode.jobs) == 5
     mode.run_jobs()
     assert not one.backlog
+
+
+def test_what_another_sends_is_behind_a_few_only() -> None:
+    server, mode, one = make_server(RecordingApplication())
+    for number in range(100):
+        one.receive(f'42["e",{number}]')
+    assert len(mode.jobs) == 2 * MOST_AHEAD
+    mode.run_jobs()
+    assert not one.backlog
+    assert not one.ahead
+    assert not server._workers._running
 
 
 def test_events_that_waited_for_the_connect_handler_are_no_more_than_others() -> None:
