@@ -239,8 +239,8 @@ class Connection:
                     return
             if reader.error is not None:
                 raise reader.error
-            target.allowance -= len(found)
-            if target.allowance < 0:
+            target.allowance = allowance = target.allowance - len(found)
+            if allowance < 0:
                 target.overdrawn()
             if reader.more:
                 with target.lock:

@@ -130,6 +130,7 @@ class Server:
         self._ordered = options.async_handlers is not True
         self._most_pending = options.max_pending_events
         self._few_pending = options.max_pending_events // 2
+        self._some_pending = min(options.max_pending_events, 2)  # fewer need not be looked at
         self._most_pending_bytes = options.max_pending_bytes
         self._few_pending_bytes = options.max_pending_bytes // 2
         raise_limit()
@@ -405,19 +406,21 @@ class Server:
 
     # packets from clients
 
-    def on_message(self, session: Session, message: str | bytes) -> None:
+    def on_message(self, session: Session, message: str | bytes, admitted: bool = False) -> None:
         """Take one Socket.IO packet.
 
+        :param admitted: it is counted as pending already, or too small for that.
         :raises ProtocolError: if it breaks the protocol.
         """
-        if (len(message) > SMALL_MESSAGE or session.unread) and not self._pending.admit(session, message):
+        if (
+            (len(message) > SMALL_MESSAGE or session.unread)
+            and not admitted
+            and not self._pending.admit(session, message)
+        ):
             session.hold()
             if self._caught_up(session):  # it was read in the meantime
                 session.release()
             return
-        self._read(session, message)
-
-    def _read(self, session: Session, message: str | bytes) -> None:
         packet = session.decoder.decode(message)
         if packet is None:
             if session.arriving_bytes:
@@ -428,7 +431,8 @@ class Server:
             client = session.clients.get(namespace)
             if client is None:
                 self._on_stray(session, namespace)
-                self._forget_arrived(session)
+                if session.arriving_bytes:
+                    self._forget_arrived(session)
                 return
             job: Job = partial(self._run_event, client, ack_id, data)
             if session.arriving_bytes:
@@ -449,11 +453,12 @@ class Server:
                 self._client_left(client, Reason.CLIENT_DISCONNECT)
         else:
             raise ProtocolError(f"unexpected Socket.IO packet of type {kind}")
-        self._forget_arrived(session)
+        if session.arriving_bytes:
+            self._forget_arrived(session)
 
     def _forget_arrived(self, session: Session) -> None:
-        if session.arriving_bytes:  # and nobody goes on with it
-            self.give_back(session, self._pending.take(session))
+        """Count what has just arrived as pending no longer: nobody goes on with it."""
+        self.give_back(session, self._pending.take(session))
 
     def give_back(self, session: Session, cost: int) -> None:
         """Count bytes of a session as pending no longer, and read on where that was waited for."""
@@ -474,7 +479,7 @@ class Server:
         """Take the messages that had to wait because of what the process had pending."""
         while (message := self._pending.next_unread(session)) is not None:
             try:
-                self._read(session, message)
+                self.on_message(session, message, admitted=True)
             except Exception as error:  # noqa: BLE001  # as in the shells: it ends this connection only
                 self.report(error, f"session {session.sid}")
                 session.violate(error if isinstance(error, ProtocolError) else ProtocolError(str(error)))
@@ -498,7 +503,8 @@ class Server:
             if isinstance(job, CountedJob):
                 job.give_back()
             raise
-        self._limit(session)
+        if len(session.backlog) >= self._some_pending or session.pending_bytes:
+            self._limit(session)
 
     def _limit(self, session: Session) -> None:
         """Read no more from a client that has too many jobs unfinished."""

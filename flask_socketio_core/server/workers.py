@@ -63,7 +63,12 @@ class Workers:
         if session.waiting is None and (
             count == 1 or (count <= MOST_AHEAD and count <= self._share and len(self._running) < self._shared)
         ):
-            self._hand_over(job)
+            self._running.append(None)
+            try:  # what _hand_over does, without the call
+                self._spawn(job)
+            except BaseException:
+                self._running.pop()
+                raise
             return
         with self._lock:
             if session.waiting is None:
