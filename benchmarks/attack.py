@@ -45,11 +45,13 @@ def flood(port: int, kind: str, seconds: float) -> None:
     some = PING_FRAME if kind == "pings" else b"".join(map(frame, ATTACKERS[kind]))
     data = some * (262_144 // len(some))
     rest = memoryview(data)
-    until_s = time.monotonic() + seconds
     sent = 0
     ended = ""
     sock.setblocking(True)
     sock.settimeout(0.01)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    until_s = time.monotonic() + seconds
     while time.monotonic() < until_s and not ended:
         try:
             count = sock.send(rest)
@@ -69,9 +71,19 @@ def flood(port: int, kind: str, seconds: float) -> None:
 
 @contextlib.contextmanager
 def flooding(port: int, kind: str, count: int, seconds: float) -> Iterator[None]:
-    """Have so many connections, each in a process of its own, flood a server."""
+    """Have so many connections, each in a process of its own, flood a server; what they need is there before."""
     words = [sys.executable, __file__, "--flood", kind, "--port", str(port), "--seconds", str(seconds)]
-    processes = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    processes = [
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
     try:
         yield
     finally:
