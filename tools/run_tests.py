@@ -37,7 +37,7 @@ WAITING = (
     "soak",
 )
 #: Groups that take longer than a minute and a half, the longest first; begun first, none is left over at the end.
-LONG = ("cluster", "core", "queue_kombu", "packaging", "clients", "protocol", "ending", "demo")
+LONG = ("cluster", "core", "queue_kombu", "packaging", "hostile", "clients", "protocol", "ending", "demo")
 SHARES_THE_CORE_PROCESS = "async_threading"
 #: One server of the core and its mode, for a Python that is not the main one.
 THREADING_ONLY = ("tests/clients", "tests/protocol", "-k", "threading")
