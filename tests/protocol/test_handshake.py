@@ -168,6 +168,8 @@ def test_upgrades_beyond_the_limit_are_refused(start: StartServer) -> None:
     session = Polling(server.port)
     tried = [WebSocket(server.port, sid=session.sid) for _ in range(2)]
     try:
+        for client in tried:
+            client.ping()
         with pytest.raises(websocket.WebSocketBadStatusException) as refused:
             WebSocket(server.port, sid=session.sid)
         assert refused.value.status_code == 503

@@ -74,6 +74,12 @@ class WebSocket:
         else:
             self._socket.send_binary(message)
 
+    def ping(self) -> None:
+        """Wait for the answer to a ping: then the server counts this connection, a moment after its 101."""
+        self._socket.ping()
+        opcode, _ = self._socket.recv_data(control_frame=True)
+        assert opcode == websocket.ABNF.OPCODE_PONG
+
     def send_raw(self, data: bytes) -> None:
         """Write bytes to the TCP connection, past all framing."""
         assert self._socket.sock is not None
