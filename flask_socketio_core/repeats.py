@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Hashable
 from itertools import count
 
+from .tracebacks import raised_at
+
 EACH_S = 60.0
 """How long a kind is only counted after it was told, seconds."""
 
@@ -72,9 +74,7 @@ class _Told:
 
 def kind_of(error: BaseException) -> tuple[object, ...]:
     """Return what errors have in common that one statement raised, whatever values they quote."""
-    trace = error.__traceback__
+    trace = raised_at(error)
     if trace is None:
         return (type(error),)
-    while trace.tb_next is not None:
-        trace = trace.tb_next
     return type(error), trace.tb_frame.f_code, trace.tb_lineno

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from types import TracebackType
 
 from .quoting import MOST_SENTENCE, printable
 
@@ -46,9 +47,8 @@ def printable_traceback(error: BaseException) -> str:
     shown: list[str] = []
     told = False  # what the error says has begun: notes follow
     for part in traceback.format_exception(error):
-        if part == _HEADER or (
-            part.startswith("\n") and part != "\n"
-        ):  # "During handling of the above exception"
+        # The second is "During handling of the above exception" and its like.
+        if part == _HEADER or (part.startswith("\n") and part != "\n"):
             told = False
             shown.append(part)
             continue
@@ -58,6 +58,14 @@ def printable_traceback(error: BaseException) -> str:
             shown.append(("" if begins else _MARK) + printable(line, MOST_SENTENCE) + "\n")
         told = told or not indented
     return "".join(shown).rstrip("\n")
+
+
+def raised_at(error: BaseException) -> TracebackType | None:
+    """Return the innermost entry of an error's traceback; ``None`` if it was not raised yet."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
 
 
 def printable_error(error: BaseException) -> str:

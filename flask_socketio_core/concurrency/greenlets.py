@@ -91,9 +91,8 @@ class GreenletPool:
                 if time.monotonic() >= until_s:
                     break
         finally:
-            self._scheduled = (
-                False  # in this order: a job that another thread submits now schedules this again
-            )
+            # In this order: a job that another thread submits now schedules this again.
+            self._scheduled = False
             if jobs and not self._scheduled and (self._idle or self._count < self._max):
                 self._scheduled = True
                 self._call_next(self._start_jobs)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from ..tracebacks import log_error, printable_error
+from ..tracebacks import log_error, printable_error, raised_at
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
@@ -46,11 +46,9 @@ def is_interrupt(error: BaseException) -> bool:
     """
     if not isinstance(error, KeyboardInterrupt):
         return False
-    trace = error.__traceback__
+    trace = raised_at(error)
     if trace is None:
         return True
-    while trace.tb_next is not None:
-        trace = trace.tb_next
     code = trace.tb_frame.f_code.co_code[trace.tb_lasti : trace.tb_lasti + 1]
     return not code or opcode.opname[code[0]] != "RAISE_VARARGS"
 

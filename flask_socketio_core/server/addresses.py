@@ -86,8 +86,7 @@ class Addresses:
         :raises TooMany: if there were too many before.
         """
         most = self._most_handshakes
-        address = address_of(environ)
-        if most is None or address is None:
+        if most is None or (address := address_of(environ)) is None:
             return
         now_s = self._clock()
         with self._lock:
@@ -110,8 +109,7 @@ class Addresses:
         :raises TooMany: if there are too many.
         """
         most = self._most_connections
-        address = address_of(environ)
-        if most is None or address is None:
+        if most is None or (address := address_of(environ)) is None:
             return None
         with self._lock:
             if self._connections[address] < most:

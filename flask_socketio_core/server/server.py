@@ -279,8 +279,7 @@ class Server:
 
     def on_rested(self, session: Session) -> None:
         """Read on from a session that has sent too much too fast, unless its handlers cannot keep up either."""
-        if session.held and self._caught_up(session):
-            session.release()
+        self._read_on(session)
 
     def on_connect_timeout(self, session: Session) -> None:
         """Log, from a worker, that a connect handler takes longer than a client may be without a namespace."""
@@ -463,8 +462,7 @@ class Server:
     def give_back(self, session: Session, cost: int) -> None:
         """Count bytes of a session as pending no longer, and read on where that was waited for."""
         ready = self._pending.give_back(session, cost)
-        if session.held and self._caught_up(session):
-            session.release()
+        self._read_on(session)
         self._read_unread(ready)
 
     def take_arrived(self, session: Session) -> int:
@@ -485,8 +483,7 @@ class Server:
                 session.violate(error if isinstance(error, ProtocolError) else ProtocolError(str(error)))
             self._pending.was_read(session)
         self._read_unread(self._pending.next_ready())
-        if session.held and self._caught_up(session):
-            session.release()
+        self._read_on(session)
 
     def _on_stray(self, session: Session, namespace: str) -> None:
         """Learn of an event for a namespace that the session is not in."""
@@ -522,12 +519,17 @@ class Server:
             and not session.rests
         )
 
+    def _read_on(self, session: Session) -> None:
+        """Read on from a session whose handlers have caught up."""
+        if session.held and self._caught_up(session):
+            session.release()
+
     def _finish(self, session: Session) -> None:
         session.backlog.pop()
         if session.mailbox is None:
             self._workers.ended(session)
-        if session.held and self._caught_up(session):
-            session.release()
+        if session.held:
+            self._read_on(session)
 
     def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
         try:
@@ -693,8 +695,7 @@ class Server:
         for job in client.take_early():
             if isinstance(job, CountedJob):
                 job.give_back()
-        if session.held and self._caught_up(session):
-            session.release()
+        self._read_on(session)
         with session.lock:
             if client.session.clients.get(client.namespace) is client:
                 del client.session.clients[client.namespace]

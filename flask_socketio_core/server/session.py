@@ -212,9 +212,8 @@ class Session:
         # So many packets may still come before the rate is looked at. Only who reads from the client changes it.
         self.allowance = PACKETS_AT_ONCE
         self.early = 0  # events that wait for connect handlers; guarded by the lock
-        self.waiting: deque[Callable[[], object]] | None = (
-            None  # what of the backlog has no worker, see workers.py
-        )
+        # What of the backlog has no worker, see workers.py.
+        self.waiting: deque[Callable[[], object]] | None = None
         self.ahead = 0  # jobs that waited, got a worker and have not begun; guarded as that is
         # Of larger messages, see pending.py, whose lock guards the first two and changes of the last one.
         self.pending_bytes = 0  # of packets that are not finished with, those that are arriving included

@@ -11,8 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from flask_socketio_core.testing.rawclient import TEXT, RawClient, handshake, masked
+from flask_socketio_core.testing.rawclient import TEXT, RawClient, masked
 from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, Servers, kind_params, wait_until
+from support.wire.raw import join
 
 WORKERS = 20
 SHARE = 4
@@ -48,16 +49,6 @@ def gate(server: Server) -> Iterator[None]:
     assert wait_until(finished, timeout_s=15, interval_s=0.05), seen
 
 
-def join(server: Server) -> RawClient:
-    client = RawClient(server.port)
-    client.send(handshake("/socket.io/?EIO=4&transport=websocket"))
-    assert client.read_head().startswith("HTTP/1.1 101 ")
-    client.send(masked(TEXT, b"40"))
-    while not client.read_frame()[1].startswith(b"40"):
-        pass
-    return client
-
-
 def attack(server: Server, *clients: RawClient) -> None:
     """Send events of which as many wait as may."""
     before = counts(server)["waiting"]
@@ -69,7 +60,7 @@ def attack(server: Server, *clients: RawClient) -> None:
 def assert_served(server: Server) -> None:
     """See that another client is let in and answered, while nobody's handlers return."""
     before = counts(server)["slow"]
-    with join(server) as honest:
+    with join(server.port) as honest:
         honest.send(masked(TEXT, b'420["echo","here"]'))
         while honest.read_frame()[1] != b'430["here"]':
             pass
@@ -77,7 +68,7 @@ def assert_served(server: Server) -> None:
 
 
 def test_one_client_does_not_take_all_workers(server: Server) -> None:
-    with join(server) as attacker:
+    with join(server.port) as attacker:
         attack(server, attacker)
         assert_served(server)
         assert counts(server)["waiting"] <= SHARE
@@ -85,7 +76,7 @@ def test_one_client_does_not_take_all_workers(server: Server) -> None:
 
 def test_five_clients_do_not_take_all_workers(server: Server) -> None:
     with ExitStack() as stack:
-        attack(server, *(stack.enter_context(join(server)) for _ in range(5)))
+        attack(server, *(stack.enter_context(join(server.port)) for _ in range(5)))
         assert wait_until(lambda: counts(server)["waiting"] >= 4 * SHARE, timeout_s=15)
         assert_served(server)
         assert counts(server)["waiting"] < WORKERS
@@ -95,7 +86,7 @@ def test_a_client_that_left_takes_no_workers_any_more(server: Server) -> None:
     """Its handlers go on waiting; what it has sent besides does not begin, and its disconnect handler runs."""
     for _ in range(3):
         left = counts(server)["left"]
-        with join(server) as attacker:
+        with join(server.port) as attacker:
             attack(server, attacker)
         assert wait_until(lambda left=left: counts(server)["left"] > left, timeout_s=15)  # type: ignore[misc]  # a default
     assert counts(server)["waiting"] <= 3 * SHARE
@@ -104,7 +95,7 @@ def test_a_client_that_left_takes_no_workers_any_more(server: Server) -> None:
 
 def test_all_workers_come_back_when_handlers_return(server: Server) -> None:
     before = counts(server)["slow"]
-    with join(server) as attacker:
+    with join(server.port) as attacker:
         attack(server, attacker)
     server.post("/gate?open=1")
     assert wait_until(lambda: counts(server)["slow"] == before + EVENTS, timeout_s=15), (
@@ -112,13 +103,13 @@ def test_all_workers_come_back_when_handlers_return(server: Server) -> None:
     )
     server.post("/gate?open=0")
     with ExitStack() as stack:
-        attack(server, *(stack.enter_context(join(server)) for _ in range(4)))
+        attack(server, *(stack.enter_context(join(server.port)) for _ in range(4)))
         assert wait_until(lambda: counts(server)["waiting"] == 4 * SHARE, timeout_s=15)
         assert_served(server)
 
 
 def test_one_that_connects_and_leaves_again_and_again_does_not_either(server: Server) -> None:
-    with join(server) as attacker:
+    with join(server.port) as attacker:
         attacker.send(EVENTS * (masked(TEXT, b"40/slow") + masked(TEXT, b"41/slow")))
         assert wait_until(lambda: counts(server)["waiting"] > 0, timeout_s=15)
         assert_served(server)

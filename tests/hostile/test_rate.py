@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_socketio_core.testing.rawclient import PING, PONG, TEXT, RawClient, handshake, masked
+from flask_socketio_core.testing.rawclient import PING, PONG, TEXT, masked
 from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, Servers, kind_params
 from support.wire.engine import Polling
+from support.wire.raw import join
 
 RATE = 200
 BURST = 10 * RATE
@@ -42,19 +43,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     servers.stop()
 
 
-def join(server: Server) -> RawClient:
-    client = RawClient(server.port)
-    client.send(handshake("/socket.io/?EIO=4&transport=websocket"))
-    assert client.read_head().startswith("HTTP/1.1 101 ")
-    client.send(masked(TEXT, b"40"))
-    while not client.read_frame()[1].startswith(b"40"):
-        pass
-    return client
-
-
 def attack(server: Server, frame: bytes, count: int = PACKETS) -> float:
     """Send it all, and return how long it took until it was read, seconds."""
-    with join(server) as client:
+    with join(server.port) as client:
         begun_s = time.monotonic()
         client.send(count * frame + masked(TEXT, END.encode()))
         while client.read_frame()[1] != ANSWER.encode():
@@ -93,7 +84,7 @@ def test_nothing_is_read_for_a_while_from_one_that_sends_too_fast(server: Server
     for thread in threads:
         thread.start()
     try:
-        with join(server) as honest:
+        with join(server.port) as honest:
             honest.send(masked(TEXT, b'420["echo","here"]'))
             while honest.read_frame()[1] != b'430["here"]':
                 pass
