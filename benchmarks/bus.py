@@ -41,7 +41,7 @@ from run import flask_command, medians_of, write_json
 from flask_socketio_core.cluster import envelope
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
-from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.selection import Plugins
 from flask_socketio_core.testing.threads import ThreadMode
 
 if TYPE_CHECKING:

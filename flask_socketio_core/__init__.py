@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .context import call, close_room, disconnect, emit, join_room, leave_room, rooms, send
+from .app.context import call, close_room, disconnect, emit, join_room, leave_room, rooms, send
+from .app.extension import SocketIO
+from .app.namespace import Namespace
+from .contracts.hookspecs import hookimpl
 from .errors import ConnectionRefusedError
-from .extension import SocketIO
-from .hookspecs import hookimpl
-from .namespace import Namespace
 
 if TYPE_CHECKING:
-    from .testing.client import SocketIOTestClient
+    from .app.test_client import SocketIOTestClient
 
 __all__ = [
     "ConnectionRefusedError",
@@ -35,7 +35,7 @@ if not TYPE_CHECKING:  # or every misspelt name would pass a type check
     def __getattr__(name: str) -> Any:
         """Import the test client when somebody asks for it, which no server does."""
         if name == "SocketIOTestClient":
-            return importlib.import_module(f"{__name__}.testing.client").SocketIOTestClient
+            return importlib.import_module(f"{__name__}.app.test_client").SocketIOTestClient
         if name == "test_client":
             return importlib.import_module(f"{__name__}.test_client")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -43,7 +43,7 @@ import builtins
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefusedError
 from socketio.exceptions import TimeoutError as _UpstreamTimeoutError
 
-from .quoting import MOST_SENTENCE, printable
+from .common.quoting import MOST_SENTENCE, printable
 
 
 class SocketIOError(Exception):

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from flask_socketio_core import options
+from flask_socketio_core.common import options
+from flask_socketio_core.common.origins import OriginList, parse
 from flask_socketio_core.errors import InvalidOption
-from flask_socketio_core.origins import OriginList, parse
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_socketio_core.process import ProcessFacts
+from flask_socketio_core.contracts.process import ProcessFacts
 from support.servers import HOST, find_program, free_port, wait_until
 
 LIMIT_S = 15
@@ -22,7 +22,7 @@ FACTS = "facts.json"
 APP = """
 import dataclasses, json, os
 from flask import Flask
-from flask_socketio_core.process import observe
+from flask_socketio_core.contracts.process import observe
 
 with open("facts.new", "w") as file:
     json.dump(dataclasses.asdict(observe()), file)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from flask_socketio_core.common.quoting import MOST_CHARACTERS, MOST_SENTENCE, printable
 from flask_socketio_core.errors import ProtocolError
-from flask_socketio_core.quoting import MOST_CHARACTERS, MOST_SENTENCE, printable
-from flask_socketio_core.server.wsgi import BAD_REQUEST, Refusal
+from flask_socketio_core.transport.wsgi import BAD_REQUEST, Refusal
 
 ROUGH = "a\r\nERROR forged\x1b[31m\x00\x7f\x85\u2028\u202e\ud800z"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from flask_socketio_core.repeats import EACH_S, MOST_KINDS, Repeats, kind_of
+from flask_socketio_core.common.repeats import EACH_S, MOST_KINDS, Repeats, kind_of
 
 
 class Clock:

@@ -10,7 +10,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_socketio_core.sids import is_sid, new_sid
+from flask_socketio_core.common.sids import is_sid, new_sid
 
 #: Names that applications give to rooms, some of the length of a sid.
 HONEST = (

@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from flask_socketio_core.tracebacks import MOST_LINES, log_error, printable_error, printable_traceback
+from flask_socketio_core.common.tracebacks import MOST_LINES, log_error, printable_error, printable_traceback
 
 logger = logging.getLogger("test_tracebacks")
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from PyInstaller.utils.hooks import copy_metadata
 
-from flask_socketio_core.hookspecs import PROJECT_NAME
+from flask_socketio_core.contracts.hookspecs import PROJECT_NAME
 
 datas: list[tuple[str, str]] = []
 hiddenimports: list[str] = []

@@ -7,9 +7,9 @@ import json
 import click
 from flask.cli import ScriptInfo, pass_script_info
 
-from ..cluster.urls import Secrets
+from ..contracts.process import observe
+from ..contracts.urls import Secrets
 from ..errors import ConfigurationError
-from ..process import observe
 from . import check_view, launch
 from .check_view import Report
 from .loading import extension_of

@@ -10,7 +10,7 @@ import click
 from flask.cli import NoAppException, ScriptInfo, pass_script_info
 
 from ..errors import ConfigurationError, PartBroken
-from ..plugins import Description, Plugins
+from ..selection import Description, Plugins
 from . import events_view, plugins_view
 from .check import check_command
 from .loading import extension_of

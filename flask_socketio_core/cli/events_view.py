@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .table import table
 
 if TYPE_CHECKING:
-    from ..handlers import Registration
+    from ..app.handlers import Registration
 
 HEADER = ("Namespace", "Event", "Handler", "Location")
 

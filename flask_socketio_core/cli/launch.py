@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from ..plugins import ASYNC_MODE
+from ..selection import ASYNC_MODE
 
 if TYPE_CHECKING:
-    from ..plugins import Description
+    from ..selection import Description
 
 GUARD = "_FLASK_SOCKETIO_PATCHED"
 """Environment variable with the process id that was started patched; a child process has another id."""

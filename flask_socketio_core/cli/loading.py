@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from flask import Flask
 
-    from ..extension import SocketIO
+    from ..app.extension import SocketIO
 
 
 def extension_of(app: Flask) -> SocketIO:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from ..plugins import ASYNC_MODE, MESSAGE_QUEUE, WEBSOCKET_PROVIDER
+from ..selection import ASYNC_MODE, MESSAGE_QUEUE, WEBSOCKET_PROVIDER
 from .table import paragraph, table
 
 if TYPE_CHECKING:
-    from ..plugins import Description, PartDescription, PluginDescription
+    from ..selection import Description, PartDescription, PluginDescription
 
 CORE = "flask-socketio-core"
 #: Each kind of part, and the column that says how it is chosen.

@@ -15,11 +15,11 @@ from flask.helpers import get_debug_flag
 from werkzeug.debug import DebuggedApplication
 from werkzeug.serving import is_running_from_reloader, make_server
 
-from ..concurrency.reloader import run_with_reloader
 from ..contracts import ServeOptions
+from ..contracts.concurrency.reloader import run_with_reloader
+from ..contracts.process import ASYNC_MODE_KEY, observe
 from ..errors import ConfigurationError
-from ..plugins import Plugins
-from ..process import ASYNC_MODE_KEY, observe
+from ..selection import Plugins
 from . import launch
 from .loading import extension_of
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from flask import Flask
 
-    from ..extension import SocketIO
+    from ..app.extension import SocketIO
 
 
 def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .. import calling
+from ..common.sendable import FAILURES, check_name, explain
+from ..common.sids import refuse_sid
+from ..common.tracebacks import log_error
+from ..common.values import full_namespace
+from ..contracts import settings
+from ..contracts.settings import SETTINGS
+from ..contracts.urls import Secrets, mask_logs
 from ..errors import ConfigurationError, InvalidData, PartUnsuitable
-from ..sendable import FAILURES, check_name, explain
-from ..sids import refuse_sid
-from ..tracebacks import log_error
-from ..values import full_namespace
-from . import envelope, settings
+from ..server import calling
+from . import envelope
 from .acks import Awaited
 from .envelope import Message, Wire
 from .link import SUBSCRIBE_S, BusHealth, Link
 from .outbox import Limits
 from .probe import Probe, probe
-from .settings import SETTINGS
 from .signing import Signer, read_secrets
-from .urls import Secrets, mask_logs
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
@@ -44,7 +45,7 @@ class Cluster:
 
     :param queue_class: makes the selected queue: its class, or a function with the same arguments.
     :param options: ``message_queue_options``: those of every queue
-        (:data:`~flask_socketio_core.cluster.settings.SETTINGS`) and the queue's own.
+        (:data:`~flask_socketio_core.contracts.settings.SETTINGS`) and the queue's own.
     :param server: this process's clients, or ``None``.
     :param json: module or object with ``dumps`` and ``loads``.
     :param max_attachments: most binary values of one event; ``None`` if clients speak no JSON, but something that

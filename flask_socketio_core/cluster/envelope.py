@@ -30,9 +30,9 @@ import json as standard_json
 from collections.abc import Callable
 from typing import Any
 
-from ..quoting import printable
-from ..sendable import StrictJson, check_count, encode_strictly, has_binary, put_back, take_out
-from ..sids import is_sid
+from ..common.quoting import printable
+from ..common.sendable import StrictJson, check_count, encode_strictly, has_binary, put_back, take_out
+from ..common.sids import is_sid
 
 VERSION = 1
 

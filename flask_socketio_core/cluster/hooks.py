@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..contracts import QueueInfo
-from ..hookspecs import hookimpl
+from ..contracts.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from ..contracts import MessageQueue

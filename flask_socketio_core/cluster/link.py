@@ -17,23 +17,23 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from typing import TYPE_CHECKING
 
+from ..common.quoting import MOST_SENTENCE, printable
+from ..common.repeats import Repeats
+from ..common.tracebacks import log_error
+from ..contracts.backoff import Paced
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
-from ..quoting import MOST_SENTENCE, printable
-from ..repeats import Repeats
-from ..tracebacks import log_error
 from .acks import Owed, PendingAcks
 from .envelope import Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
 from .listener import Listener
 from .outbox import Limits, Outbox
-from .pacing import Paced
 from .peers import MISSED_INTERVALS, Peer, Peers
 from .signing import CLOCK_SKEW_S, Unauthentic
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
+    from ..contracts.urls import Secrets
     from .signing import Signature, Signer
-    from .urls import Secrets
 
 #: Seconds after a gap that the other servers have, or four intervals if that is longer, to say what they have sent. A
 #: sender may pause for 4 s (the outbox's longest pause, doubled by chance), ask the broker for 4 (a time-out on an old

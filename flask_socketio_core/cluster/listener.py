@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..common.repeats import Repeats, kind_of
+from ..common.tracebacks import log_error
 from ..errors import QueueClosed, QueueUnavailable
-from ..repeats import Repeats, kind_of
-from ..tracebacks import log_error
 
 if TYPE_CHECKING:
     import logging

@@ -7,9 +7,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..contracts import MessageQueue, QueueCapabilities
+from ..contracts import MessageQueue, QueueCapabilities, settings, urls
 from ..errors import QueueClosed
-from . import settings, urls
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode

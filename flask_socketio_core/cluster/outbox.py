@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from ..common.tracebacks import log_error
 from ..errors import MessageTooLarge, QueueClosed, QueueUnavailable
-from ..tracebacks import log_error
 from .envelope import SIGNATURE_BYTES, STAMP_BYTES, number_of
 from .signing import unsigned
 

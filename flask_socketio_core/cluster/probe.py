@@ -17,8 +17,8 @@ from .signing import Unauthentic
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Event, MessageQueue
+    from ..contracts.urls import Secrets
     from .signing import Signer
-    from .urls import Secrets
 
 #: Seconds given to the other servers after our own message came back, which took the same way.
 ANSWERS_S = 1.0

@@ -6,12 +6,12 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .outbox import Outbox
+from ..transport.outbox import Outbox
 
 if TYPE_CHECKING:
+    from ..transport.packets import Outgoing
+    from ..transport.session import Session
     from .interface import AckCallback
-    from .packets import Outgoing
-    from .session import Session
 
 
 class Phase(enum.Enum):

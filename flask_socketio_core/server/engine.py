@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .http import Endpoint
+from ..transport.http import Endpoint
+from ..transport.websocket import WebSocketEntrance
 from .logged import make_server
 from .watchdog import Watchdog
-from .websocket import WebSocketEntrance
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from ..common.options import Options
     from ..contracts import AsyncMode, WebSocketProvider
-    from ..options import Options
     from .interface import Application
 
 

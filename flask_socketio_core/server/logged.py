@@ -11,22 +11,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..quoting import printable
+from ..common.quoting import printable
+from ..transport.packets import EIO_MESSAGE, EIO_OPEN
+from ..transport.session import Session
 from .lines import Lines, choose_logger
-from .packets import CONNECT, EIO_MESSAGE, EIO_OPEN
+from .packets import CONNECT
 from .server import Server
-from .session import Session
 
 if TYPE_CHECKING:
+    from ..common.options import Options
     from ..contracts import AsyncMode
-    from ..options import Options
+    from ..transport.packets import Outgoing
+    from ..transport.session import Transport
+    from ..transport.wsgi import Refusal
     from .clients import Client
     from .interface import AckCallback, Application
     from .lines import Tell
-    from .packets import Outgoing
     from .server import Job
-    from .session import Transport
-    from .wsgi import Refusal
 
 ENGINE_LOGGER = "flask_socketio_core.engineio"
 

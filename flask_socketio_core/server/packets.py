@@ -1,4 +1,4 @@
-"""Engine.IO and Socket.IO packets: encode once for every recipient and transport, decode and validate. No I/O.
+"""Socket.IO packets: encode once for every recipient and transport, decode and validate. No I/O.
 
 ==================  ====  ==========================================================
 Socket.IO packet    type  payload that is accepted
@@ -15,7 +15,7 @@ BINARY_ACK          6     as ACK, likewise
 JSON text has a path of its own here, which is several times as fast as python-socketio's ``Packet`` and gives the same
 bytes; ``Packet`` and its subclasses serve msgpack and the application's own serializers.
 
-Source: engine.io-protocol v4 and socket.io-protocol v5.
+Source: socket.io-protocol v5.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from typing import Any, NamedTuple, Protocol
 
 from socketio.packet import Packet
 
-from ..errors import InvalidData, InvalidOption, ProtocolError, WrongSerializer
-from ..json_modules import tried
-from ..quoting import printable
-from ..sendable import (
+from ..common.json_modules import tried
+from ..common.quoting import printable
+from ..common.sendable import (
     BINARY,
     FAILURES,
     RESERVED_EVENTS,
@@ -46,16 +45,8 @@ from ..sendable import (
     refuse_constant,
     take_out,
 )
-from .frames import binary_frame, text_frame
-
-# Engine.IO packet types. Source: engine.io-protocol v4, "Protocol".
-EIO_OPEN = "0"
-EIO_CLOSE = "1"
-EIO_PING = "2"
-EIO_PONG = "3"
-EIO_MESSAGE = "4"
-EIO_UPGRADE = "5"
-EIO_NOOP = "6"
+from ..errors import InvalidData, InvalidOption, ProtocolError, WrongSerializer
+from ..transport.packets import EIO_MESSAGE, Outgoing
 
 # Socket.IO packet types. Source: socket.io-protocol v5, "Packet types".
 CONNECT = 0
@@ -77,46 +68,6 @@ MSGPACK_LOOK_BYTES = 256
 
 MAX_DIGITS = 100
 """Most digits of an ack id or a JSON integer, as in python-socketio: more than that takes long to convert."""
-
-
-class Outgoing:
-    """One packet, encoded once, ready for every transport and shared by all recipients.
-
-    :param packets: the Engine.IO packets it consists of: text with its type, binary attachments as bytes.
-    :param is_event: whether it is a Socket.IO event, which may be dropped without breaking the protocol.
-    """
-
-    __slots__ = ("deflated", "frames", "is_event", "packets")
-
-    deflated: bytes
-    """Its frames for clients that agreed on compression; :class:`~flask_socketio_core.server.deflate.Deflate` sets them
-    when they are first needed."""
-
-    frames: bytes
-    """All its WebSocket frames, one per packet, to be written without anything in between."""
-
-    def __init__(self, packets: tuple[str | bytes, ...], is_event: bool = False) -> None:
-        self.packets = packets
-        self.is_event = is_event
-        # Text that is not Unicode fails here, at its sender, and not where it is delivered.
-        self.frames = (
-            _frame(packets[0]) if len(packets) == 1 else b"".join([_frame(packet) for packet in packets])
-        )
-
-    @property
-    def size(self) -> int:
-        """What it takes on a WebSocket, bytes."""
-        return len(self.frames)
-
-
-def _frame(packet: str | bytes) -> bytes:
-    return text_frame(packet) if isinstance(packet, str) else binary_frame(packet)
-
-
-CLOSE_PACKET = Outgoing((EIO_CLOSE,))
-PING_PACKET = Outgoing((EIO_PING,))
-PROBE_ANSWER = Outgoing((EIO_PONG + "probe",))
-"""What answers ``2probe``. Source: engine.io-protocol v4, "Upgrade"."""
 
 
 class Incoming(NamedTuple):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..contracts import Lock
-    from .session import Session
+    from ..transport.session import Session
 
 SMALL_MESSAGE = 1024
 """Larger messages are counted by their bytes, characters of text or bytes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..sids import refuse_sid
+from ..common.sids import refuse_sid
 
 if TYPE_CHECKING:
     from ..contracts import Lock

@@ -15,32 +15,33 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..common.quoting import printable
+from ..common.repeats import Repeats, kind_of
+from ..common.sids import new_sid
+from ..common.tracebacks import log_error
 from ..errors import ConnectionRefusedError, InvalidData, PayloadTooLarge, ProtocolError, WrongSerializer
-from ..quoting import printable
-from ..repeats import Repeats, kind_of
-from ..sids import new_sid
-from ..tracebacks import log_error
-from .addresses import Addresses
+from ..transport.addresses import Addresses
+from ..transport.descriptors import most_connections, raise_limit
+from ..transport.fork import forget_after_fork
+from ..transport.packets import EIO_OPEN, Outgoing
+from ..transport.reasons import Reason
+from ..transport.session import GOING_AWAY, Session, SessionSettings, Transport
+from ..transport.timer import Wheel
 from .clients import Client, Phase
-from .descriptors import most_connections, raise_limit
-from .fork import forget_after_fork
 from .lines import choose_logger
 from .mailbox import Mailbox
-from .packets import ACK, CONNECT, DISCONNECT, EIO_OPEN, EVENT, Codec, Decoder, Outgoing, carries_all
+from .packets import ACK, CONNECT, DISCONNECT, EVENT, Codec, Decoder, carries_all
 from .pending import SMALL_MESSAGE, PendingBytes
-from .reasons import Reason
 from .rooms import Rooms
-from .session import GOING_AWAY, Session, SessionSettings, Transport
-from .wheel import Wheel
 from .workers import Workers
 
 if TYPE_CHECKING:
+    from ..common.options import Options
     from ..contracts import AsyncMode, Event, Handle
-    from ..options import Options
-    from .addresses import Place, TooMany
+    from ..transport.addresses import Place, TooMany
+    from ..transport.timer import Timed
+    from ..transport.wsgi import Refusal
     from .interface import AckCallback, Application
-    from .wheel import Timed
-    from .wsgi import Refusal
 
 Job = Callable[[], object]
 

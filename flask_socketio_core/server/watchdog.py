@@ -14,8 +14,8 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ..quoting import printable
-from .fork import forget_after_fork
+from ..common.quoting import printable
+from ..transport.fork import forget_after_fork
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode

@@ -24,7 +24,7 @@ from .mailbox import Mailbox
 
 if TYPE_CHECKING:
     from ..contracts import Lock
-    from .session import Session
+    from ..transport.session import Session
 
 Job = Callable[[], object]
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .client import SocketIOTestClient
+from ..app.test_client import SocketIOTestClient
 
 __all__ = ["SocketIOTestClient"]

@@ -30,10 +30,10 @@ import logging
 import time
 
 from ..contracts import ServeOptions
+from ..contracts.detach import detach
 from ..errors import ProtocolError
-from ..server.detach import detach
-from ..server.frames import CLOSE, PING, FrameReader, build_frame, close_frame, pong_frame
-from ..server.handshake import check_upgrade, response_head
+from ..websocket_protocol.frames import CLOSE, PING, FrameReader, build_frame, close_frame, pong_frame
+from ..websocket_protocol.handshake import check_upgrade, response_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from ..contracts import AsyncMode, SocketLocation, WebSocketProvider
-    from ..server.detach import Detached
+    from ..contracts.detach import Detached
 
 MAX_MESSAGE_BYTES = 1_000_000
 

@@ -19,7 +19,7 @@ from flask_socketio_core.cli import check_view
 from flask_socketio_core.cli.check_view import ADVICE, Report
 from flask_socketio_core.cluster.memory import MemoryQueue
 from flask_socketio_core.cluster.probe import Answer, Probe, Step, probe
-from flask_socketio_core.cluster.urls import Secrets
+from flask_socketio_core.contracts.urls import Secrets
 from flask_socketio_core.errors import QueueRefused
 from flask_socketio_core.testing.threads import ThreadMode
 from support.nodes import Bus, Node

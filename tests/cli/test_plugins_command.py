@@ -11,7 +11,7 @@ from flask import Flask
 
 from flask_socketio_core import SocketIO
 from flask_socketio_core.cli.plugins_view import view
-from flask_socketio_core.plugins import (
+from flask_socketio_core.selection import (
     ASYNC_MODE,
     MESSAGE_QUEUE,
     Description,

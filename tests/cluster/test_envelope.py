@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flask_socketio_core.cluster import envelope
 from flask_socketio_core.cluster.envelope import Malformed, Wire
-from flask_socketio_core.sids import new_sid
+from flask_socketio_core.common.sids import new_sid
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary(),

@@ -16,7 +16,7 @@ import pytest
 
 from flask_socketio_core import SocketIO
 from flask_socketio_core.hookspecs import hookimpl
-from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.selection import Plugins
 from support.nodes import Bus, wait_until
 from support.operations import Operator
 from support.servers import EVENTLET, GEVENT_BUILTIN, MODE_KINDS, THREADING, serving

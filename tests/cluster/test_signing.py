@@ -22,9 +22,9 @@ from flask_socketio_core.cluster.signing import (
     read_secrets,
     unsigned,
 )
+from flask_socketio_core.common.options import build
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.errors import InvalidOption, UnknownOption
-from flask_socketio_core.options import build
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
 from support.nodes import Bus, Node, emitter, wait_until

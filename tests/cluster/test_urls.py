@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_socketio_core.cluster import urls
+from flask_socketio_core.contracts import urls
 from flask_socketio_core.errors import InvalidOption
 
 

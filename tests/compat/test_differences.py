@@ -22,7 +22,7 @@ from flask.sessions import SecureCookieSessionInterface
 import flask_socketio_core
 from compat.stage import Stage
 from flask_socketio_core import errors
-from flask_socketio_core.sids import is_sid
+from flask_socketio_core.common.sids import is_sid
 from support.flask_apps import needs_trusted_hosts
 from support.programs import run_program
 from support.servers import (

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from flask_socketio_core.concurrency import gunicorn
-from flask_socketio_core.concurrency.exit import ExitNotice, stopping_on_signals
+from flask_socketio_core.contracts.concurrency import gunicorn
+from flask_socketio_core.contracts.concurrency.exit import ExitNotice, stopping_on_signals
 from flask_socketio_core.testing.threads import ThreadMode
 from support.programs import run_program
 
@@ -22,7 +22,7 @@ def run(program: str) -> str:
 def test_the_end_of_the_interpreter_is_told_while_threads_can_still_start() -> None:
     said = run("""
         import threading
-        from flask_socketio_core.concurrency.exit import ExitNotice
+        from flask_socketio_core.contracts.concurrency.exit import ExitNotice
         from flask_socketio_core.testing.threads import ThreadMode
 
         def callback():
@@ -39,7 +39,7 @@ def test_the_end_of_the_interpreter_is_told_while_threads_can_still_start() -> N
 def test_a_forked_child_is_not_told() -> None:
     said = run("""
         import os, sys
-        from flask_socketio_core.concurrency.exit import ExitNotice
+        from flask_socketio_core.contracts.concurrency.exit import ExitNotice
         from flask_socketio_core.testing.threads import ThreadMode
         ExitNotice(ThreadMode(), lambda: print("told", flush=True))
         if os.fork() == 0:

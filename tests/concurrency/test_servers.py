@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flask_socketio_core.concurrency.servers import (
+from flask_socketio_core.contracts import ServeOptions
+from flask_socketio_core.contracts.concurrency.servers import (
     explain_bind_error,
     is_gunicorn,
     make_tls_context,
@@ -16,7 +17,6 @@ from flask_socketio_core.concurrency.servers import (
     split_options,
     warn_of_single_requests,
 )
-from flask_socketio_core.contracts import ServeOptions
 from support.tls import certificate, needs_openssl
 
 

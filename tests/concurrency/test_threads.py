@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 
-from flask_socketio_core.concurrency import threads
-from flask_socketio_core.concurrency.threads import AWAKE_AT_FIRST, ThreadPool
+from flask_socketio_core.contracts.concurrency import threads
+from flask_socketio_core.contracts.concurrency.threads import AWAKE_AT_FIRST, ThreadPool
 from support.servers import wait_until
 
 SOON_S = 5.0

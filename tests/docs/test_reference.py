@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import flask_socketio_core
-from flask_socketio_core import Namespace, SocketIO, SocketIOTestClient, errors, options
-from flask_socketio_core.cluster.settings import SETTINGS
-from flask_socketio_core.facade import ServerFacade
+from flask_socketio_core import Namespace, SocketIO, SocketIOTestClient, errors
+from flask_socketio_core.app.facade import ServerFacade
+from flask_socketio_core.common import options
+from flask_socketio_core.contracts.settings import SETTINGS
 from support.documents import page, pages
 
 

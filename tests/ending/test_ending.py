@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flask_socketio_core.server.session import GOING_AWAY
+from flask_socketio_core.transport.session import GOING_AWAY
 from support.servers import (
     EVENTLET,
     FLASK_RUN,

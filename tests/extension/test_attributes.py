@@ -16,7 +16,7 @@ from flask.ctx import RequestContext
 
 import flask_socketio_core
 from flask_socketio_core import ConnectionRefusedError, Namespace, SocketIO, emit
-from flask_socketio_core.compatibility.left_out import LeftOut
+from flask_socketio_core.app.compatibility.left_out import LeftOut
 from flask_socketio_core.errors import ConfigurationError, InvalidOption, SelectionError, UnknownOption
 from support.documents import ROOT
 from support.flask_apps import Connect, End, MakeApp, new_app, request
@@ -559,7 +559,7 @@ def test_facade_follows_another_init_app(app: Flask, socketio: SocketIO, connect
 
 
 def test_modules_are_where_they_are_in_flask_socketio() -> None:
-    from flask_socketio_core.namespace import Namespace as FromModule
+    from flask_socketio_core.app.namespace import Namespace as FromModule
     from flask_socketio_core.test_client import SocketIOTestClient
 
     assert FromModule is Namespace and SocketIOTestClient is flask_socketio_core.SocketIOTestClient

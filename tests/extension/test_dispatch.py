@@ -17,10 +17,10 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.test import create_environ
 
 from flask_socketio_core import Namespace, SocketIO, SocketIOTestClient
+from flask_socketio_core.app.light_context import light_context_problem
+from flask_socketio_core.app.request_context import Contexts, ManagedSession
 from flask_socketio_core.hookspecs import hookimpl
-from flask_socketio_core.light_context import light_context_problem
-from flask_socketio_core.plugins import Plugins
-from flask_socketio_core.request_context import Contexts, ManagedSession
+from flask_socketio_core.selection import Plugins
 from support.flask_apps import Connect, End, new_app, request
 from support.servers import wait_until
 

@@ -10,7 +10,7 @@ import socketio as protocol_library
 from flask import Flask
 
 from flask_socketio_core import SocketIO
-from flask_socketio_core.facade import ServerFacade
+from flask_socketio_core.app.facade import ServerFacade
 from support.flask_apps import Connect, new_app, request
 
 

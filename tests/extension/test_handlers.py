@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from flask_socketio_core import Namespace, SocketIO
-from flask_socketio_core.handlers import Handlers, takes_argument
+from flask_socketio_core.app.handlers import Handlers, takes_argument
 from support.flask_apps import Connect, MakeApp, request
 
 PLACES = [("event", "/a"), ("*", "/a"), ("event", "*"), ("*", "*")]

@@ -8,7 +8,7 @@ import pytest
 
 import flask_socketio_core as library
 from flask_socketio_core import Namespace, SocketIO
-from flask_socketio_core.values import full_namespace
+from flask_socketio_core.common.values import full_namespace
 from support.flask_apps import MakeApp, request
 from support.servers import wait_until
 

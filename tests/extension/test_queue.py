@@ -11,9 +11,9 @@ import pytest
 import socketio as protocol_library
 
 from flask_socketio_core import SocketIO, SocketIOTestClient
-from flask_socketio_core.client_managers import adopt
+from flask_socketio_core.app.client_managers import adopt
+from flask_socketio_core.common.options import build
 from flask_socketio_core.errors import InvalidOption, SelectionError
-from flask_socketio_core.options import build
 from support.flask_apps import MakeApp, request
 from support.programs import run_program
 

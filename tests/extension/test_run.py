@@ -16,11 +16,11 @@ from flask import Flask
 from werkzeug.debug import DebuggedApplication
 
 from flask_socketio_core import SocketIO
+from flask_socketio_core.app.extension import MIDDLEWARES
+from flask_socketio_core.app.middleware import SocketIOMiddleware
+from flask_socketio_core.app.running import address
 from flask_socketio_core.contracts import ServeOptions
 from flask_socketio_core.errors import InvalidOption
-from flask_socketio_core.extension import MIDDLEWARES
-from flask_socketio_core.middleware import SocketIOMiddleware
-from flask_socketio_core.running import address
 from support.flask_apps import MakeApp
 from support.servers import free_port, wait_until
 from support.wire.recorder import Recorder

@@ -18,11 +18,11 @@ import pytest
 from flask import Flask, current_app
 
 from flask_socketio_core import SocketIO, emit
+from flask_socketio_core.app.running import TLS_OPTIONS
+from flask_socketio_core.common.foreign_options import INSTEAD, snake_case
+from flask_socketio_core.common.keywords import OptionKeywords
+from flask_socketio_core.common.options import Options, build, check_names, option_names
 from flask_socketio_core.errors import ConfigurationError, InvalidOption, NotInitialised, UnknownOption
-from flask_socketio_core.foreign_options import INSTEAD, snake_case
-from flask_socketio_core.keywords import OptionKeywords
-from flask_socketio_core.options import Options, build, check_names, option_names
-from flask_socketio_core.running import TLS_OPTIONS
 from support.flask_apps import End, MakeApp, new_app
 
 

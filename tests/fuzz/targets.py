@@ -6,15 +6,15 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from flask_socketio_core import options
 from flask_socketio_core.cluster.envelope import Malformed, Wire
 from flask_socketio_core.cluster.signing import Signer, Unauthentic
+from flask_socketio_core.common import options
 from flask_socketio_core.errors import ProtocolError
-from flask_socketio_core.server.deflate import DeflatedFrameReader, negotiate
 from flask_socketio_core.server.engine import Engine
-from flask_socketio_core.server.frames import FrameReader
 from flask_socketio_core.server.packets import Codec, Decoder
-from flask_socketio_core.server.payload import decode_payload, encode_payload
+from flask_socketio_core.transport.payload import decode_payload, encode_payload
+from flask_socketio_core.websocket_protocol.deflate import DeflatedFrameReader, negotiate
+from flask_socketio_core.websocket_protocol.frames import FrameReader
 from support.engine import ManualMode, RecordingApplication
 
 MOST_BYTES = 2_000

@@ -18,7 +18,7 @@ from flask_socketio_core.errors import (
     PartBroken,
 )
 from flask_socketio_core.hookspecs import hookimpl
-from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.selection import Plugins
 from support.plugins import Describing, MakeDistribution, mode, queue
 
 QUEUE = """
@@ -181,7 +181,7 @@ def test_a_function_with_a_hooks_name_and_no_mark_is_told(
 def test_a_module_that_imports_a_hooks_specification_has_no_unmarked_function(
     nothing_installed: None,
 ) -> None:
-    from flask_socketio_core import hookspecs
+    from flask_socketio_core.contracts import hookspecs
 
     plugin = types.SimpleNamespace(socketio_emit=hookspecs.socketio_emit, __name__="reads")
     assert [item.status for item in Plugins(extra=[plugin]).describe().plugins if item.name == "reads"] == [
@@ -299,7 +299,7 @@ def test_listing_imports_no_concurrency_library_and_no_client_library() -> None:
     # itself imports are no business of the plugins.
     program = (
         "import sys\n"
-        "from flask_socketio_core.plugins import Plugins\n"
+        "from flask_socketio_core.selection import Plugins\n"
         "before = set(sys.modules)\n"
         "Plugins().describe()\n"
         "heavy = {'eventlet', 'gevent', 'geventwebsocket', 'redis', 'kombu', 'amqp', 'kafka'}\n"

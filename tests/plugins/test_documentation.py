@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_socketio_core.plugins import ASYNC_MODE, Plugins
+from flask_socketio_core.selection import ASYNC_MODE, Plugins
 from support.environments import ROOT
 from support.plugins import MakeDistribution
 

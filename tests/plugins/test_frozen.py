@@ -8,7 +8,7 @@ from importlib import metadata
 import pytest
 
 from flask_socketio_core.errors import PartBroken, PartNotInstalled, UnknownPart
-from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.selection import Plugins
 from support.plugins import Describing, MakeDistribution, mode
 
 AGAIN = "build it again where that is installed, with PyInstaller's"

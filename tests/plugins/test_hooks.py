@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from flask_socketio_core import hookspecs
-from flask_socketio_core.hookspecs import DESCRIBING, hookimpl
-from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.contracts import hookspecs
+from flask_socketio_core.contracts.hookspecs import DESCRIBING, hookimpl
+from flask_socketio_core.selection import Plugins
 from support.environments import ROOT
 from support.plugins import Describing, mode, provider, queue
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_socketio_core import SocketIO, SocketIOTestClient, emit, hookspecs, join_room
+from flask_socketio_core import SocketIO, SocketIOTestClient, emit, join_room
+from flask_socketio_core.contracts import hookspecs
 from flask_socketio_core.errors import InvalidHook
 from support.plugins import MakeDistribution
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_socketio_core.contracts import AsyncMode, AsyncModeInfo, Verdict
+from flask_socketio_core.contracts.process import ProcessFacts
 from flask_socketio_core.errors import (
     AmbiguousPart,
     InvalidOption,
@@ -14,9 +15,8 @@ from flask_socketio_core.errors import (
     SelectionError,
     UnknownPart,
 )
-from flask_socketio_core.plugins import Plugins
-from flask_socketio_core.plugins import requirements as installed
-from flask_socketio_core.process import ProcessFacts
+from flask_socketio_core.selection import Plugins
+from flask_socketio_core.selection import requirements as installed
 from support.plugins import Describing, mode, provider, queue
 
 pytestmark = pytest.mark.usefixtures("nothing_installed")

@@ -6,11 +6,12 @@ import threading
 
 import pytest
 
-from flask_socketio_core import options
-from flask_socketio_core.server import addresses
-from flask_socketio_core.server.addresses import Addresses, Place, TooMany, address_of
+from flask_socketio_core.common import options
 from flask_socketio_core.server.server import Server
-from flask_socketio_core.server.wsgi import Refusal, placed
+from flask_socketio_core.transport import addresses
+from flask_socketio_core.transport.addresses import Addresses, Place, TooMany, address_of
+from flask_socketio_core.transport.admission import placed
+from flask_socketio_core.transport.wsgi import Refusal
 from support.engine import ManualMode, RecordingApplication, WokenTransport
 
 

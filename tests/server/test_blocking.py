@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from flask_socketio_async_threading.mode import ThreadingMode
-from flask_socketio_core import options
+from flask_socketio_core.common import options
 from flask_socketio_core.contracts import BlockingTransport
+from flask_socketio_core.contracts.framed import FramedSocketTransport
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
-from flask_socketio_core.server import blocking
-from flask_socketio_core.server.blocking import BlockingConnection
-from flask_socketio_core.server.framed import FramedSocketTransport
-from flask_socketio_core.server.packets import Outgoing
 from flask_socketio_core.server.server import Server
+from flask_socketio_core.transport import blocking
+from flask_socketio_core.transport.blocking import BlockingConnection
+from flask_socketio_core.transport.packets import Outgoing
 from support.engine import RecordingApplication
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from flask_socketio_core import options
-from flask_socketio_core.server.cors import Cors
-from flask_socketio_core.server.wsgi import sid_cookie
+from flask_socketio_core.common import options
+from flask_socketio_core.transport.cors import Cors
+from flask_socketio_core.transport.wsgi import sid_cookie
 
 TLS = {"wsgi.url_scheme": "https", "HTTP_HOST": "here.example"}
 

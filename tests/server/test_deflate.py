@@ -18,13 +18,26 @@ from wsproto.events import BytesMessage, TextMessage
 from wsproto.events import Message as WsprotoMessage
 from wsproto.extensions import PerMessageDeflate
 
+from flask_socketio_core.contracts.framed import open_framed
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
-from flask_socketio_core.server import deflate as deflate_module
-from flask_socketio_core.server.deflate import ANSWER, DEFLATE, Deflate, DeflatedFrameReader, negotiate
-from flask_socketio_core.server.framed import open_framed
-from flask_socketio_core.server.frames import BINARY, CONTINUATION, PING, TEXT, Message, build_frame
-from flask_socketio_core.server.packets import Outgoing
-from flask_socketio_core.server.reactor import _RawFrames
+from flask_socketio_core.transport.packets import Outgoing
+from flask_socketio_core.transport.reactor import _RawFrames
+from flask_socketio_core.websocket_protocol import deflate as deflate_module
+from flask_socketio_core.websocket_protocol.deflate import (
+    ANSWER,
+    DEFLATE,
+    Deflate,
+    DeflatedFrameReader,
+    negotiate,
+)
+from flask_socketio_core.websocket_protocol.frames import (
+    BINARY,
+    CONTINUATION,
+    PING,
+    TEXT,
+    Message,
+    build_frame,
+)
 from support.engine import DirectTransport, Host, WokenTransport
 from support.wire.frames import frame
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_socketio_core.server.descriptors import RESERVE, most_connections, raise_limit
+from flask_socketio_core.transport.descriptors import RESERVE, most_connections, raise_limit
 
 
 @pytest.fixture

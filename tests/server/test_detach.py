@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flask_socketio_core.contracts import SocketLocation
-from flask_socketio_core.server.detach import Detached, detach
+from flask_socketio_core.contracts.detach import Detached, detach
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_socketio_async_threading.mode import ThreadingMode
-from flask_socketio_core import options
+from flask_socketio_core.common import options
 from flask_socketio_core.contracts import SocketLocation, WebSocketProvider
 from flask_socketio_core.server.engine import Engine
 from support.engine import RecordingApplication

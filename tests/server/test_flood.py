@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from flask_socketio_async_threading.mode import ThreadingMode
-from flask_socketio_core import options
+from flask_socketio_core.common import options
 from flask_socketio_core.contracts import BlockingTransport
-from flask_socketio_core.server.blocking import BlockingConnection
 from flask_socketio_core.server.engine import Engine
 from flask_socketio_core.server.interface import Client
-from flask_socketio_core.server.polling import PollingTransport
-from flask_socketio_core.server.reactor import Reactor
 from flask_socketio_core.server.server import Server
-from flask_socketio_core.server.session import Session
 from flask_socketio_core.testing.rawclient import TEXT, masked
+from flask_socketio_core.transport.blocking import BlockingConnection
+from flask_socketio_core.transport.polling import PollingTransport
+from flask_socketio_core.transport.reactor import Reactor
+from flask_socketio_core.transport.session import Session
 from support.engine import Host, ManualMode, RecordingApplication, WokenTransport
 
 MOST = 10

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
+from flask_socketio_core.contracts.framed import FramedSocketTransport, open_framed
 from flask_socketio_core.errors import ProtocolError
-from flask_socketio_core.server.framed import FramedSocketTransport, open_framed
 from flask_socketio_core.testing.rawclient import BINARY, CLOSE, PING, PONG, TEXT, masked
 
 MAX_BYTES = 1000

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
-from flask_socketio_core.server.frames import (
+from flask_socketio_core.websocket_protocol.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,

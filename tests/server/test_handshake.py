@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_socketio_core.errors import ProtocolError
-from flask_socketio_core.server.handshake import check_upgrade, refusal_headers, response_head
+from flask_socketio_core.websocket_protocol.handshake import check_upgrade, refusal_headers, response_head
 
 GOOD = {
     "REQUEST_METHOD": "GET",

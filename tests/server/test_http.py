@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from werkzeug.wrappers import Request
 
-from flask_socketio_core import options
+from flask_socketio_core.common import options
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
 from flask_socketio_core.server.engine import Engine
-from flask_socketio_core.server.http import MOST_LOGGED
-from flask_socketio_core.server.wsgi import (
+from flask_socketio_core.transport.http import MOST_LOGGED
+from flask_socketio_core.transport.wsgi import (
     COMPRESSED_BYTES,
     Refusal,
     check_kept,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from flask_socketio_core import options
+from flask_socketio_core.common import options
 from flask_socketio_core.server.lines import MOST_WAITING, Fallback, Lines, choose_logger
 from flask_socketio_core.server.logged import LoggedServer, LoggedSession, make_server
 from flask_socketio_core.server.server import Server
-from flask_socketio_core.server.session import Session
+from flask_socketio_core.transport.session import Session
 from support.engine import ManualMode, RecordingApplication, WokenTransport
 
 

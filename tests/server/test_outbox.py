@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import tracemalloc
 
-from flask_socketio_core.server.outbox import CHUNK_BYTES, Outbox
-from flask_socketio_core.server.packets import Outgoing
+from flask_socketio_core.transport.outbox import CHUNK_BYTES, Outbox
+from flask_socketio_core.transport.packets import Outgoing
 
 
 def event(number: int) -> Outgoing:

@@ -9,22 +9,20 @@ from typing import Any, NamedTuple
 import pytest
 from socketio.packet import Packet
 
+from flask_socketio_core.common.sendable import RESERVED_EVENTS
 from flask_socketio_core.errors import InvalidData, InvalidOption, ProtocolError
-from flask_socketio_core.sendable import RESERVED_EVENTS
-from flask_socketio_core.server.frames import binary_frame, text_frame
 from flask_socketio_core.server.packets import (
     ACK,
     CONNECT,
     CONNECT_ERROR,
     DISCONNECT,
     EVENT,
-    PING_PACKET,
-    PROBE_ANSWER,
     Codec,
     Decoder,
     Incoming,
-    Outgoing,
 )
+from flask_socketio_core.transport.packets import PING_PACKET, PROBE_ANSWER, Outgoing
+from flask_socketio_core.websocket_protocol.frames import binary_frame, text_frame
 
 
 def decode(*messages: str | bytes, codec: Codec | None = None) -> Incoming | None:

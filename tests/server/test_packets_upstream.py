@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from socketio.packet import Packet
 
+from flask_socketio_core.common.sendable import RESERVED_EVENTS
 from flask_socketio_core.errors import ProtocolError
-from flask_socketio_core.sendable import RESERVED_EVENTS
 from flask_socketio_core.server.packets import (
     ACK,
     BINARY_EVENT,
@@ -22,8 +22,8 @@ from flask_socketio_core.server.packets import (
     Codec,
     Decoder,
     Incoming,
-    Outgoing,
 )
+from flask_socketio_core.transport.packets import Outgoing
 
 scalars = (
     st.none()

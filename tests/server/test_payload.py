@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_socketio_core.errors import ProtocolError
-from flask_socketio_core.server.payload import decode_payload, encode_payload
+from flask_socketio_core.transport.payload import decode_payload, encode_payload
 
 MAX_PACKETS = 16
 

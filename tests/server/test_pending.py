@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from flask_socketio_core import options
+from flask_socketio_core.common import options
 from flask_socketio_core.server.pending import packed_cost, text_cost
 from flask_socketio_core.server.server import Server
-from flask_socketio_core.server.session import Session
+from flask_socketio_core.transport.session import Session
 from support.engine import ManualMode, RecordingApplication, WokenTransport
 
 LARGE = '42["e","' + 5000 * "x" + '"]'

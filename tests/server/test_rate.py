@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from flask_socketio_async_threading.mode import ThreadingMode
-from flask_socketio_core import options
-from flask_socketio_core.server.blocking import BlockingConnection
-from flask_socketio_core.server.bucket import TokenBucket
-from flask_socketio_core.server.framed import FramedSocketTransport
-from flask_socketio_core.server.frames import FrameReader
-from flask_socketio_core.server.polling import PollingTransport
-from flask_socketio_core.server.reactor import Reactor
+from flask_socketio_core.common import options
+from flask_socketio_core.contracts.framed import FramedSocketTransport
 from flask_socketio_core.server.server import Server
-from flask_socketio_core.server.session import PACKETS_AT_ONCE, Session
-from flask_socketio_core.server.upgrade import MOST_FRAMES, PROBE, Probe
 from flask_socketio_core.testing.rawclient import PING, PONG, TEXT, masked
+from flask_socketio_core.transport.blocking import BlockingConnection
+from flask_socketio_core.transport.bucket import TokenBucket
+from flask_socketio_core.transport.polling import PollingTransport
+from flask_socketio_core.transport.reactor import Reactor
+from flask_socketio_core.transport.session import PACKETS_AT_ONCE, Session
+from flask_socketio_core.transport.upgrade import MOST_FRAMES, PROBE, Probe
+from flask_socketio_core.websocket_protocol.frames import FrameReader
 from support.engine import Host, ManualMode, RecordingApplication, WokenTransport
 
 RATE = 100

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from flask_socketio_async_threading.mode import ThreadingMode
-from flask_socketio_core import options
-from flask_socketio_core.server.reactor import Reactor
+from flask_socketio_core.common import options
 from flask_socketio_core.server.server import Server
-from flask_socketio_core.server.session import Session
+from flask_socketio_core.transport.reactor import Reactor
+from flask_socketio_core.transport.session import Session
 from support.engine import RecordingApplication
 
 MASK = b"\x01\x02\x03\x04"

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from flask_socketio_async_threading.mode import ThreadingMode
-from flask_socketio_core import options
-from flask_socketio_core.calling import call
+from flask_socketio_core.common import options
+from flask_socketio_core.common.sids import new_sid
 from flask_socketio_core.contracts import Handle
 from flask_socketio_core.errors import CallTimeout, ConnectionRefusedError, ProtocolError
+from flask_socketio_core.server.calling import call
 from flask_socketio_core.server.interface import Client
 from flask_socketio_core.server.server import Server
-from flask_socketio_core.server.session import Session
-from flask_socketio_core.sids import new_sid
+from flask_socketio_core.transport.session import Session
 from support.engine import DirectTransport, ManualMode, RecordingApplication, WokenTransport
 from support.servers import wait_until
 

@@ -6,8 +6,8 @@ import pytest
 
 from flask_socketio_core.errors import ProtocolError
 from flask_socketio_core.server.clients import Client, Phase
-from flask_socketio_core.server.packets import Outgoing
-from flask_socketio_core.server.session import GOING_AWAY
+from flask_socketio_core.transport.packets import Outgoing
+from flask_socketio_core.transport.session import GOING_AWAY
 from support.engine import DirectTransport, Host, WokenTransport, event
 
 

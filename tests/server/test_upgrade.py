@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from flask_socketio_async_threading.mode import ThreadingMode
-from flask_socketio_core import options
-from flask_socketio_core.server.polling import PollingTransport
-from flask_socketio_core.server.reactor import Reactor
+from flask_socketio_core.common import options
 from flask_socketio_core.server.server import Server
-from flask_socketio_core.server.session import Session
-from flask_socketio_core.server.upgrade import Probe
 from flask_socketio_core.testing.rawclient import TEXT, masked
+from flask_socketio_core.transport.polling import PollingTransport
+from flask_socketio_core.transport.reactor import Reactor
+from flask_socketio_core.transport.session import Session
+from flask_socketio_core.transport.upgrade import Probe
 from support.engine import RecordingApplication, WokenTransport
 
 EMITTERS = 4

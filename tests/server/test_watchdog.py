@@ -10,7 +10,7 @@ from traceback import walk_stack
 from typing import Any
 
 from flask_socketio_async_threading.mode import ThreadingMode
-from flask_socketio_core import options
+from flask_socketio_core.common import options
 from flask_socketio_core.server import watchdog
 from flask_socketio_core.server.interface import Client
 from flask_socketio_core.server.server import Server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_socketio_core.server.wheel import Wheel
+from flask_socketio_core.transport.timer import Wheel
 
 
 class Item:

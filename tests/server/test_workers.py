@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from flask_socketio_core import options
+from flask_socketio_core.common import options
 from flask_socketio_core.server.server import FAREWELL_PATIENCE_S, Server
-from flask_socketio_core.server.session import Session
 from flask_socketio_core.server.workers import DEFAULT_SHARE, MOST_AHEAD, Workers
+from flask_socketio_core.transport.session import Session
 from support.engine import Host, ManualMode, RecordingApplication, WokenTransport
 
 Job = Callable[[], object]

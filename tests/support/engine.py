@@ -16,10 +16,11 @@ from flask_socketio_core.contracts import (
     ServeOptions,
     Task,
 )
-from flask_socketio_core.server.deflate import Deflate
 from flask_socketio_core.server.interface import Client
-from flask_socketio_core.server.packets import Codec, Decoder, Outgoing
-from flask_socketio_core.server.session import Session, SessionSettings
+from flask_socketio_core.server.packets import Codec, Decoder
+from flask_socketio_core.transport.packets import Outgoing
+from flask_socketio_core.transport.session import Session, SessionSettings
+from flask_socketio_core.websocket_protocol.deflate import Deflate
 
 
 def settings(**changes: Any) -> SessionSettings:

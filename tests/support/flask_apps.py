@@ -10,7 +10,7 @@ from flask import Flask
 from flask import request as flask_request
 
 from flask_socketio_core import SocketIO, SocketIOTestClient
-from flask_socketio_core.extension import MIDDLEWARES
+from flask_socketio_core.app.extension import MIDDLEWARES
 
 __all__ = ["app", "connect", "end", "make_app", "needs_trusted_hosts", "new_app", "socketio"]
 

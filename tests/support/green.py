@@ -10,7 +10,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from flask_socketio_core.concurrency.green import GreenMode
+from flask_socketio_core.contracts.concurrency.green import GreenMode
 from flask_socketio_core.testing.conformance.async_modes import in_thread, wait_for
 
 

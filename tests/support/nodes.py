@@ -11,9 +11,9 @@ from typing import Any
 
 from socketio.packet import Packet
 
-from flask_socketio_core import options
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.cluster.gaps import Gap
+from flask_socketio_core.common import options
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.testing.threads import ThreadMode

@@ -11,9 +11,8 @@ from eventlet import hubs
 from greenlet import getcurrent, greenlet
 
 if TYPE_CHECKING:
-    from flask_socketio_core.concurrency.jobs import Job
-
-    from .mode import EventletMode
+    from flask_socketio_core.contracts.concurrency.green import GreenMode
+    from flask_socketio_core.contracts.concurrency.jobs import Job
 
 
 class WakeUp:
@@ -62,7 +61,7 @@ class WakeUp:
 class GreenEvent:
     """An event whose ``set`` may be called from any OS thread and on the hub."""
 
-    def __init__(self, mode: EventletMode) -> None:
+    def __init__(self, mode: GreenMode) -> None:
         self._mode = mode
         self._is_set = False
         self._waiting: list[greenlet] = []

@@ -13,10 +13,10 @@ import eventlet.hubs
 import eventlet.patcher
 import eventlet.queue
 
-from flask_socketio_core.concurrency.exit import stopping_on_signals
-from flask_socketio_core.concurrency.green import GreenMode, HubHandle
-from flask_socketio_core.concurrency.reloader import run_with_reloader
-from flask_socketio_core.concurrency.servers import NOT_SERVING, is_gunicorn
+from flask_socketio_core.contracts.concurrency.exit import stopping_on_signals
+from flask_socketio_core.contracts.concurrency.green import GreenMode, HubHandle
+from flask_socketio_core.contracts.concurrency.reloader import run_with_reloader
+from flask_socketio_core.contracts.concurrency.servers import NOT_SERVING, is_gunicorn
 
 from .hooks import PATCH_LINE
 from .hub import GreenEvent, WakeUp, start_watch
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
     from greenlet import greenlet
 
-    from flask_socketio_core.concurrency.jobs import Job
     from flask_socketio_core.contracts import Event, Handle, ServeOptions
+    from flask_socketio_core.contracts.concurrency.jobs import Job
 
 PATCH_GROUPS = {"threading": "thread", "_thread": "thread", "queue": "thread", "ssl": "socket"}
 """The name under which eventlet patches a module together with others."""

@@ -11,7 +11,7 @@ import eventlet
 import eventlet.wsgi
 from eventlet.green import socket
 
-from flask_socketio_core.concurrency.servers import (
+from flask_socketio_core.contracts.concurrency.servers import (
     ACCEPT_PAUSE_S,
     NO_DESCRIPTORS,
     ErrorStream,

@@ -12,10 +12,10 @@ from eventlet.green.ssl import GreenSSLSocket
 from eventlet.greenio import GreenSocket
 from eventlet.wsgi import WSGI_LOCAL
 
-from flask_socketio_core.concurrency import gunicorn
 from flask_socketio_core.contracts import SocketLocation, WebSocketProvider
-from flask_socketio_core.server.detach import send_at_once
-from flask_socketio_core.server.framed import open_framed
+from flask_socketio_core.contracts.concurrency import gunicorn
+from flask_socketio_core.contracts.detach import send_at_once
+from flask_socketio_core.contracts.framed import open_framed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -8,8 +8,8 @@ import pytest
 from flask_socketio_async_eventlet.hooks import suits
 from flask_socketio_async_eventlet.mode import EventletMode
 from flask_socketio_core.contracts import Verdict
-from flask_socketio_core.plugins import Plugins
-from flask_socketio_core.process import ProcessFacts
+from flask_socketio_core.contracts.process import ProcessFacts
+from flask_socketio_core.selection import Plugins
 from flask_socketio_core.testing.conformance.async_modes import in_thread, wait_for
 from support.green import (
     assert_a_burst_of_jobs_leaves_the_hub_its_turns,

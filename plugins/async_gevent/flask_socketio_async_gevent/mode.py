@@ -16,11 +16,11 @@ import gevent.hub
 import gevent.monkey
 import gevent.queue
 
-from flask_socketio_core.concurrency.exit import stopping_on_signals
-from flask_socketio_core.concurrency.green import GreenMode, HubHandle
-from flask_socketio_core.concurrency.reloader import run_with_reloader
-from flask_socketio_core.concurrency.servers import NOT_SERVING, is_gunicorn
 from flask_socketio_core.contracts import AsyncCapabilities
+from flask_socketio_core.contracts.concurrency.exit import stopping_on_signals
+from flask_socketio_core.contracts.concurrency.green import GreenMode, HubHandle
+from flask_socketio_core.contracts.concurrency.reloader import run_with_reloader
+from flask_socketio_core.contracts.concurrency.servers import NOT_SERVING, is_gunicorn
 from flask_socketio_core.errors import ConfigurationError
 
 from .probes import PATCH_LINE
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
     from greenlet import greenlet
 
-    from flask_socketio_core.concurrency.jobs import Job
     from flask_socketio_core.contracts import Event, Handle, ServeOptions
+    from flask_socketio_core.contracts.concurrency.jobs import Job
 
     from .server import Connections
 

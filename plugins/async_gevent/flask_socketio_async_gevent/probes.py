@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask_socketio_core.contracts import OK, Verdict
 
 if TYPE_CHECKING:
-    from flask_socketio_core.process import ProcessFacts
+    from flask_socketio_core.contracts.process import ProcessFacts
 
 PATCH_LINE = "from gevent import monkey; monkey.patch_all()"
 WORKERS = ("ggevent",)

@@ -10,7 +10,7 @@ import gevent
 from gevent.pywsgi import WSGIServer
 from gevent.socket import getaddrinfo, socket
 
-from flask_socketio_core.concurrency.servers import (
+from flask_socketio_core.contracts.concurrency.servers import (
     ACCEPT_PAUSE_S,
     NO_DESCRIPTORS,
     ErrorStream,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gevent.socket import socket
 
 from flask_socketio_core.contracts import WebSocketProvider
-from flask_socketio_core.server.detach import send_at_once
-from flask_socketio_core.server.framed import open_framed
+from flask_socketio_core.contracts.detach import send_at_once
+from flask_socketio_core.contracts.framed import open_framed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

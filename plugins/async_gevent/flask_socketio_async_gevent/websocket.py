@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gevent.socket import socket
 from gevent.ssl import SSLSocket
 
-from flask_socketio_core.concurrency import gunicorn
 from flask_socketio_core.contracts import SocketLocation, WebSocketProvider
-from flask_socketio_core.server.detach import send_at_once
-from flask_socketio_core.server.framed import open_framed
+from flask_socketio_core.contracts.concurrency import gunicorn
+from flask_socketio_core.contracts.detach import send_at_once
+from flask_socketio_core.contracts.framed import open_framed
 
 from .handler import leave_to_engine
 from .mode import forget_descriptor

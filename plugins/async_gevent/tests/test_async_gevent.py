@@ -14,9 +14,9 @@ from gevent.pywsgi import WSGIServer
 from flask_socketio_async_gevent.mode import GeventMode, UwsgiMode, forget_descriptor
 from flask_socketio_async_gevent.probes import suits_gevent, suits_uwsgi
 from flask_socketio_core.contracts import ServeOptions, Verdict
+from flask_socketio_core.contracts.process import ProcessFacts
 from flask_socketio_core.errors import ConfigurationError
-from flask_socketio_core.plugins import Plugins
-from flask_socketio_core.process import ProcessFacts
+from flask_socketio_core.selection import Plugins
 from flask_socketio_core.testing.conformance.async_modes import application, in_thread, wait_for
 from support.green import (
     assert_a_burst_of_jobs_leaves_the_hub_its_turns,

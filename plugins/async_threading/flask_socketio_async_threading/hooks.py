@@ -10,7 +10,7 @@ from flask_socketio_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from flask_socketio_core.contracts import AsyncMode, WebSocketProvider
-    from flask_socketio_core.process import ProcessFacts
+    from flask_socketio_core.contracts.process import ProcessFacts
 
 INSTALL = "pip install flask-socketio-async-threading"
 

@@ -12,12 +12,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flask_socketio_core.concurrency.exit import ExitNotice, stopping_on_signals
-from flask_socketio_core.concurrency.jobs import Job, report_saturation
-from flask_socketio_core.concurrency.servers import NOT_SERVING, name_server, warn_of_single_requests
-from flask_socketio_core.concurrency.threads import ThreadPool
 from flask_socketio_core.contracts import OK, AsyncCapabilities, AsyncMode, Verdict
-from flask_socketio_core.process import observe
+from flask_socketio_core.contracts.concurrency.exit import ExitNotice, stopping_on_signals
+from flask_socketio_core.contracts.concurrency.jobs import Job, report_saturation
+from flask_socketio_core.contracts.concurrency.servers import (
+    NOT_SERVING,
+    name_server,
+    warn_of_single_requests,
+)
+from flask_socketio_core.contracts.concurrency.threads import ThreadPool
+from flask_socketio_core.contracts.process import observe
 
 from .server import make_server, run
 from .watch import Clock, Watch

@@ -13,8 +13,8 @@ from flask.cli import show_server_banner
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader
 from werkzeug.serving import make_server as make_werkzeug_server
 
-from flask_socketio_core.concurrency.reloader import run_with_reloader
-from flask_socketio_core.concurrency.servers import (
+from flask_socketio_core.contracts.concurrency.reloader import run_with_reloader
+from flask_socketio_core.contracts.concurrency.servers import (
     ACCEPT_PAUSE_S,
     NO_DESCRIPTORS,
     report_no_descriptor,

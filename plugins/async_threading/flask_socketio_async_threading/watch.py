@@ -13,10 +13,10 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flask_socketio_core.concurrency.jobs import Job, guarded, log_failure
+from flask_socketio_core.contracts.concurrency.jobs import Job, guarded, log_failure
 
 if TYPE_CHECKING:
-    from flask_socketio_core.concurrency.threads import ThreadPool
+    from flask_socketio_core.contracts.concurrency.threads import ThreadPool
 
 CANCEL_S = 1.0
 """How long cancelling waits for a callback that runs now, seconds; callbacks do not block."""

@@ -13,9 +13,9 @@ from flask_socketio_async_threading.hooks import suits
 from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_async_threading.server import make_server
 from flask_socketio_core.contracts import ServeOptions
+from flask_socketio_core.contracts.process import ProcessFacts
 from flask_socketio_core.errors import UnsafeServer
-from flask_socketio_core.plugins import Plugins
-from flask_socketio_core.process import ProcessFacts
+from flask_socketio_core.selection import Plugins
 from flask_socketio_core.testing.conformance.async_modes import Serving, application, free_port, wait_for
 
 

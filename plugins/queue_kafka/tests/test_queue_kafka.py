@@ -15,7 +15,7 @@ import kafka
 import pytest
 
 from flask_socketio_core.errors import InvalidOption, QueueUnavailable, UnknownOption
-from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.selection import Plugins
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
 from flask_socketio_queue_kafka.client import TOPIC_MAX_BYTES, ClientFactory

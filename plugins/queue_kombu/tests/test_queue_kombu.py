@@ -14,7 +14,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from flask_socketio_core.contracts import OK, MessageQueue
 from flask_socketio_core.errors import PartUnsuitable, QueueUnavailable, SelectionError, UnknownOption
-from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.selection import Plugins
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
 from flask_socketio_queue_kombu.queue import KombuQueue

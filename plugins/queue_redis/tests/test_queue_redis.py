@@ -11,7 +11,7 @@ import redis
 
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.errors import InvalidOption, QueueUnavailable, UnknownOption
-from flask_socketio_core.plugins import Plugins
+from flask_socketio_core.selection import Plugins
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
 from flask_socketio_queue_redis.client import SETTINGS, ClientFactory

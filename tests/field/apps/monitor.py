@@ -23,7 +23,7 @@ from typing import Any
 from flask import Flask, request
 
 from flask_socketio_core import SocketIO, join_room
-from flask_socketio_core.namespace import Namespace
+from flask_socketio_core.app.namespace import Namespace
 
 app = Flask(__name__)
 socketio = SocketIO(app)

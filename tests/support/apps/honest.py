@@ -12,7 +12,7 @@ from typing import Any
 from flask import Flask, jsonify, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flask_socketio_core.server.session import Session
+from flask_socketio_core.transport.session import Session
 from support.apps import base
 
 BLOCK = 1_000_000

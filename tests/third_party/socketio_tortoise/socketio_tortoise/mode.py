@@ -11,9 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from wsgiref import simple_server
 
-from flask_socketio_core.concurrency.jobs import report_saturation, run_job
-from flask_socketio_core.concurrency.threads import ThreadPool
 from flask_socketio_core.contracts import AsyncCapabilities, AsyncMode
+from flask_socketio_core.contracts.concurrency.jobs import report_saturation, run_job
+from flask_socketio_core.contracts.concurrency.threads import ThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

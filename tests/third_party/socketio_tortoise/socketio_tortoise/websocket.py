@@ -6,7 +6,7 @@ import socket
 from typing import TYPE_CHECKING, ClassVar
 
 from flask_socketio_core.contracts import WebSocketProvider
-from flask_socketio_core.server.framed import open_framed
+from flask_socketio_core.contracts.framed import open_framed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -1,0 +1,321 @@
+"""What one ``SocketIO`` object has for one application: the selected parts, and the way to the clients."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import flask
+
+from ..cluster.cluster import Cluster
+from ..common.values import full_namespace
+from ..contracts import urls
+from ..contracts.concurrency import gunicorn
+from ..contracts.concurrency.forks import StartedTasks
+from ..errors import PartUnsuitable
+from ..server import calling
+from ..server.engine import Engine
+from ..server.packets import carries_all
+from .client_managers import adopt
+from .dispatch import Dispatcher, run_nested
+from .facade import ServerFacade
+from .request_context import VISIT_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from ..common.options import Options
+    from ..contracts import AsyncMode, Handle, Task
+    from ..selection import Plugins
+    from ..server.interface import Emitter
+    from ..server.server import Server
+    from .handlers import Handlers
+    from .interfaces import Owner
+
+SHUTDOWN_S = 3.0
+"""How long disconnect handlers may take when the process ends, seconds: below the patience of a supervisor's TERM."""
+
+JOIN_S = 1.5
+"""How long a process's first client waits until messages of other servers arrive here, seconds. With a broker that is
+away it goes on without them."""
+
+
+class AppJson:
+    """Flask's JSON, which changes with the application context, tied to one application."""
+
+    def __init__(self, app: flask.Flask) -> None:
+        self._app = app
+
+    def dumps(self, *args: Any, **kwargs: Any) -> str:
+        """Serialise as ``flask.json.dumps`` does inside the application's context."""
+        return self._app.json.dumps(*args, **kwargs)
+
+    def loads(self, *args: Any, **kwargs: Any) -> Any:
+        """Deserialise as ``flask.json.loads`` does inside the application's context."""
+        return self._app.json.loads(*args, **kwargs)
+
+
+class Binding:
+    """The parts in use.
+
+    Constructing it connects to nothing and starts nothing; the first request does.
+
+    :param app: the application; ``None`` for a process that only sends.
+    :param options: the checked options.
+    :param mode: the selected async mode.
+    :param owner: the ``SocketIO`` object.
+    :raises SelectionError: if a provider or queue that was asked for cannot be had.
+    """
+
+    def __init__(
+        self,
+        app: flask.Flask | None,
+        options: Options,
+        mode: AsyncMode,
+        plugins: Plugins,
+        handlers: Handlers,
+        owner: Owner,
+    ) -> None:
+        options = adopt(options)
+        if options.json is flask.json and app is not None:
+            options = dataclasses.replace(options, json=AppJson(app))
+        self.app = app
+        self.owner = owner
+        self.handlers = handlers
+        self.options = options
+        self.mode = mode
+        self.plugins = plugins
+        self.engine: Engine | None = None
+        self.dispatcher: Dispatcher | None = None
+        if app is not None:
+            self._make_engine(app, handlers, owner)
+        self.cluster = self._make_cluster() if options.message_queue else None
+        self.started_in = 0
+        """Id of the process that serves; 0 before the first request."""
+        self._unsuitable: PartUnsuitable | None = None
+        self._tasks = StartedTasks()
+        self._at_exit: Handle | None = None
+        self._worker: Any = None  # gunicorn's, which serves the requests
+        self.keywords: dict[str, Any] = {}
+        self.facade = ServerFacade(self)
+
+    def _make_engine(self, app: flask.Flask, handlers: Handlers, owner: Owner) -> None:
+        selected = self.plugins.select_websocket_providers(self.mode.name, self.options.websocket_provider)
+        providers = [selection.make() for selection in selected]
+        for provider, selection in zip(providers, selected, strict=True):
+            provider.summary = selection.info.summary
+            provider.serve_at(self.options.endpoint)
+        self.dispatcher = Dispatcher(app, handlers, self.options, self.mode, self.plugins, owner)
+        self.engine = Engine(self.dispatcher, self.options, self.mode, providers)
+        self.dispatcher.logger = self.engine.server.logger
+
+    def _make_cluster(self) -> Cluster:
+        url = self.options.message_queue
+        assert url is not None
+        selected = self.plugins.select_queue(url)
+        return Cluster(
+            partial(selected.make, tell=partial(urls.describe, url=url)),
+            url,
+            self.options.channel,
+            mode=self.mode,
+            options=self.options.message_queue_options,
+            server=self.server,
+            json=self.options.json,
+            max_attachments=None if carries_all(self.options.serializer) else self.options.max_attachments,
+            on_state=lambda up, detail: self.plugins.bus_state(up=up, detail=detail),
+            on_gap=lambda gap: self.plugins.bus_gap(**dataclasses.asdict(gap)),
+        )
+
+    @property
+    def server(self) -> Server | None:
+        """The clients of this process, or ``None`` in a process that only sends."""
+        return self.engine.server if self.engine is not None else None
+
+    @property
+    def emitter(self) -> Emitter:
+        """What reaches all clients, wherever they are connected."""
+        emitter: Emitter | None = self.cluster or self.server
+        assert emitter is not None  # without an application there is a queue
+        return emitter
+
+    def replace(self, old: Binding) -> None:
+        """Take the place of another binding; who holds its facade looks at this one from now on."""
+        self.facade = old.facade
+        self.facade._follow(self)
+
+    def manage_sessions(self, managed: bool) -> None:
+        """Change the option ``manage_session``; open connections follow with their next event."""
+        self.options = dataclasses.replace(self.options, manage_session=managed)
+        if self.dispatcher is not None and self.server is not None:
+            self.dispatcher.manage_sessions(self.options)
+            for session in list(self.server.sessions.values()):
+                session.environ.pop(VISIT_KEY, None)
+
+    # serving
+
+    def handle(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve a request to our path.
+
+        :raises PartUnsuitable: if the async mode does not fit the server that made the request.
+        """
+        assert self.engine is not None
+        if self.started_in != os.getpid() and self.engine.server.accepting:
+            self._start(environ)
+        if self._unsuitable is not None:
+            raise self._unsuitable
+        if self._worker is not None and "sid=" in environ.get("QUERY_STRING", ""):
+            # A client counts once, as its WebSocket would, however often it polls.
+            gunicorn.uncount(self._worker)
+        return self.engine.handle(environ, start_response)
+
+    def _start(self, environ: WSGIEnvironment) -> None:
+        """Do what has to be done once per process that serves, at its first request."""
+        self.started_in = os.getpid()
+        self._tell_of_inherited_tasks()
+        verdict = self.mode.check_request(environ)
+        self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
+        self._at_exit = self.mode.on_exit(self.shutdown)
+        self._worker = gunicorn.find_worker()
+        if self.cluster is not None and self._unsuitable is None:
+            try:
+                self.cluster.start()
+                self.cluster.await_subscription(JOIN_S)
+            except PartUnsuitable as error:
+                self._unsuitable = error
+
+    def start_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
+        """Start a background task."""
+        task = self.mode.start_task(target, *args, **kwargs)
+        self._tasks.add(task, target)
+        return task
+
+    def _tell_of_inherited_tasks(self) -> None:
+        where = (
+            "a greenlet runs in every process that was forked since"
+            if self.mode.capabilities.green
+            else "it runs there, where no client is connected, and not here"
+        )
+        for name in self._tasks.take_inherited():
+            assert self.server is not None  # it serves
+            self.server.logger.warning(
+                "the background task %s was started before this worker (process %d) was forked: %s; start it in the "
+                "worker instead, for instance in a connect handler, gunicorn's post_worker_init or uWSGI's postfork",
+                name,
+                os.getpid(),
+                where,
+            )
+
+    def join(self) -> None:
+        """Join the other servers before there is a request, for clients that do not come over HTTP."""
+        if self.cluster is not None:
+            self.cluster.start()
+
+    def resume(self) -> None:
+        """Take connections again, after an earlier :meth:`shutdown`."""
+        self.started_in = 0  # the first request joins the other servers again
+        if self.engine is not None:
+            self.engine.server.accepting = True
+
+    def shutdown(self, timeout_s: float = SHUTDOWN_S) -> None:
+        """Close every connection, run the disconnect handlers and send what still waits for the queue.
+
+        :param timeout_s: how long the handlers may take, seconds.
+        """
+        at_exit, self._at_exit = self._at_exit, None
+        if self.engine is not None:
+            self.engine.shutdown(timeout_s, gunicorn.still_listens)
+        self.started_in = 0  # not before: a request that comes meanwhile must start nothing
+        if self.cluster is not None:
+            self.cluster.close()
+        if at_exit is not None:
+            at_exit.cancel()
+
+    # sending
+
+    def emit(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        *,
+        namespace: str | None,
+        to: tuple[Any, ...] | None,
+        skip: frozenset[str] = frozenset(),
+        callback: Callable[..., Any] | None = None,
+        ignore_queue: bool = False,
+        volatile: bool = False,
+    ) -> None:
+        """Send an event to clients.
+
+        :param ignore_queue: only to clients of this process.
+        """
+        if not namespace or namespace[0] != "/":
+            namespace = full_namespace(namespace)
+        if self.plugins.observes_emits:
+            self.plugins.emit(event=event, namespace=namespace, to=to, args=args)
+        self._emitter(ignore_queue).emit(
+            event,
+            args,
+            namespace=namespace,
+            to=to,
+            skip=skip,
+            on_ack=None if callback is None else self._acknowledger(callback),
+            volatile=volatile,
+        )
+
+    def call(
+        self,
+        event: str,
+        args: tuple[Any, ...],
+        *,
+        namespace: str | None,
+        to: str,
+        timeout_s: float | None,
+        ignore_queue: bool = False,
+    ) -> Any:
+        """Send an event to one client and return what it acknowledges: a value, a tuple of several, or ``None``.
+
+        :raises CallTimeout: if it does not within the time-out.
+        :raises ClientGone: if it leaves before.
+        """
+        if not namespace or namespace[0] != "/":
+            namespace = full_namespace(namespace)
+        timeout_s = calling.FOREVER_S if timeout_s is None else timeout_s
+        if self.plugins.observes_emits:
+            self.plugins.emit(event=event, namespace=namespace, to=(to,), args=args)
+        server = self.server
+        if server is not None and (self.cluster is None or ignore_queue):
+            answer = calling.call(
+                server, self.mode, event, args, to=to, namespace=namespace, timeout_s=timeout_s
+            )
+        else:
+            assert self.cluster is not None  # a process that only sends has a queue
+            answer = self.cluster.call(event, args, to=to, namespace=namespace, timeout_s=timeout_s)
+        if len(answer) > 1:
+            return answer
+        return answer[0] if answer else None
+
+    def disconnect(self, sid: str, namespace: str, *, ignore_queue: bool = False) -> None:
+        """Disconnect a client; that of this process has had its disconnect handler when this returns.
+
+        :param ignore_queue: only if it is connected to this process.
+        """
+        server = self.server
+        if server is not None and (ignore_queue or server.is_connected(sid, namespace)):
+            server.disconnect(sid, namespace, run_nested)
+        else:
+            self.emitter.disconnect(sid, namespace)
+
+    def _emitter(self, ignore_queue: bool) -> Emitter:
+        if ignore_queue and self.server is not None:
+            return self.server
+        return self.emitter
+
+    def _acknowledger(self, callback: Callable[..., Any]) -> Callable[..., None]:
+        if self.dispatcher is not None:
+            return self.dispatcher.acknowledger(callback)
+        return lambda *args: self.mode.spawn(partial(callback, *args))

@@ -1,0 +1,400 @@
+"""Run one handler inside a Flask context, with its session and errors: what the engine calls on the Flask side."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import flask
+
+from ..common.quoting import printable
+from ..common.repeats import Repeats, kind_of
+from ..common.tracebacks import log_error, printable_error
+from ..contracts.concurrency.jobs import is_interrupt
+from ..errors import ConnectionRefusedError
+from .handlers import ANY, RESERVED, ReservedCall, name_of, refused_arguments
+from .request_context import CLIENT, Contexts
+from .trusted_hosts import host_refusal
+
+if TYPE_CHECKING:
+    import logging
+
+    from ..common.options import Options
+    from ..contracts import AsyncMode
+    from ..errors import InvalidData
+    from ..selection import Plugins
+    from ..server.interface import Client
+    from .handlers import Handlers
+
+Job = Callable[[], object]
+
+OWNER = "_socketio_core"
+"""Attribute of a handler's request: the ``SocketIO`` object whose handler it is."""
+
+INVOKE = "_socketio_invoke"
+"""Attribute of a handler's request: the dispatcher and what it runs, for :func:`invoke`."""
+
+_FAILED = object()
+"""What a handler came to that raised, and whose error nobody handled."""
+
+_UNHANDLED = object()
+"""What an event comes to that nobody handles."""
+
+_runner: ContextVar[Callable[[Job], None]] = ContextVar("flask_socketio_core.runner")
+
+
+@contextmanager
+def run_with(runner: Callable[[Job], None]) -> Iterator[None]:
+    """Hand jobs of this context to a runner, instead of the async mode's pool, and let it have the handlers' errors.
+
+    For test clients, whose handlers run in the test itself.
+    """
+    token = _runner.set(runner)
+    try:
+        yield
+    finally:
+        _runner.reset(token)
+
+
+def run_here(job: Job) -> None:
+    """Run a job at once, in a fresh context as in production, and raise what it raises."""
+    Context().run(_run_here, job)
+
+
+def _run_here(job: Job) -> None:
+    _runner.set(run_here)
+    job()
+
+
+def run_nested(job: Job) -> None:
+    """Run a job at once, in a fresh context, while another one is running."""
+    if _runner.get(None) is None:
+        Context().run(job)
+    else:
+        run_here(job)
+
+
+class Dispatcher:
+    """The engine's :class:`~flask_socketio_core.server.interface.Application` for one Flask application.
+
+    :param owner: the ``SocketIO`` object.
+    :param plugins: observers to be told.
+    """
+
+    def __init__(
+        self,
+        app: flask.Flask,
+        handlers: Handlers,
+        options: Options,
+        mode: AsyncMode,
+        plugins: Plugins,
+        owner: object,
+    ) -> None:
+        self.app = app
+        self.logger: logging.Logger | None = None
+        self._repeats = Repeats(time.monotonic)
+        self._handlers = handlers
+        self._options = options
+        self._mode = mode
+        self._plugins = plugins
+        self._owner = owner
+        self.contexts = Contexts(app, managed=options.manage_session)
+        namespaces = options.namespaces
+        self._accepts_all = namespaces == ANY
+        self._accepted = frozenset(("/",) if namespaces is None else namespaces)
+
+    def manage_sessions(self, options: Options) -> None:
+        """Follow a change of the option ``manage_session``."""
+        self._options = options
+        self.contexts = Contexts(self.app, managed=options.manage_session)
+
+    # what the engine calls
+
+    def host_refusal(self, environ: dict[str, Any]) -> str | None:
+        """Say why Flask would refuse a request's ``Host``, by ``TRUSTED_HOSTS`` or ``SERVER_NAME``."""
+        return host_refusal(self.app, environ)
+
+    def accepts(self, namespace: str) -> bool:
+        """Say whether clients may connect to a namespace: one with handlers, or one of the ``namespaces`` option."""
+        return self._accepts_all or namespace in self._accepted or self._handlers.has(namespace)
+
+    def on_connect(self, client: Client, auth: Any) -> bool:
+        """Run the connect handler; without one, everybody is welcome.
+
+        :raises ConnectionRefusedError: if the handler raised it, or Python's own.
+        """
+        client.environ["flask.app"] = self.app
+        try:
+            # An empty auth counts as none, as in python-socketio.
+            answer = self._trigger(client, "connect", (client.environ, auth or None), (auth or None,))
+        except builtins.ConnectionRefusedError:
+            raise ConnectionRefusedError("Connection refused by server") from None
+        return answer is not False and answer is not _FAILED
+
+    def on_connected(self, client: Client) -> None:
+        """Tell the observers."""
+        if self._plugins.observes("socketio_connected"):
+            self._plugins.connected(sid=client.sid, namespace=client.namespace, environ=dict(client.environ))
+
+    def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Run an event's handler and return what it acknowledges; ``None`` if there is none, or it failed."""
+        return _acknowledged(self._trigger(client, event, args, args))
+
+    def on_invalid_ack(
+        self, client: Client, event: str, args: tuple[Any, ...], error: InvalidData
+    ) -> tuple[Any, ...] | None:
+        """Treat what a handler returned as if it had raised: its error handler may answer instead."""
+        namespace = client.namespace
+        handler = self._handlers.find(event, namespace)
+        function = handler.function if handler is not None else type(self._handlers.find_class(namespace))
+        call = partial(self._handle, client, error)
+        return _acknowledged(self._run(client, event, args, call, function))
+
+    def on_disconnect(self, client: Client, reason: str) -> None:
+        """Run the disconnect handler."""
+        try:
+            self._trigger(client, "disconnect", (reason,), (reason,))
+        finally:
+            self._plugins.disconnected(sid=client.sid, namespace=client.namespace, reason=reason)
+
+    def on_outbox_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
+        """Tell the observers."""
+        self._plugins.outbox_overflow(
+            sid=engine_sid, policy=self._options.outbox_policy, packets=packets, size_bytes=size_bytes
+        )
+
+    def handle(
+        self, client: Client, event: str | None, function: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Any:
+        """Run a function as the handler of an event, in the client's context unless that is open already.
+
+        :param args: as a class's ``trigger_event`` gets them, without the sid.
+        """
+        given = args[1:2] if event == "connect" else args
+        call = ReservedCall(function) if event in RESERVED else function
+        if current_client(self._owner) is client:
+            vars(flask.request)["event"] = {"message": event, "args": args}
+            return self._invoke(client, event, args, call, given)
+        answer = self._run(
+            client, event, args, partial(self._invoke, client, event, args, call, given), function
+        )
+        return None if answer is _FAILED else answer
+
+    # callbacks
+
+    def acknowledger(self, callback: Callable[..., Any]) -> Callable[..., None]:
+        """Wrap a callback so that the engine can call it on the hub.
+
+        It runs in a worker; if it was given in a handler, in that client's Flask context, as in Flask-SocketIO.
+        """
+        client = current_client(self._owner)
+        if client is None:
+            job = partial(_run_callback, callback, self)
+        else:
+            job = partial(self._run_callback_for, client, callback)
+        return lambda *args: self.spawn(partial(job, args))
+
+    def spawn(self, job: Job) -> None:
+        """Run a job soon in a worker."""
+        runner = _runner.get(None)
+        (self._mode.spawn if runner is None else runner)(job)
+
+    def _run_callback_for(self, client: Client, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._run(client, None, args, partial(self._invoke, client, None, args, callback, args), callback)
+
+    # one handler
+
+    def _trigger(self, client: Client, event: str, args: tuple[Any, ...], given: tuple[Any, ...]) -> Any:
+        """Find and run a handler.
+
+        :param args: what ``request.event["args"]`` is, and what a class's ``trigger_event`` is called with.
+        :param given: what a function is called with.
+        """
+        namespace = client.namespace
+        handler = self._handlers.find(event, namespace)
+        if handler is not None:
+            if handler.event == ANY:
+                args = given = (event, *args)
+            event = handler.event
+            call = partial(self._invoke, client, event, args, handler.call, given)
+            return self._run(client, event, args, call, handler.function)
+        instance = self._handlers.find_class(namespace)
+        if instance is None:
+            return _UNHANDLED
+        sids = (client.sid,) if instance.namespace != ANY else (namespace, client.sid)
+        call = partial(instance.trigger_event, event, *sids, *args)
+        return self._run(client, event, args, call, type(instance))
+
+    def _run(
+        self,
+        client: Client,
+        event: str | None,
+        args: tuple[Any, ...],
+        call: Callable[[], Any],
+        handler: Callable[..., Any],
+    ) -> Any:
+        """Run something in the context of a client.
+
+        :param handler: what it is, for the log.
+        """
+        attributes = {
+            "sid": client.sid,
+            "namespace": client.namespace,
+            "event": {"message": event, "args": args},
+            OWNER: self._owner,
+            CLIENT: client,
+            INVOKE: (self, client, event, args),
+        }
+        try:
+            with self.contexts.open(client.environ, attributes):
+                answer = call()
+                if not self._options.manage_session:
+                    self._save_session()
+                return answer
+        except BaseException as error:  # a handler may raise anything, such as a green library's Timeout
+            refuses = isinstance(error, (ConnectionRefusedError, builtins.ConnectionRefusedError))
+            if is_interrupt(error) or _runner.get(None) is not None or (event == "connect" and refuses):
+                raise
+            what = "callback" if event is None else f"handler of event '{printable(event)}':"
+            self._log_failed(
+                f"{what} {name_of(handler)}",
+                getattr(handler, f"on_{event}", handler),
+                args,
+                error,
+                client=client,
+                takes_any=event in RESERVED,
+            )
+            return _FAILED
+
+    def _log_failed(
+        self,
+        what: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        error: BaseException,
+        *,
+        client: Client | None = None,
+        takes_any: bool = False,
+    ) -> None:
+        """Log what a handler or a callback raised; a client that brings it about again does not fill the log.
+
+        :param takes_any: the number of arguments is not the client's choice.
+        """
+        refused = not takes_any and refused_arguments(function, error)
+        # Not with the event: its name may be the client's choice.
+        more = self._repeats.take((name_of(function), type(error) if refused else kind_of(error)))
+        if more is None:
+            if not self.app.debug:
+                return
+            more = ""  # who develops it tries again, and looks for it
+        whose = (
+            "" if client is None else f" for client {client.sid} on namespace '{printable(client.namespace)}'"
+        )
+        if refused:
+            self._log().error("%s was called with %d arguments%s: %s%s", what, len(args), whose, error, more)
+        else:
+            log_error(self._log(), error, "%s failed%s: %s%s", what, whose, printable_error(error), more)
+
+    def _invoke(
+        self,
+        client: Client,
+        event: str | None,
+        args: tuple[Any, ...],
+        call: Callable[..., Any],
+        given: tuple[Any, ...] = (),
+    ) -> Any:
+        """Call a handler; what it raises goes to the observers and to the error handler of its namespace."""
+        try:
+            if self._plugins.observes_events and event is not None:
+                return self._observed(client, event, args, call, given)
+            return call(*given)
+        except ConnectionRefusedError:
+            raise  # an answer rather than an error
+        except BaseException as error:  # raised again, or the error handler's
+            if is_interrupt(error):
+                raise
+            return self._handle(client, error)
+
+    def _handle(self, client: Client, error: BaseException) -> Any:
+        """Return what the error handler answers; raise the error if there is none."""
+        handle = self._handlers.error_handler(client.namespace)
+        if handle is None:
+            raise error
+        return handle(error)
+
+    def _observed(
+        self,
+        client: Client,
+        event: str,
+        args: tuple[Any, ...],
+        call: Callable[..., Any],
+        given: tuple[Any, ...],
+    ) -> Any:
+        plugins, sid, namespace = self._plugins, client.sid, client.namespace
+        plugins.event_before(sid=sid, namespace=namespace, event=event, args=args)
+        began_s = time.perf_counter()
+        try:
+            answer = call(*given)
+        except BaseException as error:
+            plugins.event_error(sid=sid, namespace=namespace, event=event, error=error)
+            raise
+        duration_s = time.perf_counter() - began_s
+        plugins.event_after(sid=sid, namespace=namespace, event=event, duration_s=duration_s)
+        return answer
+
+    def _save_session(self) -> None:
+        session = flask.session._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
+        if getattr(session, "modified", True):
+            self.app.session_interface.save_session(self.app, session, self.app.response_class())
+
+    def _log(self) -> logging.Logger:
+        assert self.logger is not None  # set once the engine is there
+        return self.logger
+
+
+def _acknowledged(answer: Any) -> tuple[Any, ...] | None:
+    """Return the values that a handler's answer acknowledges; ``None`` for no acknowledgement."""
+    if answer is _FAILED or answer is _UNHANDLED:
+        return None
+    if answer is None:
+        return ()
+    return answer if isinstance(answer, tuple) else (answer,)
+
+
+def _run_callback(callback: Callable[..., Any], dispatcher: Dispatcher, args: tuple[Any, ...]) -> None:
+    try:
+        callback(*args)
+    except BaseException as error:  # a callback may raise anything
+        if is_interrupt(error) or _runner.get(None) is not None:
+            raise
+        dispatcher._log_failed(f"callback {name_of(callback)}", callback, args, error)
+
+
+def current_client(owner: object | None = None) -> Client | None:
+    """Return the client whose handler is running, or ``None``.
+
+    :param owner: only if it is a handler of this ``SocketIO`` object; ``None`` for any.
+    """
+    if not flask.has_request_context():
+        return None
+    attributes = vars(flask.request._get_current_object())  # type: ignore[attr-defined]  # a LocalProxy
+    if owner is not None and attributes.get(OWNER) is not owner:
+        return None
+    client: Client | None = attributes.get(CLIENT)
+    return client
+
+
+def invoke(call: Callable[[], Any]) -> Any:
+    """Run a method of a class-based namespace as its event's handler; directly if no event is being handled."""
+    if not flask.has_request_context():
+        return call()
+    running = vars(flask.request._get_current_object()).get(INVOKE)  # type: ignore[attr-defined]  # a LocalProxy
+    if running is None:
+        return call()
+    dispatcher, client, event, args = running
+    return dispatcher._invoke(client, event, args, call)

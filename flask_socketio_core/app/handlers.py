@@ -1,0 +1,276 @@
+"""Which handler an event goes to.
+
+Of all that could take an event, the first of these gets it; "connect" and "disconnect" go to no catch-all event:
+
+1. the function for this event of this namespace
+2. the function for ``"*"`` of this namespace
+3. the function for this event of the namespace ``"*"``
+4. the function for ``"*"`` of the namespace ``"*"``
+5. the class for this namespace
+6. the class for the namespace ``"*"``
+
+Source: python-socketio's ``BaseServer._get_event_handler`` and ``_get_namespace_handler``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..common.values import full_namespace
+
+ANY = "*"
+RESERVED = frozenset(("connect", "disconnect"))
+"""Events of which a catch-all does not hear."""
+
+ErrorHandler = Callable[[Any], Any]
+"""Called with what a handler raised: an exception, which need be no :exc:`Exception`, as a green library's Timeout."""
+
+MOST_PARTS = 100
+"""So many functions and objects of a decorated handler are looked at."""
+
+
+class ClassHandlers(Protocol):
+    """What a class-based namespace is to the dispatcher."""
+
+    namespace: str
+
+    def trigger_event(self, event: str, *args: Any) -> Any:
+        """Handle an event; the client's sid comes before its arguments."""
+
+
+class NamespaceBase:
+    """What ``on_namespace()`` takes: :class:`~flask_socketio_core.Namespace`, which knows the ``SocketIO`` object."""
+
+    namespace: str
+
+    def trigger_event(self, event: str, *args: Any) -> Any:
+        """Handle an event; the client's sid comes before its arguments."""
+        raise NotImplementedError
+
+    def _set_socketio(self, socketio: Any) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One registered function.
+
+    :param event: as registered, ``"*"`` for a catch-all.
+    :param namespace: as registered, ``"*"`` for all.
+    :param call: calls the function with an event's arguments.
+    """
+
+    event: str
+    namespace: str
+    function: Callable[..., Any]
+    call: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        """The function's name, for logs and for ``flask socketio events``."""
+        return name_of(self.function)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """One line of ``flask socketio events``."""
+
+    namespace: str
+    event: str
+    handler: str
+    location: str
+
+
+class Handlers:
+    """The handlers of one ``SocketIO`` object, shared by all its applications."""
+
+    def __init__(self) -> None:
+        self.functions: dict[str, dict[str, Handler]] = {}
+        """By namespace and event."""
+        self.classes: dict[str, ClassHandlers] = {}
+        """By namespace."""
+        self.on_error: dict[str, ErrorHandler] = {}
+        self.on_error_default: ErrorHandler | None = None
+
+    def add(self, event: str, namespace: str, function: Callable[..., Any]) -> None:
+        """Register a function; a later one for the same event replaces it.
+
+        :raises TypeError: if it cannot be called.
+        """
+        if not callable(function):
+            raise TypeError(f"the handler of event {event!r} must be callable, not {type(function).__name__}")
+        call = ReservedCall(function) if event in RESERVED else function
+        handler = Handler(event, namespace, function, call)
+        self.functions.setdefault(namespace, {})[event] = handler
+
+    def add_class(self, instance: ClassHandlers) -> None:
+        """Register a class-based namespace."""
+        self.classes[full_namespace(instance.namespace)] = instance
+
+    def has(self, namespace: str) -> bool:
+        """Say whether something is registered for a namespace by its own name."""
+        return namespace in self.functions or namespace in self.classes
+
+    def find(self, event: str, namespace: str) -> Handler | None:
+        """Return the function for an event of a namespace, or ``None``."""
+        for space in (namespace, ANY):
+            if functions := self.functions.get(space):
+                handler = functions.get(event)
+                if handler is None and event not in RESERVED:
+                    handler = functions.get(ANY)
+                if handler is not None:
+                    return handler
+        return None
+
+    def find_class(self, namespace: str) -> ClassHandlers | None:
+        """Return the class for a namespace, or ``None``."""
+        return self.classes.get(namespace) or self.classes.get(ANY)
+
+    def error_handler(self, namespace: str) -> ErrorHandler | None:
+        """Return what handles the errors of a namespace, or ``None``."""
+        return self.on_error.get(namespace, self.on_error_default)
+
+    def __iter__(self) -> Iterator[Registration]:
+        """Yield every registered handler, by namespace and event."""
+        lines = [
+            Registration(
+                namespace=namespace, event=event, handler=handler.name, location=_location(handler.function)
+            )
+            for namespace, functions in self.functions.items()
+            for event, handler in functions.items()
+        ]
+        for namespace, instance in self.classes.items():
+            for name in dir(instance):
+                if name.startswith("on_") and callable(method := getattr(instance, name)):
+                    lines.append(
+                        Registration(
+                            namespace=namespace,
+                            event=name.removeprefix("on_"),
+                            handler=name_of(method),
+                            location=_location(method),
+                        )
+                    )
+        return iter(sorted(lines, key=lambda line: (line.namespace, line.event)))
+
+
+class ReservedCall:
+    """Call a connect or disconnect handler with its one argument, the auth or the reason, or without it.
+
+    How the handler is written decides, and its signature tells; where a decorator hides it and passes arguments of its
+    own, the first call does: a function that cannot be called with the argument refuses it before its body runs, and
+    is called without from then on. Only the decorator's own code has run twice then. A ``TypeError`` out of a body is
+    an error like any other.
+
+    :param function: any callable.
+    """
+
+    __slots__ = ("_function", "_takes_argument")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._takes_argument = takes_argument(function)
+
+    def __call__(self, *argument: Any) -> Any:
+        """Return what the handler returns."""
+        if self._takes_argument:
+            try:
+                return self._function(*argument)
+            except TypeError as error:
+                if not _was_refused(self._function, error):
+                    raise
+            self._takes_argument = False
+        return self._function()
+
+
+def takes_argument(function: Callable[..., Any]) -> bool:
+    """Say whether a connect or disconnect handler takes its one argument, as far as its signatures tell.
+
+    A decorator's own comes first; if it takes anything, that of the function which it wraps.
+    """
+    for follow_wrapped in (False, True):
+        try:
+            signature = inspect.signature(function, follow_wrapped=follow_wrapped)
+        except (TypeError, ValueError):
+            return True  # it has none to look at, like some built-in functions
+        with_argument, without = _binds(signature, None), _binds(signature)
+        if with_argument != without:
+            return with_argument
+    return True  # calling it says best what is wrong
+
+
+def _binds(signature: inspect.Signature, *arguments: None) -> bool:
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _was_refused(function: Callable[..., Any], error: TypeError) -> bool:
+    """Say whether an error tells that a function inside a decorator does not take what the decorator passed on."""
+    return any(_refused(inner, error) for inner in _functions_inside(function))
+
+
+def refused_arguments(function: Callable[..., Any], error: BaseException) -> bool:
+    """Say whether an error tells that a handler, without its decorators, does not take what a client sent.
+
+    What a handler calls wrongly itself is the application's error.
+    """
+    if not isinstance(error, TypeError):
+        return False
+    inner: Any = inspect.unwrap(function)
+    while isinstance(inner, (functools.partial, types.MethodType)):
+        inner = inspect.unwrap(inner.func if isinstance(inner, functools.partial) else inner.__func__)
+    return isinstance(inner, types.FunctionType) and _refused(inner, error)
+
+
+def _refused(function: types.FunctionType, error: TypeError) -> bool:
+    """Say whether a function's signature raised an error: the function was not entered, and the error names it."""
+    entered = any(frame.f_code is function.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
+    return not entered and str(error).startswith(f"{function.__qualname__}() ")
+
+
+def _functions_inside(function: Callable[..., Any]) -> Iterator[types.FunctionType]:
+    """Yield the functions that a handler consists of: itself, and what it wraps, binds, keeps or closes over."""
+    waiting: list[Any] = [function]
+    seen: set[int] = set()
+    while waiting and len(seen) < MOST_PARTS:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, types.FunctionType):
+            yield part
+            waiting += [cell.cell_contents for cell in part.__closure__ or () if _is_callable_cell(cell)]
+        elif isinstance(part, types.MethodType):
+            waiting.append(part.__func__)
+        elif isinstance(part, functools.partial):
+            waiting.append(part.func)
+        else:
+            waiting.append(type(part).__call__)
+        waiting += [value for value in getattr(part, "__dict__", {}).values() if callable(value)]
+
+
+def _is_callable_cell(cell: types.CellType) -> bool:
+    try:
+        return callable(cell.cell_contents)
+    except ValueError:  # nothing in it yet
+        return False
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Name a handler the way a traceback does."""
+    inner = getattr(function, "func", function)  # functools.partial
+    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+    return f"{getattr(inner, '__module__', '?')}.{name}"
+
+
+def _location(function: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""

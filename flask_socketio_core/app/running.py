@@ -1,0 +1,116 @@
+"""``SocketIO.run()``: from what users pass to what an async mode serves with."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.debug import DebuggedApplication
+
+from ..common import values
+from ..contracts import ServeOptions
+from ..contracts.concurrency.servers import explain_bind_error
+from ..errors import InvalidOption
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from .middleware import SocketIOMiddleware
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 5000
+"""Flask's own port."""
+
+MAX_PORT = 65_535
+
+EVERY_HOST = "0.0.0.0"
+"""What an empty host means, as for a socket: all addresses of the machine."""
+
+UNIX = "unix://"
+"""What a path to a socket begins with. Source: Werkzeug's server."""
+
+TLS_OPTIONS = frozenset(
+    (
+        "ssl_context",
+        "certfile",
+        "keyfile",
+        "ca_certs",
+        "cert_reqs",
+        "ssl_version",
+        "ciphers",
+        "server_side",
+        "do_handshake_on_connect",
+        "suppress_ragged_eofs",
+    )
+)
+"""What is about TLS among the server options. Source: ``ssl.wrap_socket``, whose names Flask-SocketIO takes."""
+
+DEBUGGER_OPTIONS = ("use_debugger", "use_evalex")
+"""Options of Flask's ``app.run()`` that we deal with ourselves."""
+
+
+def address(app: Flask, host: str | None, port: int | str | None) -> tuple[str, int]:
+    """Return where to listen: what was asked for, else the port of ``SERVER_NAME``, else Flask's own.
+
+    :raises InvalidOption: for a port that is no number from 0 to 65535.
+    :raises OSError: for a host whose name stands for no address, with that name; the servers leave it out.
+    """
+    if port is None:
+        name: str = app.config.get("SERVER_NAME") or ""
+        port = name.rpartition(":")[2] if ":" in name else DEFAULT_PORT
+    number = _checked_port(port)
+    host = DEFAULT_HOST if host is None else host or EVERY_HOST
+    if not host.startswith(UNIX):
+        try:
+            socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise explain_bind_error(error, host, number) from error
+    return host, number
+
+
+def _checked_port(port: int | str) -> int:
+    try:
+        number = values.whole(port)
+    except (ValueError, OverflowError):
+        number = -1
+    if not 0 <= number <= MAX_PORT:
+        raise InvalidOption(f"port={port!r} must be a whole number from 0 to {MAX_PORT}")
+    return number
+
+
+def serve_options(
+    *,
+    debug: bool,
+    log_output: bool | None,
+    use_reloader: bool | None,
+    reloader_options: Mapping[str, Any] | None,
+    extra_files: list[str] | None,
+    allow_unsafe_werkzeug: bool,
+    server: Mapping[str, Any],
+) -> ServeOptions:
+    """Sort the arguments of ``run()``; what is not given follows ``debug``."""
+    reloader = dict(reloader_options or {})
+    if extra_files:
+        reloader["extra_files"] = extra_files
+    others = {name: value for name, value in server.items() if name not in DEBUGGER_OPTIONS}
+    return ServeOptions(
+        debug=debug,
+        log_output=debug if log_output is None else log_output,
+        log_asked=bool(log_output),
+        use_reloader=debug if use_reloader is None else use_reloader,
+        reloader_options=reloader,
+        allow_unsafe_werkzeug=allow_unsafe_werkzeug,
+        tls={name: value for name, value in others.items() if name in TLS_OPTIONS and value is not None},
+        server={name: value for name, value in others.items() if name not in TLS_OPTIONS},
+    )
+
+
+def wrap_debugger(middleware: SocketIOMiddleware, server: Mapping[str, Any]) -> None:
+    """Put Werkzeug's debugger around everything inside our middleware, once.
+
+    Inside, so that it never stands between the web server and a WebSocket.
+    """
+    inner = middleware.wsgi_app
+    if not isinstance(inner, DebuggedApplication):
+        middleware.wsgi_app = DebuggedApplication(inner, evalex=server.get("use_evalex", True))

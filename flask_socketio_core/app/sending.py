@@ -1,0 +1,165 @@
+"""The part of :class:`~flask_socketio_core.app.extension.SocketIO` that sends to clients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..common.values import full_namespace
+from .addressing import payload, recipients, refuse_unknown, skipped
+
+if TYPE_CHECKING:
+    from typing_extensions import Never
+
+    from ..common.keywords import Recipients, Room
+    from .binding import Binding
+
+
+class Sender(ABC):
+    """Send to clients from anywhere: handlers, views, background tasks, other processes."""
+
+    @abstractmethod
+    def _binding(self) -> Binding:
+        """Return the parts to send with."""
+
+    def emit(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = "/",
+        to: Recipients = None,
+        room: Recipients = None,
+        include_self: bool = True,
+        skip_sid: str | Iterable[str] | None = None,
+        callback: Callable[..., Any] | None = None,
+        ignore_queue: bool = False,
+        volatile: bool = False,
+        **unknown: Never,
+    ) -> None:
+        """Send an event to clients, from anywhere.
+
+        :param event: its name.
+        :param args: the event's arguments: anything that JSON can carry, and bytes anywhere in it. A single tuple
+            stands for several arguments, a single ``None`` for none.
+        :param to: a room or sid, or a list of them; ``None`` for everybody in the namespace.
+        :param room: the older name of ``to``.
+        :param include_self: ``False`` leaves out the client whose event is being handled.
+        :param skip_sid: a sid or a list of them to leave out.
+        :param callback: called with what the client acknowledges; ``to`` must be one client's sid, or one room, whose
+            members each cause a call when they acknowledge. Given in a handler, it runs in that handler's kind of
+            context.
+        :param ignore_queue: send to clients of this process only, not through the message queue.
+        :param volatile: drop it for a client that cannot be written to at once.
+        :raises TypeError: for a keyword that does not exist, with the nearest match.
+        :raises NotInitialised: before ``init_app``.
+        """
+        if unknown:
+            args = _take_data(args, unknown)
+            _refuse_broadcast(unknown)
+            refuse_unknown("SocketIO.emit()", unknown)
+        self._binding().emit(
+            event,
+            payload(args),
+            namespace=namespace,
+            to=recipients(to, room),
+            skip=skipped(skip_sid, include_self=include_self, function="SocketIO.emit()"),
+            callback=callback,
+            ignore_queue=ignore_queue,
+            volatile=volatile,
+        )
+
+    def send(
+        self,
+        data: Any,
+        json: bool = False,
+        namespace: str | None = None,
+        to: Recipients = None,
+        callback: Callable[..., Any] | None = None,
+        include_self: bool = True,
+        skip_sid: str | Iterable[str] | None = None,
+        *,
+        room: Recipients = None,
+        ignore_queue: bool = False,
+        volatile: bool = False,
+        **unknown: Never,
+    ) -> None:
+        """Send a message without a name: the event ``"message"``, or ``"json"``.
+
+        :param json: send it as ``"json"``.
+
+        The other parameters are those of :meth:`emit`.
+        """
+        if unknown:
+            _refuse_broadcast(unknown)
+            refuse_unknown("SocketIO.send()", unknown)
+        self.emit(
+            "json" if json else "message",
+            data,
+            namespace=namespace,
+            to=to,
+            room=room,
+            include_self=include_self,
+            skip_sid=skip_sid,
+            callback=callback,
+            ignore_queue=ignore_queue,
+            volatile=volatile,
+        )
+
+    def call(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = "/",
+        to: str | None = None,
+        room: str | None = None,
+        timeout: float | None = 60,
+        ignore_queue: bool = False,
+        **unknown: Never,
+    ) -> Any:
+        """Send an event to one client, wherever it is connected, and return what it acknowledges.
+
+        :param to: the client's sid. With a room, the first answer of a member counts.
+        :param timeout: how long to wait, seconds; ``None`` waits for ever, for a client of another server as long as
+            the message queue's ``ack_expires_s`` says.
+        :returns: a value, a tuple of several, or ``None`` for an empty acknowledgement.
+        :raises CallTimeout: if it does not acknowledge in time.
+        :raises ClientGone: as soon as it leaves without.
+
+        The other parameters are those of :meth:`emit`.
+        """
+        if unknown:
+            args = _take_data(args, unknown)
+            known = ("namespace", "to", "room", "timeout", "ignore_queue")
+            refuse_unknown("SocketIO.call()", unknown, known)
+        target = to if to is not None else room
+        if target is None:
+            raise ValueError("SocketIO.call() asks one client: pass its sid as to=")
+        return self._binding().call(
+            event,
+            payload(args),
+            namespace=namespace,
+            to=target,
+            timeout_s=timeout,
+            ignore_queue=ignore_queue,
+        )
+
+    def close_room(self, room: Room, namespace: str | None = None) -> None:
+        """Take everybody out of a room.
+
+        :raises ValueError: if the room is a client's sid.
+        """
+        self._binding().emitter.close_room(room, full_namespace(namespace))
+
+
+def _take_data(args: tuple[Any, ...], unknown: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the arguments, given by position or, as python-socketio allows, as ``data=``."""
+    return (unknown.pop("data"),) if "data" in unknown and not args else args
+
+
+def _refuse_broadcast(unknown: Mapping[str, Any]) -> None:
+    if "broadcast" in unknown:
+        raise TypeError(
+            "SocketIO.emit() and SocketIO.send() have no broadcast=: without to= they send to everybody in the "
+            "namespace"
+        )

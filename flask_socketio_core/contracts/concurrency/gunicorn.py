@@ -1,0 +1,75 @@
+"""What is known of gunicorn's insides, all in one place; the workers of every async mode have it in common."""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+__all__ = ["SOCKET", "find_read_ahead", "find_worker", "still_listens", "uncount"]
+
+
+SOCKET = "gunicorn.socket"
+"""Key of a connection's socket in the environ (not with the pywsgi worker)."""
+
+
+def find_worker() -> Any:
+    """Return the gunicorn worker that runs this process, or ``None``.
+
+    It owns the handler of SIGTERM; its ``alive`` turns ``False`` when it is told to end.
+    """
+    owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    is_worker = any(kind.__module__.startswith("gunicorn.workers.") for kind in type(owner).__mro__)
+    return owner if is_worker and hasattr(owner, "alive") else None
+
+
+def still_listens() -> bool:
+    """Say whether this process's worker was told to end and takes connections all the same.
+
+    Those with gevent do for up to a second, in which they look at ``alive`` no more than once; a client that is refused
+    then would have been served by the worker that takes their place.
+    """
+    worker = find_worker()
+    if worker is None or worker.alive or not _is_of(worker, "ggevent") or _has_left_its_loop(worker):
+        return False
+    return any(listener.fileno() >= 0 for listener in worker.sockets)
+
+
+def _has_left_its_loop(worker: Any) -> bool:
+    """Say whether nothing accepts any more, although the listener is open: after SIGINT gunicorn exits at once."""
+    try:
+        worker.tmp.fileno()
+    except ValueError:  # closed by the arbiter's code around the worker
+        return True
+    return False
+
+
+def uncount(worker: Any) -> None:
+    """Let the request that is being served not count for ``--max-requests``."""
+    worker.nr -= 1
+
+
+def _is_of(worker: Any, module: str) -> bool:
+    return any(kind.__module__ == f"gunicorn.workers.{module}" for kind in type(worker).__mro__)
+
+
+def find_read_ahead(environ: WSGIEnvironment) -> Callable[[], bytes] | None:
+    """Return what takes the bytes that were read from the socket but not used yet, out of gunicorn's parser.
+
+    ``None`` if the request's body has been hidden by middleware, or is chunked.
+    """
+    reader = getattr(environ.get("wsgi.input"), "reader", None)
+    unreader: Any = getattr(reader, "unreader", None)
+    if not isinstance(getattr(unreader, "buf", None), io.BytesIO):
+        return None
+
+    def take() -> bytes:
+        data = unreader.buf.getvalue()
+        unreader.buf = io.BytesIO()
+        return bytes(data)
+
+    return take

@@ -1,0 +1,211 @@
+"""Every hook that a plugin can implement.
+
+A plugin is a module (or object) registered under the entry-point group ``flask_socketio_core`` whose functions are
+marked with :data:`hookimpl`::
+
+    from flask_socketio_core.hookspecs import hookimpl
+
+    @hookimpl
+    def socketio_message_queues():
+        return QueueInfo(name="postgres", schemes=("postgresql",), load=load)
+
+The first three hooks *describe*: they return descriptors and have no side effect. The others *observe*: they return
+nothing, and what they raise is logged and changes nothing. An observing hook that nobody implements costs nothing.
+An implementation may accept fewer arguments than its hook has. An application registers a function for one of them
+with :meth:`SocketIO.observe <flask_socketio_core.app.extension.SocketIO.observe>`, without being a plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from .async_mode import AsyncModeInfo
+    from .message_queue import QueueInfo
+    from .websocket_provider import WebSocketProviderInfo
+
+__all__ = [
+    "DESCRIBING",
+    "PROJECT_NAME",
+    "hookimpl",
+    "socketio_async_modes",
+    "socketio_bus_gap",
+    "socketio_bus_state",
+    "socketio_connected",
+    "socketio_disconnected",
+    "socketio_emit",
+    "socketio_event_after",
+    "socketio_event_before",
+    "socketio_event_error",
+    "socketio_message_queues",
+    "socketio_outbox_overflow",
+    "socketio_websocket_providers",
+    "socketio_workers_saturated",
+]
+
+
+PROJECT_NAME = "flask_socketio_core"
+"""pluggy's project name and the entry-point group."""
+
+DESCRIBING = frozenset({"socketio_async_modes", "socketio_websocket_providers", "socketio_message_queues"})
+"""The hooks that describe; all others observe."""
+
+hookspec = pluggy.HookspecMarker(PROJECT_NAME)
+hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
+"""Mark a function as the implementation of the hook that has its name (decorator)."""
+
+
+@hookspec
+def socketio_async_modes() -> AsyncModeInfo | Sequence[AsyncModeInfo] | None:
+    """Describe the async modes this plugin provides.
+
+    Called once per ``SocketIO`` object, when its parts are selected, before any connection is accepted. Must not
+    import the concurrency library: put that import in the callable passed as ``AsyncModeInfo.load``.
+
+    :returns: one descriptor, several, or ``None`` for none. Two plugins that give one name are an error, reported
+        with both distributions when that name is selected. An exception lists the plugin as broken.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_websocket_providers() -> WebSocketProviderInfo | Sequence[WebSocketProviderInfo] | None:
+    """Describe the WebSocket providers this plugin provides.
+
+    Called once per ``SocketIO`` object, right after the async mode was selected.
+
+    :returns: as in :func:`socketio_async_modes`.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_message_queues() -> QueueInfo | Sequence[QueueInfo] | None:
+    """Describe the message queues this plugin provides.
+
+    Called once per ``SocketIO`` object. Must not import the broker's client library: put that import in the callable
+    passed as ``QueueInfo.load``.
+
+    :returns: one descriptor, several, or ``None``. Two plugins that claim one URL scheme are an error, reported with
+        both distributions when that scheme is used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_connected(sid: str, namespace: str, environ: dict[str, Any]) -> None:
+    """Observe that a client was accepted on a namespace, after its CONNECT packet was sent.
+
+    Called once per client and namespace, in the worker that ran the connect handler. Must not block for long.
+
+    :param environ: WSGI environ of the connection's first request, without the server's own objects.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_disconnected(sid: str, namespace: str, reason: str) -> None:
+    """Observe that an accepted client left a namespace, after its disconnect handler ran.
+
+    :param reason: one of ``SocketIO.reason``'s values.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_event_before(sid: str, namespace: str, event: str, args: tuple[Any, ...]) -> None:
+    """Observe an event of a client, right before its handler runs, inside the handler's Flask context.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_event_after(sid: str, namespace: str, event: str, duration_s: float) -> None:
+    """Observe that an event's handler returned.
+
+    :param duration_s: time the handler took, seconds.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_event_error(sid: str, namespace: str, event: str, error: BaseException) -> None:
+    """Observe that an event's handler raised, before the application's error handlers are asked.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_emit(event: str, namespace: str, to: tuple[str, ...] | None, args: tuple[Any, ...]) -> None:
+    """Observe that this process emits an event, before it is delivered or published.
+
+    :param to: rooms or sids addressed; ``None`` for every client of the namespace.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_outbox_overflow(sid: str, policy: str, packets: int, size_bytes: int) -> None:
+    """Observe that a client's outbox reached its limit and the policy was applied.
+
+    Called once per connection and overflow, not per packet dropped.
+
+    :param sid: the Engine.IO session id of the connection.
+    :param policy: ``"disconnect"``, ``"drop_oldest"`` or ``"drop_newest"``.
+    :param packets: packets waiting at that moment.
+    :param size_bytes: their size in bytes.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_workers_saturated(max_workers: int) -> None:
+    """Observe that all workers are busy and a job has to wait; once until the pool was idle again.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_bus_state(up: bool, detail: str) -> None:
+    """Observe that the connection to the message queue was lost or restored.
+
+    :param up: ``True`` if messages flow again.
+    :param detail: one sentence without credentials: the cause, or how long the bus was away and what was lost. Without
+        an outage before it: how many messages were lost because the broker takes them too slowly.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_bus_gap(duration_s: float, since: float, missed: int | None, resumed: bool) -> None:
+    """Observe that this server was cut off from the message queue and hears the others again.
+
+    What the others sent meanwhile has not reached this server's clients, unless ``resumed`` says so: the moment to
+    have them load anew what they show. Called once per gap, in a worker: at once if the queue resumes, else as soon as
+    the servers that were there before have said what they sent, which takes milliseconds if they can, or after 20
+    seconds (four heartbeat intervals, if that is longer). Not called in a process that only sends.
+
+    :param duration_s: length of the gap, seconds: from the last message that was heard to the new subscription. 0 if
+        messages got lost although this server was not cut off, as when another one's buffer ran over.
+    :param since: when it began, seconds since the epoch.
+    :param missed: messages of those servers that are lost for this one; ``None`` if that cannot be known. What
+        processes that only send, and those of python-socketio, have sent meanwhile is never in it.
+    :param resumed: the queue has kept everything and delivers it now: nothing is missing, ``missed`` is 0.
+
+    .. versionadded:: 0.1
+    """

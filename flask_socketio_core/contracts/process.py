@@ -1,0 +1,80 @@
+"""What can be seen of the process around us, without importing any concurrency library.
+
+Probes of plugins receive these facts; nothing here knows the name of a plugin.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import dataclass
+
+import click
+import flask.cli
+
+__all__ = ["ProcessFacts", "observe"]
+
+
+ASYNC_MODE_KEY = "flask_socketio_core.async_mode"
+"""Key in click's ``Context.meta`` under which a command says which async mode it was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessFacts:
+    """Signs of the server and of monkey patching in this process.
+
+    :param socket_owner: top-level package whose class ``socket.socket`` is; ``"socket"`` if nobody patched it.
+    :param gunicorn_worker: last part of the loaded gunicorn worker module (``"gthread"``, ``"ggevent"``), or ``None``.
+    :param uwsgi: ``True`` inside uWSGI.
+    :param uwsgi_loop: name of uWSGI's loop engine (``"gevent"``), or ``None`` for its default.
+    :param flask_run: ``flask run`` is running: Werkzeug's development server will serve, whatever is installed.
+    :param async_mode: the mode that the command line asks for (``flask socketio run --async-mode``), or ``None``.
+    """
+
+    socket_owner: str = "socket"
+    gunicorn_worker: str | None = None
+    uwsgi: bool = False
+    uwsgi_loop: str | None = None
+    flask_run: bool = False
+    async_mode: str | None = None
+
+    @property
+    def patched_by(self) -> str | None:
+        """Name the package that monkey-patched the process, or ``None``."""
+        return None if self.socket_owner == "socket" else self.socket_owner
+
+
+def observe() -> ProcessFacts:
+    """Look at the process now."""
+    context = click.get_current_context(silent=True)
+    return ProcessFacts(
+        socket_owner=socket.socket.__module__.partition(".")[0],
+        gunicorn_worker=_gunicorn_worker(),
+        uwsgi="uwsgi" in sys.modules,
+        uwsgi_loop=_uwsgi_loop(),
+        flask_run=_is_flask_run(),
+        async_mode=None if context is None else context.meta.get(ASYNC_MODE_KEY),
+    )
+
+
+def _is_flask_run() -> bool:
+    # Not FLASK_RUN_FROM_CLI: Flask sets that for each of its commands, and other processes inherit it.
+    context = click.get_current_context(silent=True)
+    return context is not None and context.command is flask.cli.run_command
+
+
+def _gunicorn_worker() -> str | None:
+    # gunicorn imports the module of the configured worker class in its arbiter, before it forks; "base" and the
+    # default "sync" may come along with another one.
+    prefix = "gunicorn.workers."
+    loaded = sorted(name[len(prefix) :] for name in sys.modules if name.startswith(prefix))
+    workers = [name for name in loaded if name not in ("base", "workertmp", "base_async", "sync")]
+    return workers[0] if workers else ("sync" if "sync" in loaded else None)
+
+
+def _uwsgi_loop() -> str | None:
+    uwsgi = sys.modules.get("uwsgi")
+    loop = getattr(uwsgi, "loop", None)  # --gevent sets it, too
+    if isinstance(loop, bytes):
+        return loop.decode()
+    return loop if isinstance(loop, str) else None

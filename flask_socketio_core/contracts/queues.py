@@ -1,0 +1,28 @@
+"""For authors of message queues: take a URL apart, check options, and show neither with its secrets.
+
+::
+
+    from flask_socketio_core import queues
+    from flask_socketio_core.queues import Setting
+
+    SETTINGS = (
+        Setting("publish_timeout_s", float, 2.0, "seconds a publish may take", above=0),
+        Setting("password", str, None, "password, when it is not in the URL"),
+    )
+
+    class PigeonQueue(MessageQueue):
+        def __init__(self, url, channel, *, mode, options):
+            super().__init__(url, channel, mode=mode, options=options)
+            self._url = queues.parse(url)
+            self._settings = queues.read(SETTINGS, options, self._url.query, where="pigeon")
+
+The user gives an option in ``message_queue_options`` or in the URL's query (``pigeon://host?publish_timeout_s=5``); the
+former wins. What is here changes as the contracts do: by growing.
+"""
+
+from __future__ import annotations
+
+from .settings import Setting, read
+from .urls import QueueURL, describe, mask, parse, unavailable
+
+__all__ = ["QueueURL", "Setting", "describe", "mask", "parse", "read", "unavailable"]

@@ -1,0 +1,417 @@
+"""Choose among candidates: pure functions from what there is and what is wanted to a selection or an error.
+
+Order is data: the highest priority of what is usable in this process wins; an explicit wish wins over that, and fails
+loudly when it cannot be had. *Unknown*, *not installed*, *broken*, *unsuitable here* and *claimed twice* are five
+errors, and each says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..contracts import OK, QueueInfo, Verdict, WebSocketProviderInfo
+from ..errors import (
+    AmbiguousPart,
+    InvalidDescriptor,
+    InvalidOption,
+    PartBroken,
+    PartNotInstalled,
+    PartUnsuitable,
+    SelectionError,
+    UnknownPart,
+)
+from . import description
+from .parts import Info
+from .records import Candidate, Plugin, Selection, one_line
+from .requirements import how_to_get, how_to_have
+
+InfoT = TypeVar("InfoT", bound=Info)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One of the three kinds of part, as messages call it.
+
+    :param noun: what one is called.
+    :param hook: the hook that describes it.
+    :param prefix: how, by convention, the distributions start whose extra is named like the part.
+    :param entry_prefix: how, by convention, their entry points start.
+    """
+
+    noun: str
+    hook: str
+    prefix: str
+    entry_prefix: str
+
+
+ASYNC_MODE = Kind(
+    noun=description.ASYNC_MODE,
+    hook="socketio_async_modes",
+    prefix="flask-socketio-async-",
+    entry_prefix="async-",
+)
+PROVIDER = Kind(
+    noun=description.WEBSOCKET_PROVIDER,
+    hook="socketio_websocket_providers",
+    prefix="flask-socketio-websocket-",
+    entry_prefix="websocket-",
+)
+QUEUE = Kind(
+    noun=description.MESSAGE_QUEUE,
+    hook="socketio_message_queues",
+    prefix="flask-socketio-queue-",
+    entry_prefix="queue-",
+)
+KINDS = (ASYNC_MODE, PROVIDER, QUEUE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What one kind of part has on offer.
+
+    :param candidates: every part that an installed plugin describes.
+    :param broken: plugins that could not be loaded or described, unless by their names they are of another kind.
+    :param skipped: plugins left out by the environment, of this kind or without a sign of another.
+    :param installable: distributions that could be installed, by the name of their part.
+    """
+
+    kind: Kind
+    candidates: Sequence[Candidate[Info]]
+    broken: Sequence[Plugin] = ()
+    skipped: Sequence[Plugin] = ()
+    installable: Mapping[str, str]
+
+    def absent(self) -> dict[str, str]:
+        """Return what could be installed but is not."""
+        present = {candidate.plugin.distribution for candidate in self.candidates}
+        present |= {plugin.distribution for plugin in (*self.broken, *self.skipped)}
+        return {name: dist for name, dist in self.installable.items() if dist not in present}
+
+
+# --------------------------------------------------------------------------------------- by name and by priority
+
+
+def by_priority(candidates: Iterable[Candidate[InfoT]]) -> list[Candidate[InfoT]]:
+    """Sort, highest priority first, then by name."""
+    return sorted(candidates, key=lambda item: (-getattr(item.info, "priority", 0), item.info.name))
+
+
+def best(candidates: Sequence[Candidate[InfoT]], market: Market) -> Selection[InfoT]:
+    """Return the usable candidate of the highest priority.
+
+    :raises SelectionError: if there is none, or two plugins claim its name.
+    """
+    usable = [candidate for candidate in by_priority(candidates) if candidate.usable]
+    if not usable:
+        raise _nothing_usable(market)
+    first = usable[0]
+    _refuse_rivals(
+        [item for item in candidates if item.info.name == first.info.name], first.info.name, market
+    )
+    return Selection(
+        info=first.info,
+        plugin=first.plugin,
+        reason=_joined(_why_first(usable), first.verdict.reason),
+        asked=f"{market.kind.noun} {first.info.name!r}",
+        kind=market.kind.noun,
+    )
+
+
+def _why_first(usable: Sequence[Candidate[Info]]) -> str:
+    if len(usable) == 1:
+        return "the only one usable here"
+    first, second = (getattr(item.info, "priority", 0) for item in usable[:2])
+    if first == second:
+        return f"first by name of those with priority {first}"
+    return f"highest priority of the usable ones, {first}"
+
+
+def named(
+    candidates: Sequence[Candidate[InfoT]], name: str, asked: str, market: Market, *, reason: str
+) -> Selection[InfoT]:
+    """Return the candidate of that name.
+
+    :param asked: how the user asked for it, for the message.
+    :param reason: the reason to give for the selection.
+    :raises SelectionError: if it cannot be had.
+    """
+    rivals = [candidate for candidate in candidates if candidate.info.name == name]
+    _refuse_rivals(rivals, name, market)
+    if not rivals:
+        raise _unknown(name, asked, market)
+    chosen = rivals[0]
+    refuse_unusable(chosen, asked)
+    return Selection(
+        info=chosen.info,
+        plugin=chosen.plugin,
+        reason=_joined(reason, chosen.verdict.reason),
+        asked=asked,
+        kind=market.kind.noun,
+    )
+
+
+def providers(
+    candidates: Sequence[Candidate[WebSocketProviderInfo]], mode_name: str
+) -> tuple[Selection[WebSocketProviderInfo], ...]:
+    """Return the usable providers that serve a mode, in the order in which requests are offered to them."""
+    usable = [item for item in by_priority(candidates) if item.usable and serves(item.info, mode_name)]
+    return tuple(
+        Selection(
+            info=item.info,
+            plugin=item.plugin,
+            reason=_joined(_provider_reason(number, len(usable), item.info), item.verdict.reason),
+            asked=f"{PROVIDER.noun} {item.info.name!r}",
+            kind=PROVIDER.noun,
+        )
+        for number, item in enumerate(usable, 1)
+    )
+
+
+def serves(info: WebSocketProviderInfo, mode_name: str) -> bool:
+    """Say whether a provider can be used with an async mode."""
+    return not info.async_modes or mode_name in info.async_modes
+
+
+def _provider_reason(number: int, count: int, info: WebSocketProviderInfo) -> str:
+    if count == 1:
+        return "the only one usable here"
+    return f"priority {info.priority}, asked {_ordinal(number)} for each request"
+
+
+def _ordinal(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"as number {number}")
+
+
+# ------------------------------------------------------------------------------------------------- by URL scheme
+
+
+def scheme_of(url: str) -> str:
+    """Return a URL's scheme in lower case.
+
+    :raises InvalidOption: if there is none. The message does not show the URL, which may hold a password.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator or not scheme:
+        raise InvalidOption(
+            "message_queue has no URL scheme, expected something like memory:// or name://host:port"
+        )
+    return scheme.lower()
+
+
+def for_scheme(
+    candidates: Sequence[Candidate[QueueInfo]], scheme: str, market: Market
+) -> Selection[QueueInfo]:
+    """Return the queue for a URL scheme: an exact claim beats a prefix, a prefix beats a catch-all.
+
+    :raises SelectionError: if there is none, or it cannot be had.
+    """
+    asked = f"message_queue='{scheme}://...'"
+    chosen, reason = _claimant(candidates, scheme, asked, market)
+    refuse_unusable(chosen, asked)
+    return Selection(info=chosen.info, plugin=chosen.plugin, reason=reason, asked=asked, kind=QUEUE.noun)
+
+
+def _claimant(
+    candidates: Sequence[Candidate[QueueInfo]], scheme: str, asked: str, market: Market
+) -> tuple[Candidate[QueueInfo], str]:
+    exact = [item for item in candidates if scheme in item.info.schemes]
+    if exact:
+        return _single(exact, scheme, market), f"claims {scheme}://"
+    longest = max((_prefix_length(item.info, scheme) for item in candidates), default=0)
+    prefixed = [item for item in candidates if longest and _prefix_length(item.info, scheme) == longest]
+    if prefixed:
+        willing = _willing(prefixed, scheme, asked)
+        reason = f"claims {scheme[:longest]}*://"
+    else:
+        _refuse_broken(scheme, asked, market)
+        catch_alls = [item for item in candidates if item.info.catch_all]
+        willing = _willing(catch_alls, scheme, asked)
+        reason = "takes schemes that no other claims"
+    if not willing:
+        claimed = {claimed for item in candidates for claimed in item.info.schemes}
+        known = sorted(name for name in claimed if not name.endswith("*"))
+        raise _unknown(scheme, asked, market, offered=known)
+    return _single(willing, scheme, market), reason
+
+
+def _prefix_length(info: QueueInfo, scheme: str) -> int:
+    """Return the length of the longest prefix that a queue claims of a scheme, 0 for none."""
+    starts = [claimed[:-1] for claimed in info.schemes if claimed.endswith("+*")]
+    return max((len(start) for start in starts if scheme.startswith(start) and scheme != start), default=0)
+
+
+def _willing(
+    candidates: Sequence[Candidate[QueueInfo]], scheme: str, asked: str
+) -> list[Candidate[QueueInfo]]:
+    """Return those that take a scheme.
+
+    :raises PartUnsuitable: if none takes it, and one that knows it says why.
+    """
+    verdicts = [(item, claim(item.info, scheme)) for item in candidates]
+    willing = [item for item, verdict in verdicts if verdict is not None and verdict.usable]
+    for item, verdict in verdicts:
+        if not willing and verdict is not None:
+            raise PartUnsuitable(
+                f"{asked} cannot be served by {item.info.name} ({item.plugin}): {verdict.reason}"
+            )
+    return willing
+
+
+def claim(info: QueueInfo, scheme: str) -> Verdict | None:
+    """Ask a queue for its verdict on a scheme that it does not claim by name."""
+    try:
+        verdict = OK if info.claims is None else info.claims(scheme)
+        return verdict if verdict is None else as_verdict(verdict, "claims")
+    except Exception as exc:  # noqa: BLE001  # a stranger's function; its failure is its answer
+        return Verdict(usable=False, reason=f"{info.name} failed to answer: {one_line(exc)}")
+
+
+def as_verdict(answer: object, function: str) -> Verdict:
+    """Return what a plugin's function answered.
+
+    :raises InvalidDescriptor: if that is no verdict.
+    """
+    if not isinstance(answer, Verdict):
+        raise InvalidDescriptor(f"{function} returned {answer!r:.80}, expected a Verdict")
+    return answer
+
+
+def _single(rivals: Sequence[Candidate[QueueInfo]], scheme: str, market: Market) -> Candidate[QueueInfo]:
+    _refuse_rivals(rivals, f"{scheme}://", market)
+    return rivals[0]
+
+
+# ----------------------------------------------------------------------------------------------------- refusals
+
+
+def refuse_unusable(candidate: Candidate[Info], asked: str) -> None:
+    """Raise the error that says why a candidate that was asked for cannot be had."""
+    owner = f"{asked} ({candidate.plugin})"
+    if candidate.missing:
+        lacking = [text.partition(" (")[0] for text in candidate.missing]
+        command = how_to_have(lacking, candidate.info.install)
+        raise PartNotInstalled(f"{owner} needs {', '.join(map(_not_there, candidate.missing))}\n  {command}")
+    if candidate.error is not None:
+        raise PartBroken(f"{owner} is installed but broken: {one_line(candidate.error)}") from candidate.error
+    if not candidate.verdict.usable:
+        raise PartUnsuitable(f"{owner} cannot be used in this process: {candidate.verdict.reason}")
+
+
+def _not_there(missing: str) -> str:
+    return missing if missing.endswith(")") else f"{missing}, which is not installed"
+
+
+def _refuse_rivals(rivals: Sequence[Candidate[Info]], name: str, market: Market) -> None:
+    if len(rivals) > 1:
+        owners = " and ".join(dict.fromkeys(str(item.plugin) for item in rivals))
+        raise AmbiguousPart(
+            f"{market.kind.noun} {name!r} is claimed by {len(rivals)} plugins: {owners}; uninstall all but one"
+        )
+
+
+def _refuse_broken(name: str, asked: str, market: Market) -> None:
+    """Blame a plugin that is broken, if by its name it is the one that was asked for."""
+    for plugin in market.broken:
+        if plugin.error is not None and _named_like(plugin, name, market.kind):
+            raise PartBroken(
+                f"{asked} is probably provided by plugin {plugin.name!r} ({plugin}), "
+                f"which is installed but broken: {one_line(plugin.error)}"
+            ) from plugin.error
+
+
+def _named_like(plugin: Plugin, name: str, kind: Kind) -> bool:
+    """Say whether a plugin's names hold the name that was asked for; of ``name+more``, the name."""
+    stems = {plugin.name.removeprefix(kind.entry_prefix), plugin.distribution.removeprefix(kind.prefix)}
+    stems -= {plugin.name, plugin.distribution}
+    words = set(re.split(r"[^a-z0-9]+", f"{plugin.name} {plugin.distribution}".lower()))
+    return name.partition("+")[0] in words or any(name.startswith(stem) for stem in stems if stem)
+
+
+def _unknown(
+    name: str, asked: str, market: Market, *, offered: Sequence[str] | None = None
+) -> SelectionError:
+    try:
+        _refuse_broken(name, asked, market)
+    except PartBroken as error:
+        return error
+    absent = market.absent()
+    if name in absent:
+        return PartNotInstalled(
+            f"{asked} is provided by {absent[name]}, which is not installed\n"
+            f"{_installed(market)}\n  {how_to_get(absent[name])}"
+        )
+    names = list(offered) if offered is not None else [item.info.name for item in market.candidates]
+    suspects = [plugin for plugin in market.broken if not plugin.hooks or market.kind.hook in plugin.hooks]
+    near = difflib.get_close_matches(name, [*names, *absent], n=1, cutoff=0.6)
+    if suspects and not near:
+        # No slip in the name: what could not say what it provides is the likeliest to provide it.
+        broken = PartBroken(
+            "\n".join(
+                [f"{asked} is not provided by any plugin that works", _installed(market), *_left_out(market)]
+            )
+        )
+        broken.__cause__ = suspects[0].error
+        return broken
+    lines = [f"{asked} is not provided by any installed plugin", _installed(market)]
+    lines += _left_out(market)
+    lines += _suggestion(near, names, absent)
+    return UnknownPart("\n".join(lines))
+
+
+def _suggestion(near: Sequence[str], names: Sequence[str], absent: Mapping[str, str]) -> list[str]:
+    if near and near[0] in names:
+        return [f"  did you mean {near[0]!r}?"]
+    if near:
+        return [f"  did you mean {near[0]!r}?  {how_to_get(absent[near[0]])}"]
+    if absent:
+        return [
+            f"  can be installed: {', '.join(f'{extra} ({how_to_get(dist)})' for extra, dist in absent.items())}"
+        ]
+    return []
+
+
+def _installed(market: Market) -> str:
+    """Return what there is, one line for each plugin."""
+    names: dict[str, list[str]] = {}
+    for item in market.candidates:
+        names.setdefault(str(item.plugin), []).extend(getattr(item.info, "schemes", (item.info.name,)))
+    lines = [f"{' '.join(offered)} ({plugin})" for plugin, offered in names.items()]
+    return "  installed: " + ("\n             ".join(lines) or "none")
+
+
+def _left_out(market: Market) -> list[str]:
+    lines = [f"  broken: {plugin.name} ({plugin}): {one_line(plugin.error)}" for plugin in market.broken]
+    if market.skipped:
+        lines.append(
+            f"  left out by SOCKETIO_LOAD_PLUGINS: {', '.join(plugin.name for plugin in market.skipped)}"
+        )
+    return lines
+
+
+def _nothing_usable(market: Market) -> SelectionError:
+    lines = [f"no {market.kind.noun} can be used in this process"]
+    for item in by_priority(market.candidates):
+        lines.append(f"  {item.info.name} ({item.plugin}): {why_not(item)}")
+    lines += _left_out(market)
+    lines += [f"  not installed: {extra}  {how_to_get(dist)}" for extra, dist in market.absent().items()]
+    if not market.candidates and market.broken:
+        broken = PartBroken("\n".join(lines))
+        broken.__cause__ = market.broken[0].error
+        return broken
+    kind = PartUnsuitable if any(not item.missing for item in market.candidates) else PartNotInstalled
+    return kind("\n".join(lines))
+
+
+def why_not(candidate: Candidate[Info]) -> str:
+    """Return in a few words what speaks against a candidate; empty if nothing does."""
+    if candidate.status != "ok":
+        return candidate.status
+    return "" if candidate.verdict.usable else candidate.verdict.reason or "unsuitable here"
+
+
+def _joined(*reasons: str) -> str:
+    return "; ".join(reason for reason in reasons if reason)

@@ -1,0 +1,372 @@
+"""The plugins of one extension object."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..common.repeats import Repeats, kind_of
+from ..common.tracebacks import log_error
+from ..contracts import AsyncModeInfo, QueueInfo, Verdict, WebSocketProviderInfo, process
+from ..contracts.hookspecs import DESCRIBING
+from ..errors import InvalidHook, PartUnsuitable, SelectionError
+from . import choice, describing, discovery, parts, requirements
+from .choice import ASYNC_MODE, PROVIDER, QUEUE, Kind, Market
+from .parts import Info
+from .records import Candidate, Plugin, Selection, one_line
+
+if TYPE_CHECKING:
+    from ..contracts.process import ProcessFacts
+    from .description import Description
+
+TRACE_SWITCH = "SOCKETIO_TRACE_PLUGINS"
+
+logger = logging.getLogger(__name__)
+InfoT = TypeVar("InfoT", bound=Info)
+Observer = tuple[str, Callable[..., object], tuple[str, ...]]
+
+
+class Plugins:
+    """The plugins of one ``SocketIO`` object: what there is, what is selected, and whom to tell about what happens.
+
+    ::
+
+        plugins = Plugins()
+        mode = plugins.select_async_mode(None).load()()
+
+    Construction finds and loads the plugins' hook modules, nothing heavier.
+
+    :param facts: what can be seen of the process; observed now if ``None``.
+    :param extra: plugin objects registered in code, besides the installed ones.
+    :param strict: ``False`` keeps what is wrong with a plugin in :attr:`problems` instead of raising it.
+    :raises DuplicatePlugin: if two distributions register one entry-point name.
+    :raises InvalidHook: if a plugin implements a hook that does not exist.
+    :raises InvalidOption: if ``SOCKETIO_LOAD_PLUGINS`` names a plugin that does not exist.
+    """
+
+    def __init__(
+        self, *, facts: ProcessFacts | None = None, extra: Iterable[object] = (), strict: bool = True
+    ) -> None:
+        self.facts = process.observe() if facts is None else facts
+        self._trace = _write_trace if os.environ.get(TRACE_SWITCH) else None
+        found, self.problems = discovery.discover(extra)
+        if strict and self.problems:
+            raise self.problems[0]
+        self._plugins = {item.record.name: item.record for item in found}
+        self._manager = discovery.new_manager()
+        for item in found:
+            if item.module is not None:
+                self._manager.register(item.module, name=item.record.name)
+            self._report(item.record)
+        self._modes: list[Candidate[AsyncModeInfo]] | None = None
+        self._providers: list[Candidate[WebSocketProviderInfo]] | None = None
+        self._queues: list[Candidate[QueueInfo]] | None = None
+        self._chosen_mode: Selection[AsyncModeInfo] | None = None
+        self._chosen_providers: tuple[Selection[WebSocketProviderInfo], ...] | None = None
+        self._chosen_queue: Selection[QueueInfo] | None = None
+        self._observers: dict[str, tuple[Observer, ...]] = {}
+        self._repeats = Repeats(time.monotonic)
+        self._note_observers(discovery.hook_names())
+
+    # -- selecting ---------------------------------------------------------------------------------------------
+
+    def select_async_mode(self, requested: str | None = None) -> Selection[AsyncModeInfo]:
+        """Choose the async mode.
+
+        The command line wins over ``requested``, and that over priority.
+
+        :param requested: name that the application asked for; ``None`` for the best usable one.
+        :raises SelectionError: if it cannot be had.
+        """
+        market = self._market(ASYNC_MODE, self._mode_candidates())
+        wish = self.facts.async_mode or requested
+        if wish is None:
+            chosen = choice.best(self._mode_candidates(), market)
+        else:
+            asked = f"--async-mode {wish}" if self.facts.async_mode else f"async_mode={wish!r}"
+            chosen = choice.named(
+                self._mode_candidates(), wish, asked, market, reason=f"asked for with {asked}"
+            )
+        self._chosen_mode = chosen
+        self._note("selected async mode %s: %s", chosen.info.name, chosen.reason)
+        return chosen
+
+    def select_websocket_providers(
+        self, mode_name: str, requested: str | None = None
+    ) -> tuple[Selection[WebSocketProviderInfo], ...]:
+        """Choose the WebSocket providers for the selected async mode.
+
+        :param mode_name: name of the selected mode.
+        :param requested: name that the application asked for; ``None`` for every usable one.
+        :returns: in the order in which each request is offered to them. Empty if there is none: then clients poll.
+        :raises SelectionError: if the one that was asked for cannot be had.
+        """
+        candidates = self._provider_candidates()
+        if requested is None:
+            chosen = choice.providers(candidates, mode_name)
+        else:
+            asked = f"websocket_provider={requested!r}"
+            market = self._market(PROVIDER, candidates)
+            one = choice.named(candidates, requested, asked, market, reason=f"asked for with {asked}")
+            if not choice.serves(one.info, mode_name):
+                raise PartUnsuitable(
+                    f"{asked} ({one.plugin}) does not serve the async mode {mode_name!r}, "
+                    f"only {', '.join(one.info.async_modes)}"
+                )
+            chosen = (one,)
+        self._chosen_providers = chosen
+        for item in chosen:
+            self._note("selected WebSocket provider %s: %s", item.info.name, item.reason)
+        return chosen
+
+    def select_queue(self, url: str) -> Selection[QueueInfo]:
+        """Choose the message queue for a URL by its scheme.
+
+        :raises InvalidOption: if the URL has no scheme.
+        :raises SelectionError: if no queue can be had for it.
+        """
+        candidates = self._queue_candidates()
+        scheme = choice.scheme_of(url)
+        self._chosen_queue = chosen = choice.for_scheme(candidates, scheme, self._market(QUEUE, candidates))
+        self._note("selected message queue %s: %s", chosen.info.name, chosen.reason)
+        return chosen
+
+    def describe(self, *, load: bool = False) -> Description:
+        """Return every plugin with what it provides and what was selected, as plain data.
+
+        What was not selected yet is selected by priority for the description; that raises nothing.
+
+        :param load: import every part that could be used, to see whether it can be loaded.
+        """
+        problems = [str(problem) for problem in self.problems]
+        mode = self._chosen_mode or self._try(self.select_async_mode, problems)
+        providers = self._chosen_providers
+        if providers is None:
+            providers = choice.providers(self._provider_candidates(), mode.info.name) if mode else ()
+        look: Callable[[Candidate[Any]], Candidate[Any]] = _loaded if load else lambda item: item
+        modes = [look(item) for item in self._mode_candidates()]
+        provider_parts = [look(item) for item in self._provider_candidates()]
+        queues = [look(item) for item in self._queue_candidates()]
+        return describing.describe(
+            plugins=list(self._plugins.values()),  # only now it is known which of them could not describe
+            modes=modes,
+            providers=provider_parts,
+            queues=queues,
+            chosen=describing.Chosen(mode=mode, providers=providers, queue=self._chosen_queue),
+            under_flask_run=self._under_flask_run(),
+            installable=self._installable(),
+            problems=tuple(problems),
+        )
+
+    def _try(self, select: Callable[[], Selection[InfoT]], problems: list[str]) -> Selection[InfoT] | None:
+        try:
+            return select()
+        except SelectionError as exc:
+            problems.append(str(exc))
+            return None
+
+    def _under_flask_run(self) -> Selection[AsyncModeInfo] | None:
+        facts = replace(self.facts, flask_run=True, async_mode=None)
+        candidates = [self._candidate(item.info, item.plugin, facts) for item in self._mode_candidates()]
+        return self._try(lambda: choice.best(candidates, self._market(ASYNC_MODE, candidates)), [])
+
+    def _installable(self) -> tuple[str, ...]:
+        present = {plugin.distribution for plugin in self._plugins.values()}
+        offers = {**requirements.installable(ASYNC_MODE.prefix), **requirements.installable(QUEUE.prefix)}
+        return tuple(sorted(extra for extra, distribution in offers.items() if distribution not in present))
+
+    # -- observing ---------------------------------------------------------------------------------------------
+
+    def observe(self, observer: object) -> None:
+        """Tell an object registered in code, too, from now on.
+
+        :raises InvalidHook: if it implements a hook that does not exist, or one that describes.
+        """
+        found = discovery.check(observer, tuple(self._plugins.values()))
+        record = found.record
+        if record.error is not None:
+            raise record.error
+        for hook in record.hooks:
+            if hook in DESCRIBING:
+                raise InvalidHook(f"{record} implements {hook}, which describes: only a plugin can")
+        self._plugins[record.name] = record
+        self._manager.register(observer, name=record.name)
+        self._note_observers(record.hooks)
+
+    def observes(self, hook: str) -> bool:
+        """Say whether anybody implements an observing hook."""
+        return bool(self._observers[hook])
+
+    def _note_observers(self, hooks: Iterable[str]) -> None:
+        self._observers.update((hook, self._observers_of(hook)) for hook in hooks)
+        #: For those who ask for each event.
+        self.observes_emits = self.observes("socketio_emit")
+        self.observes_events = any(
+            self.observes(f"socketio_event_{moment}") for moment in ("before", "after", "error")
+        )
+
+    def connected(self, *, sid: str, namespace: str, environ: dict[str, Any]) -> None:
+        """Tell ``socketio_connected``."""
+        self._tell("socketio_connected", sid=sid, namespace=namespace, environ=environ)
+
+    def disconnected(self, *, sid: str, namespace: str, reason: str) -> None:
+        """Tell ``socketio_disconnected``."""
+        self._tell("socketio_disconnected", sid=sid, namespace=namespace, reason=reason)
+
+    def event_before(self, *, sid: str, namespace: str, event: str, args: tuple[Any, ...]) -> None:
+        """Tell ``socketio_event_before``."""
+        self._tell("socketio_event_before", sid=sid, namespace=namespace, event=event, args=args)
+
+    def event_after(self, *, sid: str, namespace: str, event: str, duration_s: float) -> None:
+        """Tell ``socketio_event_after``."""
+        self._tell("socketio_event_after", sid=sid, namespace=namespace, event=event, duration_s=duration_s)
+
+    def event_error(self, *, sid: str, namespace: str, event: str, error: BaseException) -> None:
+        """Tell ``socketio_event_error``."""
+        self._tell("socketio_event_error", sid=sid, namespace=namespace, event=event, error=error)
+
+    def emit(self, *, event: str, namespace: str, to: tuple[str, ...] | None, args: tuple[Any, ...]) -> None:
+        """Tell ``socketio_emit``."""
+        self._tell("socketio_emit", event=event, namespace=namespace, to=to, args=args)
+
+    def outbox_overflow(self, *, sid: str, policy: str, packets: int, size_bytes: int) -> None:
+        """Tell ``socketio_outbox_overflow``."""
+        self._tell("socketio_outbox_overflow", sid=sid, policy=policy, packets=packets, size_bytes=size_bytes)
+
+    def workers_saturated(self, *, max_workers: int) -> None:
+        """Tell ``socketio_workers_saturated``."""
+        self._tell("socketio_workers_saturated", max_workers=max_workers)
+
+    def bus_state(self, *, up: bool, detail: str) -> None:
+        """Tell ``socketio_bus_state``."""
+        self._tell("socketio_bus_state", up=up, detail=detail)
+
+    def bus_gap(self, *, duration_s: float, since: float, missed: int | None, resumed: bool) -> None:
+        """Tell ``socketio_bus_gap``."""
+        self._tell("socketio_bus_gap", duration_s=duration_s, since=since, missed=missed, resumed=resumed)
+
+    def _tell(self, hook: str, **facts: Any) -> None:
+        for owner, function, names in self._observers[hook]:
+            self._note("%s -> %s", hook, owner)
+            try:
+                function(*[facts[name] for name in names])
+            except Exception as error:  # noqa: BLE001  # an observer must not change what it observes
+                more = self._repeats.take(
+                    (owner, hook, kind_of(error))
+                )  # it may fail at each event of a client
+                if more is not None:
+                    log_error(logger, error, "plugin %s failed in %s%s", owner, hook, more)
+
+    def _observers_of(self, hook: str) -> tuple[Observer, ...]:
+        # Called without pluggy's own loop, in which one plugin's exception keeps the others from being told.
+        implementations = reversed(getattr(self._manager.hook, hook).get_hookimpls())
+        return tuple(
+            (self._owner(impl.plugin_name), impl.function, tuple(impl.argnames)) for impl in implementations
+        )
+
+    def _owner(self, name: str) -> str:
+        plugin = self._plugins[name]
+        return f"{name!r} ({plugin})" if plugin.distribution else f"{name!r} (registered in code)"
+
+    # -- asking for descriptors --------------------------------------------------------------------------------
+
+    def _mode_candidates(self) -> list[Candidate[AsyncModeInfo]]:
+        if self._modes is None:
+            self._modes = self._ask(ASYNC_MODE.hook, AsyncModeInfo)
+        return self._modes
+
+    def _provider_candidates(self) -> list[Candidate[WebSocketProviderInfo]]:
+        if self._providers is None:
+            self._providers = self._ask(PROVIDER.hook, WebSocketProviderInfo)
+        return self._providers
+
+    def _queue_candidates(self) -> list[Candidate[QueueInfo]]:
+        if self._queues is None:
+            self._queues = self._ask(QUEUE.hook, QueueInfo)
+        return self._queues
+
+    def _ask(self, hook: str, kind: type[InfoT]) -> list[Candidate[InfoT]]:
+        candidates = []
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            name = implementation.plugin_name
+            self._note("%s -> %s", hook, self._owner(name))
+            try:
+                infos = _infos(implementation.function(), kind, hook)
+            except Exception as exc:  # noqa: BLE001  # listed as broken, with its cause
+                self._plugins[name] = replace(self._plugins[name], error=exc)
+                self._report(self._plugins[name])
+                continue
+            candidates += [self._candidate(info, self._plugins[name], self.facts) for info in infos]
+        return candidates
+
+    def _candidate(self, info: InfoT, plugin: Plugin, facts: ProcessFacts) -> Candidate[InfoT]:
+        missing = requirements.missing(info.requires)
+        probe: Callable[[ProcessFacts], Verdict] | None = getattr(info, "probe", None)
+        if missing or probe is None:
+            return Candidate(info=info, plugin=plugin, missing=missing)
+        try:
+            verdict = choice.as_verdict(probe(facts), "probe")
+            return Candidate(info=info, plugin=plugin, verdict=verdict)
+        except Exception as exc:  # noqa: BLE001  # shown as the candidate's status
+            return Candidate(info=info, plugin=plugin, error=exc)
+
+    def _market(self, kind: Kind, candidates: Sequence[Candidate[Info]]) -> Market:
+        others = tuple(other.entry_prefix for other in choice.KINDS if other is not kind)
+        plugins = [plugin for plugin in self._plugins.values() if not plugin.name.startswith(others)]
+        return Market(
+            kind=kind,
+            candidates=candidates,
+            broken=[plugin for plugin in plugins if plugin.error is not None],
+            skipped=[plugin for plugin in plugins if plugin.skipped],
+            installable=requirements.installable(kind.prefix),
+        )
+
+    def _report(self, plugin: Plugin) -> None:
+        if plugin.error is not None:
+            logger.warning(
+                "plugin %r (%s) is broken and left out: %s", plugin.name, plugin, one_line(plugin.error)
+            )
+            self._note("broken: %r (%s): %s", plugin.name, plugin, one_line(plugin.error))
+        else:
+            self._note("%s: %r (%s)", "skipped" if plugin.skipped else "loaded", plugin.name, plugin)
+
+    def _note(self, text: str, *values: object) -> None:
+        if self._trace is not None:
+            self._trace(text % values)
+
+
+def _loaded(candidate: Candidate[Any]) -> Candidate[Any]:
+    """Return a candidate with the error of loading it, if it could be used and that fails."""
+    if candidate.usable:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a library that warns of itself is to do so when it is used
+                parts.load(candidate.info)
+        except Exception as exc:  # noqa: BLE001  # shown as the candidate's status
+            return replace(candidate, error=exc)
+    return candidate
+
+
+def _infos(result: object, kind: type[InfoT], hook: str) -> list[InfoT]:
+    """Return a hook's result as a list, or say what is wrong with it."""
+    if result is None:
+        return []
+    items = [result] if isinstance(result, kind) else result
+    if isinstance(items, Sequence) and not isinstance(items, (str, bytes)):
+        strangers = [item for item in items if not isinstance(item, kind)]
+        if not strangers:
+            return [item for item in items if isinstance(item, kind)]
+        result = strangers[0]
+    raise InvalidHook(
+        f"{hook} returned {result!r:.80}, expected {kind.__name__}, a sequence of them, or None"
+    )
+
+
+def _write_trace(text: str) -> None:
+    sys.stderr.write(f"flask-socketio plugins: {text}\n")

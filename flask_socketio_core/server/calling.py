@@ -1,0 +1,82 @@
+"""Ask one client and wait for its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CallTimeout, ClientGone
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode
+    from .interface import AckCallback, LocalServer
+
+FOREVER_S = 365 * 24 * 3600.0
+"""What ``timeout=None`` stands for, seconds."""
+
+Ask = Callable[["AckCallback", Callable[[], None]], Callable[[], object]]
+"""Sends a question. Called with what to call with the answer, and what to call when the client has left; returns what
+to call when nobody waits for either any more."""
+
+
+def call(
+    server: LocalServer,
+    mode: AsyncMode,
+    event: str,
+    args: tuple[Any, ...],
+    *,
+    to: str,
+    namespace: str,
+    timeout_s: float,
+) -> tuple[Any, ...]:
+    """Send an event to a client of this process and return what is acknowledged first.
+
+    :param to: a sid; with a room, the first answer counts.
+    :raises CallTimeout: if nobody answers within the time-out.
+    :raises ClientGone: if the client leaves before it answers, or nobody is connected under that name.
+    """
+    is_sid = server.is_connected(to, namespace)
+    if not is_sid and not server.members(to, namespace):
+        raise ClientGone(f"cannot call {event!r}: nobody is connected as {to!r} to namespace {namespace!r}")
+
+    def ask(on_ack: AckCallback, on_gone: Callable[[], None]) -> Callable[[], object]:
+        withdraw = server.on_client_gone(to, namespace, on_gone) if is_sid else None
+
+        def forget() -> None:
+            if withdraw is not None:
+                withdraw()
+            server.forget_acks(to, namespace, on_ack)  # of a room, the others have not answered
+
+        try:
+            server.emit(event, args, namespace=namespace, to=(to,), on_ack=on_ack)
+        except BaseException:
+            forget()
+            raise
+        return forget
+
+    return wait(mode, ask, event, to=to, timeout_s=timeout_s)
+
+
+def wait(mode: AsyncMode, ask: Ask, event: str, *, to: str, timeout_s: float) -> tuple[Any, ...]:
+    """Ask, and return what is acknowledged.
+
+    :raises CallTimeout: if nobody answers within the time-out.
+    :raises ClientGone: if the client leaves before it answers.
+    """
+    done = mode.create_event()
+    answers: list[tuple[Any, ...]] = []
+
+    def on_ack(*values: Any) -> None:
+        answers.append(values)
+        done.set()
+
+    forget = ask(on_ack, done.set)
+    try:
+        in_time = done.wait(timeout_s)
+    finally:
+        forget()
+    if answers:
+        return answers[0]
+    if in_time:
+        raise ClientGone(f"client {to!r} left before it acknowledged {event!r}")
+    raise CallTimeout(f"client {to!r} did not acknowledge {event!r} within {timeout_s:g} s")

@@ -1,0 +1,285 @@
+"""The WSGI end of the engine: handshakes, long polling and the way to WebSocket.
+
+Error bodies are those of the reference server: ``{"code": 0, "message": "Transport unknown"}`` and so on, so that
+clients and their authors find the codes they know.
+
+Source: engine.io-protocol v4, "HTTP long-polling"; error codes of Engine.IO's reference server.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from ..common.quoting import printable
+from ..errors import ProtocolError
+from .admission import check_capacity, check_handshake, placed
+from .cors import Cors
+from .packets import EIO_CLOSE, EIO_NOOP
+from .payload import decode_payload, encode_payload
+from .polling import OvertakenPolls, PollingTransport
+from .reasons import Reason
+from .session import GOING_AWAY
+from .wsgi import (
+    BAD_HANDSHAKE_METHOD,
+    BAD_REQUEST,
+    GIVE_WAY_S,
+    STATUS,
+    UNKNOWN_SID,
+    UNKNOWN_TRANSPORT,
+    UNSUPPORTED_PROTOCOL,
+    Refusal,
+    UnreadableBody,
+    check_kept,
+    compress,
+    drop_broken_headers,
+    read_body,
+    sid_cookie,
+    stored_environ,
+)
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from .cors import Headers
+    from .host import Host
+    from .session import Session
+    from .websocket import WebSocketEntrance
+
+PROTOCOL = "4"
+MOST_FIELDS = 100
+"""Most parameters of a query string, of which Engine.IO has five."""
+MOST_LOGGED = 100
+"""So many refused origins and hosts are logged; what stands in those headers is a stranger's choice."""
+NOOP = EIO_NOOP.encode()
+TEXT_PLAIN = "text/plain; charset=UTF-8"
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
+"""Half of what polls are answered is other clients' text: no browser may take it for a page or a script."""
+
+
+class Endpoint:
+    """Answer the requests to a server's path.
+
+    :param server: whose sessions are served.
+    :param websocket: takes WebSocket requests; knows the providers.
+    :param host_refusal: the application's, see :class:`~flask_socketio_core.server.interface.Application`.
+    """
+
+    def __init__(
+        self,
+        server: Host,
+        websocket: WebSocketEntrance,
+        host_refusal: Callable[[dict[str, Any]], str | None],
+    ) -> None:
+        self._server = server
+        self._options = server.options
+        self._websocket = websocket
+        self._cors = Cors(server.options)
+        self._host_refusal = host_refusal
+        self._overtaken = OvertakenPolls()
+        self._refused: set[str] = set()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request (WSGI)."""
+        try:
+            self._check_headers(environ)
+            refused = self._host_refusal(environ)
+            if refused is not None:
+                self._log_refused(printable(environ.get("HTTP_HOST", "")), refused)
+                raise Refusal(BAD_REQUEST, refused)
+            refused = self._cors.refusal(environ)
+            if refused is not None:
+                self._log_refused(printable(environ["HTTP_ORIGIN"]), refused)
+                raise Refusal(BAD_REQUEST, refused)
+            if environ["REQUEST_METHOD"] == "OPTIONS":
+                return self._respond(environ, start_response, 200, b"OK", "text/plain")
+            return self._serve(environ, start_response, _query(environ))
+        except Refusal as refusal:
+            self._server.on_refused(environ, refusal)
+            if refusal.code == UNSUPPORTED_PROTOCOL[0]:
+                self._log_protocol(refusal)
+            body = json.dumps({"code": refusal.code, "message": str(refusal)}).encode()
+            return self._respond(
+                environ, start_response, refusal.status, body, "application/json", refusal.headers
+            )
+
+    def _check_headers(self, environ: WSGIEnvironment) -> None:
+        name = drop_broken_headers(environ)
+        if name is None:
+            return
+        error = ProtocolError(f"the header {name} is folded over several lines or contains NUL")
+        session = self._server.sessions.get(_query(environ).get("sid", ""))
+        if session is not None and isinstance(session.transport, PollingTransport):
+            self._end(session, error)
+        raise Refusal(BAD_REQUEST, str(error))
+
+    def _end(self, session: Session, error: ProtocolError) -> None:
+        self._server.report(error, f"session {session.sid}")
+        session.violate(error)
+
+    def _log_refused(self, value: str, refused: str) -> None:
+        # A client that is refused tries again and again.
+        level = logging.DEBUG
+        if value not in self._refused and len(self._refused) < MOST_LOGGED:
+            self._refused.add(value)
+            level = logging.WARNING
+        self._server.logger.log(level, "%s (said once for each of %d)", refused, MOST_LOGGED)
+
+    def _log_protocol(self, refusal: Refusal) -> None:
+        # An old client shows nothing of the answer to its user, so the server's log is where it is looked for.
+        more = self._server.repeats.take(UNSUPPORTED_PROTOCOL)
+        if more is not None:
+            self._server.logger.warning("%s%s", refusal, more)
+
+    def _serve(
+        self, environ: WSGIEnvironment, start_response: StartResponse, query: dict[str, str]
+    ) -> Iterable[bytes]:
+        transport = query.get("transport", "")
+        if transport not in self._options.transports:
+            raise Refusal(UNKNOWN_TRANSPORT)
+        _check_protocol(query.get("EIO"))
+        sid = query.get("sid")
+        session = None
+        if sid is not None:
+            session = self._server.sessions.get(sid)
+            if session is not None and self._server.overdue(session):
+                session.close(Reason.PING_TIMEOUT)
+            if session is None or session.closed:
+                if environ["REQUEST_METHOD"] == "GET" and self._overtaken.take(sid, self._server.clock()):
+                    return self._respond(environ, start_response, 200, NOOP, TEXT_PLAIN)
+                raise Refusal(UNKNOWN_SID)
+        if session is None:
+            check_kept(environ, self._options.max_header_bytes)
+        if transport == "websocket":
+            return self._websocket.enter(environ, start_response, session)
+        if session is None:
+            return self._handshake(environ, start_response)
+        return self._poll_or_post(environ, start_response, session)
+
+    def _handshake(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "GET":
+            raise Refusal(BAD_HANDSHAKE_METHOD)
+        check_capacity(self._server, len(self._server.sessions))
+        check_handshake(self._server, environ)
+        with placed(self._server, environ) as place:
+            session = self._server.add_session(stored_environ(environ), PollingTransport(), place)
+        if not self._server.accepting:  # since check_capacity(): shutdown() may have missed this one
+            session.close(Reason.SERVER_DISCONNECT, code=GOING_AWAY)
+            check_capacity(self._server, 0)
+        upgrades = (
+            self._options.allow_upgrades
+            and "websocket" in self._options.transports
+            and self._websocket.available(environ)
+        )
+        body = encode_payload(self._server.open_packet(session, upgrades=upgrades).packets)
+        return self._respond(
+            environ, start_response, 200, body, TEXT_PLAIN, sid_cookie(self._options.cookie, session.sid)
+        )
+
+    def _poll_or_post(
+        self, environ: WSGIEnvironment, start_response: StartResponse, session: Session
+    ) -> Iterable[bytes]:
+        transport = session.transport
+        if not isinstance(transport, PollingTransport):
+            raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
+        method = environ["REQUEST_METHOD"]
+        try:
+            if method == "GET":
+                packets = transport.poll(session, self._server.mode, self._longest_poll_s())
+                self._overtaken.take(session.sid, 0.0)
+                if not packets and session.closed:
+                    raise Refusal(UNKNOWN_SID)  # as if it came now: the client starts over
+                if not packets:
+                    raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
+                return self._respond(environ, start_response, 200, encode_payload(packets), TEXT_PLAIN)
+            if method == "POST":
+                self._post(environ, session, transport)
+                return self._respond(environ, start_response, 200, b"ok", "text/html")
+        except ProtocolError as error:
+            self._end(session, error)
+            headers = [("Connection", "close")] if isinstance(error, UnreadableBody) else None
+            raise Refusal(BAD_REQUEST, str(error), status=error.status, headers=headers) from error
+        raise Refusal(BAD_REQUEST, f"method {printable(method)} is not allowed, expected GET or POST")
+
+    def _longest_poll_s(self) -> float:
+        # Without monitoring nobody else would ever answer a quiet client's poll.
+        return self._options.ping_interval + self._options.ping_timeout
+
+    def _post(self, environ: WSGIEnvironment, session: Session, transport: PollingTransport) -> None:
+        with session.lock:
+            overlap, session.posting = session.posting, True
+        if overlap:
+            raise ProtocolError("another request of this session is still being received")
+        try:
+            if session.held:
+                transport.wait_while_held(session, self._server.mode)
+            body = read_body(environ, self._options.max_http_buffer_size)
+            packets = decode_payload(body, self._options.max_packets_per_payload)
+            for packet in packets:
+                if packet == EIO_CLOSE and not transport.polled:
+                    self._overtaken.expect(session.sid, self._server.clock())
+                session.receive(packet)
+            session.allowance -= len(packets)
+            if session.allowance < 0:
+                session.overdrawn()
+        finally:
+            session.posting = False
+
+    def _respond(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        status: int,
+        body: bytes,
+        content_type: str,
+        headers: Headers | None = None,
+    ) -> list[bytes]:
+        all_headers = [
+            ("Content-Type", content_type),
+            ("Cache-Control", "no-store"),
+            NOSNIFF,
+            *(headers or ()),
+        ]
+        all_headers += self._cors.headers(environ)
+        if self._options.http_compression and len(body) >= self._options.compression_threshold:
+            body, encoding = compress(
+                body, environ.get("HTTP_ACCEPT_ENCODING", ""), partial(self._server.mode.sleep, GIVE_WAY_S)
+            )
+            if encoding:
+                all_headers.append(("Content-Encoding", encoding))
+        if "uwsgi.version" not in environ:
+            # uWSGI's HTTP router closes the connection without saying so. A client that was given a length takes it
+            # for kept alive, and loses the request that it sends next.
+            all_headers.append(("Content-Length", str(len(body))))
+        start_response(STATUS.get(status, f"{status} Error"), all_headers)
+        return [body]
+
+
+def _query(environ: WSGIEnvironment) -> dict[str, str]:
+    """Return the query string's parameters, each with its last value.
+
+    :raises Refusal: if there are too many.
+    """
+    try:
+        fields = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise Refusal(BAD_REQUEST, f"query string of more than {MOST_FIELDS} fields") from None
+    return {name: values[-1] for name, values in fields.items()}
+
+
+def _check_protocol(version: str | None) -> None:
+    if version == PROTOCOL:
+        return
+    if version in ("2", "3"):
+        detail = (
+            f"this client speaks Engine.IO protocol {version} (socket.io-client 1.x or 2.x), the server speaks 4: "
+            "use socket.io-client 3.x or 4.x, or python-socketio 5.x"
+        )
+    else:
+        named = printable(version or "missing (EIO=)")
+        detail = f"Engine.IO protocol {named} is not supported, the server speaks {PROTOCOL}"
+    raise Refusal(UNSUPPORTED_PROTOCOL, f"{UNSUPPORTED_PROTOCOL[1]}: {detail}")

@@ -1,0 +1,150 @@
+"""The way of a WebSocket request into the engine: the right provider, the right shell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..contracts.concurrency.servers import name_server
+from ..contracts.detach import detach
+from ..errors import ProtocolError
+from ..websocket_protocol.deflate import DEFLATE, Deflate, agree
+from ..websocket_protocol.handshake import check_upgrade, refusal_headers, response_head
+from .admission import check_capacity, check_handshake, placed
+from .blocking import BlockingConnection
+from .reactor import Reactor, Target
+from .reasons import Reason
+from .session import GOING_AWAY
+from .upgrade import Probe
+from .wsgi import BAD_REQUEST, Refusal, stored_environ
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from ..contracts import SocketLocation, WebSocketProvider
+    from .addresses import Place
+    from .host import Host
+    from .session import Session
+
+
+class WebSocketEntrance:
+    """Take WebSocket requests in.
+
+    :param server: whose sessions are served.
+    :param providers: usable ones, the best first; each request goes to the first that detects its server.
+    """
+
+    def __init__(self, server: Host, providers: Sequence[WebSocketProvider]) -> None:
+        self._server = server
+        self._providers = providers
+        self._missing_logged = False
+        self.reactor = Reactor(server.mode, server.report)
+        options = server.options
+        self._deflate = Deflate(options.compression_threshold) if options.websocket_compression else None
+
+    def available(self, environ: WSGIEnvironment) -> bool:
+        """Say whether some provider can serve the server that made this environ."""
+        return self._provider(environ) is not None
+
+    def enter(
+        self, environ: WSGIEnvironment, start_response: StartResponse, session: Session | None
+    ) -> Iterable[bytes]:
+        """Serve a WebSocket request: a new session, or the upgrade of one.
+
+        Returns at once when the connection was detached, and when it is closed otherwise.
+        """
+        # A client can ask for any number of upgrades of one session, each of which may wait for upgrade_timeout.
+        check_capacity(self._server, len(self._server.sessions if session is None else self.reactor))
+        try:
+            accept = check_upgrade(environ)
+        except ProtocolError as error:
+            raise Refusal(
+                BAD_REQUEST, str(error), status=error.status, headers=refusal_headers(error)
+            ) from error
+        provider = self._provider(environ)
+        if provider is None:
+            raise Refusal(BAD_REQUEST, self._missing(environ))
+        check_handshake(self._server, environ)
+        if session is not None:
+            return self._serve(environ, start_response, session, None, provider, accept)
+        with placed(self._server, environ) as place:
+            return self._serve(environ, start_response, None, place, provider, accept)
+
+    def _serve(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        session: Session | None,
+        place: Place | None,
+        provider: WebSocketProvider,
+        accept: str,
+    ) -> Iterable[bytes]:
+        if self._server.mode.capabilities.watches:
+            location = provider.locate(environ, start_response)
+            if location is not None:
+                return self._detached(environ, start_response, session, place, location, accept)
+        if self._deflate is not None:
+            environ[DEFLATE] = self._deflate
+        opened = provider.open(
+            environ, start_response, max_message_bytes=self._server.options.max_http_buffer_size
+        )
+        if opened is None:
+            raise Refusal(
+                BAD_REQUEST, f"the WebSocket provider {provider.name!r} cannot serve this connection"
+            )
+        connection = BlockingConnection(opened, self._server.mode, self._server.report)
+        connection.run(self._target(environ, session, place, connection))
+        return []
+
+    def _provider(self, environ: WSGIEnvironment) -> WebSocketProvider | None:
+        found = next((provider for provider in self._providers if provider.detect(environ)), None)
+        if found is None and not self._missing_logged and name_server(environ) is not None:
+            self._missing_logged = True
+            self._server.logger.warning(
+                "%s; clients stay on long polling, and those that want WebSocket only cannot connect",
+                self._missing(environ),
+            )
+        return found
+
+    def _missing(self, environ: WSGIEnvironment) -> str:
+        places = "; ".join(provider.summary or provider.name for provider in self._providers)
+        return (
+            f"no installed WebSocket provider can serve {name_server(environ) or 'this web server'}; with "
+            f"async_mode={self._server.mode.name!r} there is WebSocket on: {places or 'no server'}"
+        )
+
+    def _detached(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        session: Session | None,
+        place: Place | None,
+        location: SocketLocation,
+        accept: str,
+    ) -> Iterable[bytes]:
+        # Where the server has answered the handshake, it has agreed on nothing.
+        deflate, headers = agree(environ, None if location.handshake_done else self._deflate)
+        detached = detach(location)
+        connection = self.reactor.open(detached.sock, self._server.options.max_http_buffer_size, deflate)
+        try:
+            if not location.handshake_done:
+                connection.write_head(response_head(accept, headers))
+            connection.start(self._target(environ, session, place, connection), detached.first_bytes)
+        except BaseException:
+            connection.abandon()  # the server has let go of it: nobody else would tell the client
+            detached.body.close()
+            raise
+        return detached.respond(start_response)
+
+    def _target(
+        self, environ: WSGIEnvironment, session: Session | None, place: Place | None, connection: Any
+    ) -> Target:
+        if session is not None:
+            return Probe(self._server, session, connection, self._server.mode.create_lock())
+        session = self._server.make_session(stored_environ(environ), connection, place)
+        connection.target = session  # before the server may close it
+        self._server.add(session)
+        session.send(self._server.open_packet(session, upgrades=False))
+        if not self._server.accepting:  # since check_capacity(): shutdown() may have missed this one
+            session.close(Reason.SERVER_DISCONNECT, code=GOING_AWAY)
+        return session
