@@ -1,11 +1,18 @@
-"""The arrows between the core's modules point one way, and none points at a plugin."""
+"""The arrows between the core's modules point one way, and none points at a plugin.
+
+Each rule takes a folder with the core in it and returns what breaks it, so that a test can break it in a copy.
+"""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -15,89 +22,355 @@ from flask_socketio_core import queues
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "flask_socketio_core"
-#: From the ground up. A module or folder may import what stands in its own row or in a row before it, type-only
-#: imports included. A new module has to be given its place here.
+#: From the ground up. A module may import what stands in its own row or in a row before it, type-only imports included.
+#: A folder stands for all modules in it, except for those that are named themselves.
 ROWS = (
-    ("errors", "quoting", "foreign_options", "repeats", "sendable", "sids", "tracebacks", "values"),
-    ("descriptor_rules", "json_modules", "keywords", "options", "origins", "process"),
+    ("common.quoting",),
+    ("errors",),
+    ("common",),
+    ("websocket_protocol",),
     ("contracts",),
-    ("hookspecs", "concurrency"),
-    ("plugins",),
-    ("calling", "cluster", "server"),
-    (
-        "addressing",
-        "client_managers",
-        "dispatch",
-        "handlers",
-        "light_context",
-        "queues",
-        "request_context",
-        "trusted_hosts",
-    ),
-    (
-        "binding",
-        "compatibility",
-        "extension",
-        "facade",
-        "middleware",
-        "namespace",
-        "registration",
-        "running",
-        "sending",
-        "testing",
-    ),
-    ("context", "cli", "test_client", "__pyinstaller"),
+    ("hookspecs", "queues", "selection", "transport"),
+    ("server",),
+    ("cluster",),
+    ("app",),
+    ("cli", "namespace", "test_client", "testing", "__pyinstaller"),
     ("__init__",),
 )
 ROW_OF = {name: number for number, names in enumerate(ROWS) for name in names}
-MODULES = sorted((ROOT / CORE).rglob("*.py"))
 #: What only a plugin may import.
 PLUGIN_TERRITORY = re.compile(
     r"(flask_socketio_(async|queue)_\w+|eventlet|gevent|geventwebsocket|uwsgi|redis|kafka|kombu)(\.|$)"
 )
 PLUGIN_PACKAGE = re.compile(r"flask[-_]socketio[-_](async|queue)[-_][a-z]")
-QUEUE_MODULES = sorted((ROOT / "plugins").glob("queue_*/flask_socketio_*/*.py"))
-#: What a message queue imports of the core, as docs/plugins.md says.
-FOR_QUEUES = {"contracts", "errors", "hookspecs", "queues"}
 MODE_NAMES = {"async_mode", "mode", "async_mode_name"}
+#: Flask and the library of its commands. One module outside of these folders asks whether ``flask run`` is running.
+FLASK = re.compile(r"(flask|click)(\.|$)")
+KNOWS_FLASK = ("app", "cli", "contracts.process")
+#: What is above the engine reaches it through these: what it is told, how it is made, and the call that waits.
+ENGINE = ("server", "transport", "websocket_protocol")
+DOORS = ("server.interface", "server.engine", "server.calling")
+#: The test client is a transport of its own, without a network; the conformance suites have a client that is none.
+TRANSPORTS_OF_OTHERS = ("app.test_client", "app.test_transport", "testing.echo")
+#: What has the plugin manager's library: its user, the marker of the specifications.
+PLUGGY = ("selection", "contracts.hookspecs")
+#: What a plugin may import, besides ``contracts`` and what is in it.
+DOORS_OF_PLUGINS = ("errors", "hookspecs", "queues")
 
 
-def test_every_module_has_its_row() -> None:
-    assert MODULES, f"{CORE} has no modules: is this test in the repository?"
-    assert sorted({top_of(path) for path in MODULES} - set(ROW_OF)) == []
+@dataclass(frozen=True)
+class Import:
+    """One import.
+
+    :param name: in the core without its name: ``server.packets``, ``__init__`` for the package itself; else in full.
+    :param what: the name that is imported from it, or ``""``.
+    """
+
+    line: int
+    name: str
+    what: str
+    ours: bool
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / CORE)))
-def test_no_arrow_points_backwards(path: Path) -> None:
-    own = top_of(path)
-    limit = ROW_OF.get(own, len(ROWS))
-    backward = [
-        f"line {line}: {own} imports {name}"
-        for line, name in core_imports(path)
-        if ROW_OF.get(name, 0) > limit and name != own
+class Package:
+    """The modules of one package by their dotted names, without that of the package."""
+
+    def __init__(self, folder: Path, name: str = CORE) -> None:
+        self.folder = folder
+        self.name = name
+        self.paths = {self._dotted(path): path for path in sorted((folder / name).rglob("*.py"))}
+
+    def _dotted(self, path: Path) -> str:
+        parts = path.relative_to(self.folder / self.name).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+    @cached_property
+    def imports(self) -> dict[str, list[Import]]:
+        """What each module imports, anywhere in it."""
+        return {name: list(self._imports(path)) for name, path in self.paths.items()}
+
+    def _imports(self, path: Path) -> Iterator[Import]:
+        package = path.relative_to(self.folder).parent.parts
+        for node in import_statements(path.read_text()):
+            if isinstance(node, ast.Import):
+                yield from (self._import(node.lineno, alias.name, "") for alias in node.names)
+            else:
+                base = package[: len(package) - node.level + 1] if node.level else ()
+                module = ".".join([*base, *([node.module] if node.module else [])])
+                yield from (self._import(node.lineno, module, alias.name) for alias in node.names)
+
+    def _import(self, line: int, module: str, what: str) -> Import:
+        if module != self.name and not module.startswith(f"{self.name}."):
+            return Import(line, module, what, False)
+        inner = module[len(self.name) + 1 :]
+        below = f"{inner}.{what}" if inner else what
+        if below in self.paths:
+            return Import(line, below, "", True)
+        return Import(line, inner or "__init__", what, True)
+
+
+@cache
+def parse(text: str) -> ast.Module:
+    """Parse a module; once, for all the copies that have it as it is."""
+    return ast.parse(text)
+
+
+@cache
+def import_statements(text: str) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(parse(text)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
+def within(name: str, places: tuple[str, ...]) -> bool:
+    """Say whether a module is one of these or in one of these folders."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def place_of(name: str) -> str:
+    """Return the longest name in ``ROWS`` that stands for a module, or the module's own."""
+    parts = name.split(".")
+    heads = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    return next((head for head in heads if head in ROW_OF), name)
+
+
+# ------------------------------------------------------------------------------------------------------ the rules
+
+
+def without_a_row(core: Package) -> list[str]:
+    return [name for name in core.paths if place_of(name) not in ROW_OF]
+
+
+def backward_arrows(core: Package) -> list[str]:
+    return [
+        f"{name}, line {found.line}: imports {found.name}"
+        for name, imports in core.imports.items()
+        for found in imports
+        if found.ours and ROW_OF.get(place_of(found.name), 0) > ROW_OF.get(place_of(name), len(ROWS))
     ]
-    assert backward == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / CORE)))
-def test_the_core_knows_no_plugin(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+def circles(package: Package) -> list[str]:
+    """Return the sets of modules that import each other, in whatever way, type-only imports included."""
+    reached: dict[str, set[str]] = {}
+    arrows = {
+        name: {found.name for found in imports if found.ours} for name, imports in package.imports.items()
+    }
+    for name in arrows:
+        seen, waiting = set[str](), [name]
+        while waiting:
+            for target in arrows.get(waiting.pop(), set()) - seen:
+                seen.add(target)
+                waiting.append(target)
+        reached[name] = seen
+    found = {
+        frozenset(other for other in reached[name] if name in reached.get(other, ()))
+        for name in arrows
+        if name in reached[name]
+    }
+    return sorted(", ".join(sorted(circle)) for circle in found)
+
+
+def names_of_plugins(core: Package) -> list[str]:
     imports = [
-        f"line {line}: imports {name}" for line, name in imports_of(path) if PLUGIN_TERRITORY.match(name)
+        f"{name}, line {found.line}: imports {found.name}"
+        for name, all_imports in core.imports.items()
+        for found in all_imports
+        if not found.ours and PLUGIN_TERRITORY.match(f"{found.name}.{found.what}")
     ]
-    names = [
-        f"line {node.lineno}: names {node.value!r}"
-        for node in strings_outside_docstrings(tree)
-        if PLUGIN_PACKAGE.search(str(node.value))
-    ]
-    compared = [f"line {node.lineno}: compares an async mode's name" for node in mode_comparisons(tree)]
-    assert imports + names + compared == []
+    for name, path in core.paths.items():
+        tree = parse(path.read_text())
+        imports += [
+            f"{name}, line {node.lineno}: names {node.value!r}"
+            for node in strings_outside_docstrings(tree)
+            if PLUGIN_PACKAGE.search(str(node.value))
+        ]
+        imports += [f"{name}, line {node.lineno}: compares a mode's name" for node in mode_comparisons(tree)]
+    return imports
 
 
-@pytest.mark.parametrize("path", QUEUE_MODULES, ids=lambda path: path.parent.name + "/" + path.name)
-def test_our_queues_use_what_every_author_of_a_queue_may_use(path: Path) -> None:
-    others = [f"line {line}: {name}" for line, name in core_imports(path) if name not in FOR_QUEUES]
-    assert others == []
+def flask_elsewhere(core: Package) -> list[str]:
+    return [
+        f"{name}, line {found.line}: imports {found.name}"
+        for name, imports in core.imports.items()
+        for found in imports
+        if not found.ours and FLASK.match(found.name) and not within(name, KNOWS_FLASK)
+    ]
+
+
+def ways_past_the_doors_of_the_engine(core: Package) -> list[str]:
+    return [
+        f"{name}, line {found.line}: imports {found.name}"
+        for name, imports in core.imports.items()
+        for found in imports
+        if found.ours
+        and within(found.name, ENGINE)
+        and not within(name, (*ENGINE, "contracts", *TRANSPORTS_OF_OTHERS))
+        and found.name not in DOORS
+    ]
+
+
+def pluggy_elsewhere(core: Package) -> list[str]:
+    return [
+        f"{name}, line {found.line}: imports pluggy"
+        for name, imports in core.imports.items()
+        for found in imports
+        if found.name.split(".")[0] == "pluggy" and not within(name, PLUGGY)
+    ]
+
+
+def clients_of_tests_in_production(core: Package) -> list[str]:
+    """Return the modules that are loaded with the package and load a test client."""
+    testing = ("testing", "test_client", "app.test_client", "app.test_transport")
+    found, seen, waiting = [], {"__init__"}, ["__init__"]
+    while waiting:
+        name = waiting.pop()
+        for target in at_import(core, name) - seen:
+            seen.add(target)
+            if within(target, testing):
+                found.append(f"{name} loads {target}")
+            else:
+                waiting.append(target)
+    return found
+
+
+def beside_the_room(plugin: Package, core: Package, allowed: tuple[str, ...]) -> list[str]:
+    """Return what a plugin imports of the core that is not promised: neither in the room, nor in its ``__all__``."""
+    wrong = []
+    for name, imports in plugin.imports.items():
+        for found in imports:
+            if not within(found.name, (CORE,)):
+                continue
+            inner = found.name[len(CORE) + 1 :]
+            below = f"{inner}.{found.what}" if inner else found.what
+            module = below if below in core.paths else inner
+            if not within(module, allowed):
+                wrong.append(f"{name}, line {found.line}: imports {module or CORE}")
+            elif (
+                module == inner and within(module, ("contracts",)) and found.what not in exports(core, module)
+            ):
+                wrong.append(f"{name}, line {found.line}: {module} does not promise {found.what}")
+    return wrong
+
+
+def unnamed_exports(core: Package) -> list[str]:
+    """Return the modules of the plugins' room without ``__all__``."""
+    return [
+        name
+        for name in core.paths
+        if within(name, ("contracts",)) and name != "contracts.concurrency" and not exports(core, name)
+    ]
+
+
+RULES: dict[str, Callable[[Package], list[str]]] = {
+    rule.__name__: rule
+    for rule in (
+        without_a_row,
+        backward_arrows,
+        circles,
+        names_of_plugins,
+        flask_elsewhere,
+        ways_past_the_doors_of_the_engine,
+        pluggy_elsewhere,
+        clients_of_tests_in_production,
+        unnamed_exports,
+    )
+}
+#: For each rule, a line in a module that breaks it.
+BREAKS = {
+    "without_a_row": ("stray", "import sys"),
+    "backward_arrows": ("transport.session", "from ..server.clients import Client"),
+    "circles": ("transport.upgrade", "from .websocket import WebSocketEntrance"),
+    "names_of_plugins": ("cluster.link", "from redis import Redis"),
+    "flask_elsewhere": ("server.clients", "from flask import Flask"),
+    "ways_past_the_doors_of_the_engine": ("app.sending", "from ..server.rooms import Rooms"),
+    "pluggy_elsewhere": ("cluster.cluster", "import pluggy"),
+    "clients_of_tests_in_production": ("app.sending", "from .test_client import SocketIOTestClient"),
+    "unnamed_exports": ("contracts.stray", "import sys"),
+}
+
+
+@pytest.fixture(scope="module")
+def core() -> Package:
+    package = Package(ROOT)
+    assert len(package.paths) > 50, f"{CORE} has no modules: is this test in the repository?"
+    return package
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / CORE, tmp_path / CORE, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_nothing_breaks(rule: str, core: Package) -> None:
+    assert RULES[rule](core) == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_module_that_breaks_it_is_found_by(rule: str, copied: Path) -> None:
+    name, line = BREAKS[rule]
+    path = copied / CORE / (name.replace(".", "/") + ".py")
+    before = path.read_text() if path.exists() else ""
+    path.write_text(f"{before}\n{line}\n")
+    complaints = RULES[rule](Package(copied))
+    assert len(complaints) == 1 and name in complaints[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import eventlet.hubs",
+        "NAME = 'flask-socketio-async-gevent'",
+        "def green(mode): return mode.name == 'gevent' or async_mode == 'gevent'",
+        "def load():\n    import kombu",
+    ],
+)
+def test_a_plugin_is_found_in_whatever_form_the_core_names_it(line: str, copied: Path) -> None:
+    path = copied / CORE / "cluster" / "link.py"
+    path.write_text(f"{path.read_text()}\n{line}\n")
+    assert len(names_of_plugins(Package(copied))) == 1
+
+
+@pytest.mark.parametrize("line", ["from ..app.extension import SocketIO", "from .. import SocketIO"])
+def test_an_arrow_back_is_found_where_only_types_are_imported(line: str, copied: Path) -> None:
+    path = copied / CORE / "server" / "rooms.py"
+    path.write_text(path.read_text().replace("if TYPE_CHECKING:\n", f"if TYPE_CHECKING:\n    {line}\n", 1))
+    assert len(backward_arrows(Package(copied))) == 1
+
+
+PLUGINS = [
+    Package(path.parent, path.name) for path in sorted((ROOT / "plugins").glob("*_*/flask_socketio_*_*"))
+]
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
+def test_our_plugins_use_what_every_author_may_use(plugin: Package, core: Package) -> None:
+    assert beside_the_room(plugin, core, ("contracts", *DOORS_OF_PLUGINS)) == []
+    assert circles(plugin) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("from flask_socketio_core.server.rooms import Rooms", "imports server.rooms"),
+        ("from flask_socketio_core import SocketIO", f"imports {CORE}"),
+        (
+            "from flask_socketio_core.contracts.urls import mask_logs",
+            "contracts.urls does not promise mask_logs",
+        ),
+    ],
+)
+def test_a_plugin_that_uses_more_is_found(line: str, complaint: str, core: Package, tmp_path: Path) -> None:
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "hooks.py").write_text(f"{line}\n")
+    found = beside_the_room(Package(tmp_path, "strange"), core, ("contracts", *DOORS_OF_PLUGINS))
+    assert found == [f"hooks, line 1: {complaint}"]
+
+
+@pytest.mark.parametrize("name", [name for name in Package(ROOT).paths if within(name, ("contracts",))])
+def test_what_the_room_promises_is_there(name: str, core: Package) -> None:
+    module = import_module(f"{CORE}.{name}")
+    assert [export for export in exports(core, name) if not hasattr(module, export)] == []
 
 
 def test_what_authors_of_queues_may_use_is_named() -> None:
@@ -106,42 +379,34 @@ def test_what_authors_of_queues_may_use_is_named() -> None:
     assert [name for name in queues.__all__ if f"`{name}" not in page and f"queues.{name}(" not in page] == []
 
 
-def test_only_the_plugin_manager_touches_pluggy() -> None:
-    # The hook specifications need pluggy's marker, and the package hands a marker to plugin authors.
-    allowed = {"plugins", "hookspecs", "__init__"}
-    users = {
-        top_of(path) for path in MODULES for _, name in imports_of(path) if name.split(".")[0] == "pluggy"
-    }
-    assert users <= allowed
+# ------------------------------------------------------------------------------------------------------- reading
 
 
 def is_public(module: ModuleType, name: str) -> bool:
     return not name.startswith("_") and name != "annotations" and not inspect.ismodule(getattr(module, name))
 
 
-def top_of(path: Path) -> str:
-    """Return the name in ``ROWS`` that stands for ``path``."""
-    return path.relative_to(ROOT / CORE).parts[0].removesuffix(".py")
+def exports(core: Package, name: str) -> list[str]:
+    """Return a module's ``__all__``, nothing if it has none."""
+    for node in parse(core.paths[name].read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
 
 
-def core_imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and row name of everything of the core that ``path`` imports."""
-    for line, name in imports_of(path):
-        parts = name.split(".")
-        if parts[0] == CORE:
-            yield line, parts[1] if len(parts) > 1 and parts[1] in ROW_OF else "__init__"
-
-
-def imports_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and full dotted name of everything that ``path`` imports, anywhere in it."""
-    package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+def at_import(core: Package, name: str) -> set[str]:
+    """Return the modules that are loaded with a module: what it imports outside of functions and of type checks."""
+    lines: set[int] = set()
+    waiting: list[ast.AST] = [parse(core.paths[name].read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            lines.add(node.lineno)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            waiting += ast.iter_child_nodes(node)
+    return {found.name for found in core.imports[name] if found.ours and found.line in lines}
 
 
 def strings_outside_docstrings(tree: ast.Module) -> Iterator[ast.Constant]:

@@ -61,22 +61,27 @@ class Step:
 
 EVENT = (
     Step("the client sends an event", "", (0, 0)),
-    Step("bytes are read, or a request's body", "server/reactor.py  blocking.py  http.py", (0, 1), (0,)),
-    Step("messages are made of frames or a payload", "server/frames.py  payload.py", (0, 2), (1,)),
-    Step("an Engine.IO packet, with a clock", "server/session.py", (0, 3), (2,)),
+    Step("bytes are read, or a request's body", "transport/reactor.py  blocking.py  http.py", (0, 1), (0,)),
+    Step(
+        "messages are made of frames or a payload",
+        "websocket_protocol/frames.py  transport/payload.py",
+        (0, 2),
+        (1,),
+    ),
+    Step("an Engine.IO packet, with a clock", "transport/session.py", (0, 3), (2,)),
     Step("an event with its arguments, for a client", "server/packets.py  server.py", (0, 4), (3,)),
     Step("a worker, or the client's mailbox first", "server/workers.py  mailbox.py", (1, 4), (4,)),
-    Step("which handler", "dispatch.py  handlers.py", (1, 3), (5,)),
-    Step("in which Flask context", "request_context.py  light_context.py", (1, 2), (6,)),
+    Step("which handler", "app/dispatch.py  handlers.py", (1, 3), (5,)),
+    Step("in which Flask context", "app/request_context.py  light_context.py", (1, 2), (6,)),
     Step("your handler; observers before and after", "", (1, 1), (7,)),
-    Step("what it returns is acknowledged", "server/server.py  outbox.py", (1, 0), (8,)),
+    Step("what it returns is acknowledged", "server/server.py  transport/outbox.py", (1, 0), (8,)),
 )
 EMISSION = (
-    Step("emit() in a handler, socketio.emit() anywhere", "context.py  sending.py", (0, 0)),
-    Step("what was written becomes an emission", "addressing.py  binding.py", (0, 1), (0,)),
+    Step("emit() in a handler, socketio.emit() anywhere", "app/context.py  sending.py", (0, 0)),
+    Step("what was written becomes an emission", "app/addressing.py  binding.py", (0, 1), (0,)),
     Step("the clients of the rooms, each once", "server/server.py  rooms.py", (0, 2), (1,)),
     Step("encoded once for all of them", "server/packets.py", (0, 3), (2,)),
-    Step("written to each; what it does not take waits", "server/session.py  outbox.py", (0, 4), (3,)),
+    Step("written to each; what it does not take waits", "transport/session.py  outbox.py", (0, 4), (3,)),
     Step("the clients of this process", "", (0, 5), (4,)),
     Step("with a message queue: encoded as a message", "cluster/cluster.py  envelope.py", (1, 1), (1,)),
     Step("numbered; sent at once, or kept for a while", "cluster/link.py  outbox.py", (1, 2), (6,)),
@@ -167,9 +172,12 @@ def way(steps: Sequence[Step]) -> str:
 
 
 def files(step: Step) -> list[str]:
-    """Return the paths in ``step.where``; the folder of the first counts for the others."""
-    folder, slash, _ = step.where.rpartition("/")
-    return [f"{folder}{slash}{name.rpartition('/')[2]}" for name in step.where.split()]
+    """Return the paths in ``step.where``; the folder of one counts for those after it that name none."""
+    paths, folder = [], ""
+    for name in step.where.split():
+        folder = name.rpartition("/")[0] or folder
+        paths.append(f"{folder}/{name.rpartition('/')[2]}".lstrip("/"))
+    return paths
 
 
 def corner(step: Step) -> tuple[float, float]:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = Path("flask_socketio_core")
 #: Where the options of ``message_queue_options`` are listed: title and files.
 QUEUES = (
-    ("Every queue", (CORE / "cluster/settings.py",)),
+    ("Every queue", (CORE / "contracts/settings.py",)),
     (
         "`redis` and `redis-streams`",
         (
@@ -101,7 +101,7 @@ def fill(text: str) -> str:
 
 def options() -> str:
     """Return the table of all options, from the fields and the docstring of ``Options``."""
-    module = parse(CORE / "options.py")
+    module = parse(CORE / "common/options.py")
     texts = parameters(docstring_of(module, "Options"))
     constants = constants_of(module)
     rows = []
@@ -169,9 +169,9 @@ def left_out() -> str:
 
 def attribute_classes() -> Iterator[tuple[dict[str, ast.expr], str, list[ast.stmt]]]:
     """Yield constants of the module, where an application finds the object, and the body of each class."""
-    shared = constants_of(parse(CORE / "compatibility/left_out.py"))
+    shared = constants_of(parse(CORE / "app/compatibility/left_out.py"))
     for name in ("extension", "middleware", "server", "manager", "engine"):
-        module = parse(CORE / f"compatibility/{name}.py")
+        module = parse(CORE / f"app/compatibility/{name}.py")
         for node in module.body:
             if isinstance(node, ast.ClassDef):
                 path = [

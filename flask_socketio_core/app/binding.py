@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import flask
 
 from ..cluster.cluster import Cluster
+from ..common.sendable import carries_all
 from ..common.values import full_namespace
 from ..contracts import urls
 from ..contracts.concurrency import gunicorn
@@ -18,7 +19,6 @@ from ..contracts.concurrency.forks import StartedTasks
 from ..errors import PartUnsuitable
 from ..server import calling
 from ..server.engine import Engine
-from ..server.packets import carries_all
 from .client_managers import adopt
 from .dispatch import Dispatcher, run_nested
 from .facade import ServerFacade
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode, Handle, Task
     from ..selection import Plugins
-    from ..server.interface import Emitter
-    from ..server.server import Server
+    from ..server.interface import Emitter, OwnServer
     from .handlers import Handlers
     from .interfaces import Owner
 
@@ -132,7 +131,7 @@ class Binding:
         )
 
     @property
-    def server(self) -> Server | None:
+    def server(self) -> OwnServer | None:
         """The clients of this process, or ``None`` in a process that only sends."""
         return self.engine.server if self.engine is not None else None
 

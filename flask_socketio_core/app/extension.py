@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import flask
 
 from ..common import options as option_rules
+from ..common.reasons import Reason
 from ..contracts import process
 from ..contracts.hookspecs import hookimpl
 from ..errors import ConfigurationError, NotInitialised
 from ..selection import Plugins
-from ..transport.reasons import Reason
 from . import running
 from .binding import SHUTDOWN_S, Binding
 from .compatibility.changing import change

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..common.reasons import Reason
 from ..common.values import full_namespace
-from ..transport.reasons import Reason
 from .addressing import payload, recipients, skipped
 from .compatibility.live import LiveMapping
 from .compatibility.manager import ManagerAttributes
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
     from ..common.keywords import Recipients, Room
     from ..contracts import Task
-    from ..server.interface import Emitter
-    from ..server.server import Server
-    from ..transport.session import Session
+    from ..server.interface import Connection, Emitter, OwnServer
     from .interfaces import Served
 
 
@@ -200,7 +198,7 @@ class ServerFacade(ServerAttributes):
         self._binding.mode.sleep(seconds)
 
     @property
-    def _server(self) -> Server:
+    def _server(self) -> OwnServer:
         return _server_of(self._binding)
 
     @property
@@ -247,7 +245,7 @@ class Environs(LiveMapping[str, dict[str, Any]]):
         self._facade = facade
         self._sessions()  # a process that only sends has none
 
-    def _sessions(self) -> dict[str, Session]:
+    def _sessions(self) -> Mapping[str, Connection]:
         return self._facade._server.sessions
 
     def __getitem__(self, engine_sid: str) -> dict[str, Any]:
@@ -277,7 +275,7 @@ class Environs(LiveMapping[str, dict[str, Any]]):
         return len(self._sessions())
 
 
-def _server_of(binding: Served) -> Server:
+def _server_of(binding: Served) -> OwnServer:
     if binding.server is None:
         raise RuntimeError(
             "this process only sends (SocketIO(message_queue=...) without an application): it has no clients to look at"
@@ -285,7 +283,7 @@ def _server_of(binding: Served) -> Server:
     return binding.server
 
 
-def _rooms(server: Server, sid: str, namespace: str | None) -> list[Room]:
+def _rooms(server: OwnServer, sid: str, namespace: str | None) -> list[Room]:
     try:
         return server.rooms(sid, full_namespace(namespace))
     except KeyError:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from ..common.keywords import OptionKeywords, Recipients, Room
     from ..common.options import Options
     from ..contracts import AsyncMode, Task
-    from ..server.interface import Emitter
-    from ..server.server import Server
+    from ..server.interface import Emitter, OwnServer
     from .dispatch import Dispatcher
     from .handlers import Handlers, NamespaceBase
 
@@ -71,7 +70,7 @@ class Served(Protocol):
         """``socketio.server``."""
 
     @property
-    def server(self) -> Server | None:
+    def server(self) -> OwnServer | None:
         """The clients of this process, or ``None`` in a process that only sends."""
 
     @property
@@ -123,7 +122,7 @@ class Facade(Protocol):
     @property
     def _binding(self) -> Served: ...
     @property
-    def _server(self) -> Server: ...
+    def _server(self) -> OwnServer: ...
 
     @property
     def async_mode(self) -> str:

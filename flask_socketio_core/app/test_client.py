@@ -145,8 +145,9 @@ class SocketIOTestClient:
 
     def _open(self, query_string: str | None, headers: Mapping[str, str] | None) -> Session:
         self._binding.join()
-        server = self._binding.server
-        assert server is not None  # there is an application
+        engine = self._binding.engine
+        assert engine is not None  # there is an application
+        server = engine.server
         decoder = Decoder(server.codec)
         transport = TestTransport(lambda packet: self._receive(decoder, packet))
         session = server.add_session(self._environ(query_string, headers), transport)
@@ -267,9 +268,9 @@ class SocketIOTestClient:
         return self._session
 
     def _encode(self, kind: int, data: Any, namespace: str, ack_id: int | None = None) -> Outgoing:
-        server = self._binding.server
-        assert server is not None
-        return server.codec._encode(kind, data, namespace, ack_id)
+        engine = self._binding.engine
+        assert engine is not None
+        return engine.server.codec._encode(kind, data, namespace, ack_id)
 
     def _send(self, session: Session, outgoing: Outgoing) -> None:
         with run_with(run_here):

@@ -268,3 +268,8 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]]:
 
 def _key(key: Any) -> str:
     return printable(standard_json.dumps(key, ensure_ascii=False) if isinstance(key, str) else repr(key))
+
+
+def carries_all(serializer: str | type[Any]) -> bool:
+    """Say whether a serializer carries bytes and every number by itself, as msgpack does."""
+    return serializer == "msgpack" or not getattr(serializer, "uses_binary_events", True)

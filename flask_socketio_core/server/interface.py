@@ -7,10 +7,12 @@ wraps a server and a message queue. A delivery that came from a bus and one from
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import logging
+
     from ..errors import InvalidData
 
 AckCallback = Callable[..., None]
@@ -38,6 +40,60 @@ class Client(Protocol):
 
     app_data: Any
     """Whatever the application wants to keep with the connection, for all its namespaces; ``None`` at first."""
+
+
+class KeptClient(Client, Protocol):
+    """A client of this process, as python-socketio's methods see it."""
+
+    user_session: dict[str, Any] | None
+    """python-socketio's session of the client, which is not Flask's; ``None`` as long as nobody asked for it."""
+
+
+class Carrier(Protocol):
+    """What carries a connection at the moment."""
+
+    @property
+    def name(self) -> str:
+        """``"polling"`` or ``"websocket"``."""
+
+
+class Connection(Protocol):
+    """An Engine.IO session of this process, as Flask-SocketIO's attributes show it."""
+
+    @property
+    def sid(self) -> str:
+        """The Engine.IO session id."""
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """WSGI environ of its first request."""
+
+    @property
+    def transport(self) -> Carrier:
+        """What carries it."""
+
+    @property
+    def probe(self) -> object | None:
+        """The WebSocket that it is being moved to, if it is."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+
+    @property
+    def clients(self) -> Mapping[str, Client]:
+        """Its clients by namespace."""
+
+    @property
+    def has_waiting(self) -> bool:
+        """Say whether packets wait for the client to read."""
+
+    @property
+    def waiting_packets(self) -> int:
+        """How many do."""
+
+    def close(self, reason: str) -> object:
+        """End it, with all its namespaces."""
 
 
 class Application(Protocol):
@@ -167,4 +223,36 @@ class LocalServer(Emitter, Protocol):
 
         :param timeout_s: how long to wait for the handlers, seconds.
         :returns: how many handlers are still running.
+        """
+
+
+class OwnServer(LocalServer, Protocol):
+    """The Flask side's view of the server of its process."""
+
+    accepting: bool
+    """Whether new connections come in; ``False`` once the server is ending."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The logger of the engine."""
+
+    @property
+    def sessions(self) -> Mapping[str, Connection]:
+        """The open connections by their Engine.IO sid."""
+
+    def room_names(self, namespace: str = "/") -> list[str]:
+        """Return the rooms of a namespace in which clients of this process are, without their sids."""
+
+    def client(self, sid: str, namespace: str = "/") -> KeptClient:
+        """Return a client of this process.
+
+        :raises KeyError: if it is not connected here.
+        """
+
+    def disconnect(
+        self, sid: str, namespace: str = "/", run: Callable[[Callable[[], object]], object] | None = None
+    ) -> None:
+        """Disconnect a client of this process.
+
+        :param run: runs the disconnect handler; ``None`` for a worker, as when the client leaves by itself.
         """

@@ -35,6 +35,7 @@ from ..common.sendable import (
     FAILURES,
     RESERVED_EVENTS,
     StrictJson,
+    carries_all,
     check_count,
     check_name,
     explain,
@@ -592,11 +593,6 @@ class _Room:
 
 
 # packet classes
-
-
-def carries_all(serializer: str | type[Any]) -> bool:
-    """Say whether a serializer carries bytes and every number by itself, as msgpack does."""
-    return serializer == "msgpack" or not getattr(serializer, "uses_binary_events", True)
 
 
 def _packet_class(serializer: str | type[Any], json: Any) -> type[Any] | None:

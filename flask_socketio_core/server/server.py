@@ -16,7 +16,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.quoting import printable
+from ..common.reasons import Reason
 from ..common.repeats import Repeats, kind_of
+from ..common.sendable import carries_all
 from ..common.sids import new_sid
 from ..common.tracebacks import log_error
 from ..errors import ConnectionRefusedError, InvalidData, PayloadTooLarge, ProtocolError, WrongSerializer
@@ -24,13 +26,12 @@ from ..transport.addresses import Addresses
 from ..transport.descriptors import most_connections, raise_limit
 from ..transport.fork import forget_after_fork
 from ..transport.packets import EIO_OPEN, Outgoing
-from ..transport.reasons import Reason
 from ..transport.session import GOING_AWAY, Session, SessionSettings, Transport
 from ..transport.timer import Wheel
 from .clients import Client, Phase
 from .lines import choose_logger
 from .mailbox import Mailbox
-from .packets import ACK, CONNECT, DISCONNECT, EVENT, Codec, Decoder, carries_all
+from .packets import ACK, CONNECT, DISCONNECT, EVENT, Codec, Decoder
 from .pending import SMALL_MESSAGE, PendingBytes
 from .rooms import Rooms
 from .workers import Workers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..common.reasons import Reason
 from ..errors import ProtocolError
-from .reasons import Reason
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, BlockingTransport, Event, Handle

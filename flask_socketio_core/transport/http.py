@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from ..common.quoting import printable
+from ..common.reasons import Reason
 from ..errors import ProtocolError
 from .admission import check_capacity, check_handshake, placed
 from .cors import Cors
 from .packets import EIO_CLOSE, EIO_NOOP
 from .payload import decode_payload, encode_payload
 from .polling import OvertakenPolls, PollingTransport
-from .reasons import Reason
 from .session import GOING_AWAY
 from .wsgi import (
     BAD_HANDSHAKE_METHOD,

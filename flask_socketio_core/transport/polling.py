@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..common.reasons import Reason
 from ..errors import ProtocolError
 from .packets import EIO_CLOSE, EIO_NOOP
-from .reasons import Reason
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Event

@@ -18,12 +18,12 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..common.reasons import Reason
 from ..errors import ProtocolError
 from ..websocket_protocol.deflate import DeflatedFrameReader
 from ..websocket_protocol.frames import BINARY, CLOSE, PING, FrameReader, close_frame, pong_frame
 from .fork import forget_after_fork
 from .packets import Outgoing
-from .reasons import Reason
 
 if TYPE_CHECKING:
     import _socket

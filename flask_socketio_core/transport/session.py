@@ -29,11 +29,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..common.reasons import Reason
 from ..errors import ProtocolError
 from .bucket import TokenBucket
 from .outbox import Outbox
 from .packets import CLOSE_PACKET, PING_PACKET, Outgoing
-from .reasons import Reason
 
 if TYPE_CHECKING:
     from ..contracts import Lock

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..common.reasons import Reason
 from ..contracts.concurrency.servers import name_server
 from ..contracts.detach import detach
 from ..errors import ProtocolError
@@ -13,7 +14,6 @@ from ..websocket_protocol.handshake import check_upgrade, refusal_headers, respo
 from .admission import check_capacity, check_handshake, placed
 from .blocking import BlockingConnection
 from .reactor import Reactor, Target
-from .reasons import Reason
 from .session import GOING_AWAY
 from .upgrade import Probe
 from .wsgi import BAD_REQUEST, Refusal, stored_environ

@@ -259,7 +259,7 @@ def test_calls_leave_nothing_with_a_client_that_stays(
     crowd["a"].on("question", lambda: None)
     for _ in range(3):
         socketio.call("question", to=crowd["a"].sid)
-    server = socketio.binding_of(app).server
-    assert server is not None
-    client = server.client(crowd["a"].sid)
+    engine = socketio.binding_of(app).engine
+    assert engine is not None
+    client = engine.server.client(crowd["a"].sid)
     assert not client.gone_callbacks and not client.acks

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from flask_socketio_core.contracts import OK, AsyncModeInfo, Verdict, WebSocketProviderInfo
 from flask_socketio_core.hookspecs import hookimpl
 
+from .patching import PATCH_LINE
+
 if TYPE_CHECKING:
     from flask_socketio_core.contracts import AsyncMode, WebSocketProvider
     from flask_socketio_core.contracts.process import ProcessFacts
 
 INSTALL = "pip install flask-socketio-async-eventlet"
 REQUIRES = ("eventlet>=0.40.3",)
-PATCH_LINE = "import eventlet; eventlet.monkey_patch()"
 WORKERS = ("geventlet",)
 """gunicorn's workers that run eventlet; its newest releases have none any more."""
 

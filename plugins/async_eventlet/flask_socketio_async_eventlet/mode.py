@@ -18,8 +18,8 @@ from flask_socketio_core.contracts.concurrency.green import GreenMode, HubHandle
 from flask_socketio_core.contracts.concurrency.reloader import run_with_reloader
 from flask_socketio_core.contracts.concurrency.servers import NOT_SERVING, is_gunicorn
 
-from .hooks import PATCH_LINE
 from .hub import GreenEvent, WakeUp, start_watch
+from .patching import PATCH_LINE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
