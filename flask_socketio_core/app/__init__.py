@@ -1,0 +1,1 @@
+"""Everything Flask: the extension, its contexts, its dispatch, its handlers."""

@@ -1,0 +1,1 @@
+"""The ground: what knows nothing of the rest, apart from its errors."""

@@ -1,0 +1,1 @@
+"""The WebSocket protocol: frames, compression, handshake. No I/O."""

@@ -15,8 +15,8 @@ def test_the_committed_pictures_are_current(tool: ModuleType) -> None:
 
 
 def test_a_step_of_a_file_that_is_gone_is_an_error(tool: ModuleType) -> None:
-    steps = (*tool.EVENT, tool.Step("read", "server/frames.py  gone.py", (0, 0)))
-    with pytest.raises(tool.CannotDraw, match=r"not in flask_socketio_core/: server/gone\.py"):
+    steps = (*tool.EVENT, tool.Step("read", "transport/session.py  gone.py", (0, 0)))
+    with pytest.raises(tool.CannotDraw, match=r"not in flask_socketio_core/: transport/gone\.py"):
         tool.way(steps)
 
 
