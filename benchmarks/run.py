@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ Figures = dict[str, float]
 STALLED_TEXT = 1_000
 """Characters in an event of the case ``stalled``."""
 STALLED_TIMEOUT_S = 60.0
+WARM_ROUNDS, STANDS = 15, 0.03
+"""How often a case is repeated before it is measured, at most, and by which share its cost may still change."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,34 @@ def commands() -> dict[str, Command]:
     return found
 
 
+def before(commands: Mapping[str, Command], checkout: Path) -> dict[str, Command]:
+    """Return our servers as another checkout has them, with the environment in its ``.venv``."""
+    here = str(HERE.parent)
+    return {
+        f"{name}-before": replace(
+            command, words=[word.replace(here, str(checkout.resolve())) for word in command.words]
+        )
+        for name, command in commands.items()
+        if name.startswith("ours-")
+    }
+
+
+def warm_up(case: Callable[[Server, Generator, float], Figures], server: Server, load: Generator) -> None:
+    """Repeat a case until its cost stands: the reference server compiles for its first 10,000 events."""
+    last_us = 0.0
+    for _ in range(WARM_ROUNDS):
+        cost_us = next(iter(case(server, load, 0.2).values()), 0.0)
+        if abs(cost_us - last_us) <= STANDS * cost_us:
+            return
+        last_us = cost_us
+
+
 def measure_broadcast(server: Server, load: Generator, scale: float) -> Figures:
     """CPU of the server per delivered broadcast, microseconds."""
     count = max(int(scale * 100_000 / len(load.clients)), 20)
-    load.broadcast(min(count, 10))
-    before = server.usage()
+    begin = server.usage()
     timings = load.broadcast(count)
-    used = server.usage().cpu_s - before.cpu_s
+    used = server.usage().cpu_s - begin.cpu_s
     deliveries = count * len(load.clients)
     return {"broadcast_us": used / deliveries * 1e6, "broadcast_per_s": deliveries / timings.wall_s}
 
@@ -103,10 +126,9 @@ def measure_broadcast(server: Server, load: Generator, scale: float) -> Figures:
 def measure_event(server: Server, load: Generator, scale: float) -> Figures:
     """CPU of the server per acknowledged event, microseconds; latency with 50 events in flight, milliseconds."""
     count = max(int(scale * 20_000), 500)
-    load.events(500)
-    before = server.usage()
+    begin = server.usage()
     timings = load.events(count)
-    used = server.usage().cpu_s - before.cpu_s
+    used = server.usage().cpu_s - begin.cpu_s
     ranked = sorted(timings.latencies_s)
     return {
         "event_us": used / count * 1e6,
@@ -159,9 +181,9 @@ def measure(
         try:
             if not floor:
                 load.get(50)
-                before = server.usage()
+                begin = server.usage()
                 load.get(300)
-                figures["get_us"] = (server.usage().cpu_s - before.cpu_s) / 300 * 1e6
+                figures["get_us"] = (server.usage().cpu_s - begin.cpu_s) / 300 * 1e6
             idle = server.usage()
             load.connect(clients)
             full = server.usage()
@@ -169,8 +191,11 @@ def measure(
             figures["kb_per_client"] = (full.rss_kb - idle.rss_kb) / clients
             figures["threads_per_client"] = (full.threads - idle.threads) / clients
             for case in cases:
-                if not (floor and case != "broadcast"):
-                    figures |= CASES[case](server, load, scale)
+                if floor and case == "stalled":
+                    continue
+                if case != "stalled":
+                    warm_up(CASES[case], server, load)
+                figures |= CASES[case](server, load, scale)
         finally:
             load.close()
     return figures
@@ -204,11 +229,16 @@ def main() -> None:
         "--scale", type=float, default=1.0, help="1.0: 100,000 deliveries and 20,000 events a run"
     )
     parser.add_argument("--only", nargs="*", help="names of servers")
+    parser.add_argument(
+        "--before", type=Path, metavar="CHECKOUT", help="measure ours of another checkout, too"
+    )
     parser.add_argument("--cases", nargs="*", default=["broadcast", "event"], choices=list(CASES))
     parser.add_argument("--json", type=Path, help="where to write the figures")
     args = parser.parse_args()
     pin_generator()
     chosen = {name: command for name, command in commands().items() if not args.only or name in args.only}
+    if args.before is not None:
+        chosen |= before(chosen, args.before)
     runs: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in chosen}
     log = Path(tempfile.mkdtemp(prefix="bench-")) / "servers.log"
     for round_ in range(args.repeat):

@@ -1,7 +1,7 @@
-"""The floor: a bare ``send`` loop over raw WebSockets, no protocol, no framework. ``floor.py PORT``
+"""The floor: a bare loop over raw WebSockets, no protocol, no framework. ``floor.py PORT``
 
 It answers the load generator just well enough to be measured by it: what a delivery costs when Python does nothing but
-call ``send``.
+call ``send``, and an acknowledged event when it does nothing but wait, read, unmask, parse, encode and send.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ def frame(text: bytes) -> bytes:
 
 
 def unmask(data: bytes) -> bytes:
-    mask, payload = data[2:6], data[6 : 6 + (data[1] & 127)]
-    return bytes(byte ^ mask[index & 3] for index, byte in enumerate(payload))
+    size = data[1] & 127
+    mask = int.from_bytes((data[2:6] * 32)[:size], "little")
+    return (int.from_bytes(data[6 : 6 + size], "little") ^ mask).to_bytes(size, "little")
 
 
 def accept(server: socket.socket) -> socket.socket | None:
@@ -67,7 +68,9 @@ def serve(port: int) -> None:
                 clients.pop(fd).close()
                 continue
             text = unmask(data)
-            if text == b"40":
+            if text.startswith(b"421["):
+                clients[fd].send(frame(b"431" + json.dumps(json.loads(text[3:])[1:]).encode()))
+            elif text == b"40":
                 clients[fd].send(frame(b'40{"sid":"floor"}'))
             elif text.startswith(b'42["blast",'):
                 for seq in range(json.loads(text[2:])[1]):
