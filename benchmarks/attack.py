@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["ours-threading", "ours-gevent", "ours-eventlet"])
     parser.add_argument("--attackers", nargs="*", default=[*ATTACKERS, "pings"])
     parser.add_argument("--count", type=int, default=1, help="attacking connections")
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--flood")
     parser.add_argument("--port", type=int)
     args = parser.parse_args()

@@ -31,7 +31,7 @@ Job = Callable[[], object]
 DEFAULT_SHARE = 100
 """Most handlers of one connection, unless the option says otherwise; more than browsers have requests under way."""
 
-MOST_AHEAD = 8
+MOST_AHEAD = 4
 """So many jobs of one connection may have a worker coming and not have begun, and as many started at once: what another
 one sends waits behind these only, not behind a share's worth."""
 

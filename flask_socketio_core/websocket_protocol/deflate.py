@@ -176,22 +176,17 @@ def inflate(payload: bytes, limit: int) -> bytes:
 
 
 class DeflatedFrameReader(FrameReader):
-    """Turn the bytes of a client that agreed into messages, a few at a time: 64 kB may become 64 MB."""
+    """Turn the bytes of a client that agreed into messages, fewer at a time where they swell: 64 kB may become 64 MB."""
 
-    __slots__ = ("_inflated_bytes", "_is_compressed", "more")
+    __slots__ = ("_inflated_bytes", "_is_compressed")
 
     def __init__(self, max_message_bytes: int) -> None:
         super().__init__(max_message_bytes)
         self._inflated_bytes = 0
-        self.more = False
 
     def _read(self, data: bytes | bytearray) -> list[Message]:
         self._inflated_bytes = 0
-        self.more = False
-        found = super()._read(data)
-        if self._rest is None:
-            self.more = False
-        return found
+        return super()._read(data)
 
     def _check_reserved(self, first: int) -> None:
         if first & 0x7F not in (RSV1 | TEXT, RSV1 | BINARY):

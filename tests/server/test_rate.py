@@ -207,19 +207,30 @@ def test_an_upgrade_of_many_frames_is_given_up() -> None:
     assert not session.closed
 
 
-def read_sizes(data: bytes, times: int) -> list[int]:
-    reader, sizes = FrameReader(1_000_000), list[int]()
-    for _ in range(times):
-        sizes.append(reader.wanted)
-        piece, data = data[: reader.wanted], data[reader.wanted :]
-        reader.feed(piece)
-    return sizes
+def test_who_sends_many_small_frames_is_heard_a_few_at_a_time() -> None:
+    reader, counts = FrameReader(1_000_000), list[int]()
+    data = 400 * masked(TEXT, b"3")
+    while data or reader.more:
+        counts.append(len(reader.feed(data)))
+        data = b""
+    assert counts == 25 * [16]
+    assert reader.wanted == 4096
 
 
-def test_who_sends_many_small_frames_is_read_in_small_pieces() -> None:
-    assert read_sizes(20_000 * masked(TEXT, b"3"), 6) == [4096, 2048, 1024, 512, 512, 512]
+def test_half_a_frame_behind_a_few_waits_for_its_rest() -> None:
+    reader = FrameReader(1_000_000)
+    last = masked(TEXT, b"last")
+    assert len(reader.feed(16 * masked(TEXT, b"3") + last[:3])) == 16
+    assert reader.feed(b"") == []
+    assert not reader.more
+    assert reader.feed(last[3:]) == [(TEXT, "last")]
 
 
 def test_who_sends_large_messages_is_read_in_large_pieces() -> None:
     data = 10 * masked(TEXT, 100_000 * b"x")
-    assert read_sizes(data, 6) == [4096, 8192, 16_384, 32_768, 65_536, 65_536]
+    reader, sizes = FrameReader(1_000_000), list[int]()
+    for _ in range(6):
+        sizes.append(reader.wanted)
+        piece, data = data[: reader.wanted], data[reader.wanted :]
+        reader.feed(piece)
+    assert sizes == [4096, 8192, 16_384, 32_768, 65_536, 65_536]
