@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 from .app.context import call, close_room, disconnect, emit, join_room, leave_room, rooms, send
 from .app.extension import SocketIO
 from .app.namespace import Namespace
+from .app.registration import SocketBlueprint
 from .contracts.hookspecs import hookimpl
-from .errors import ConnectionRefusedError
+from .errors import ConnectionRefusedError, EventRejected
 
 if TYPE_CHECKING:
     from .app.test_client import SocketIOTestClient
 
 __all__ = [
     "ConnectionRefusedError",
+    "EventRejected",
     "Namespace",
+    "SocketBlueprint",
     "SocketIO",
     "SocketIOTestClient",
     "call",

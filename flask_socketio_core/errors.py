@@ -9,6 +9,7 @@
     │   ├── PluginError               a plugin is wrong in itself
     │   │   ├── DuplicatePlugin
     │   │   ├── InvalidHook
+    │   │   ├── PluginFailed          its set-up raised; ``__cause__`` says what
     │   │   └── InvalidDescriptor     what it describes, or the class behind that, is not as the contract says
     │   ├── SelectionError            (also a ValueError) a part that was asked for cannot be had
     │   │   ├── UnknownPart           no installed plugin provides that name or scheme
@@ -19,6 +20,7 @@
     │   ├── UnsafeServer              (also a RuntimeError) a development server is asked to serve in production
     │   └── NotInitialised            (also a RuntimeError) used before ``init_app``
     ├── ContextError                  (also a RuntimeError and an AttributeError) called outside a Socket.IO handler
+    ├── EventRejected                 raised around an event: its handler is not run; carries the answer
     ├── InvalidData                   (also a TypeError and a ValueError) what was to be sent, no client could read
     ├── CallError                     a ``call()`` that got no answer
     │   ├── CallTimeout               (also python-socketio's and the built-in TimeoutError)
@@ -39,6 +41,7 @@ working.
 from __future__ import annotations
 
 import builtins
+from typing import Any
 
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefusedError
 from socketio.exceptions import TimeoutError as _UpstreamTimeoutError
@@ -72,6 +75,10 @@ class DuplicatePlugin(PluginError):
 
 class InvalidHook(PluginError):
     """A plugin implements a hook that does not exist, or returns something that the hook may not return."""
+
+
+class PluginFailed(PluginError):
+    """A plugin could not be set up; ``__cause__`` says why."""
 
 
 class InvalidDescriptor(PluginError):
@@ -126,6 +133,23 @@ class ContextError(SocketIOError, RuntimeError, AttributeError):
 
     Also the error that Flask-SocketIO's functions raise then, for ``except AttributeError`` in a view.
     """
+
+
+class EventRejected(SocketIOError):
+    """Raise it in a handler, before one or around one: the event is not handled, and that is no error.
+
+    ::
+
+        raise EventRejected(ack={"error": "not now", "retry_after": 5})
+
+    :param message: for observers; no client sees it.
+    :param ack: what the client is acknowledged, as a handler would return it: one value, or a tuple of several. With
+        ``None`` nothing is acknowledged, as when a handler fails.
+    """
+
+    def __init__(self, message: str = "the event was rejected", *, ack: Any = None) -> None:
+        super().__init__(message)
+        self.ack = ack
 
 
 class InvalidData(SocketIOError, TypeError, ValueError):

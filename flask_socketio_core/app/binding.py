@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ import flask
 
 from ..cluster.cluster import Cluster
 from ..common.sendable import carries_all
+from ..common.tracebacks import log_error
 from ..common.values import full_namespace
 from ..contracts import urls
+from ..contracts.clients import Emission
 from ..contracts.concurrency import gunicorn
 from ..contracts.concurrency.forks import StartedTasks
-from ..errors import PartUnsuitable
+from ..errors import PartUnsuitable, PluginFailed
 from ..server import calling
 from ..server.engine import Engine
 from .client_managers import adopt
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from ..common.options import Options
-    from ..contracts import AsyncMode, Handle, Task
+    from ..contracts import AsyncMode, Event, Handle, Task
     from ..selection import Plugins
     from ..server.interface import Emitter, OwnServer
     from .handlers import Handlers
@@ -42,6 +45,10 @@ SHUTDOWN_S = 3.0
 JOIN_S = 1.5
 """How long a process's first client waits until messages of other servers arrive here, seconds. With a broker that is
 away it goes on without them."""
+
+
+_is_setting_up: ContextVar[bool] = ContextVar("flask_socketio_core.is_setting_up")
+"""A plugin may make requests to the application in its set-up; they must not wait for the end of that."""
 
 
 class AppJson:
@@ -96,6 +103,11 @@ class Binding:
         self.cluster = self._make_cluster() if options.message_queue else None
         self.started_in = 0
         """Id of the process that serves; 0 before the first request."""
+        self.set_up_in = 0
+        """Id of the process in which plugins are set up; 0 before the first request of whatever kind."""
+        self._setting_up: Event | None = None
+        self._set_up_lock = mode.create_lock()
+        self._failed: PluginFailed | None = None
         self._unsuitable: PartUnsuitable | None = None
         self._tasks = StartedTasks()
         self._at_exit: Handle | None = None
@@ -163,6 +175,8 @@ class Binding:
         :raises PartUnsuitable: if the async mode does not fit the server that made the request.
         """
         assert self.engine is not None
+        if self._failed is not None:
+            raise self._failed
         if self.started_in != os.getpid() and self.engine.server.accepting:
             self._start(environ)
         if self._unsuitable is not None:
@@ -171,6 +185,33 @@ class Binding:
             # A client counts once, as its WebSocket would, however often it polls.
             gunicorn.uncount(self._worker)
         return self.engine.handle(environ, start_response)
+
+    def set_up(self) -> None:
+        """Set the plugins up in this process; returns when that is done, by whatever task."""
+        assert self.app is not None and self.server is not None  # it is asked by what serves them
+        if not self.server.accepting or _is_setting_up.get(False):
+            return
+        with self._set_up_lock:
+            if self.set_up_in == os.getpid():
+                return
+            done, mine = self._setting_up, self.mode.create_event()
+            if done is None:
+                self._setting_up = mine
+        if done is not None:
+            done.wait()
+            return
+        _is_setting_up.set(True)
+        try:
+            self.plugins.set_up(self.app)
+        except PluginFailed as error:
+            self._failed = error
+            log_error(self.server.logger, error, "%s", error)
+        finally:
+            _is_setting_up.set(False)
+            with self._set_up_lock:
+                self.set_up_in = os.getpid()
+                self._setting_up = None
+            mine.set()
 
     def _start(self, environ: WSGIEnvironment) -> None:
         """Do what has to be done once per process that serves, at its first request."""
@@ -210,7 +251,14 @@ class Binding:
             )
 
     def join(self) -> None:
-        """Join the other servers before there is a request, for clients that do not come over HTTP."""
+        """Do what the first request does, for clients that do not come over HTTP.
+
+        :raises PluginFailed: if a plugin could not be set up.
+        """
+        if self.set_up_in != os.getpid():
+            self.set_up()
+        if self._failed is not None:
+            raise self._failed
         if self.cluster is not None:
             self.cluster.start()
 
@@ -229,6 +277,10 @@ class Binding:
         if self.engine is not None:
             self.engine.shutdown(timeout_s, gunicorn.still_listens)
         self.started_in = 0  # not before: a request that comes meanwhile must start nothing
+        if self.set_up_in == os.getpid() and self.app is not None:
+            self.set_up_in = 0
+            if self._failed is None:
+                self.plugins.tear_down(self.app)
         if self.cluster is not None:
             self.cluster.close()
         if at_exit is not None:
@@ -254,17 +306,19 @@ class Binding:
         """
         if not namespace or namespace[0] != "/":
             namespace = full_namespace(namespace)
+        on_ack = None if callback is None else self._acknowledger(callback)
+        emission = Emission(event, args, namespace, to, skip, on_ack, volatile, ignore_queue)
+        if self.plugins.surrounds_emits:
+            self.plugins.around_emit(self._send, emission=emission)
+        else:
+            self._send(emission)
+
+    def _send(self, emission: Emission) -> None:
+        event, args, namespace, to, skip, on_ack, volatile, local = emission
         if self.plugins.observes_emits:
             self.plugins.emit(event=event, namespace=namespace, to=to, args=args)
-        self._emitter(ignore_queue).emit(
-            event,
-            args,
-            namespace=namespace,
-            to=to,
-            skip=skip,
-            on_ack=None if callback is None else self._acknowledger(callback),
-            volatile=volatile,
-        )
+        emitter = self.server if local and self.server is not None else self.emitter
+        emitter.emit(event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile)
 
     def call(
         self,
@@ -308,11 +362,6 @@ class Binding:
             server.disconnect(sid, namespace, run_nested)
         else:
             self.emitter.disconnect(sid, namespace)
-
-    def _emitter(self, ignore_queue: bool) -> Emitter:
-        if ignore_queue and self.server is not None:
-            return self.server
-        return self.emitter
 
     def _acknowledger(self, callback: Callable[..., Any]) -> Callable[..., None]:
         if self.dispatcher is not None:

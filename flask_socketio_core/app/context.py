@@ -13,7 +13,7 @@ import flask
 
 from ..common.values import full_namespace
 from .addressing import EMIT_KEYWORDS, need_context, refuse_unknown
-from .dispatch import OWNER, current_client
+from .dispatch import current_call, current_client
 from .extension import EXTENSION
 
 if TYPE_CHECKING:
@@ -183,9 +183,8 @@ def _client(function: str, sid: str | None, namespace: str | None) -> tuple[Sock
 
 
 def _extension(function: str) -> SocketIO:
-    extension: SocketIO | None = None
-    if flask.has_request_context():
-        extension = vars(flask.request._get_current_object()).get(OWNER)  # type: ignore[attr-defined]  # a LocalProxy
+    call = current_call()
+    extension: SocketIO | None = None if call is None else call.owner
     if extension is None and flask.has_app_context():
         extension = flask.current_app.extensions.get(EXTENSION)
     if extension is None:

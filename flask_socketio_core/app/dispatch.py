@@ -16,9 +16,10 @@ from ..common.quoting import printable
 from ..common.repeats import Repeats, kind_of
 from ..common.tracebacks import log_error, printable_error
 from ..contracts.concurrency.jobs import is_interrupt
-from ..errors import ConnectionRefusedError
-from .handlers import ANY, RESERVED, ReservedCall, name_of, refused_arguments
-from .request_context import CLIENT, Contexts
+from ..errors import ConnectionRefusedError, EventRejected
+from .around import Around
+from .handlers import ANY, RESERVED, HandlerCall, ReservedCall, name_of, refused_arguments
+from .request_context import CALL, Contexts
 from .trusted_hosts import host_refusal
 
 if TYPE_CHECKING:
@@ -26,18 +27,12 @@ if TYPE_CHECKING:
 
     from ..common.options import Options
     from ..contracts import AsyncMode
+    from ..contracts.clients import Client
     from ..errors import InvalidData
     from ..selection import Plugins
-    from ..server.interface import Client
     from .handlers import Handlers
 
 Job = Callable[[], object]
-
-OWNER = "_socketio_core"
-"""Attribute of a handler's request: the ``SocketIO`` object whose handler it is."""
-
-INVOKE = "_socketio_invoke"
-"""Attribute of a handler's request: the dispatcher and what it runs, for :func:`invoke`."""
 
 _FAILED = object()
 """What a handler came to that raised, and whose error nobody handled."""
@@ -96,13 +91,14 @@ class Dispatcher:
         owner: object,
     ) -> None:
         self.app = app
+        self.owner = owner
         self.logger: logging.Logger | None = None
         self._repeats = Repeats(time.monotonic)
         self._handlers = handlers
         self._options = options
         self._mode = mode
         self._plugins = plugins
-        self._owner = owner
+        self._around = Around(handlers, plugins, self._log_failed)
         self.contexts = Contexts(app, managed=options.manage_session)
         namespaces = options.namespaces
         self._accepts_all = namespaces == ANY
@@ -152,8 +148,10 @@ class Dispatcher:
         namespace = client.namespace
         handler = self._handlers.find(event, namespace)
         function = handler.function if handler is not None else type(self._handlers.find_class(namespace))
-        call = partial(self._handle, client, error)
-        return _acknowledged(self._run(client, event, args, call, function))
+        call = HandlerCall(
+            self.owner, self._invoke, client, event, args, self._handle, (client, error), function
+        )
+        return _acknowledged(self._run(call, directly=True))
 
     def on_disconnect(self, client: Client, reason: str) -> None:
         """Run the disconnect handler."""
@@ -169,19 +167,23 @@ class Dispatcher:
         )
 
     def handle(
-        self, client: Client, event: str | None, function: Callable[..., Any], args: tuple[Any, ...]
+        self, client: Client, event: str | None, handler: Callable[..., Any], args: tuple[Any, ...]
     ) -> Any:
         """Run a function as the handler of an event, in the client's context unless that is open already.
 
         :param args: as a class's ``trigger_event`` gets them, without the sid.
         """
         given = args[1:2] if event == "connect" else args
-        call = ReservedCall(function) if event in RESERVED else function
-        if current_client(self._owner) is client:
+        function = ReservedCall(handler) if event in RESERVED else handler
+        if current_client(self.owner) is client:
             vars(flask.request)["event"] = {"message": event, "args": args}
-            return self._invoke(client, event, args, call, given)
+            return self._invoke(
+                HandlerCall(self.owner, self._invoke, client, event, args, function, given, handler),
+                function,
+                given,
+            )
         answer = self._run(
-            client, event, args, partial(self._invoke, client, event, args, call, given), function
+            HandlerCall(self.owner, self._invoke, client, event, args, function, given, handler)
         )
         return None if answer is _FAILED else answer
 
@@ -192,7 +194,7 @@ class Dispatcher:
 
         It runs in a worker; if it was given in a handler, in that client's Flask context, as in Flask-SocketIO.
         """
-        client = current_client(self._owner)
+        client = current_client(self.owner)
         if client is None:
             job = partial(_run_callback, callback, self)
         else:
@@ -205,7 +207,7 @@ class Dispatcher:
         (self._mode.spawn if runner is None else runner)(job)
 
     def _run_callback_for(self, client: Client, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self._run(client, None, args, partial(self._invoke, client, None, args, callback, args), callback)
+        self._run(HandlerCall(self.owner, self._invoke, client, None, args, callback, args, callback))
 
     # one handler
 
@@ -220,51 +222,69 @@ class Dispatcher:
         if handler is not None:
             if handler.event == ANY:
                 args = given = (event, *args)
-            event = handler.event
-            call = partial(self._invoke, client, event, args, handler.call, given)
-            return self._run(client, event, args, call, handler.function)
+            return self._run(
+                HandlerCall(
+                    self.owner,
+                    self._invoke,
+                    client,
+                    handler.event,
+                    args,
+                    handler.call,
+                    given,
+                    handler.function,
+                    handler.blueprint,
+                )
+            )
         instance = self._handlers.find_class(namespace)
-        if instance is None:
-            return _UNHANDLED
-        sids = (client.sid,) if instance.namespace != ANY else (namespace, client.sid)
-        call = partial(instance.trigger_event, event, *sids, *args)
-        return self._run(client, event, args, call, type(instance))
+        attended = event == "connect" and self._around.attends_connects  # also where nobody handles them
+        if instance is not None:
+            sids = (client.sid,) if instance.namespace != ANY else (namespace, client.sid)
+            call = partial(instance.trigger_event, event, *sids, *args[: len(args) - len(given)])
+            blueprint = self._handlers.blueprints.get(namespace)
+            # Its own methods are invoked by invoke().
+            return self._run(
+                HandlerCall(
+                    self.owner, self._invoke, client, event, args, call, given, type(instance), blueprint
+                ),
+                directly=not attended,
+            )
+        if attended:
+            return self._run(
+                HandlerCall(self.owner, self._invoke, client, event, args, _welcome, given, _welcome)
+            )
+        return _UNHANDLED
 
-    def _run(
-        self,
-        client: Client,
-        event: str | None,
-        args: tuple[Any, ...],
-        call: Callable[[], Any],
-        handler: Callable[..., Any],
-    ) -> Any:
+    def _run(self, call: HandlerCall, *, directly: bool = False) -> Any:
         """Run something in the context of a client.
 
-        :param handler: what it is, for the log.
+        :param directly: without observers, error handlers and what else stands around a handler.
         """
+        client, event = call.client, call.event
         attributes = {
             "sid": client.sid,
             "namespace": client.namespace,
-            "event": {"message": event, "args": args},
-            OWNER: self._owner,
-            CLIENT: client,
-            INVOKE: (self, client, event, args),
+            "event": {"message": event, "args": call.args},
+            CALL: call,
         }
         try:
             with self.contexts.open(client.environ, attributes):
-                answer = call()
+                function, given = call.function, call.given
+                answer = function(*given) if directly else self._invoke(call, function, given)
                 if not self._options.manage_session:
                     self._save_session()
                 return answer
+        except EventRejected as rejection:
+            return _FAILED if rejection.ack is None or event == "connect" else rejection.ack
         except BaseException as error:  # a handler may raise anything, such as a green library's Timeout
             refuses = isinstance(error, (ConnectionRefusedError, builtins.ConnectionRefusedError))
             if is_interrupt(error) or _runner.get(None) is not None or (event == "connect" and refuses):
                 raise
             what = "callback" if event is None else f"handler of event '{printable(event)}':"
+            handler = call.handler
             self._log_failed(
                 f"{what} {name_of(handler)}",
                 getattr(handler, f"on_{event}", handler),
-                args,
+                call.args,
                 error,
                 client=client,
                 takes_any=event in RESERVED,
@@ -300,25 +320,18 @@ class Dispatcher:
         else:
             log_error(self._log(), error, "%s failed%s: %s%s", what, whose, printable_error(error), more)
 
-    def _invoke(
-        self,
-        client: Client,
-        event: str | None,
-        args: tuple[Any, ...],
-        call: Callable[..., Any],
-        given: tuple[Any, ...] = (),
-    ) -> Any:
+    def _invoke(self, call: HandlerCall, function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
         """Call a handler; what it raises goes to the observers and to the error handler of its namespace."""
         try:
-            if self._plugins.observes_events and event is not None:
-                return self._observed(client, event, args, call, given)
-            return call(*given)
-        except ConnectionRefusedError:
+            if (self._plugins.attends_events or self._handlers.attendants) and not call.attended:
+                return self._around.call(call, function, given)
+            return function(*given)
+        except (ConnectionRefusedError, EventRejected):
             raise  # an answer rather than an error
         except BaseException as error:  # raised again, or the error handler's
             if is_interrupt(error):
                 raise
-            return self._handle(client, error)
+            return self._handle(call.client, error)
 
     def _handle(self, client: Client, error: BaseException) -> Any:
         """Return what the error handler answers; raise the error if there is none."""
@@ -326,26 +339,6 @@ class Dispatcher:
         if handle is None:
             raise error
         return handle(error)
-
-    def _observed(
-        self,
-        client: Client,
-        event: str,
-        args: tuple[Any, ...],
-        call: Callable[..., Any],
-        given: tuple[Any, ...],
-    ) -> Any:
-        plugins, sid, namespace = self._plugins, client.sid, client.namespace
-        plugins.event_before(sid=sid, namespace=namespace, event=event, args=args)
-        began_s = time.perf_counter()
-        try:
-            answer = call(*given)
-        except BaseException as error:
-            plugins.event_error(sid=sid, namespace=namespace, event=event, error=error)
-            raise
-        duration_s = time.perf_counter() - began_s
-        plugins.event_after(sid=sid, namespace=namespace, event=event, duration_s=duration_s)
-        return answer
 
     def _save_session(self) -> None:
         session = flask.session._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
@@ -375,26 +368,28 @@ def _run_callback(callback: Callable[..., Any], dispatcher: Dispatcher, args: tu
         dispatcher._log_failed(f"callback {name_of(callback)}", callback, args, error)
 
 
+def _welcome(auth: Any) -> None:
+    """Stand for the connect handler of a namespace that has none."""
+
+
+def current_call() -> HandlerCall | None:
+    """Return what is running, or ``None`` outside of handlers and their callbacks."""
+    if not flask.has_request_context():
+        return None
+    call: HandlerCall | None = vars(flask.request._get_current_object()).get(CALL)  # type: ignore[attr-defined]  # a LocalProxy
+    return call
+
+
 def current_client(owner: object | None = None) -> Client | None:
     """Return the client whose handler is running, or ``None``.
 
     :param owner: only if it is a handler of this ``SocketIO`` object; ``None`` for any.
     """
-    if not flask.has_request_context():
-        return None
-    attributes = vars(flask.request._get_current_object())  # type: ignore[attr-defined]  # a LocalProxy
-    if owner is not None and attributes.get(OWNER) is not owner:
-        return None
-    client: Client | None = attributes.get(CLIENT)
-    return client
+    call = current_call()
+    return None if call is None or (owner is not None and call.owner is not owner) else call.client
 
 
-def invoke(call: Callable[[], Any]) -> Any:
+def invoke(method: Callable[..., Any], given: tuple[Any, ...]) -> Any:
     """Run a method of a class-based namespace as its event's handler; directly if no event is being handled."""
-    if not flask.has_request_context():
-        return call()
-    running = vars(flask.request._get_current_object()).get(INVOKE)  # type: ignore[attr-defined]  # a LocalProxy
-    if running is None:
-        return call()
-    dispatcher, client, event, args = running
-    return dispatcher._invoke(client, event, args, call)
+    call = current_call()
+    return method(*given) if call is None else call.invoke(call, method, given)

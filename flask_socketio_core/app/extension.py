@@ -136,7 +136,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         if options.async_mode is None and plugins.facts.patched_by is None:
             # A process that serves nothing has no hub that runs: what is chosen for Werkzeug's server suits it.
             facts = dataclasses.replace(process.observe(), flask_run=True)
-            plugins = self._plugins = Plugins(facts=facts, extra=self._observers)
+            plugins = self._plugins = Plugins(facts=facts, extra=self._observers, socketio=self)
             self._chosen_for_sending = True
         binding = self._bind(None, options, plugins)
         if before is not None and before.app is None:
@@ -145,7 +145,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
 
     def _plugins_here(self) -> Plugins:
         if self._plugins is None:
-            self._plugins = Plugins(extra=self._observers)
+            self._plugins = Plugins(extra=self._observers, socketio=self)
         return self._plugins
 
     def _binding(self) -> Binding:
@@ -201,7 +201,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         """What is installed, what is in use and why: what ``flask socketio plugins`` shows."""
         return self._plugins_here().describe()
 
-    def on_namespace(self, namespace_handler: NamespaceBase) -> None:
+    def on_namespace(self, namespace_handler: NamespaceBase, *, _blueprint: object = None) -> None:
         """Register a class-based namespace.
 
         :raises ValueError: if it is no instance of :class:`~flask_socketio_core.Namespace`.
@@ -211,10 +211,10 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
             kind = instance if isinstance(instance, type) else type(instance)
             raise ValueError(f"on_namespace() expects an instance of Namespace, not {kind.__qualname__}")
         namespace_handler._set_socketio(self)
-        self.handlers.add_class(namespace_handler)
+        self.handlers.add_class(namespace_handler, _blueprint)
 
     def observe(self, observer: ObserverT) -> ObserverT:
-        """Have a function told what happens, by the hook that has its name (decorator)::
+        """Have a function told what happens, or asked, by the hook that has its name (decorator)::
 
             @socketio.observe
             def socketio_bus_gap(resumed):
@@ -223,7 +223,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
 
         It may take fewer arguments than the hook, needs no plugin, and follows the same rules; see ``docs/hooks.md``.
 
-        :raises InvalidHook: if no hook that observes has its name, with the nearest match.
+        :raises InvalidHook: if no hook that observes or surrounds has its name, with the nearest match.
         """
         name = getattr(observer, "__name__", type(observer).__name__)
         plugin = types.SimpleNamespace(__name__=name, **{name: hookimpl(observer)})

@@ -14,15 +14,19 @@ Source: python-socketio's ``BaseServer._get_event_handler`` and ``_get_namespace
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import inspect
 import traceback
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..common.values import full_namespace
+
+if TYPE_CHECKING:
+    from ..contracts.clients import Client
 
 ANY = "*"
 RESERVED = frozenset(("connect", "disconnect"))
@@ -64,17 +68,49 @@ class Handler:
     :param event: as registered, ``"*"`` for a catch-all.
     :param namespace: as registered, ``"*"`` for all.
     :param call: calls the function with an event's arguments.
+    :param blueprint: what it was registered by; ``None`` for the ``SocketIO`` object itself.
     """
 
     event: str
     namespace: str
     function: Callable[..., Any]
     call: Callable[..., Any]
+    blueprint: object = None
 
     @property
     def name(self) -> str:
         """The function's name, for logs and for ``flask socketio events``."""
         return name_of(self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class Attendant:
+    """A function that the application has around some of its handlers.
+
+    :param moment: ``"connect"``, ``"before"``, ``"after"`` or ``"teardown"``.
+    :param pattern: of event names, as of files in a shell; means nothing for ``"connect"``.
+    :param namespace: ``None`` for all.
+    :param blueprint: only around the events whose handlers it has registered; ``None`` for all.
+    """
+
+    moment: str
+    pattern: str
+    namespace: str | None
+    function: Callable[..., Any]
+    blueprint: object = None
+
+    def before_connects(self, namespace: str) -> bool:
+        """Say whether it is asked before a client is let in."""
+        return self.moment == "connect" and self.namespace in (None, namespace)
+
+    def attends(self, event: str, namespace: str, blueprint: object) -> bool:
+        """Say whether it stands around a handler of an event."""
+        return (
+            self.moment != "connect"
+            and self.namespace in (None, namespace)
+            and self.blueprint in (None, blueprint)
+            and fnmatch.fnmatchcase(event, self.pattern)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +123,59 @@ class Registration:
     location: str
 
 
+class HandlerCall:
+    """One call of a handler, or of a callback. The handler's request carries it, so that ``emit()`` and the like know
+    for whom they are called.
+
+    :param owner: the ``SocketIO`` object whose handler it is.
+    :param invoke: calls a class's method for the event, with this call, the method and what it is to be given.
+    :param event: as the handler was registered, and as ``request.event`` has it; ``None`` for a callback.
+    :param args: what ``request.event["args"]`` is.
+    :param function: what is called, inside the client's context.
+    :param given: what it is called with.
+    :param handler: what it is, for the log.
+    :param blueprint: what the handler was registered by; ``None`` for the ``SocketIO`` object itself.
+
+    ``attended`` says that what stands around it has been asked, or is not to be.
+    """
+
+    __slots__ = (
+        "args",
+        "attended",
+        "blueprint",
+        "client",
+        "event",
+        "function",
+        "given",
+        "handler",
+        "invoke",
+        "owner",
+    )
+
+    def __init__(
+        self,
+        owner: Any,
+        invoke: Callable[..., Any],
+        client: Client,
+        event: str | None,
+        args: tuple[Any, ...],
+        function: Callable[..., Any],
+        given: tuple[Any, ...],
+        handler: Callable[..., Any],
+        blueprint: object = None,
+    ) -> None:
+        self.owner = owner
+        self.invoke = invoke
+        self.client = client
+        self.event = event
+        self.args = args
+        self.function = function
+        self.given = given
+        self.handler = handler
+        self.blueprint = blueprint
+        self.attended = event is None  # nobody stands around a callback
+
+
 class Handlers:
     """The handlers of one ``SocketIO`` object, shared by all its applications."""
 
@@ -95,10 +184,14 @@ class Handlers:
         """By namespace and event."""
         self.classes: dict[str, ClassHandlers] = {}
         """By namespace."""
+        self.blueprints: dict[str, object] = {}
+        """By namespace, what has registered the class for it."""
         self.on_error: dict[str, ErrorHandler] = {}
         self.on_error_default: ErrorHandler | None = None
+        self.attendants: list[Attendant] = []
+        """What the application has around handlers, in order of registration."""
 
-    def add(self, event: str, namespace: str, function: Callable[..., Any]) -> None:
+    def add(self, event: str, namespace: str, function: Callable[..., Any], blueprint: object = None) -> None:
         """Register a function; a later one for the same event replaces it.
 
         :raises TypeError: if it cannot be called.
@@ -106,12 +199,14 @@ class Handlers:
         if not callable(function):
             raise TypeError(f"the handler of event {event!r} must be callable, not {type(function).__name__}")
         call = ReservedCall(function) if event in RESERVED else function
-        handler = Handler(event, namespace, function, call)
+        handler = Handler(event, namespace, function, call, blueprint)
         self.functions.setdefault(namespace, {})[event] = handler
 
-    def add_class(self, instance: ClassHandlers) -> None:
+    def add_class(self, instance: ClassHandlers, blueprint: object = None) -> None:
         """Register a class-based namespace."""
-        self.classes[full_namespace(instance.namespace)] = instance
+        namespace = full_namespace(instance.namespace)
+        self.classes[namespace] = instance
+        self.blueprints[namespace] = blueprint
 
     def has(self, namespace: str) -> bool:
         """Say whether something is registered for a namespace by its own name."""

@@ -41,7 +41,7 @@ class Owner(Protocol):
     def init_app(self, app: Flask | None, **options: Unpack[OptionKeywords]) -> None:
         """Serve an application with these options."""
 
-    def on_namespace(self, namespace_handler: NamespaceBase) -> None:
+    def on_namespace(self, namespace_handler: NamespaceBase, *, _blueprint: object = None) -> None:
         """Register a class-based namespace."""
 
     def _handle_event(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,10 @@ class SocketIOMiddleware(MiddlewareAttributes):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request (WSGI)."""
-        environ["flask.app"] = self.binding.app
+        binding = self.binding
+        environ["flask.app"] = binding.app
+        if binding.set_up_in != os.getpid():
+            binding.set_up()
         if environ.get("PATH_INFO", "").startswith(self._prefix):
             return self._handle(environ, start_response)
         return self.wsgi_app(environ, start_response)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ..common.values import full_namespace
-from ..errors import ConnectionRefusedError
+from ..errors import ConnectionRefusedError, EventRejected
 from .dispatch import current_client, invoke
 from .handlers import ANY, RESERVED, NamespaceBase, ReservedCall
 
@@ -72,8 +72,8 @@ class Namespace(NamespaceBase):
         if event in RESERVED:
             method = _reserved_call(method)
         try:
-            return invoke(functools.partial(method, *given))
-        except ConnectionRefusedError:
+            return invoke(method, given)
+        except (ConnectionRefusedError, EventRejected):
             raise
         except Exception as error:
             handle = getattr(self, "error", None)

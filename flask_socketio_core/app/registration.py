@@ -1,34 +1,27 @@
-"""The part of :class:`~flask_socketio_core.app.extension.SocketIO` that registers handlers."""
+"""Registering handlers: with :class:`~flask_socketio_core.app.extension.SocketIO`, or with a blueprint first."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
 from ..common.values import full_namespace
-from .handlers import Handlers
+from .handlers import Attendant, Handlers
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
+Register = Callable[["HandlerRegistration", object], None]
 
 
-class HandlerRegistration:
-    """Register functions as handlers; they serve all applications, before and after ``init_app``."""
+class Registrar(ABC):
+    """Register functions as handlers, and functions that stand around them."""
 
-    def __init__(self) -> None:
-        self._handlers = Handlers()
+    @abstractmethod
+    def _register(self, register: Register) -> None:
+        """Have something registered.
 
-    @property
-    def handlers(self) -> Handlers:
-        """What was registered; iterating yields one line per handler. May be set to an empty list, to forget all."""
-        return self._handlers
-
-    @handlers.setter
-    def handlers(self, handlers: Iterable[object]) -> None:
-        if list(handlers):
-            raise TypeError(
-                "socketio.handlers can only be emptied: register with socketio.on() or on_event()"
-            )
-        self._handlers.functions.clear()
+        :param register: called with the ``SocketIO`` object, and with what it is registered by.
+        """
 
     def on(self, message: str, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
         """Register a function as the handler of an event (decorator)::
@@ -45,7 +38,11 @@ class HandlerRegistration:
         space = full_namespace(namespace)
 
         def register(handler: HandlerT) -> HandlerT:
-            self._handlers.add(message, space, handler)
+            if not callable(handler):
+                raise TypeError(
+                    f"the handler of event {message!r} must be callable, not {type(handler).__name__}"
+                )
+            self._register(lambda socketio, owner: socketio.handlers.add(message, space, handler, owner))
             return handler
 
         return register
@@ -84,15 +81,182 @@ class HandlerRegistration:
         space = full_namespace(namespace)
 
         def register(handler: HandlerT) -> HandlerT:
-            self._handlers.on_error[space] = _checked_callable(handler)
+            _checked_callable(handler)
+            self._register(lambda socketio, owner: socketio.handlers.on_error.update({space: handler}))
             return handler
 
         return register
+
+    def before_connect(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function that is asked before a connect handler (decorator)::
+
+            @socketio.before_connect()
+            def only_members(auth):
+                if not is_member(auth):
+                    raise ConnectionRefusedError("members only")
+
+        It is called with the auth, in the client's context, also where a namespace has no connect handler. ``False`` or
+        :class:`~flask_socketio_core.errors.ConnectionRefusedError` refuses the client; the connect handler is not run.
+
+        :param namespace: ``None`` for all.
+        """
+        return self._attend("connect", "*", namespace)
+
+    def before_event(self, event: str = "*", namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function that is asked before the handler of an event (decorator)::
+
+            @socketio.before_event("chat.*")
+            def not_muted(event, args):
+                if session.get("muted"):
+                    raise EventRejected(ack={"error": "muted"})
+
+        It is called with the event and the tuple of its arguments, in the client's context. What it returns, unless
+        ``None``, is the answer: the handler is not run. What it raises counts as raised by the handler.
+
+        :param event: a pattern as of file names: ``*``, ``?`` and ``[...]``.
+        :param namespace: ``None`` for all.
+        """
+        return self._attend("before", event, namespace)
+
+    def after_event(self, event: str = "*", namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function that may change what the handler of an event answers (decorator)::
+
+            @socketio.after_event("chat.*")
+            def numbered(event, answer):
+                return answer, next(numbers)
+
+        It is called with the event and the answer if nothing was raised; what it returns is acknowledged.
+
+        The parameters are those of :meth:`before_event`.
+        """
+        return self._attend("after", event, namespace)
+
+    def teardown_event(
+        self, event: str = "*", namespace: str | None = None
+    ) -> Callable[[HandlerT], HandlerT]:
+        """Register a function that is called when an event has been handled, however that ended (decorator)::
+
+            @socketio.teardown_event()
+            def give_back(event, error):
+                pool.give_back(g.pop("connection", None))
+
+        It is called with the event and what was raised, or ``None``. What it raises itself is logged.
+
+        The parameters are those of :meth:`before_event`.
+        """
+        return self._attend("teardown", event, namespace)
+
+    def _attend(self, moment: str, pattern: str, namespace: str | None) -> Callable[[HandlerT], HandlerT]:
+        if callable(pattern) or callable(namespace):
+            what = "connect" if moment == "connect" else "event"
+            raise TypeError(f"write @{moment if what == 'event' else 'before'}_{what}(), with parentheses")
+        space = None if namespace is None else full_namespace(namespace)
+
+        def register(function: HandlerT) -> HandlerT:
+            _checked_callable(function)
+            self._register(
+                lambda socketio, owner: socketio.handlers.attendants.append(
+                    Attendant(moment, pattern, space, function, owner)
+                )
+            )
+            return function
+
+        return register
+
+
+class HandlerRegistration(Registrar):
+    """The handlers of a ``SocketIO`` object; they serve all applications, before and after ``init_app``."""
+
+    def __init__(self) -> None:
+        self._handlers = Handlers()
+
+    def _register(self, register: Register) -> None:
+        register(self, None)
+
+    @property
+    def handlers(self) -> Handlers:
+        """What was registered; iterating yields one line per handler. May be set to an empty list, to forget all."""
+        return self._handlers
+
+    @handlers.setter
+    def handlers(self, handlers: Iterable[object]) -> None:
+        if list(handlers):
+            raise TypeError(
+                "socketio.handlers can only be emptied: register with socketio.on() or on_event()"
+            )
+        self._handlers.functions.clear()
 
     def on_error_default(self, exception_handler: HandlerT) -> HandlerT:
         """Register a function for what handlers raise in namespaces without an :meth:`on_error` (decorator)."""
         self._handlers.on_error_default = _checked_callable(exception_handler)
         return exception_handler
+
+    def register_blueprint(self, blueprint: SocketBlueprint) -> None:
+        """Register what a blueprint has, and what will be registered with it from now on.
+
+        :raises ValueError: if it is registered already, or is no :class:`SocketBlueprint`.
+        """
+        if not isinstance(blueprint, SocketBlueprint):
+            raise ValueError(f"expected a SocketBlueprint, not {type(blueprint).__name__}")
+        blueprint._join(self)
+
+    @abstractmethod
+    def on_namespace(self, namespace_handler: Any, *, _blueprint: object = None) -> None:
+        """Register a class-based namespace."""
+
+
+class SocketBlueprint(Registrar):
+    """Handlers that are written without a ``SocketIO`` object and registered with one later, as Flask's blueprints::
+
+        chat = SocketBlueprint("/chat")
+
+        @chat.before_event()
+        def members_only(event, args):
+            ...
+
+        @chat.on("say")
+        def say(text):
+            ...
+
+        socketio.register_blueprint(chat)
+
+    What it has around handlers stands around its own handlers only.
+
+    :param namespace: of what is registered without one.
+    """
+
+    def __init__(self, namespace: str | None = None) -> None:
+        self.namespace = full_namespace(namespace)
+        self._deferred: list[Register] = []
+        self._joined: list[HandlerRegistration] = []
+
+    def _register(self, register: Register) -> None:
+        self._deferred.append(register)
+        for socketio in self._joined:
+            register(socketio, self)
+
+    def _join(self, socketio: HandlerRegistration) -> None:
+        if socketio in self._joined:
+            raise ValueError("this blueprint is registered already")
+        self._joined.append(socketio)
+        for register in self._deferred:
+            register(socketio, self)
+
+    def on_namespace(self, namespace_handler: Any) -> None:
+        """Register a class-based namespace; see :meth:`SocketIO.on_namespace`."""
+        self._register(lambda socketio, owner: socketio.on_namespace(namespace_handler, _blueprint=owner))
+
+    def on(self, message: str, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function as the handler of an event (decorator); see :meth:`SocketIO.on`."""
+        return super().on(message, namespace or self.namespace)
+
+    def on_error(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function that handles what the handlers of a namespace raise; see :meth:`SocketIO.on_error`."""
+        return super().on_error(namespace or self.namespace)
+
+    def before_connect(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+        """Register a function that is asked before a client is let in; see :meth:`SocketIO.before_connect`."""
+        return super().before_connect(namespace or self.namespace)
 
 
 def _checked_callable(handler: HandlerT) -> HandlerT:

@@ -32,8 +32,8 @@ VISIT_KEY = "flask_socketio_core.visit"
 SESSION_KEY = "saved_session"
 """Where it shows the managed session, as in Flask-SocketIO: applications' tests look there."""
 
-CLIENT = "_socketio_client"
-"""Attribute of a handler's request: the engine's client."""
+CALL = "_socketio_call"
+"""Attribute of a handler's request: its :class:`~flask_socketio_core.dispatch.HandlerCall`."""
 
 
 class ManagedSession(dict[str, Any], SessionMixin):
@@ -110,8 +110,8 @@ class Contexts:
         :param attributes: what to set on the request.
         """
         visit: Visit | None = environ.get(VISIT_KEY)
-        if visit is None and CLIENT in attributes:
-            visit = _refill(environ, attributes[CLIENT].app_data)
+        if visit is None and CALL in attributes:
+            visit = _refill(environ, attributes[CALL].client.app_data)
         if visit is None or not (self.light and visit.light):
             return _FullContext(self._app, environ, attributes, managed=self._managed, light=self.light)
         return light_context(self._app, environ, visit.session, visit.fresh, visit.routing(), attributes)
@@ -175,8 +175,8 @@ class _FullContext:
             visit = self._environ.setdefault(VISIT_KEY, self._new_visit())
             if visit.session is not None:
                 self._environ[SESSION_KEY] = visit.session
-            if CLIENT in self._attributes:
-                self._attributes[CLIENT].app_data = visit
+            if CALL in self._attributes:
+                self._attributes[CALL].client.app_data = visit
         if visit.session is not None:
             # Before Flask 3.1.3 the attribute was a public one.
             name = "_session" if hasattr(self._context, "_session") else "session"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import traceback
 from dataclasses import replace
@@ -19,7 +20,28 @@ from .run import run_command
 DEFAULTS = "This is what is selected by default."
 
 
-@click.group("socketio", short_help="Show what Socket.IO runs on, or run it.")
+class Commands(click.Group):
+    """Our commands, and those of plugins behind them."""
+
+    @functools.cached_property
+    def _of_plugins(self) -> click.Group:
+        found = click.Group(self.name)
+        for problem in Plugins(strict=False).add_commands(found):
+            click.echo(f"error: {problem}", err=True)
+        for name in sorted(found.commands.keys() & self.commands.keys()):
+            click.echo(f"error: a plugin has a command {name!r}, which is taken", err=True)
+        return found
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted({*self.commands, *self._of_plugins.commands})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; plugins are asked for those that are not ours."""
+        return self.commands.get(cmd_name) or self._of_plugins.commands.get(cmd_name)
+
+
+@click.group("socketio", cls=Commands, short_help="Show what Socket.IO runs on, or run it.")
 def socketio() -> None:
     """Show what Socket.IO runs on, or run it."""
 

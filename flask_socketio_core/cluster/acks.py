@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..contracts import Lock
-    from ..server.interface import AckCallback
+    from ..contracts.clients import AckCallback
 
 NUMBER_BITS = 53
 """Of an acknowledgement's number: as many as every JSON reader takes for a whole number."""

@@ -29,7 +29,8 @@ from .signing import Signer, read_secrets
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
-    from ..server.interface import AckCallback, LocalServer
+    from ..contracts.clients import AckCallback
+    from ..server.interface import LocalServer
     from .gaps import Gap
 
 #: Queues inherited from a parent process. They are neither used nor closed here: their connections are the parent's,

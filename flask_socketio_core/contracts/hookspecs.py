@@ -9,31 +9,49 @@ marked with :data:`hookimpl`::
     def socketio_message_queues():
         return QueueInfo(name="postgres", schemes=("postgresql",), load=load)
 
-The first three hooks *describe*: they return descriptors and have no side effect. The others *observe*: they return
-nothing, and what they raise is logged and changes nothing. An observing hook that nobody implements costs nothing.
-An implementation may accept fewer arguments than its hook has. An application registers a function for one of them
-with :meth:`SocketIO.observe <flask_socketio_core.app.extension.SocketIO.observe>`, without being a plugin.
+There are four kinds, told apart by what an implementation may do and by what its errors mean:
+
+==============  =================================================  ==================================================
+hooks that      return                                             what an implementation raises
+==============  =================================================  ==================================================
+describe        descriptors; they have no side effect              lists its plugin as broken
+set up          nothing; they do once what a feature needs         ends the serving (set-up), is logged (the rest)
+surround        what goes on; they may change, refuse or answer    counts as raised by the handler, or by ``emit()``
+observe         nothing; all that are not named in the others      is logged and changes nothing
+==============  =================================================  ==================================================
+
+A hook that nobody implements costs nothing. An implementation may accept fewer arguments than its hook has; each of
+those that set up, surround or observe can ask for ``socketio``, the ``SocketIO`` object. An application registers a
+function for one that surrounds or observes with
+:meth:`SocketIO.observe <flask_socketio_core.app.extension.SocketIO.observe>`, without being a plugin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
     from .async_mode import AsyncModeInfo
+    from .clients import Client, Emission
     from .message_queue import QueueInfo
     from .websocket_provider import WebSocketProviderInfo
 
 __all__ = [
     "DESCRIBING",
     "PROJECT_NAME",
+    "SETTING_UP",
+    "SURROUNDING",
     "hookimpl",
+    "socketio_around_connect",
+    "socketio_around_emit",
+    "socketio_around_event",
     "socketio_async_modes",
     "socketio_bus_gap",
     "socketio_bus_state",
+    "socketio_cli",
     "socketio_connected",
     "socketio_disconnected",
     "socketio_emit",
@@ -42,6 +60,8 @@ __all__ = [
     "socketio_event_error",
     "socketio_message_queues",
     "socketio_outbox_overflow",
+    "socketio_setup",
+    "socketio_teardown",
     "socketio_websocket_providers",
     "socketio_workers_saturated",
 ]
@@ -51,7 +71,13 @@ PROJECT_NAME = "flask_socketio_core"
 """pluggy's project name and the entry-point group."""
 
 DESCRIBING = frozenset({"socketio_async_modes", "socketio_websocket_providers", "socketio_message_queues"})
-"""The hooks that describe; all others observe."""
+"""The hooks that describe."""
+
+SETTING_UP = frozenset({"socketio_setup", "socketio_teardown", "socketio_cli"})
+"""The hooks that set up."""
+
+SURROUNDING = frozenset({"socketio_around_connect", "socketio_around_event", "socketio_around_emit"})
+"""The hooks that surround; all that are in none of these sets observe."""
 
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
@@ -99,7 +125,112 @@ def socketio_message_queues() -> QueueInfo | Sequence[QueueInfo] | None:
 
 
 @hookspec
-def socketio_connected(sid: str, namespace: str, environ: dict[str, Any]) -> None:
+def socketio_setup(socketio: Any, app: Any) -> None:
+    """Set up a feature for an application: register namespaces, handlers, URL rules, background tasks.
+
+    Called once per application and process that serves it, before its first request to whatever path is answered, and
+    again in a child that was forked after that. Other requests wait for it. Without a Flask context.
+
+    What it raises is logged, and every request to Socket.IO's path fails with
+    :class:`~flask_socketio_core.errors.PluginFailed`: a feature that guards something must not be missing silently.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_teardown(socketio: Any, app: Any) -> None:
+    """End what :func:`socketio_setup` has begun in this process; the last one set up is called first.
+
+    Called when the process ends, after the clients' disconnect handlers and before the message queue is closed, so that
+    a last message can be sent. What it raises is logged.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_cli(group: Any) -> None:
+    """Add commands to ``flask socketio``.
+
+    :param group: takes the commands; :func:`flask.cli.with_appcontext` is for those that need the application.
+
+    Called when one of its commands, or the list of them, is asked for. What it raises is told on standard error, and
+    the other commands work.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_around_connect(client: Client, auth: Any, proceed: Callable[..., Any], socketio: Any) -> Any:
+    """Stand around the connect handler of a namespace, or where there is none; in the client's Flask context.
+
+    ::
+
+        @hookimpl
+        def socketio_around_connect(client, auth, proceed):
+            if not is_valid(auth):
+                raise ConnectionRefusedError("log in first")
+            return proceed()
+
+    :param proceed: runs the next one, in the end the handler, and returns what it returns; with an argument, that is
+        the auth from then on. To return ``False`` or to raise
+        :class:`~flask_socketio_core.errors.ConnectionRefusedError` refuses the client.
+
+    Of several plugins the one registered last is outermost, but for ``hookimpl(tryfirst=True)`` and ``trylast=True``.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_around_event(
+    client: Client, event: str, args: tuple[Any, ...], proceed: Callable[..., Any], socketio: Any
+) -> Any:
+    """Stand around the handler of an event; in the client's Flask context. Not called for events that nobody handles.
+
+    ::
+
+        @hookimpl
+        def socketio_around_event(client, event, args, proceed):
+            if too_fast(client.sid):
+                raise EventRejected(ack={"error": "too fast", "retry_after": 5})
+            return proceed()
+
+    :param event: its name, also where a catch-all handles it.
+    :param proceed: runs the next one, in the end the handler, and returns its answer; with a tuple, those are the
+        arguments from then on. What is returned is acknowledged.
+
+    To raise :class:`~flask_socketio_core.errors.EventRejected` rejects the event without an error; anything else counts
+    as raised by the handler. Order as in :func:`socketio_around_connect`.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_around_emit(emission: Emission, proceed: Callable[..., None], socketio: Any) -> None:
+    """Stand around what this process emits, before it is delivered or published; ``call()`` is none.
+
+    ::
+
+        @hookimpl
+        def socketio_around_emit(emission, proceed):
+            if emission.event not in MUTED:
+                proceed(emission._replace(args=(*emission.args, stamp())))
+
+    :param emission: event, arguments and addressees; immutable.
+    :param proceed: sends it; with another emission, sends that. Not to call it drops the message.
+
+    What it raises, ``emit()`` raises. Order as in :func:`socketio_around_connect`.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_connected(sid: str, namespace: str, environ: dict[str, Any], socketio: Any) -> None:
     """Observe that a client was accepted on a namespace, after its CONNECT packet was sent.
 
     Called once per client and namespace, in the worker that ran the connect handler. Must not block for long.
@@ -111,7 +242,7 @@ def socketio_connected(sid: str, namespace: str, environ: dict[str, Any]) -> Non
 
 
 @hookspec
-def socketio_disconnected(sid: str, namespace: str, reason: str) -> None:
+def socketio_disconnected(sid: str, namespace: str, reason: str, socketio: Any) -> None:
     """Observe that an accepted client left a namespace, after its disconnect handler ran.
 
     :param reason: one of ``SocketIO.reason``'s values.
@@ -121,7 +252,7 @@ def socketio_disconnected(sid: str, namespace: str, reason: str) -> None:
 
 
 @hookspec
-def socketio_event_before(sid: str, namespace: str, event: str, args: tuple[Any, ...]) -> None:
+def socketio_event_before(sid: str, namespace: str, event: str, args: tuple[Any, ...], socketio: Any) -> None:
     """Observe an event of a client, right before its handler runs, inside the handler's Flask context.
 
     .. versionadded:: 0.1
@@ -129,7 +260,7 @@ def socketio_event_before(sid: str, namespace: str, event: str, args: tuple[Any,
 
 
 @hookspec
-def socketio_event_after(sid: str, namespace: str, event: str, duration_s: float) -> None:
+def socketio_event_after(sid: str, namespace: str, event: str, duration_s: float, socketio: Any) -> None:
     """Observe that an event's handler returned.
 
     :param duration_s: time the handler took, seconds.
@@ -139,7 +270,7 @@ def socketio_event_after(sid: str, namespace: str, event: str, duration_s: float
 
 
 @hookspec
-def socketio_event_error(sid: str, namespace: str, event: str, error: BaseException) -> None:
+def socketio_event_error(sid: str, namespace: str, event: str, error: BaseException, socketio: Any) -> None:
     """Observe that an event's handler raised, before the application's error handlers are asked.
 
     .. versionadded:: 0.1
@@ -147,7 +278,9 @@ def socketio_event_error(sid: str, namespace: str, event: str, error: BaseExcept
 
 
 @hookspec
-def socketio_emit(event: str, namespace: str, to: tuple[str, ...] | None, args: tuple[Any, ...]) -> None:
+def socketio_emit(
+    event: str, namespace: str, to: tuple[str, ...] | None, args: tuple[Any, ...], socketio: Any
+) -> None:
     """Observe that this process emits an event, before it is delivered or published.
 
     :param to: rooms or sids addressed; ``None`` for every client of the namespace.
@@ -157,7 +290,7 @@ def socketio_emit(event: str, namespace: str, to: tuple[str, ...] | None, args: 
 
 
 @hookspec
-def socketio_outbox_overflow(sid: str, policy: str, packets: int, size_bytes: int) -> None:
+def socketio_outbox_overflow(sid: str, policy: str, packets: int, size_bytes: int, socketio: Any) -> None:
     """Observe that a client's outbox reached its limit and the policy was applied.
 
     Called once per connection and overflow, not per packet dropped.
@@ -172,7 +305,7 @@ def socketio_outbox_overflow(sid: str, policy: str, packets: int, size_bytes: in
 
 
 @hookspec
-def socketio_workers_saturated(max_workers: int) -> None:
+def socketio_workers_saturated(max_workers: int, socketio: Any) -> None:
     """Observe that all workers are busy and a job has to wait; once until the pool was idle again.
 
     .. versionadded:: 0.1
@@ -180,7 +313,7 @@ def socketio_workers_saturated(max_workers: int) -> None:
 
 
 @hookspec
-def socketio_bus_state(up: bool, detail: str) -> None:
+def socketio_bus_state(up: bool, detail: str, socketio: Any) -> None:
     """Observe that the connection to the message queue was lost or restored.
 
     :param up: ``True`` if messages flow again.
@@ -192,7 +325,9 @@ def socketio_bus_state(up: bool, detail: str) -> None:
 
 
 @hookspec
-def socketio_bus_gap(duration_s: float, since: float, missed: int | None, resumed: bool) -> None:
+def socketio_bus_gap(
+    duration_s: float, since: float, missed: int | None, resumed: bool, socketio: Any
+) -> None:
     """Observe that this server was cut off from the message queue and hears the others again.
 
     What the others sent meanwhile has not reached this server's clients, unless ``resumed`` says so: the moment to

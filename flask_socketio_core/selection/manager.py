@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,14 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..common.repeats import Repeats, kind_of
 from ..common.tracebacks import log_error
 from ..contracts import AsyncModeInfo, QueueInfo, Verdict, WebSocketProviderInfo, process
-from ..contracts.hookspecs import DESCRIBING
-from ..errors import InvalidHook, PartUnsuitable, SelectionError
+from ..contracts.hookspecs import DESCRIBING, SETTING_UP
+from ..errors import InvalidHook, PartUnsuitable, PluginFailed, SelectionError
 from . import choice, describing, discovery, parts, requirements
 from .choice import ASYNC_MODE, PROVIDER, QUEUE, Kind, Market
 from .parts import Info
 from .records import Candidate, Plugin, Selection, one_line
 
 if TYPE_CHECKING:
+    import pluggy
+
+    from ..contracts.clients import Client, Emission
     from ..contracts.process import ProcessFacts
     from .description import Description
 
@@ -44,6 +48,7 @@ class Plugins:
 
     :param facts: what can be seen of the process; observed now if ``None``.
     :param extra: plugin objects registered in code, besides the installed ones.
+    :param socketio: the object whose plugins they are.
     :param strict: ``False`` keeps what is wrong with a plugin in :attr:`problems` instead of raising it.
     :raises DuplicatePlugin: if two distributions register one entry-point name.
     :raises InvalidHook: if a plugin implements a hook that does not exist.
@@ -51,8 +56,14 @@ class Plugins:
     """
 
     def __init__(
-        self, *, facts: ProcessFacts | None = None, extra: Iterable[object] = (), strict: bool = True
+        self,
+        *,
+        facts: ProcessFacts | None = None,
+        extra: Iterable[object] = (),
+        socketio: object | None = None,
+        strict: bool = True,
     ) -> None:
+        self._socketio = None if socketio is None else weakref.ref(socketio)  # it has these plugins: no cycle
         self.facts = process.observe() if facts is None else facts
         self._trace = _write_trace if os.environ.get(TRACE_SWITCH) else None
         found, self.problems = discovery.discover(extra)
@@ -181,35 +192,112 @@ class Plugins:
         offers = {**requirements.installable(ASYNC_MODE.prefix), **requirements.installable(QUEUE.prefix)}
         return tuple(sorted(extra for extra, distribution in offers.items() if distribution not in present))
 
-    # -- observing ---------------------------------------------------------------------------------------------
+    # -- surrounding, observing --------------------------------------------------------------------------------
 
     def observe(self, observer: object) -> None:
-        """Tell an object registered in code, too, from now on.
+        """Ask or tell an object registered in code, too, from now on.
 
-        :raises InvalidHook: if it implements a hook that does not exist, or one that describes.
+        :raises InvalidHook: if it implements a hook that does not exist, or one for plugins only.
         """
         found = discovery.check(observer, tuple(self._plugins.values()))
         record = found.record
         if record.error is not None:
             raise record.error
         for hook in record.hooks:
-            if hook in DESCRIBING:
-                raise InvalidHook(f"{record} implements {hook}, which describes: only a plugin can")
+            if hook in DESCRIBING or hook in SETTING_UP:
+                raise InvalidHook(f"{record} implements {hook}, which is no observer's: only a plugin can")
         self._plugins[record.name] = record
         self._manager.register(observer, name=record.name)
         self._note_observers(record.hooks)
 
     def observes(self, hook: str) -> bool:
-        """Say whether anybody implements an observing hook."""
+        """Say whether anybody implements a hook that surrounds or observes."""
         return bool(self._observers[hook])
 
     def _note_observers(self, hooks: Iterable[str]) -> None:
         self._observers.update((hook, self._observers_of(hook)) for hook in hooks)
         #: For those who ask for each event.
+        self.surrounds_connects = self.observes("socketio_around_connect")
+        self.surrounds_events = self.observes("socketio_around_event")
+        self.surrounds_emits = self.observes("socketio_around_emit")
         self.observes_emits = self.observes("socketio_emit")
         self.observes_events = any(
             self.observes(f"socketio_event_{moment}") for moment in ("before", "after", "error")
         )
+        self.attends_events = self.surrounds_connects or self.surrounds_events or self.observes_events
+
+    def around_connect(self, last: Callable[[Any], Any], *, client: Client, auth: Any) -> Any:
+        """Ask ``socketio_around_connect``.
+
+        :param last: what is innermost; called with the auth.
+        """
+        return self._surround("socketio_around_connect", last, {"client": client}, "auth", auth)
+
+    def around_event(
+        self, last: Callable[[Any], Any], *, client: Client, event: str, args: tuple[Any, ...]
+    ) -> Any:
+        """Ask ``socketio_around_event``.
+
+        :param last: what is innermost; called with the arguments.
+        """
+        facts = {"client": client, "event": event}
+        return self._surround("socketio_around_event", last, facts, "args", args)
+
+    def around_emit(self, last: Callable[[Any], Any], *, emission: Emission) -> None:
+        """Ask ``socketio_around_emit``.
+
+        :param last: what is innermost; called with the emission.
+        """
+        self._surround("socketio_around_emit", last, {}, "emission", emission)
+
+    def _surround(
+        self, hook: str, last: Callable[[Any], Any], facts: dict[str, Any], changing: str, value: Any
+    ) -> Any:
+        layers = self._observers[hook]
+
+        def go_on(depth: int, value: Any) -> Any:
+            if depth == len(layers):
+                return last(value)
+            owner, function, names = layers[depth]
+            self._note("%s -> %s", hook, owner)
+            known = {"socketio": self._owner_object(), **facts, changing: value}
+            known["proceed"] = lambda changed=value: go_on(depth + 1, changed)
+            return function(*[known[name] for name in names])
+
+        return go_on(0, value)
+
+    # -- setting up --------------------------------------------------------------------------------------------
+
+    def set_up(self, app: Any) -> None:
+        """Call ``socketio_setup``.
+
+        :raises PluginFailed: what the first plugin raised whose set-up failed; the others are not set up.
+        """
+        for owner, function, names in self._observers["socketio_setup"]:
+            self._note("socketio_setup -> %s", owner)
+            facts = {"socketio": self._owner_object(), "app": app}
+            try:
+                function(*[facts[name] for name in names])
+            except Exception as error:
+                raise PluginFailed(
+                    f"the plugin {owner} could not be set up for {app.name!r}: {one_line(error)}"
+                ) from error
+
+    def tear_down(self, app: Any) -> None:
+        """Call ``socketio_teardown``, in the reverse order of setting up."""
+        self._tell("socketio_teardown", app=app)
+
+    def add_commands(self, group: Any) -> list[str]:
+        """Call ``socketio_cli``; return what went wrong, one line each."""
+        problems = []
+        for owner, function, names in self._observers["socketio_cli"]:
+            try:
+                function(*(group for _ in names))
+            except Exception as error:  # noqa: BLE001  # the other commands are to work
+                problems.append(f"the plugin {owner} could not add its commands: {one_line(error)}")
+        return problems
+
+    # -- telling -----------------------------------------------------------------------------------------------
 
     def connected(self, *, sid: str, namespace: str, environ: dict[str, Any]) -> None:
         """Tell ``socketio_connected``."""
@@ -252,6 +340,7 @@ class Plugins:
         self._tell("socketio_bus_gap", duration_s=duration_s, since=since, missed=missed, resumed=resumed)
 
     def _tell(self, hook: str, **facts: Any) -> None:
+        facts["socketio"] = self._owner_object()
         for owner, function, names in self._observers[hook]:
             self._note("%s -> %s", hook, owner)
             try:
@@ -263,9 +352,14 @@ class Plugins:
                 if more is not None:
                     log_error(logger, error, "plugin %s failed in %s%s", owner, hook, more)
 
+    def _owner_object(self) -> object | None:
+        return None if self._socketio is None else self._socketio()
+
     def _observers_of(self, hook: str) -> tuple[Observer, ...]:
         # Called without pluggy's own loop, in which one plugin's exception keeps the others from being told.
-        implementations = reversed(getattr(self._manager.hook, hook).get_hookimpls())
+        implementations: Iterable[pluggy.HookImpl] = getattr(self._manager.hook, hook).get_hookimpls()
+        if hook != "socketio_setup":  # what is set up last stands outermost, and ends first
+            implementations = reversed(list(implementations))
         return tuple(
             (self._owner(impl.plugin_name), impl.function, tuple(impl.argnames)) for impl in implementations
         )

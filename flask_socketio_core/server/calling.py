@@ -9,7 +9,8 @@ from ..errors import CallTimeout, ClientGone
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
-    from .interface import AckCallback, LocalServer
+    from ..contracts.clients import AckCallback
+    from .interface import LocalServer
 
 FOREVER_S = 365 * 24 * 3600.0
 """What ``timeout=None`` stands for, seconds."""

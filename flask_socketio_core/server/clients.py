@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..transport.outbox import Outbox
 
 if TYPE_CHECKING:
+    from ..contracts.clients import AckCallback
     from ..transport.packets import Outgoing
     from ..transport.session import Session
-    from .interface import AckCallback
 
 
 class Phase(enum.Enum):

@@ -10,36 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..contracts.clients import Client
+
 if TYPE_CHECKING:
     import logging
 
+    from ..contracts.clients import AckCallback
     from ..errors import InvalidData
-
-AckCallback = Callable[..., None]
-"""Called once with what the client acknowledged, as positional arguments."""
-
-
-class Client(Protocol):
-    """One client on one namespace, as the application sees it."""
-
-    @property
-    def sid(self) -> str:
-        """The Socket.IO session id, unique over all namespaces."""
-
-    @property
-    def namespace(self) -> str:
-        """The namespace this client is connected to."""
-
-    @property
-    def engine_sid(self) -> str:
-        """The Engine.IO session id, shared by all namespaces of one connection."""
-
-    @property
-    def environ(self) -> dict[str, Any]:
-        """WSGI environ of the connection's first request, without the server's own objects. Shared: copy to change."""
-
-    app_data: Any
-    """Whatever the application wants to keep with the connection, for all its namespaces; ``None`` at first."""
 
 
 class KeptClient(Client, Protocol):

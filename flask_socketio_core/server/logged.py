@@ -21,11 +21,12 @@ from .server import Server
 if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode
+    from ..contracts.clients import AckCallback
     from ..transport.packets import Outgoing
     from ..transport.session import Transport
     from ..transport.wsgi import Refusal
     from .clients import Client
-    from .interface import AckCallback, Application
+    from .interface import Application
     from .lines import Tell
     from .server import Job
 

@@ -39,10 +39,11 @@ from .workers import Workers
 if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode, Event, Handle
+    from ..contracts.clients import AckCallback
     from ..transport.addresses import Place, TooMany
     from ..transport.timer import Timed
     from ..transport.wsgi import Refusal
-    from .interface import AckCallback, Application
+    from .interface import Application
 
 Job = Callable[[], object]
 

@@ -19,7 +19,7 @@ from ..transport.fork import forget_after_fork
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
-    from .interface import Client
+    from ..contracts.clients import Client
 
 LOOKS_PER_BOUND = 4
 """How often the loop is asked within the bound."""

@@ -176,7 +176,7 @@ def inflate(payload: bytes, limit: int) -> bytes:
 
 
 class DeflatedFrameReader(FrameReader):
-    """Turn the bytes of a client that agreed into messages, fewer at a time where they swell: 64 kB may become 64 MB."""
+    """Turn the bytes of a client that agreed into messages, fewer at a time if they swell: 64 kB may become 64 MB."""
 
     __slots__ = ("_inflated_bytes", "_is_compressed")
 

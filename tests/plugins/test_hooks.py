@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flask_socketio_core.contracts import hookspecs
-from flask_socketio_core.contracts.hookspecs import DESCRIBING, hookimpl
+from flask_socketio_core.contracts.hookspecs import DESCRIBING, SETTING_UP, SURROUNDING, hookimpl
 from flask_socketio_core.selection import Plugins
 from support.environments import ROOT
 from support.plugins import Describing, mode, provider, queue
@@ -64,6 +64,7 @@ def told(nothing_installed: None) -> Callable[..., dict[str, Any]]:
         assert plugins.observes(hook)
         getattr(plugins, hook.removeprefix("socketio_"))(**arguments)
         (call,) = recorder.calls
+        assert call.pop("socketio") is None  # these plugins are nobody's
         return call
 
     return tell
@@ -192,4 +193,12 @@ class TestObserving:
 
 
 def test_every_hook_that_observes_has_a_method() -> None:
-    assert [hook for hook in HOOKS if hook not in DESCRIBING and not hasattr(Plugins, hook[9:])] == []
+    others = DESCRIBING | SETTING_UP | SURROUNDING
+    assert [hook for hook in HOOKS if hook not in others and not hasattr(Plugins, hook[9:])] == []
+
+
+def test_every_hook_that_does_not_describe_says_which_socketio_object() -> None:
+    without = {
+        hook for hook in HOOKS if "socketio" not in inspect.signature(getattr(hookspecs, hook)).parameters
+    }
+    assert without == DESCRIBING | {"socketio_cli"}

@@ -15,11 +15,8 @@ from flask_socketio_core.contracts import hookspecs
 from flask_socketio_core.errors import InvalidHook
 from support.plugins import MakeDistribution
 
-OBSERVED = [
-    name
-    for name in vars(hookspecs)
-    if name.startswith("socketio_") and not name.endswith(("_modes", "_providers", "_queues"))
-]
+OTHERS = hookspecs.DESCRIBING | hookspecs.SETTING_UP | hookspecs.SURROUNDING
+OBSERVED = [name for name in vars(hookspecs) if name.startswith("socketio_") and name not in OTHERS]
 
 
 def observer() -> str:
@@ -72,7 +69,16 @@ def client(record: Record) -> Iterator[SocketIOTestClient]:
 
 
 def told(record: Record, hook: str) -> list[dict[str, Any]]:
-    return [arguments for name, arguments in record if name == hook]
+    return [
+        {name: value for name, value in arguments.items() if name != "socketio"}
+        for told_of, arguments in record
+        if told_of == hook
+    ]
+
+
+def test_who_observes_several_objects_is_told_which(client: SocketIOTestClient, record: Record) -> None:
+    client.emit("say", "hello")
+    assert {arguments["socketio"] for _, arguments in record} == {client.socketio}
 
 
 def test_a_client_that_comes_is_told_after_its_connect_handler(
@@ -191,5 +197,5 @@ def test_an_observer_with_a_misspelt_name_is_told_the_nearest(socketio: SocketIO
 def test_an_observer_cannot_describe(socketio: SocketIO) -> None:
     def socketio_async_modes() -> None: ...
 
-    with pytest.raises(InvalidHook, match="socketio_async_modes, which describes: only a plugin can"):
+    with pytest.raises(InvalidHook, match="socketio_async_modes, which is no observer's: only a plugin can"):
         socketio.observe(socketio_async_modes)

@@ -17,8 +17,8 @@ import pytest
 from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core.common import options
 from flask_socketio_core.contracts import BlockingTransport
+from flask_socketio_core.contracts.clients import Client
 from flask_socketio_core.server.engine import Engine
-from flask_socketio_core.server.interface import Client
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.testing.rawclient import TEXT, masked
 from flask_socketio_core.transport.blocking import BlockingConnection

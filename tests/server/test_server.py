@@ -14,9 +14,9 @@ from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core.common import options
 from flask_socketio_core.common.sids import new_sid
 from flask_socketio_core.contracts import Handle
+from flask_socketio_core.contracts.clients import Client
 from flask_socketio_core.errors import CallTimeout, ConnectionRefusedError, ProtocolError
 from flask_socketio_core.server.calling import call
-from flask_socketio_core.server.interface import Client
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.transport.session import Session
 from support.engine import DirectTransport, ManualMode, RecordingApplication, WokenTransport

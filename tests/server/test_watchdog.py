@@ -11,8 +11,8 @@ from typing import Any
 
 from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core.common import options
+from flask_socketio_core.contracts.clients import Client
 from flask_socketio_core.server import watchdog
-from flask_socketio_core.server.interface import Client
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.server.watchdog import Watchdog, describe
 from support.engine import ManualMode, RecordingApplication, WokenTransport

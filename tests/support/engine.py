@@ -16,7 +16,7 @@ from flask_socketio_core.contracts import (
     ServeOptions,
     Task,
 )
-from flask_socketio_core.server.interface import Client
+from flask_socketio_core.contracts.clients import Client
 from flask_socketio_core.server.packets import Codec, Decoder
 from flask_socketio_core.transport.packets import Outgoing
 from flask_socketio_core.transport.session import Session, SessionSettings

@@ -1,0 +1,55 @@
+"""What a plugin is told of clients, and of what is sent to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+__all__ = ["AckCallback", "Client", "Emission"]
+
+AckCallback = Callable[..., None]
+"""Called once with what the client acknowledged, as positional arguments."""
+
+
+class Emission(NamedTuple):
+    """An event that is sent to clients. Each addressed client receives it once.
+
+    :param to: rooms and sids; ``None`` for every client of the namespace.
+    :param skip: sids that do not receive it.
+    :param on_ack: called with a client's answer, on the hub: must not block. Among several servers, ``to`` must be
+        one sid or room.
+    :param volatile: drop it for a client that cannot be written to at once.
+    :param local: only to clients of this process.
+    """
+
+    event: str
+    args: tuple[Any, ...] = ()
+    namespace: str = "/"
+    to: tuple[Any, ...] | None = None
+    skip: frozenset[str] = frozenset()
+    on_ack: AckCallback | None = None
+    volatile: bool = False
+    local: bool = False
+
+
+class Client(Protocol):
+    """One client on one namespace, as the application sees it."""
+
+    @property
+    def sid(self) -> str:
+        """The Socket.IO session id, unique over all namespaces."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace this client is connected to."""
+
+    @property
+    def engine_sid(self) -> str:
+        """The Engine.IO session id, shared by all namespaces of one connection."""
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """WSGI environ of the connection's first request, without the server's own objects. Shared: copy to change."""
+
+    app_data: Any
+    """Whatever the application wants to keep with the connection, for all its namespaces; ``None`` at first."""
