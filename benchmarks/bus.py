@@ -41,6 +41,7 @@ from run import flask_command, medians_of, write_json
 from flask_socketio_core.cluster import envelope
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.selection import Plugins
 from flask_socketio_core.testing.threads import ThreadMode
 
@@ -107,7 +108,7 @@ class ClusterEnd:
 
     def send(self, number: int) -> None:
         self._emitting = True  # what comes now is for our own clients
-        self._cluster.emit("e", ({"text": TEXT, "number": number},), to=("room",))
+        self._cluster.emit(Emission("e", ({"text": TEXT, "number": number},), to=("room",)))
 
     def flush(self) -> None:
         self._cluster._current().outbox.flush(PATIENCE_S)
@@ -365,7 +366,7 @@ def measure_core() -> Figures:
     for _ in range(5):
         queue: Any = a._current().queue
         queue.published.clear()
-        take("emit_us", [lambda: a.emit("e", args, to=("room",))] * BURST)
+        take("emit_us", [lambda: a.emit(Emission("e", args, to=("room",)))] * BURST)
         for name, end in (("hear_back_us", a), ("receive_us", b)):
             receive = end._current()._receive
             take(name, [partial(receive, message) for message in queue.published])
@@ -437,16 +438,8 @@ def main() -> None:
 def _payload() -> bytes:
     """Return what the cluster would publish."""
     node = uuid.uuid4().hex
-    message = envelope.emit(
-        "e",
-        ({"text": TEXT, "number": time.monotonic_ns()},),
-        host_id=node,
-        namespace="/",
-        to=("room",),
-        skip=frozenset(),
-        callback=None,
-        volatile=False,
-    )
+    emission = Emission("e", ({"text": TEXT, "number": time.monotonic_ns()},), to=("room",))
+    message = envelope.emit(emission, host_id=node, callback=None)
     return envelope.stamp(envelope.Wire().encode(message), node, 1000)
 
 

@@ -14,9 +14,7 @@ import flask
 from ..cluster.cluster import Cluster
 from ..common.sendable import carries_all
 from ..common.tracebacks import log_error
-from ..common.values import full_namespace
 from ..contracts import urls
-from ..contracts.clients import Emission
 from ..contracts.concurrency import gunicorn
 from ..contracts.concurrency.forks import StartedTasks
 from ..errors import PartUnsuitable, PluginFailed
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..common.options import Options
     from ..contracts import AsyncMode, Event, Handle, Task
+    from ..contracts.clients import Emission
     from ..selection import Plugins
     from ..server.interface import Emitter, OwnServer
     from .handlers import Handlers
@@ -288,66 +287,41 @@ class Binding:
 
     # sending
 
-    def emit(
-        self,
-        event: str,
-        args: tuple[Any, ...],
-        *,
-        namespace: str | None,
-        to: tuple[Any, ...] | None,
-        skip: frozenset[str] = frozenset(),
-        callback: Callable[..., Any] | None = None,
-        ignore_queue: bool = False,
-        volatile: bool = False,
-    ) -> None:
+    def emit(self, emission: Emission, callback: Callable[..., Any] | None = None) -> None:
         """Send an event to clients.
 
-        :param ignore_queue: only to clients of this process.
+        :param callback: called with what a client acknowledges, in a worker.
         """
-        if not namespace or namespace[0] != "/":
-            namespace = full_namespace(namespace)
-        on_ack = None if callback is None else self._acknowledger(callback)
-        emission = Emission(event, args, namespace, to, skip, on_ack, volatile, ignore_queue)
+        if callback is not None:
+            emission = emission._replace(on_ack=self._acknowledger(callback))
         if self.plugins.surrounds_emits:
             self.plugins.around_emit(self._send, emission=emission)
         else:
             self._send(emission)
 
     def _send(self, emission: Emission) -> None:
-        event, args, namespace, to, skip, on_ack, volatile, local = emission
         if self.plugins.observes_emits:
-            self.plugins.emit(event=event, namespace=namespace, to=to, args=args)
-        emitter = self.server if local and self.server is not None else self.emitter
-        emitter.emit(event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile)
+            self._tell_emission(emission, emission.to)
+        (self.server if emission.local and self.server is not None else self.emitter).emit(emission)
 
-    def call(
-        self,
-        event: str,
-        args: tuple[Any, ...],
-        *,
-        namespace: str | None,
-        to: str,
-        timeout_s: float | None,
-        ignore_queue: bool = False,
-    ) -> Any:
+    def _tell_emission(self, emission: Emission, to: tuple[Any, ...] | None) -> None:
+        self.plugins.emit(event=emission.event, namespace=emission.namespace, to=to, args=emission.args)
+
+    def call(self, emission: Emission, to: str, timeout_s: float | None) -> Any:
         """Send an event to one client and return what it acknowledges: a value, a tuple of several, or ``None``.
 
         :raises CallTimeout: if it does not within the time-out.
         :raises ClientGone: if it leaves before.
         """
-        if not namespace or namespace[0] != "/":
-            namespace = full_namespace(namespace)
         timeout_s = calling.FOREVER_S if timeout_s is None else timeout_s
         if self.plugins.observes_emits:
-            self.plugins.emit(event=event, namespace=namespace, to=(to,), args=args)
+            self._tell_emission(emission, (to,))
         server = self.server
-        if server is not None and (self.cluster is None or ignore_queue):
-            answer = calling.call(
-                server, self.mode, event, args, to=to, namespace=namespace, timeout_s=timeout_s
-            )
+        if server is not None and (self.cluster is None or emission.local):
+            answer = calling.call(server, self.mode, emission, to, timeout_s)
         else:
             assert self.cluster is not None  # a process that only sends has a queue
-            answer = self.cluster.call(event, args, to=to, namespace=namespace, timeout_s=timeout_s)
+            answer = self.cluster.call(emission, to, timeout_s)
         if len(answer) > 1:
             return answer
         return answer[0] if answer else None

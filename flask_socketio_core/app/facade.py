@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import Reason
 from ..common.values import full_namespace
+from ..contracts.clients import Emission
 from .addressing import payload, recipients, skipped
 from .compatibility.live import LiveMapping
 from .compatibility.manager import ManagerAttributes
@@ -61,14 +62,10 @@ class ServerFacade(ServerAttributes):
         ignore_queue: bool = False,
     ) -> None:
         """Send an event to clients; see :meth:`SocketIO.emit`."""
+        skip = skipped(skip_sid, include_self=True, function="server.emit()")
+        space, addressees = full_namespace(namespace), recipients(to, room)
         self._binding.emit(
-            event,
-            payload((data,)),
-            namespace=namespace,
-            to=recipients(to, room),
-            skip=skipped(skip_sid, include_self=True, function="server.emit()"),
-            callback=callback,
-            ignore_queue=ignore_queue,
+            Emission(event, payload((data,)), space, addressees, skip, local=ignore_queue), callback
         )
 
     def send(
@@ -98,14 +95,8 @@ class ServerFacade(ServerAttributes):
         target = to if to is not None else sid
         if target is None:
             raise ValueError("call() asks one client: pass its sid as to=")
-        return self._binding.call(
-            event,
-            payload((data,)),
-            namespace=namespace,
-            to=target,
-            timeout_s=timeout,
-            ignore_queue=ignore_queue,
-        )
+        emission = Emission(event, payload((data,)), full_namespace(namespace), local=ignore_queue)
+        return self._binding.call(emission, target, timeout)
 
     # rooms
 

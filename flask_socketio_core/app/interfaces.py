@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..common.keywords import OptionKeywords, Recipients, Room
     from ..common.options import Options
     from ..contracts import AsyncMode, Task
+    from ..contracts.clients import Emission
     from ..server.interface import Emitter, OwnServer
     from .dispatch import Dispatcher
     from .handlers import Handlers, NamespaceBase
@@ -77,30 +78,10 @@ class Served(Protocol):
     def emitter(self) -> Emitter:
         """What reaches all clients, wherever they are connected."""
 
-    def emit(
-        self,
-        event: str,
-        args: tuple[Any, ...],
-        *,
-        namespace: str | None,
-        to: tuple[Any, ...] | None,
-        skip: frozenset[str] = frozenset(),
-        callback: Callable[..., Any] | None = None,
-        ignore_queue: bool = False,
-        volatile: bool = False,
-    ) -> None:
+    def emit(self, emission: Emission, callback: Callable[..., Any] | None = None) -> None:
         """Send an event to clients."""
 
-    def call(
-        self,
-        event: str,
-        args: tuple[Any, ...],
-        *,
-        namespace: str | None,
-        to: str,
-        timeout_s: float | None,
-        ignore_queue: bool = False,
-    ) -> Any:
+    def call(self, emission: Emission, to: str, timeout_s: float | None) -> Any:
         """Send an event to one client and return what it acknowledges."""
 
     def disconnect(self, sid: str, namespace: str, *, ignore_queue: bool = False) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..common.values import full_namespace
+from ..contracts.clients import Emission
 from .addressing import payload, recipients, refuse_unknown, skipped
 
 if TYPE_CHECKING:
@@ -59,14 +60,17 @@ class Sender(ABC):
             _refuse_broadcast(unknown)
             refuse_unknown("SocketIO.emit()", unknown)
         self._binding().emit(
-            event,
-            payload(args),
-            namespace=namespace,
-            to=recipients(to, room),
-            skip=skipped(skip_sid, include_self=include_self, function="SocketIO.emit()"),
-            callback=callback,
-            ignore_queue=ignore_queue,
-            volatile=volatile,
+            Emission(
+                event,
+                payload(args),
+                full_namespace(namespace),
+                recipients(to, room),
+                skipped(skip_sid, include_self=include_self, function="SocketIO.emit()"),
+                None,
+                volatile,
+                ignore_queue,
+            ),
+            callback,
         )
 
     def send(
@@ -135,14 +139,8 @@ class Sender(ABC):
         target = to if to is not None else room
         if target is None:
             raise ValueError("SocketIO.call() asks one client: pass its sid as to=")
-        return self._binding().call(
-            event,
-            payload(args),
-            namespace=namespace,
-            to=target,
-            timeout_s=timeout,
-            ignore_queue=ignore_queue,
-        )
+        emission = Emission(event, payload(args), full_namespace(namespace), local=ignore_queue)
+        return self._binding().call(emission, target, timeout)
 
     def close_room(self, room: Room, namespace: str | None = None) -> None:
         """Take everybody out of a room.

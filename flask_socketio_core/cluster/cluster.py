@@ -15,6 +15,7 @@ from ..common.sids import refuse_sid
 from ..common.tracebacks import log_error
 from ..common.values import full_namespace
 from ..contracts import settings
+from ..contracts.clients import Emission
 from ..contracts.settings import SETTINGS
 from ..contracts.urls import Secrets, mask_logs
 from ..errors import ConfigurationError, InvalidData, PartUnsuitable
@@ -215,95 +216,71 @@ class Cluster:
 
     # ---------------------------------------------------------------------------------------------------- emitter
 
-    def emit(
-        self,
-        event: str,
-        args: tuple[Any, ...],
-        *,
-        namespace: str = "/",
-        to: tuple[str, ...] | None = None,
-        skip: frozenset[str] = frozenset(),
-        on_ack: AckCallback | None = None,
-        volatile: bool = False,
-    ) -> None:
+    def emit(self, emission: Emission) -> None:
         """Send an event to clients of all servers; see :class:`~flask_socketio_core.server.interface.Emitter`.
 
         A message to clients of this process alone does not travel. While the broker is away, messages wait in a
         bounded buffer.
 
-        :param on_ack: with a room, called for each member that acknowledges until ``ack_expires_s``; of the members at
-            python-socketio's processes, for the first.
+        ``on_ack`` of a room is called for each member that acknowledges until ``ack_expires_s``; of the members at
+        python-socketio's processes, for the first.
+
         :raises ValueError: if ``on_ack`` is given without exactly one addressee.
         :raises InvalidData: if clients could not read it; says where.
         :raises MessageTooLarge: if the queue can never carry it.
         """
+        to, on_ack = emission.to, emission.on_ack
         if on_ack is not None and (to is None or len(to) != 1):
             raise ValueError(
                 "an acknowledgement can be asked of one client or one room: give its sid or name as the addressee"
             )
         server = self._server
-        if server is not None and to is not None and all(server.is_connected(sid, namespace) for sid in to):
-            server.emit(event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile)
-            return
-        if on_ack is not None and to is not None:
-            self._ask(event, args, namespace, to[0], on_ack, skip=skip, volatile=volatile)
+        if server is not None and to is not None and _are_here(server, to, emission.namespace):
+            server.emit(emission)
+        elif on_ack is not None:
+            self._ask(emission, on_ack)
         else:
-            self._publish(self._current(), event, args, namespace, to, skip=skip, volatile=volatile)
+            self._publish(self._current(), emission)
 
-    def call(
-        self,
-        event: str,
-        args: tuple[Any, ...],
-        *,
-        to: str,
-        namespace: str = "/",
-        timeout_s: float = 60.0,
-    ) -> tuple[Any, ...]:
+    def call(self, emission: Emission, to: str, timeout_s: float = 60.0) -> tuple[Any, ...]:
         """Send an event to one client, wherever it is connected, and return what it acknowledges.
 
+        :param emission: what is asked; its addressees and its ``on_ack`` are set here.
         :param to: a sid; with a room, the first answer counts.
         :param timeout_s: how long to wait, seconds; for a client elsewhere, ``ack_expires_s`` at most.
         :raises CallTimeout: if it does not within the time-out, or nobody knows it.
         :raises ClientGone: if it leaves first.
         """
         server = self._server
-        if server is not None and server.is_connected(to, namespace):
-            return calling.call(
-                server, self._mode, event, args, to=to, namespace=namespace, timeout_s=timeout_s
-            )
-
+        if server is not None and server.is_connected(to, emission.namespace):
+            return calling.call(server, self._mode, emission, to, timeout_s)
         timeout_s = min(timeout_s, self._settings["ack_expires_s"])
-        ask = partial(self._ask, event, args, namespace, to, patience_s=timeout_s)
-        return calling.wait(self._mode, ask, event, to=to, timeout_s=timeout_s)
+        ask = partial(self._ask, emission._replace(to=(to,)), patience_s=timeout_s)
+        return calling.wait(self._mode, ask, emission.event, to=to, timeout_s=timeout_s)
 
     def _ask(
         self,
-        event: str,
-        args: tuple[Any, ...],
-        namespace: str,
-        to: str,
+        emission: Emission,
         on_ack: AckCallback,
         on_gone: Callable[[], None] | None = None,
         *,
-        skip: frozenset[str] = frozenset(),
-        volatile: bool = False,
         patience_s: float = SUBSCRIBE_S,
     ) -> Callable[[], object]:
         """Send an event that is to be acknowledged; return what to call when nobody waits for that any more.
 
         :param patience_s: how long to wait for a subscription, seconds.
         """
+        assert emission.to is not None  # one addressee is asked
+        to = emission.to[0]
         link = self._current()
         link.listen_for_answers(patience_s)
         now_s = self._clock()
         link.acks.expire(now_s)
         number = link.acks.add(Awaited(to, on_ack, on_gone, now_s + self._settings["ack_expires_s"]))
         question = _Question(number, partial(_answer_here, link, number, to))
-        forget = partial(self._forget, link, question, namespace, to)
+        forget = partial(self._forget, link, question, emission.namespace, to)
         try:
-            self._publish(
-                link, event, args, namespace, (to,), skip=skip, question=question, volatile=volatile
-            )
+            self._publish(link, emission, question)
         except BaseException:
             forget()
             raise
@@ -314,40 +291,24 @@ class Cluster:
         if self._server is not None:
             self._server.forget_acks(to, namespace, question.on_ack_here)
 
-    def _publish(
-        self,
-        link: Link,
-        event: str,
-        args: tuple[Any, ...],
-        namespace: str,
-        to: tuple[str, ...] | None,
-        *,
-        skip: frozenset[str] = frozenset(),
-        question: _Question | None = None,
-        volatile: bool = False,
-    ) -> None:
+    def _publish(self, link: Link, emission: Emission, question: _Question | None = None) -> None:
         """Send an event to the clients of the other servers and to our own."""
+        event, args, namespace, to = emission[:4]
         check_name(event)
         try:
             message = envelope.emit(
-                event,
-                args,
+                emission,
                 host_id=link.node,
-                namespace=namespace,
-                to=to,
-                skip=skip,
                 callback=None if question is None or to is None else (to[0], namespace, question.number),
-                volatile=volatile,
                 max_attachments=self._max_attachments,
             )
             encoded = link.prepare(message)
         except FAILURES as error:
             raise explain(f"event {event!r}", args, error, self._wire.dumps) from error
         if self._server is not None:  # our own clients wait for no broker
-            on_ack = None if question is None else question.on_ack_here
-            self._server.emit(
-                event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile
-            )
+            if question is not None:
+                emission = emission._replace(on_ack=question.on_ack_here)
+            self._server.emit(emission)
         self._be_closed_at_exit()
         link.outbox.put(encoded, _key(namespace, to[0] if to else ""))
 
@@ -441,13 +402,15 @@ class Cluster:
         on_ack = self._return_path(server, message, namespace)
         try:
             server.emit(
-                str(message["event"]),
-                envelope.arguments(message.get("data")),
-                namespace=namespace,
-                to=envelope.addressees(message),
-                skip=frozenset((skip,) if isinstance(skip, str) else skip),
-                on_ack=on_ack,
-                volatile=message.get("volatile") is True,
+                Emission(
+                    str(message["event"]),
+                    envelope.arguments(message.get("data")),
+                    namespace,
+                    envelope.addressees(message),
+                    frozenset((skip,) if isinstance(skip, str) else skip),
+                    on_ack,
+                    message.get("volatile") is True,
+                )
             )
         except InvalidData as error:  # a process of python-socketio's sends what it likes
             self._current().refuse("unreadable for clients", str(error))
@@ -555,6 +518,11 @@ class _Question:
 
     number: int
     on_ack_here: AckCallback
+
+
+def _are_here(server: LocalServer, to: tuple[Any, ...], namespace: str) -> bool:
+    """Say whether all who are addressed are clients of this process."""
+    return all(server.is_connected(sid, namespace) for sid in to)
 
 
 def _answer_here(link: Link, number: int, to: Any, *values: Any) -> None:

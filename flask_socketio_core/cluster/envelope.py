@@ -28,11 +28,14 @@ from __future__ import annotations
 import base64
 import json as standard_json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..common.quoting import printable
 from ..common.sendable import StrictJson, check_count, encode_strictly, has_binary, put_back, take_out
 from ..common.sids import is_sid
+
+if TYPE_CHECKING:
+    from ..contracts.clients import Emission
 
 VERSION = 1
 
@@ -239,15 +242,10 @@ def sent_by(raw: bytes, node: str) -> bool:
 
 
 def emit(
-    event: str,
-    args: tuple[Any, ...],
+    emission: Emission,
     *,
     host_id: str,
-    namespace: str,
-    to: tuple[Any, ...] | None,
-    skip: frozenset[str],
     callback: tuple[Any, str, int] | None,
-    volatile: bool,
     max_attachments: int | None = None,
 ) -> Message:
     """Return the message that sends an event to clients elsewhere.
@@ -256,6 +254,7 @@ def emit(
     :raises ValueError: if clients could not take the attachments.
     :param callback: room, namespace and number of the acknowledgement that is asked for.
     """
+    event, args, namespace, to, skip, _, volatile, _ = emission
     names, sids = to, [name for name in to or () if is_sid(name)]
     if to is not None and sids:
         found = frozenset(sids)

@@ -9,7 +9,7 @@ from ..errors import CallTimeout, ClientGone
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
-    from ..contracts.clients import AckCallback
+    from ..contracts.clients import AckCallback, Emission
     from .interface import LocalServer
 
 FOREVER_S = 365 * 24 * 3600.0
@@ -21,21 +21,16 @@ to call when nobody waits for either any more."""
 
 
 def call(
-    server: LocalServer,
-    mode: AsyncMode,
-    event: str,
-    args: tuple[Any, ...],
-    *,
-    to: str,
-    namespace: str,
-    timeout_s: float,
+    server: LocalServer, mode: AsyncMode, emission: Emission, to: str, timeout_s: float
 ) -> tuple[Any, ...]:
     """Send an event to a client of this process and return what is acknowledged first.
 
+    :param emission: what is asked; its addressees and its ``on_ack`` are set here.
     :param to: a sid; with a room, the first answer counts.
     :raises CallTimeout: if nobody answers within the time-out.
     :raises ClientGone: if the client leaves before it answers, or nobody is connected under that name.
     """
+    event, namespace = emission.event, emission.namespace
     is_sid = server.is_connected(to, namespace)
     if not is_sid and not server.members(to, namespace):
         raise ClientGone(f"cannot call {event!r}: nobody is connected as {to!r} to namespace {namespace!r}")
@@ -49,7 +44,7 @@ def call(
             server.forget_acks(to, namespace, on_ack)  # of a room, the others have not answered
 
         try:
-            server.emit(event, args, namespace=namespace, to=(to,), on_ack=on_ack)
+            server.emit(emission._replace(to=(to,), on_ack=on_ack))
         except BaseException:
             forget()
             raise

@@ -15,7 +15,7 @@ from ..contracts.clients import Client
 if TYPE_CHECKING:
     import logging
 
-    from ..contracts.clients import AckCallback
+    from ..contracts.clients import AckCallback, Emission
     from ..errors import InvalidData
 
 
@@ -113,25 +113,8 @@ class Application(Protocol):
 class Emitter(Protocol):
     """What can be told to clients, wherever they are connected."""
 
-    def emit(
-        self,
-        event: str,
-        args: tuple[Any, ...],
-        *,
-        namespace: str = "/",
-        to: tuple[str, ...] | None = None,
-        skip: frozenset[str] = frozenset(),
-        on_ack: AckCallback | None = None,
-        volatile: bool = False,
-    ) -> None:
-        """Send an event to clients. Each addressed client receives it once.
-
-        :param to: rooms and sids; ``None`` for every client of the namespace.
-        :param skip: sids that do not receive it.
-        :param on_ack: called with a client's answer, on the hub: must not block. Among several servers, ``to`` must be
-            one sid or room.
-        :param volatile: drop it for a client that cannot be written to at once.
-        """
+    def emit(self, emission: Emission) -> None:
+        """Send an event to clients."""
 
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Put a client into a room. Unknown clients are ignored unless the server is alone.

@@ -21,7 +21,7 @@ from .server import Server
 if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode
-    from ..contracts.clients import AckCallback
+    from ..contracts.clients import Emission
     from ..transport.packets import Outgoing
     from ..transport.session import Transport
     from ..transport.wsgi import Refusal
@@ -137,21 +137,12 @@ class LoggedServer(Server):
 
     # Socket.IO: what the application does
 
-    def emit(
-        self,
-        event: str,
-        args: tuple[Any, ...],
-        *,
-        namespace: str = "/",
-        to: tuple[str, ...] | None = None,
-        skip: frozenset[str] = frozenset(),
-        on_ack: AckCallback | None = None,
-        volatile: bool = False,
-    ) -> None:
+    def emit(self, emission: Emission) -> None:
         """Tell of an event that is sent to clients of this process."""
+        to, event, namespace = emission.to, printable(str(emission.event)), printable(emission.namespace)
         rooms = "all" if to is None else printable(", ".join(map(str, to))) or "nobody"
-        self._tell("emitting event '%s' to %s [%s]", printable(str(event)), rooms, printable(namespace))
-        super().emit(event, args, namespace=namespace, to=to, skip=skip, on_ack=on_ack, volatile=volatile)
+        self._tell("emitting event '%s' to %s [%s]", event, rooms, namespace)
+        super().emit(emission)
 
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Tell of a client that enters a room."""

@@ -39,7 +39,7 @@ from .workers import Workers
 if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode, Event, Handle
-    from ..contracts.clients import AckCallback
+    from ..contracts.clients import AckCallback, Emission
     from ..transport.addresses import Place, TooMany
     from ..transport.timer import Timed
     from ..transport.wsgi import Refusal
@@ -713,18 +713,9 @@ class Server:
 
     # Emitter and LocalServer
 
-    def emit(
-        self,
-        event: str,
-        args: tuple[Any, ...],
-        *,
-        namespace: str = "/",
-        to: tuple[str, ...] | None = None,
-        skip: frozenset[str] = frozenset(),
-        on_ack: AckCallback | None = None,
-        volatile: bool = False,
-    ) -> None:
+    def emit(self, emission: Emission) -> None:
         """Send an event to clients of this process; see :meth:`Emitter.emit`."""
+        event, args, namespace, to, skip, on_ack, volatile, _ = emission
         rooms = self._rooms.get(namespace)
         clients = rooms.select(to, skip) if rooms is not None else []
         if on_ack is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flask_socketio_core.cluster.memory import MemoryQueue
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import CallTimeout
 from support.nodes import Bus, Member, Node, emitter, wait_until
 
@@ -49,7 +50,7 @@ def left_behind(node: Node, member: Member) -> tuple[object, ...]:
 
 
 def call(cluster: Cluster, member: Member, *, timeout_s: float) -> object:
-    return cluster.call("ask", (), to=member.sid, timeout_s=timeout_s)
+    return cluster.call(Emission("ask", ()), member.sid, timeout_s=timeout_s)
 
 
 def test_calls_to_a_client_of_this_server_leave_nothing(nodes: tuple[Node, Node]) -> None:
@@ -96,7 +97,7 @@ def test_questions_that_nobody_waits_for_any_more_leave_the_server_of_the_client
         member.answer = None
         for to in (member.sid, "room"):
             with pytest.raises(CallTimeout):
-                asking.cluster.call("ask", (), to=to, timeout_s=0)
+                asking.cluster.call(Emission("ask", ()), to, timeout_s=0)
         wait_until(lambda: len(member.receive()) == 2, "questions")
         wait_until(lambda: left_behind(asked, member) == (), "end of the questions")
         assert len(asked.cluster._link.owed) == 0
@@ -112,7 +113,7 @@ def test_a_call_to_a_room_leaves_nothing_with_who_called(nodes: tuple[Node, Node
     for member in members[1:]:
         member.answer = None
     with answering(members[0]):
-        assert nodes[0].cluster.call("ask", (), to="room", timeout_s=5) == ("ok",)
+        assert nodes[0].cluster.call(Emission("ask", ()), "room", timeout_s=5) == ("ok",)
     assert len(nodes[0].cluster._link.acks) == 0
     assert left_behind(nodes[0], members[1]) == ()
 
@@ -120,7 +121,7 @@ def test_a_call_to_a_room_leaves_nothing_with_who_called(nodes: tuple[Node, Node
 def test_a_call_that_cannot_be_encoded_leaves_nothing(nodes: tuple[Node, Node]) -> None:
     member = nodes[1].connect()
     with pytest.raises(TypeError):
-        nodes[0].cluster.call("ask", (object(),), to=member.sid)
+        nodes[0].cluster.call(Emission("ask", (object(),)), member.sid)
     assert len(nodes[0].cluster._link.acks) == 0
 
 
@@ -164,7 +165,7 @@ def test_calls_of_several_threads_wait_for_the_first_subscription(bus: Bus) -> N
 def test_a_callback_waits_no_longer_than_ack_expires_s(bus: Bus) -> None:
     node = Node(bus, ack_expires_s=0.1).start()
     try:
-        node.cluster.emit("ask", (), to=("nobody",), on_ack=lambda *args: None)
+        node.cluster.emit(Emission("ask", (), to=("nobody",), on_ack=lambda *args: None))
         assert len(node.cluster._link.acks) == 1
         wait_until(lambda: len(node.cluster._link.acks) == 0, "end of the waiting")
     finally:
@@ -174,5 +175,5 @@ def test_a_callback_waits_no_longer_than_ack_expires_s(bus: Bus) -> None:
 def test_a_call_without_a_time_out_ends_with_ack_expires_s(bus: Bus) -> None:
     cluster = emitter(bus, ack_expires_s=0.2)
     with pytest.raises(CallTimeout, match=r"within 0\.2 s"):
-        cluster.call("ask", (), to="nobody", timeout_s=1e9)
+        cluster.call(Emission("ask", ()), "nobody", timeout_s=1e9)
     cluster.close()

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from flask_socketio_core.cluster.cluster import Cluster
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import CallTimeout, ClientGone, InvalidData, SocketIOError, UnknownOption
 from flask_socketio_core.testing.conformance.queues import Listener
 from support.nodes import Bus, Member, Node, emitter, in_threads, wait_until
@@ -34,7 +35,7 @@ class Caller(threading.Thread):
         super().__init__(daemon=True)
         self.answers: list[tuple[object, ...]] = []
         self.errors: list[Exception] = []
-        self._call = partial(cluster.call, "ask", (2,), to=sid, namespace=namespace, timeout_s=15)
+        self._call = partial(cluster.call, Emission("ask", (2,), namespace), sid, timeout_s=15)
         self.start()
 
     def run(self) -> None:
@@ -46,8 +47,8 @@ class Caller(threading.Thread):
 
 def test_a_broadcast_reaches_every_client_once(nodes: tuple[Node, Node], outside: Cluster) -> None:
     here, there = nodes[0].connect(), nodes[1].connect()
-    nodes[0].cluster.emit("inside", (1, "two"))
-    outside.emit("outside", ())
+    nodes[0].cluster.emit(Emission("inside", (1, "two")))
+    outside.emit(Emission("outside", ()))
     for member in (here, there):
         assert sorted(member.wait_for(2)) == [["inside", 1, "two"], ["outside"]]
 
@@ -60,9 +61,9 @@ def test_rooms_span_servers_and_skip_is_kept(nodes: tuple[Node, Node], outside: 
     nodes[1].cluster.enter_room(beside[0].sid, "other")
     wait_until(lambda: nodes[1].server.members("room"), "member of the room elsewhere")
     wait_until(lambda: nodes[0].server.members("other"), "member of the other room elsewhere")
-    outside.emit("rooms", (), to=("room", "other"))
-    outside.emit("room", (), to=("room",), skip=frozenset({inside[1].sid}))
-    outside.emit("all", ())
+    outside.emit(Emission("rooms", (), to=("room", "other")))
+    outside.emit(Emission("room", (), to=("room",), skip=frozenset({inside[1].sid})))
+    outside.emit(Emission("all", ()))
     assert sorted(inside[0].wait_for(3)) == [["all"], ["room"], ["rooms"]]
     assert sorted(inside[1].wait_for(2)) == [["all"], ["rooms"]]
     assert sorted(beside[0].wait_for(2)) == [["all"], ["rooms"]]
@@ -90,15 +91,15 @@ def test_a_client_elsewhere_is_disconnected(nodes: tuple[Node, Node], outside: C
 def test_binary_values_arrive_as_they_were(nodes: tuple[Node, Node], outside: Cluster) -> None:
     member = nodes[1].connect()
     payload = {"a": [b"\x00\xff", {"b": bytes(range(256))}], "text": "ü"}
-    nodes[0].cluster.emit("from inside", (payload, b"x"))
+    nodes[0].cluster.emit(Emission("from inside", (payload, b"x")))
     assert member.wait_for(1) == [["from inside", payload, b"x"]]
-    outside.emit("from outside", (payload,))
+    outside.emit(Emission("from outside", (payload,)))
     assert member.wait_for(2)[1] == ["from outside", payload]
 
 
 def test_a_megabyte_arrives(nodes: tuple[Node, Node]) -> None:
     member = nodes[1].connect()
-    nodes[0].cluster.emit("big", (b"\x01" * 1_000_000,))
+    nodes[0].cluster.emit(Emission("big", (b"\x01" * 1_000_000,)))
     assert len(member.wait_for(1)[0][1]) == 1_000_000
 
 
@@ -106,7 +107,7 @@ def test_messages_to_a_room_keep_their_order(nodes: tuple[Node, Node], bus: Bus)
     member = nodes[1].connect()
     nodes[1].cluster.enter_room(member.sid, "room")
     for number in range(1000):
-        nodes[0].cluster.emit("n", (number,), to=("room",))
+        nodes[0].cluster.emit(Emission("n", (number,), to=("room",)))
     received = [event[1] for event in member.wait_for(1000, 60)]
     if bus.queue_class.capabilities.ordered:
         assert received == list(range(1000))
@@ -120,7 +121,7 @@ def test_threads_that_emit_faster_than_one_publishes_lose_nothing(nodes: tuple[N
 
     def emit(_: int) -> None:
         for number in range(300):
-            cluster.emit("n", (number,))
+            cluster.emit(Emission("n", (number,)))
 
     in_threads(emit)
     assert (cluster.close(timeout_s=15), cluster.health().lost_sent) == (0, 0)
@@ -135,13 +136,13 @@ def test_what_a_stalled_broker_is_sent_right_before_the_end_arrives(
         pytest.skip("no broker that could stall")
     member = nodes[1].connect()
     cluster = emitter(bus)
-    cluster.emit("n", (0,))
+    cluster.emit(Emission("n", (0,)))
     broker.pause()
     resume = threading.Timer(0.5, broker.resume)
     resume.start()
     try:
         for number in range(1, 200):
-            cluster.emit("n", (number,))
+            cluster.emit(Emission("n", (number,)))
         assert (cluster.close(timeout_s=15), cluster.health().lost_sent) == (0, 0)
     finally:
         resume.join()
@@ -152,10 +153,12 @@ def test_a_message_to_a_local_client_does_not_travel(nodes: tuple[Node, Node], b
     tap = Listener(bus.queue_class(bus.url, bus.channel, mode=nodes[0].mode, options={})).subscribed()
     member = nodes[0].connect()
     answers: list[tuple[object, ...]] = []
-    nodes[0].cluster.emit("private", (), to=(member.sid,), on_ack=lambda *args: answers.append(args))
+    nodes[0].cluster.emit(
+        Emission("private", (), to=(member.sid,), on_ack=lambda *args: answers.append(args))
+    )
     assert member.wait_for(1) == [["private"]]
     assert answers == [("ok",)]
-    nodes[0].cluster.emit("public", ())
+    nodes[0].cluster.emit(Emission("public", ()))
     tap.wait_until(lambda: any(b"public" in message for message in tap.messages), 15, "public message")
     assert not any(b"private" in message for message in tap.messages)
     tap.queue.close()
@@ -166,7 +169,7 @@ def test_a_client_elsewhere_acknowledges(nodes: tuple[Node, Node], outside: Clus
     member.answer = ("yes", {"n": 7})
     answers: list[tuple[object, ...]] = []
     nodes[0].cluster.emit(
-        "ask", (1,), namespace="/chat", to=(member.sid,), on_ack=lambda *args: answers.append(args)
+        Emission("ask", (1,), namespace="/chat", to=(member.sid,), on_ack=lambda *args: answers.append(args))
     )
     wait_until(lambda: (member.receive(), answers)[1], "acknowledgement")
     assert answers == [("yes", {"n": 7})]
@@ -187,7 +190,7 @@ def test_each_member_of_a_room_acknowledges_wherever_it_is(
     def ask(cluster: Cluster) -> list[int]:
         answers: list[int] = []
         skip = frozenset({members[0].sid})
-        cluster.emit("ask", (), to=("room",), skip=skip, on_ack=lambda *args: answers.extend(args))
+        cluster.emit(Emission("ask", (), to=("room",), skip=skip, on_ack=lambda *args: answers.extend(args)))
         wait_until(lambda: ([member.receive() for member in members], len(answers) == 3)[1], "answers")
         return sorted(answers)
 
@@ -221,7 +224,7 @@ def test_a_call_ends_when_its_client_leaves(nodes: tuple[Node, Node], outside: C
 
 def test_a_call_to_nobody_times_out(nodes: tuple[Node, Node]) -> None:
     with pytest.raises(CallTimeout, match=r"client 'nobody' did not acknowledge 'ask' within 0\.2 s"):
-        nodes[0].cluster.call("ask", (), to="nobody", timeout_s=0.2)
+        nodes[0].cluster.call(Emission("ask", ()), "nobody", timeout_s=0.2)
     assert len(nodes[0].cluster._link.acks) == 0
 
 
@@ -237,7 +240,7 @@ def test_servers_know_each_other_until_one_ends(nodes: tuple[Node, Node]) -> Non
 def test_a_server_that_asked_before_it_served_joins_all_the_same(nodes: tuple[Node, Node], bus: Bus) -> None:
     early = Node(bus)
     try:
-        early.cluster.emit("ask", (), to=("nobody",), on_ack=lambda *args: None)
+        early.cluster.emit(Emission("ask", (), to=("nobody",), on_ack=lambda *args: None))
         early.start()
         ids = {node.cluster.health().node for node in nodes}
         wait_until(lambda: {peer.node for peer in early.cluster.health().peers} == ids, "peers")
@@ -252,7 +255,7 @@ def test_a_server_that_was_closed_can_join_again(nodes: tuple[Node, Node]) -> No
     nodes[0].start()
     assert nodes[0].cluster.health().node != first
     member = nodes[0].connect()
-    nodes[1].cluster.emit("hello", ())
+    nodes[1].cluster.emit(Emission("hello", ()))
     assert member.wait_for(1) == [["hello"]]
 
 
@@ -260,8 +263,8 @@ def test_two_channels_do_not_hear_each_other(nodes: tuple[Node, Node], bus: Bus)
     stranger = Node(Bus(bus.queue_class, bus.url, bus.channel + "-x", bus.options)).start()
     try:
         ours, theirs = nodes[0].connect(), stranger.connect()
-        stranger.cluster.emit("theirs", ())
-        nodes[1].cluster.emit("ours", ())
+        stranger.cluster.emit(Emission("theirs", ()))
+        nodes[1].cluster.emit(Emission("ours", ()))
         assert ours.wait_for(1) == [["ours"]]
         assert theirs.wait_for(1) == [["theirs"]]
         assert stranger.cluster.health().peers == ()
@@ -273,7 +276,7 @@ def test_a_process_that_only_sends_starts_nothing_of_ours(bus: Bus) -> None:
     before = set(threading.enumerate())
     cluster = emitter(bus)
     assert set(threading.enumerate()) <= before
-    cluster.emit("hello", ())
+    cluster.emit(Emission("hello", ()))
     started = {thread.name for thread in set(threading.enumerate()) - before}
     assert not {name for name in started if "_run" in name or "_retry" in name}
     assert not cluster._link.listener.started
@@ -292,10 +295,10 @@ def test_what_clients_cannot_read_is_neither_published_nor_passed_on(
     for sender in (nodes[0].cluster, outside):
         for event, args in (("a", ({"x": float("nan")},)), ("disconnect", ()), ("a", (b"x",) * 11)):
             with pytest.raises(InvalidData, match=f"event '{event}' cannot be sent"):
-                sender.emit(event, args)
+                sender.emit(Emission(event, args))
     # A process of python-socketio's sends it all the same.
     message = {"method": "emit", "event": "a", "data": [float("nan")], "binary": False, "host_id": "x"}
     nodes[1].cluster._on_message(message)
     assert nodes[1].cluster.health().unreadable == 1
-    outside.emit("readable", (memoryview(b"x"), 1.5))
+    outside.emit(Emission("readable", (memoryview(b"x"), 1.5)))
     assert member.wait_for(1) == [["readable", b"x", 1.5]]

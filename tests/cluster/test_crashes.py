@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flask_socketio_core.contracts.clients import Emission
 from support.nodes import Bus, Member, Node, emitter, wait_until
 
 from .buses import broker_of, make_bus
@@ -41,7 +42,7 @@ class Traffic(threading.Thread):
     def run(self) -> None:
         while not self._end.wait(0.01):
             started = time.monotonic()
-            self._cluster.emit(self.name, (self.count,), to=("room",))
+            self._cluster.emit(Emission(self.name, (self.count,), to=("room",)))
             self.slowest_s = max(self.slowest_s, time.monotonic() - started)
             self.count += 1
 
@@ -145,12 +146,12 @@ def test_a_frozen_broker_blocks_one_emit_for_a_bounded_time(request: pytest.Fixt
     broker = broker_of(request, "redis")
     assert broker is not None
     cluster = emitter(bus)
-    cluster.emit("before", ())
+    cluster.emit(Emission("before", ()))
     broker.pause()
     try:
         started = time.monotonic()
         for number in range(10):
-            cluster.emit("during", (number,))
+            cluster.emit(Emission("during", (number,)))
         assert time.monotonic() - started < BOUND_S
         assert cluster.health().waiting == 10
     finally:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flask_socketio_core.cluster import envelope
 from flask_socketio_core.cluster.envelope import Malformed, Wire
 from flask_socketio_core.common.sids import new_sid
+from flask_socketio_core.contracts.clients import Emission
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
@@ -82,9 +83,7 @@ def test_attachments_that_do_not_fit_are_refused(data: Any) -> None:
     ],
 )
 def test_rooms_survive_the_wire(to: tuple[Any, ...] | None, wire: Any) -> None:
-    message = envelope.emit(
-        "e", (), host_id="h", namespace="/", to=to, skip=frozenset(), callback=None, volatile=False
-    )
+    message = envelope.emit(Emission("e", (), to=to), host_id="h", callback=None)
     travelled = json.loads(json.dumps(message))
     assert travelled["room"] == wire
     assert travelled["method"] == "emit"
@@ -99,9 +98,7 @@ def test_sids_of_ours_are_no_rooms_on_the_wire() -> None:
         (("a", one, 5), "emit", ["a", 5], [one]),
         ((one, (1, "x"), two), "emit", [[1, "x"]], [one, two]),
     ):
-        message = envelope.emit(
-            "e", (), host_id="h", namespace="/", to=to, skip=frozenset(), callback=None, volatile=False
-        )
+        message = envelope.emit(Emission("e", (), to=to), host_id="h", callback=None)
         travelled = Wire().decode(Wire().encode(message))
         assert (travelled["method"], travelled["room"], travelled["sids"]) == (method, room, sids)
         assert set(envelope.addressees(travelled) or ()) == set(to)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flask_socketio_core.contracts.clients import Emission
 from support.brokers import RedisBroker, running
 from support.nodes import Bus, Node, wait_until
 
@@ -67,7 +68,7 @@ def test_a_stream_takes_no_message_and_that_is_told_until_it_does(
         wait_until(sender.has_peer, "peer")
         full.client.config_set("maxmemory", 1)  # nothing is taken, however much of the stream is given up
         for number in range(COUNT):
-            sender.cluster.emit("lost", (number,))
+            sender.cluster.emit(Emission("lost", (number,)))
         wait_until(lambda: sender.cluster.health().lost_sent == COUNT, "loss of what is too old")
         health = sender.cluster.health()
         assert not health.up and "OutOfMemoryError" in health.detail
@@ -81,7 +82,7 @@ def test_a_stream_takes_no_message_and_that_is_told_until_it_does(
         assert f"0 messages sent late, {COUNT} lost" in sender.states[-1][1]
         wait_until(lambda: receiver.cluster.health().lost_received == COUNT, "count of the loss")
         wait_until(lambda: sum(gap.missed or 0 for gap in receiver.gaps) == COUNT, "gap of the loss")
-        sender.cluster.emit("after", ())
+        sender.cluster.emit(Emission("after", ()))
         assert member.wait_for(1) == [["after"]]
         assert caplog.text.count("is unavailable: OutOfMemoryError") == 2  # once for each server
         assert "listening" not in caplog.text
@@ -97,14 +98,14 @@ def test_what_was_evicted_before_it_was_heard_is_counted_and_told(full: Full) ->
         member = receiver.connect()
         wait_until(receiver.has_peer, "peer")
         with gate.holding():
-            sender.cluster.emit("held", ())  # the listener has taken this one, or will
+            sender.cluster.emit(Emission("held", ()))  # the listener has taken this one, or will
             for number in range(COUNT):
-                sender.cluster.emit("n", (number, "x" * 10_000))
+                sender.cluster.emit(Emission("n", (number, "x" * 10_000)))
             full.fill()
             full.client.delete(
                 f"{bus.channel}.stream"
             )  # as eviction does, whose choice is a matter of chance
-        sender.cluster.emit("after", ())
+        sender.cluster.emit(Emission("after", ()))
         wait_until(lambda: ["after"] in member.receive(), "message in the new stream")
         missing = COUNT + 1 - (len(member.receive()) - 1)
         wait_until(lambda: receiver.cluster.health().lost_received == missing, "count of the loss")
@@ -124,6 +125,6 @@ def test_pub_sub_needs_no_memory(full: Full) -> None:
         with pytest.raises(redis.OutOfMemoryError):
             full.client.set("more", "x" * 100_000)
         for number in range(COUNT):
-            sender.cluster.emit("n", (number,))
+            sender.cluster.emit(Emission("n", (number,)))
         assert member.wait_for(COUNT) == [["n", number] for number in range(COUNT)]
         assert sender.cluster.health().up

@@ -13,6 +13,7 @@ import redis
 from flask import Flask
 
 from flask_socketio_core import SocketIO
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import QueueUnavailable
 from flask_socketio_core.testing.threads import ThreadMode
 from support.nodes import Bus, Member, Node, wait_until
@@ -56,7 +57,7 @@ class Scene:
 
     def emit(self, count: int) -> None:
         for _ in range(count):
-            self.sender.cluster.emit("n", (self.sent,), to=("room",))
+            self.sender.cluster.emit(Emission("n", (self.sent,), to=("room",)))
             self.sent += 1
         wait_until(lambda: self.sender.cluster.health().waiting == 0, "flushed buffer", RECOVERY_S)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import socketio
 
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
 from support.environments import ROOT
@@ -166,7 +167,7 @@ def test_python_socketio_is_not_heard(request: pytest.FixtureRequest, kind: str)
     member = node.connect()
     try:
         _emit_with_python_socketio(bus.url, bus.channel)
-        node.cluster.emit("ours", ())
+        node.cluster.emit(Emission("ours", ()))
         assert member.wait_for(1) == [["ours"]]
         assert node.cluster.health().received == 0
     finally:

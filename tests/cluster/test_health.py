@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_socketio_core import SocketIO
+from flask_socketio_core.contracts.clients import Emission
 from support.nodes import Bus, Node, wait_until
 
 from .buses import KINDS, broker_of, make_bus
@@ -53,7 +54,7 @@ def test_it_tells_lag_peers_and_counts(bus: Bus, node: Node) -> None:
     try:
         wait_until(node.has_peer, "peer")
         wait_until(other.has_peer, "peer")
-        other.cluster.emit("hello", ())
+        other.cluster.emit(Emission("hello", ()))
         wait_until(lambda: node.cluster.health().received == 1, "message")
         health = node.cluster.health()
         assert (health.up, health.detail, health.waiting, health.waiting_bytes) == (True, "", 0, 0)

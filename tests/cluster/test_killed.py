@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flask_socketio_core import SocketIO
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import CallTimeout
 from support.environments import ROOT
 from support.nodes import Bus, Node, wait_until
@@ -106,8 +107,8 @@ def test_a_call_in_progress_ends_although_its_server_was_killed(node: Node, vict
         message_queue_options={"ack_expires_s": EXPIRES_S},
     )
     callers = [
-        Waiting(lambda: node.cluster.call("ask", (), to=victim.sid, timeout_s=1.0)),
-        Waiting(lambda: node.cluster.call("ask", (), to=victim.sid, timeout_s=1e9)),
+        Waiting(lambda: node.cluster.call(Emission("ask", ()), victim.sid, timeout_s=1.0)),
+        Waiting(lambda: node.cluster.call(Emission("ask", ()), victim.sid, timeout_s=1e9)),
         Waiting(lambda: outside.call("ask", to=victim.sid, timeout=None)),
     ]
     time.sleep(0.3)  # the questions are with the client, which does not answer
@@ -120,7 +121,7 @@ def test_a_call_in_progress_ends_although_its_server_was_killed(node: Node, vict
 
 
 def test_a_callback_is_dropped_although_its_server_was_killed(node: Node, victim: Victim) -> None:
-    node.cluster.emit("ask", (), to=(victim.sid,), on_ack=lambda *args: None)
+    node.cluster.emit(Emission("ask", (), to=(victim.sid,), on_ack=lambda *args: None))
     assert len(node.cluster._link.acks) == 1
     victim.kill()
     wait_until(lambda: len(node.cluster._link.acks) == 0, "end of the waiting")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from flask_socketio_core.contracts.clients import Emission
 from support.nodes import Bus, Node, wait_until
 
 from .buses import make_bus
@@ -48,10 +49,10 @@ def test_what_the_relieved_listener_still_hears_is_delivered(
     try:
         member = node.connect()
         node.cluster._link.listener.restart("the test wants it")
-        other.cluster.emit("meanwhile", ())
+        other.cluster.emit(Emission("meanwhile", ()))
         assert shift.over.wait(15)
         wait_until(lambda: node.cluster.health().up, "new listener")
-        other.cluster.emit("later", ())
+        other.cluster.emit(Emission("later", ()))
         assert member.wait_for(2) == [["meanwhile"], ["later"]]
     finally:
         node.close()

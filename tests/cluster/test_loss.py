@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flask_socketio_core.contracts.clients import Emission
 from support.nodes import Bus, Node, emitter, wait_until
 from support.proxy import Proxy
 
@@ -42,7 +43,7 @@ class Traffic(threading.Thread):
 
     def run(self) -> None:
         while not self._end.wait(0.002):
-            self._cluster.emit(self._event, (self.count,), to=("room",))
+            self._cluster.emit(Emission(self._event, (self.count,), to=("room",)))
             self.count += 1
 
     def end(self) -> int:
@@ -136,13 +137,13 @@ def test_what_is_sent_while_the_connection_is_cut_is_counted(
 def test_the_last_messages_before_a_silence_are_counted(
     pair: Pair, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pair.sender.cluster.emit("n", (0,), to=("room",))
+    pair.sender.cluster.emit(Emission("n", (0,), to=("room",)))
     wait_until(pair.heard, "message")
     with pair.gate.shut():
         pair.cut(broker)
         wait_until(lambda: not pair.victim.cluster.health().up, "noticed loss")
         for number in range(37):
-            pair.sender.cluster.emit("n", (number,), to=("room",))
+            pair.sender.cluster.emit(Emission("n", (number,), to=("room",)))
         wait_until(lambda: pair.sender.cluster.health().waiting == 0, "flushed buffer")
     pair.settled(1)
     assert (pair.lost(), logged(caplog), told(pair)) == (37, 37, 37)
@@ -175,7 +176,7 @@ def test_what_does_not_fit_the_senders_buffer_counts_as_lost_on_both_sides(bus: 
         member = victim.connect()
         with broker.outage():
             for number in range(30):
-                sender.cluster.emit("n", (number,))
+                sender.cluster.emit(Emission("n", (number,)))
             lost = sender.cluster.health().lost_sent
             assert lost >= 20
         wait_until(lambda: victim.gaps, "report of the gap", RECOVERY_S)
@@ -197,7 +198,7 @@ def test_what_a_sender_drops_is_told_to_those_who_were_not_cut_off(bus: Bus, bro
         began = time.time()
         with proxy.refusing():
             for number in range(30):
-                sender.cluster.emit("n", (number,))
+                sender.cluster.emit(Emission("n", (number,)))
         wait_until(lambda: other.gaps, "report of the loss", RECOVERY_S)
         (gap,) = other.gaps
         assert (gap.duration_s, gap.missed, gap.resumed) == (0.0, 30 - len(member.receive()), False)
@@ -212,13 +213,13 @@ def test_a_process_that_only_sends_costs_a_gap_with_its_length_only(
     pair: Pair, bus: Bus, broker: Broker
 ) -> None:
     outside = emitter(bus)
-    outside.emit("outside", (0,), to=("room",))
+    outside.emit(Emission("outside", (0,), to=("room",)))
     wait_until(lambda: pair.heard("outside"), "message from outside")
     try:
         with pair.gate.shut():
             pair.cut(broker)
             wait_until(lambda: not pair.victim.cluster.health().up, "noticed loss")
-            outside.emit("outside", (1,), to=("room",))
+            outside.emit(Emission("outside", (1,), to=("room",)))
             wait_until(lambda: outside.health().waiting == 0, "flushed buffer")
         pair.settled(1)
         (gap,) = pair.victim.gaps
@@ -243,7 +244,7 @@ def test_a_server_that_vanishes_during_the_gap_makes_its_cost_unknown(
     with pair.gate.shut():
         pair.cut(broker)
         wait_until(lambda: not pair.victim.cluster.health().up, "noticed loss")
-        pair.sender.cluster.emit("n", (0,), to=("room",))
+        pair.sender.cluster.emit(Emission("n", (0,), to=("room",)))
         pair.sender.cluster.close()
     wait_until(lambda: pair.victim.gaps, "report of the gap", RECOVERY_S)  # after 20 s: it might come back
     (gap,) = pair.victim.gaps

@@ -13,6 +13,7 @@ import pytest
 
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.contracts import AsyncMode, MessageQueue, QueueCapabilities
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import MessageTooLarge, PartUnsuitable, QueueClosed, QueueUnavailable
 from flask_socketio_core.testing.threads import ThreadMode
 from support.nodes import Bus, Node, in_threads, wait_until
@@ -95,10 +96,10 @@ def numbers(moody: Moody) -> list[int]:
 
 def test_what_waits_is_sent_in_order_when_the_broker_is_back() -> None:
     cluster, moody, states = make()
-    cluster.emit("n", (0,))
+    cluster.emit(Emission("n", (0,)))
     moody.away = True
     for number in range(1, 50):
-        cluster.emit("n", (number,))
+        cluster.emit(Emission("n", (number,)))
     assert cluster.health().waiting == 49
     moody.away = False
     wait_until(lambda: len(states) == 2, "recovery")
@@ -112,7 +113,7 @@ def test_a_listener_that_works_again_makes_the_sender_look(monkeypatch: pytest.M
     monkeypatch.setattr("flask_socketio_core.cluster.outbox.FIRST_PAUSE_S", 3600.0)
     cluster, moody, states = make()
     moody.away = True
-    cluster.emit("n", (1,))
+    cluster.emit(Emission("n", (1,)))
     moody.away = False
     cluster._link.listener.start()
     wait_until(lambda: len(states) == 2, "recovery")
@@ -130,11 +131,11 @@ def test_an_emit_that_is_interrupted_leaves_publishing_to_others(monkeypatch: py
         monkeypatch.setattr(moody, "publish", publish)
         raise Interruption
 
-    cluster.emit("n", (0,))
+    cluster.emit(Emission("n", (0,)))
     monkeypatch.setattr(moody, "publish", interrupted)
     with pytest.raises(Interruption):
-        cluster.emit("n", (1,))
-    cluster.emit("n", (2,))
+        cluster.emit(Emission("n", (1,)))
+    cluster.emit(Emission("n", (2,)))
     wait_until(lambda: numbers(moody) == [0, 1, 2], "all of them")
 
 
@@ -144,7 +145,7 @@ def test_threads_that_emit_together_keep_their_own_order() -> None:
 
     def emit(thread: int) -> None:
         for number in range(200):
-            cluster.emit("n", (thread * 1000 + number,))
+            cluster.emit(Emission("n", (thread * 1000 + number,)))
 
     in_threads(emit)
     assert cluster.close(timeout_s=5) == 0
@@ -162,7 +163,7 @@ def test_threads_that_emit_faster_than_one_publishes_lose_nothing() -> None:
 
     def emit(_: int) -> None:
         for number in range(100):
-            cluster.emit("n", (number,))
+            cluster.emit(Emission("n", (number,)))
 
     in_threads(emit)
     assert cluster.close(timeout_s=5) == 0
@@ -172,7 +173,7 @@ def test_threads_that_emit_faster_than_one_publishes_lose_nothing() -> None:
 
 def test_a_message_larger_than_the_buffer_is_sent_while_the_broker_is_there() -> None:
     cluster, moody, _ = make(buffer_max_bytes=100)
-    cluster.emit("n", (1,))
+    cluster.emit(Emission("n", (1,)))
     assert numbers(moody) == [1]
 
 
@@ -196,11 +197,11 @@ class Stuck:
 
     def while_stuck(self, cluster: Cluster, *events: int) -> None:
         """Emit from one thread, which is held up, and then from this one."""
-        thread = threading.Thread(target=lambda: cluster.emit("n", (events[0],)))
+        thread = threading.Thread(target=lambda: cluster.emit(Emission("n", (events[0],))))
         thread.start()
         assert self._begun.wait(15)
         for number in events[1:]:
-            cluster.emit("n", (number,))
+            cluster.emit(Emission("n", (number,)))
         self._go_on.set()
         thread.join()
 
@@ -235,7 +236,7 @@ def test_a_full_buffer_loses_the_oldest(limit: dict[str, int]) -> None:
     cluster, moody, states = make(**limit)
     moody.away = True
     for number in range(100, 120):
-        cluster.emit("n", (number,))
+        cluster.emit(Emission("n", (number,)))
     assert cluster.health().waiting_bytes <= 5 * 260
     moody.away = False
     wait_until(lambda: len(states) == 2, "recovery")
@@ -248,18 +249,18 @@ def test_a_full_buffer_loses_the_oldest(limit: dict[str, int]) -> None:
 def test_what_waits_too_long_is_lost() -> None:
     cluster, moody, states = make(buffer_max_age_s=0.2)
     moody.away = True
-    cluster.emit("n", (1,))
+    cluster.emit(Emission("n", (1,)))
     wait_until(lambda: cluster.health().lost_sent == 1, "loss of the old message")
     assert cluster.health().waiting == 0
     moody.away = False
     wait_until(lambda: len(states) == 2, "recovery")
-    cluster.emit("n", (2,))
+    cluster.emit(Emission("n", (2,)))
     assert numbers(moody) == [2]
 
 
 def test_a_message_that_the_queue_gives_back_is_sent_again() -> None:
     cluster, moody, _ = make()
-    cluster.emit("n", (1,))
+    cluster.emit(Emission("n", (1,)))
     assert moody.on_failure is not None
     moody.on_failure(moody.published[0], "key")
     wait_until(lambda: len(moody.published) == 2, "second attempt")
@@ -269,14 +270,14 @@ def test_a_message_that_the_queue_gives_back_is_sent_again() -> None:
 def test_what_the_queue_gives_back_goes_before_what_waits_in_its_old_order() -> None:
     cluster, moody, states = make()
     for number in range(5):
-        cluster.emit("n", (number,))
+        cluster.emit(Emission("n", (number,)))
     accepted, moody.published = moody.published, []
     moody.away = True
     assert moody.on_failure is not None
     for payload in (accepted[3], accepted[1], accepted[4], accepted[2]):
         moody.on_failure(payload, "key")
     for number in range(5, 8):
-        cluster.emit("n", (number,))
+        cluster.emit(Emission("n", (number,)))
     assert cluster.health().waiting == 7
     moody.away = False
     wait_until(lambda: len(states) == 2, "recovery")
@@ -286,7 +287,7 @@ def test_what_the_queue_gives_back_goes_before_what_waits_in_its_old_order() -> 
 
 def test_closing_waits_for_what_the_queue_gives_back() -> None:
     cluster, moody, _ = make()
-    cluster.emit("n", (1,))
+    cluster.emit(Emission("n", (1,)))
     [accepted] = moody.published
 
     def flush(timeout_s: float) -> int:
@@ -305,7 +306,7 @@ def test_closing_waits_for_no_other_server_to_listen_again(monkeypatch: pytest.M
     monkeypatch.setattr("flask_socketio_core.cluster.outbox.SETTLE_S", 3600.0)
     cluster, moody, _ = make()
     moody.away = True
-    cluster.emit("n", (1,))
+    cluster.emit(Emission("n", (1,)))
     moody.away = False
     assert cluster.close(timeout_s=2) == 0
     assert numbers(moody) == [1]
@@ -326,7 +327,7 @@ def test_a_sign_of_life_on_its_way_is_no_message_that_waits() -> None:
         assert on_its_way.wait(15)
         health = node.cluster.health()
         assert (health.waiting, health.waiting_bytes) == (0, 0)
-        node.cluster.emit("n", (1,))
+        node.cluster.emit(Emission("n", (1,)))
         health = node.cluster.health()
         assert health.waiting == 1
         assert health.waiting_bytes > 0
@@ -340,27 +341,27 @@ def test_a_sign_of_life_on_its_way_is_no_message_that_waits() -> None:
 def test_closing_reports_what_was_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     cluster, moody, _ = make()
     moody.away = True
-    cluster.emit("n", (1,))
+    cluster.emit(Emission("n", (1,)))
     with caplog.at_level(logging.ERROR, "flask_socketio_core.cluster"):
         assert cluster.close(timeout_s=0.1) == 1
     assert "1 messages for moody://***@host were not sent" in caplog.text
     with pytest.raises(QueueClosed):
-        cluster.emit("n", (2,))
+        cluster.emit(Emission("n", (2,)))
 
 
 def test_what_the_queue_can_never_carry_is_refused_before_anything_is_sent() -> None:
     cluster, moody, _ = make()
     with pytest.raises(MessageTooLarge, match="exceeds the message queue's 10000 bytes"):
-        cluster.emit("n", ("x" * 10_000,))
+        cluster.emit(Emission("n", ("x" * 10_000,)))
     with pytest.raises(TypeError):
-        cluster.emit("n", (object(),))
+        cluster.emit(Emission("n", (object(),)))
     assert moody.published == []
 
 
 def test_a_mistake_of_the_queue_does_not_reach_emit(caplog: pytest.LogCaptureFixture) -> None:
     cluster, moody, states = make()
     moody.publish = None  # type: ignore[assignment,method-assign]  # calling it is a TypeError
-    cluster.emit("n", (1,))
+    cluster.emit(Emission("n", (1,)))
     del moody.publish
     wait_until(lambda: len(states) == 2, "recovery")
     assert numbers(moody) == [1]
@@ -406,10 +407,10 @@ def test_a_message_that_cannot_be_handled_ends_nothing(
     node = Node(Bus(Moody, "moody://", "channel")).start()
     moody, emit = Moody.instances[0], node.server.emit
 
-    def emit_or_fail(event: str, *args: Any, **keywords: Any) -> None:
-        if event == "fails":
+    def emit_or_fail(emission: Emission) -> None:
+        if emission.event == "fails":
             raise RuntimeError("a mistake of ours")
-        emit(event, *args, **keywords)
+        emit(emission)
 
     monkeypatch.setattr(node.server, "emit", emit_or_fail)
     try:

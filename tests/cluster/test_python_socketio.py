@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import socketio
 
+from flask_socketio_core.contracts.clients import Emission
 from support.nodes import Bus, Node, wait_until
 
 from .buses import make_bus
@@ -73,7 +74,7 @@ def theirs(bus: Bus, kind: str, node: Node) -> Iterator[Theirs]:
     theirs = Theirs(bus, MANAGERS[kind])
 
     def hears_us() -> bool:
-        node.cluster.emit(GREETING, ())
+        node.cluster.emit(Emission(GREETING, ()))
         return bool(theirs.heard)
 
     wait_until(hears_us, "first message at python-socketio's server")
@@ -117,13 +118,13 @@ def test_their_server_moves_and_disconnects_our_clients(node: Node, theirs: Thei
 
 
 def test_their_server_hears_everything_of_ours_once(node: Node, theirs: Theirs) -> None:
-    node.cluster.emit("one room", (b"\x00", 1), to=("room",), skip=frozenset({"s1", "s2"}))
-    node.cluster.emit("rooms", ("x",), to=("room", "other"), namespace="/chat")
+    node.cluster.emit(Emission("one room", (b"\x00", 1), to=("room",), skip=frozenset({"s1", "s2"})))
+    node.cluster.emit(Emission("rooms", ("x",), to=("room", "other"), namespace="/chat"))
     node.cluster.enter_room("sid", "room")
     node.cluster.leave_room("sid", "room")
     node.cluster.close_room("room")
     node.cluster.disconnect("sid")
-    node.cluster.emit("last", ())
+    node.cluster.emit(Emission("last", ()))
     wait_until(lambda: len(theirs.methods()) >= 7, "last message")
     assert theirs.methods() == [
         ("emit", "room"),
@@ -148,4 +149,4 @@ def test_our_call_gets_their_clients_acknowledgement(node: Node, theirs: Theirs)
         theirs.manager._return_callback(message["host_id"], sid, namespace, number, "from", "them")
 
     theirs.manager._handle_emit = deliver
-    assert node.cluster.call("ask", (), to="their-sid", timeout_s=10) == ("from", "them")
+    assert node.cluster.call(Emission("ask"), "their-sid", timeout_s=10) == ("from", "them")

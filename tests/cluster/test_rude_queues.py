@@ -14,6 +14,7 @@ import pytest
 
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.contracts import AsyncMode, MessageQueue, QueueCapabilities
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import QueueRefused, QueueUnavailable
 from flask_socketio_core.testing.threads import ThreadMode
 from support.nodes import Bus, Node, emitter, wait_until
@@ -138,11 +139,11 @@ def test_what_an_emit_is_interrupted_by_reaches_the_emitter_and_nothing_is_lost(
     interrupted = 0
     while not interrupted:  # at times a heartbeat is just being published, and an event only left with it
         try:
-            node.cluster.emit("n", (), to=("nobody-here",))
+            node.cluster.emit(Emission("n", (), to=("nobody-here",)))
         except Timeout:
             interrupted += 1
     rude.does = {}
-    node.cluster.emit("after", ())
+    node.cluster.emit(Emission("after", ()))
     member.wait_for(1)
     wait_until(lambda: node.cluster.health().waiting == 0, "empty buffer")
     assert node.cluster.health().lost_sent == 0
@@ -205,7 +206,7 @@ def test_a_stuck_listener_is_given_up_once(node: Node, rude: Rude, caplog: pytes
     wait_until(lambda: node.cluster.health().up, "recovery")
     assert rude.calls.count("listen") == 3
     member = node.connect()
-    node.cluster.emit("heard", ())
+    node.cluster.emit(Emission("heard", ()))
     assert member.wait_for(1) == [["heard"]]
 
 
@@ -234,7 +235,7 @@ def test_a_publish_that_fails_at_the_end_is_logged_once(
     node: Node, rude: Rude, caplog: pytest.LogCaptureFixture
 ) -> None:
     rude.does = {"publish": raises(RuntimeError("no")), "ping": raises(RuntimeError("no"))}
-    node.cluster.emit("event", ())
+    node.cluster.emit(Emission("event", ()))
     node.cluster.close(0.5)
     assert len(lines(caplog, "unexpected error of the message queue")) == 1
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 import redis
 
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import QueueUnavailable
 from support import tls
 from support.brokers import KafkaBroker, RabbitMQBroker, RedisBroker, SentinelBroker, running
@@ -33,9 +34,9 @@ def assert_joined(bus: Bus) -> None:
         outside = emitter(bus)
         stack.callback(outside.close)
         member = nodes[1].connect()
-        nodes[0].cluster.emit("inside", (b"\x00\xff",))
+        nodes[0].cluster.emit(Emission("inside", (b"\x00\xff",)))
         member.wait_for(1)
-        outside.emit("outside", ())
+        outside.emit(Emission("outside", ()))
         assert member.wait_for(2) == [["inside", b"\x00\xff"], ["outside"]]
 
 
@@ -55,7 +56,7 @@ def refusal(bus: Bus) -> str:
     logger = logging.getLogger()
     logger.addHandler(handler)
     try:
-        cluster.emit("nobody hears it", ())
+        cluster.emit(Emission("nobody hears it", ()))
         assert not cluster.health().up
         with pytest.raises(QueueUnavailable) as raised:
             cluster.ping()
@@ -128,7 +129,7 @@ class TestRedis:
             master.kill()
 
             def is_heard() -> bool:
-                nodes[0].cluster.emit("after", ())
+                nodes[0].cluster.emit(Emission("after", ()))
                 return ["after"] in member.receive()
 
             wait_until(is_heard, "message by way of the new master", FAILOVER_S)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 
+from flask_socketio_core.contracts.clients import Emission
 from support.apps.cluster import BROKER_NAME, RESOLVER_S
 from support.brokers import RabbitMQBroker, RedisBroker, running
 from support.nodes import Bus, Member, Node, emitter, wait_until
@@ -97,8 +98,8 @@ def test_a_password_that_is_changed_keeps_servers_out_until_it_is_changed_back(
         wait_until(here.has_peer, "peer")
         for password in (FIRST, SECOND):
             guarded.change(password)
-            here.cluster.emit(password, (0,))
-            outside.emit(password, (1,))
+            here.cluster.emit(Emission(password, (0,)))
+            outside.emit(Emission(password, (1,)))
             wait_until(lambda: len(heard(elsewhere, password)) == 2, f"messages with {password}")  # noqa: B023
         guarded.hang_up()
         wait_until(lambda: here.cluster.health().refused, "refusal", RECOVERY_S)
@@ -106,7 +107,7 @@ def test_a_password_that_is_changed_keeps_servers_out_until_it_is_changed_back(
         for number in range(MESSAGES):
             for cluster in (here.cluster, outside):
                 begun_s = time.monotonic()
-                cluster.emit("meanwhile", (number,))
+                cluster.emit(Emission("meanwhile", (number,)))
                 slowest_s = max(slowest_s, time.monotonic() - begun_s)
         assert slowest_s < BOUND_S
         assert len(heard(at_home, "meanwhile")) == MESSAGES  # those of its own server
@@ -116,7 +117,7 @@ def test_a_password_that_is_changed_keeps_servers_out_until_it_is_changed_back(
         clusters = (here.cluster, there.cluster, outside)
         wait_until(lambda: all(cluster.health().up for cluster in clusters), "recovery", RECOVERY_S)
         for cluster in (here.cluster, outside):
-            cluster.emit("afterwards", ())
+            cluster.emit(Emission("afterwards", ()))
         wait_until(lambda: len(heard(elsewhere, "afterwards")) == 2, "messages afterwards")
         if guarded.bus.kind != "redis":  # whose pub/sub forgets what nobody hears
             assert sorted(heard(elsewhere, "meanwhile")) == sorted(
@@ -169,5 +170,5 @@ def test_a_broker_whose_name_does_not_resolve_is_away_until_it_does(
         assert person.numbers("at home")
         gone.unlink()
         wait_until(lambda: health(server)["up"], "recovery", RECOVERY_S)
-        outside.emit("from outside", (1,))
+        outside.emit(Emission("from outside", (1,)))
         wait_until(lambda: person.numbers("from outside"), "message of another process")

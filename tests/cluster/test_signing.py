@@ -24,6 +24,7 @@ from flask_socketio_core.cluster.signing import (
 )
 from flask_socketio_core.common.options import build
 from flask_socketio_core.contracts import MessageQueue
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import InvalidOption, UnknownOption
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
@@ -183,11 +184,11 @@ def test_signed_servers_are_one_and_hear_nobody_else(
     answers: list[tuple[Any, ...]] = []
     try:
         wait_until(nodes[0].has_peer, "peer")
-        nodes[0].cluster.emit("inside", (b"\x00\xff",))
-        outside.emit("outside", ())
-        outside.emit("ask", (), to=(member.sid,), on_ack=lambda *values: answers.append(values))
+        nodes[0].cluster.emit(Emission("inside", (b"\x00\xff",)))
+        outside.emit(Emission("outside", ()))
+        outside.emit(Emission("ask", (), to=(member.sid,), on_ack=lambda *values: answers.append(values)))
         wait_until(lambda: member.receive() and answers, "answer to a process that only sends")
-        stranger.emit("forged", ())
+        stranger.emit(Emission("forged", ()))
         attacker.publish(b'{"method":"emit","event":"forged","data":[],"host_id":"x"}')
         attacker.publish(b'{"method":"disconnect","sid":"%b","namespace":"/"}' % member.sid.encode())
         wait_until(lambda: nodes[1].cluster.health().unauthentic >= 3, "refused messages")
@@ -207,7 +208,7 @@ def test_what_was_recorded_cannot_be_played_again(
     member = nodes[1].connect()
     wait_until(nodes[0].has_peer, "peer")
     for number in range(20):
-        nodes[0].cluster.emit("n", (number,))
+        nodes[0].cluster.emit(Emission("n", (number,)))
     member.wait_for(20)
     wait_until(lambda: nodes[1].cluster.health().lag_s is not None, "sign of life")
     peers = nodes[1].cluster._link.peers
@@ -225,7 +226,7 @@ def test_what_was_recorded_cannot_be_played_again(
     wait_until(lambda: peers.duplicates - before >= len(recorded), "refused repetitions")
     assert len(member.receive()) == 20
     assert nodes[1].cluster.health().lost_received == 0
-    nodes[0].cluster.emit("after", ())
+    nodes[0].cluster.emit(Emission("after", ()))
     assert member.wait_for(21)[20:] == [["after"]]
 
     monkeypatch.setattr(signing, "CLOCK_SKEW_S", 0.0)
@@ -257,9 +258,9 @@ def test_what_a_queue_has_kept_is_heard_within_the_window(
         wait_until(held.has_peer, "peer")
         with gate.holding():
             for number in range(10):
-                other.cluster.emit("n", (number,))
+                other.cluster.emit(Emission("n", (number,)))
             time.sleep(1.2)  # what was held is older than the shorter window and its slack
-        other.cluster.emit("after", ())
+        other.cluster.emit(Emission("after", ()))
         if window_s > 1:
             assert member.wait_for(11) == [*(["n", number] for number in range(10)), ["after"]]
             assert held.cluster.health().unauthentic == 0
@@ -285,7 +286,7 @@ def test_what_waits_for_a_broker_does_not_grow_old(
         member = node.connect()
         with broker.outage():
             for number in range(10):
-                outside.emit("n", (number,))
+                outside.emit(Emission("n", (number,)))
             time.sleep(1.5)
         assert member.wait_for(10, 60.0) == [["n", number] for number in range(10)]
         assert node.cluster.health().unauthentic == 0
@@ -307,7 +308,7 @@ def test_what_a_queue_gives_back_is_signed_anew(clock: Clock) -> None:
     outside = emitter(Bus(Forgetful, "memory://", "c"), secret=SECRET)
     outside._signer._clock = clock  # type: ignore[union-attr]
     try:
-        outside.emit("e", ())
+        outside.emit(Emission("e", ()))
         wait_until(lambda: len(published) == 2, "second attempt")
         first, second = published
         assert unsigned(first) == unsigned(second)

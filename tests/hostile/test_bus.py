@@ -15,6 +15,7 @@ from flask_socketio_core.cluster.envelope import stamp
 from flask_socketio_core.cluster.link import SERVER_LINES
 from flask_socketio_core.cluster.memory import MemoryQueue
 from flask_socketio_core.cluster.peers import MAX_NODES
+from flask_socketio_core.contracts.clients import Emission
 from support.nodes import Bus, Node, wait_until
 
 GOOD: tuple[dict[str, Any], ...] = (
@@ -111,7 +112,7 @@ def test_a_forged_number_makes_nobody_deaf(node: Node, attacker: MemoryQueue, bu
     try:
         member = node.connect()
         wait_until(node.has_peer, "peer")
-        other.cluster.emit("before", ())
+        other.cluster.emit(Emission("before", ()))
         member.wait_for(1)
         forged: dict[str, Any] = {"method": "emit", "event": "forged", "data": []}
         if how == "sign of life":
@@ -123,12 +124,12 @@ def test_a_forged_number_makes_nobody_deaf(node: Node, attacker: MemoryQueue, bu
             }
         attacker.publish(stamp(json.dumps(forged).encode(), other.cluster.health().node, 10**9))
         for number in range(50):
-            other.cluster.emit("n", (number,))
+            other.cluster.emit(Emission("n", (number,)))
         wait_until(lambda: ["n", 49] in member.receive(), "last honest message")
         heard = [event for event in member.events if event[0] == "n"]
         assert heard == [["n", number] for number in range(50)]
         wait_until(lambda: node.cluster.health().lost_received == 0, "loss taken back")
-        other.cluster.emit("after", ())
+        other.cluster.emit(Emission("after", ()))
         wait_until(lambda: ["after"] in member.receive(), "message after it")
         assert node.cluster.health().lost_received == 0
     finally:
@@ -142,10 +143,10 @@ def test_made_up_servers_are_bounded_and_displace_nobody(node: Node, attacker: M
         for number in range(2 * MAX_NODES):
             fake = {"method": "node", "state": "here", "host_id": f"fake-{number}", "interval": 3000}
             attacker.publish(stamp(json.dumps(fake).encode(), f"fake-{number}", 1))
-        other.cluster.emit("last", ())
+        other.cluster.emit(Emission("last", ()))
         member = node.connect()
         wait_until(lambda: len(node.cluster.health().peers) == MAX_NODES, "bound")
-        other.cluster.emit("after", ())
+        other.cluster.emit(Emission("after", ()))
         wait_until(lambda: ["after"] in member.receive(), "message of the honest one")
         assert other.cluster.health().node in {peer.node for peer in node.cluster.health().peers}
     finally:
@@ -190,7 +191,7 @@ def test_numbers_of_acknowledgements_cannot_be_guessed(node: Node) -> None:
 @pytest.mark.parametrize("method", ["callback", "gone"])
 def test_an_acknowledgement_is_that_of_who_was_asked(node: Node, attacker: MemoryQueue, method: str) -> None:
     answers: list[tuple[Any, ...]] = []
-    node.cluster.emit("ask", (), to=("r" * 20,), on_ack=lambda *values: answers.append(values))
+    node.cluster.emit(Emission("ask", (), to=("r" * 20,), on_ack=lambda *values: answers.append(values)))
     acks = node.cluster._link.acks
     (number,) = acks._awaited
     answer = {"method": method, "host_id": _name(node), "id": number, "args": ["mine"]}

@@ -18,6 +18,7 @@ import socketio as python_socketio
 
 from cluster.buses import make_bus
 from cluster.stage import OUTSIDE, Person, Stage, cluster_app, emitting
+from flask_socketio_core.contracts.clients import Emission
 from support.nodes import Bus, Node, emitter, wait_until
 from support.servers import REFERENCE, THREADING, serving
 
@@ -140,8 +141,8 @@ def test_a_sid_stays_one_when_its_client_has_left(bus: Bus) -> None:
             with pytest.raises(ValueError, match="form of a sid"):
                 node.cluster.enter_room(attacker.sid, gone.sid)
         for sender in (one.cluster, two.cluster, outside):
-            sender.emit("late", (), to=(gone.sid,))
-            sender.emit("last", (), to=(attacker.sid,))
+            sender.emit(Emission("late", (), to=(gone.sid,)))
+            sender.emit(Emission("last", (), to=(attacker.sid,)))
         assert attacker.wait_for(3) == [["last"]] * 3
     finally:
         for node in (one, two):

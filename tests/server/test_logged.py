@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flask_socketio_core.common import options
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.server.lines import MOST_WAITING, Fallback, Lines, choose_logger
 from flask_socketio_core.server.logged import LoggedServer, LoggedSession, make_server
 from flask_socketio_core.server.server import Server
@@ -110,7 +111,7 @@ def test_of_another_serializers_messages_only_the_size_is_shown() -> None:
 def test_nothing_is_written_by_the_task_that_causes_a_line() -> None:
     recorder = Recorder()
     server, mode = make(logger=recorder)
-    server.emit("news", (), to=("a", "b"))
+    server.emit(Emission("news", (), to=("a", "b")))
     assert recorder.lines == []
     mode.run_jobs()
     assert recorder.lines == ["emitting event 'news' to a, b [/]"]

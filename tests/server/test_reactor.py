@@ -16,6 +16,7 @@ import pytest
 
 from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core.common import options
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.transport.reactor import Reactor
 from flask_socketio_core.transport.session import Session
@@ -183,7 +184,7 @@ def test_a_stalled_client_does_not_slow_the_others_and_is_cut_off(world: World) 
     _, peer, _ = world.join()
     text = "x" * 1000
     for number in range(1000):
-        world.server.emit("e", (number, text))
+        world.server.emit(Emission("e", (number, text)))
         assert peer.read() == f'42["e",{number},"{text}"]'
         if stalled.closed:
             break
@@ -196,10 +197,10 @@ def test_what_did_not_fit_follows_in_order_when_the_client_reads_again(world: Wo
     session, peer, sid = world.join()
     count = 0
     while not session.has_waiting:
-        world.server.emit("e", (count,), to=(sid,))
+        world.server.emit(Emission("e", (count,), to=(sid,)))
         count += 1
     for _ in range(100):
-        world.server.emit("e", (count,), to=(sid,))
+        world.server.emit(Emission("e", (count,), to=(sid,)))
         count += 1
     assert [peer.read() for _ in range(count)] == [f'42["e",{number}]' for number in range(count)]
     wait_until(lambda: not session.has_waiting)
@@ -210,7 +211,7 @@ def test_concurrent_emitters_keep_binary_packets_together(world: World) -> None:
 
     def emit() -> None:
         for _ in range(200):
-            world.server.emit("b", (b"\x01" * 10, b"\x02" * 10), to=(sid,))
+            world.server.emit(Emission("b", (b"\x01" * 10, b"\x02" * 10), to=(sid,)))
 
     threads = [threading.Thread(target=emit) for _ in range(4)]
     for thread in threads:
@@ -258,7 +259,7 @@ def test_no_message_ever_reaches_another_client(world: World) -> None:
     def emit() -> None:
         while not stop.is_set():
             for sid in list(alive):
-                world.server.emit("for", (sid,), to=(sid,))
+                world.server.emit(Emission("for", (sid,), to=(sid,)))
 
     emitters = [threading.Thread(target=emit) for _ in range(3)]
     clients = [threading.Thread(target=come_and_go, args=(seed,)) for seed in range(4)]
@@ -286,7 +287,7 @@ def test_a_forked_child_has_no_connections_and_its_parents_clients_notice_nothin
         os._exit(0 if right else 1)
     os.close(to_child)
     try:
-        world.server.emit("e", (), to=(sid,))
+        world.server.emit(Emission("e", (), to=(sid,)))
         assert staying.read() == '42["e"]'
         leaving.close("server disconnect")
         assert leaving_peer.read() == "1"

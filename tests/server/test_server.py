@@ -14,7 +14,7 @@ from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core.common import options
 from flask_socketio_core.common.sids import new_sid
 from flask_socketio_core.contracts import Handle
-from flask_socketio_core.contracts.clients import Client
+from flask_socketio_core.contracts.clients import Client, Emission
 from flask_socketio_core.errors import CallTimeout, ConnectionRefusedError, ProtocolError
 from flask_socketio_core.server.calling import call
 from flask_socketio_core.server.server import Server
@@ -121,7 +121,7 @@ def test_a_connection_may_be_in_so_many_namespaces_only() -> None:
 
 
 def test_what_a_connect_handler_emits_arrives_behind_connect(bench: Bench) -> None:
-    bench.app.during_connect = lambda client: bench.server.emit("hi", (1,), to=(client.sid,))
+    bench.app.during_connect = lambda client: bench.server.emit(Emission("hi", (1,), to=(client.sid,)))
     session = bench.open()
     session.receive("40")
     bench.mode.run_jobs()
@@ -141,7 +141,7 @@ def test_what_a_connect_handler_emits_arrives_behind_connect(bench: Bench) -> No
 def test_a_refused_client_gets_the_reason_and_nothing_that_was_emitted(
     bench: Bench, answer: bool | Exception, expected: str
 ) -> None:
-    bench.app.during_connect = lambda client: bench.server.emit("hi", (1,), to=(client.sid,))
+    bench.app.during_connect = lambda client: bench.server.emit(Emission("hi", (1,), to=(client.sid,)))
     bench.app.welcome = answer
     session = bench.open()
     session.receive("40")
@@ -218,8 +218,8 @@ def test_an_event_for_a_namespace_that_was_not_joined_is_dropped(bench: Bench) -
 def test_acks_reach_their_callbacks_once(bench: Bench) -> None:
     session, sid = bench.join()
     answers: list[tuple[Any, ...]] = []
-    bench.server.emit("ask", (1,), to=(sid,), on_ack=lambda *args: answers.append(args))
-    bench.server.emit("ask", (2,), to=(sid,), on_ack=lambda *args: answers.append(args))
+    bench.server.emit(Emission("ask", (1,), to=(sid,), on_ack=lambda *args: answers.append(args)))
+    bench.server.emit(Emission("ask", (2,), to=(sid,), on_ack=lambda *args: answers.append(args)))
     assert bench.sent(session) == ['421["ask",1]', '422["ask",2]']
     session.receive('432["two",2]')
     session.receive('432["again"]')
@@ -233,9 +233,9 @@ def test_rooms_address_each_client_once(bench: Bench) -> None:
     for sid in (sid1, sid2):
         bench.server.enter_room(sid, "r")
         bench.server.enter_room(sid, "q")
-    bench.server.emit("e", (), to=("r", "q", sid1))
+    bench.server.emit(Emission("e", (), to=("r", "q", sid1)))
     assert [bench.sent(session) for session in (one, two, three)] == [['42["e"]'], ['42["e"]'], []]
-    bench.server.emit("e", (), skip=frozenset({sid1}))
+    bench.server.emit(Emission("e", (), skip=frozenset({sid1})))
     assert [bench.sent(session) for session in (one, two, three)] == [[], ['42["e"]'], ['42["e"]']]
     bench.server.leave_room(sid1, "r")
     bench.server.close_room("q")
@@ -245,7 +245,7 @@ def test_rooms_address_each_client_once(bench: Bench) -> None:
 
 def test_a_namespace_hears_only_its_own(bench: Bench) -> None:
     (one, _), (two, _) = bench.join(), bench.join("/chat")
-    bench.server.emit("e", (), namespace="/chat")
+    bench.server.emit(Emission("e", (), namespace="/chat"))
     assert bench.sent(one) == []
     assert bench.sent(two) == ['42/chat,["e"]']
     assert sorted(bench.server.namespaces()) == ["/", "/chat"]
@@ -376,8 +376,8 @@ def test_handlers_in_order_do_not_wait_for_those_of_other_clients() -> None:
 
 def test_a_volatile_event_is_dropped_for_those_who_cannot_take_it_now(bench: Bench) -> None:
     (ready, _), (behind, sid) = bench.join(), bench.join()
-    bench.server.emit("waits", (), to=(sid,))
-    bench.server.emit("now or never", (), volatile=True)
+    bench.server.emit(Emission("waits", (), to=(sid,)))
+    bench.server.emit(Emission("now or never", (), volatile=True))
     assert bench.sent(ready) == ['42["now or never"]']
     assert bench.sent(behind) == ['42["waits"]']
 
@@ -450,7 +450,7 @@ def test_a_direct_transport_gets_frames(bench: Bench) -> None:
     session.receive("40")
     bench.mode.run_jobs()
     transport.written = b""
-    bench.server.emit("e", ("ü",))
+    bench.server.emit(Emission("e", ("ü",)))
     assert transport.written == b"\x81\x10" + b'42["e","\\u00fc"]'
 
 
@@ -458,7 +458,7 @@ def test_a_call_that_is_not_answered_leaves_nothing_behind(bench: Bench) -> None
     session, sid = bench.join()
     for _ in range(3):
         with pytest.raises(CallTimeout):
-            call(bench.server, bench.mode, "ask", (), to=sid, namespace="/", timeout_s=0)
+            call(bench.server, bench.mode, Emission("ask"), sid, 0)
     assert not session.clients["/"].acks
 
 
@@ -467,7 +467,7 @@ def test_a_call_to_a_room_leaves_nothing_behind_at_those_who_do_not_answer(bench
     for _, sid in sessions:
         bench.server.enter_room(sid, "room")
     with pytest.raises(CallTimeout):
-        call(bench.server, bench.mode, "ask", (), to="room", namespace="/", timeout_s=0)
+        call(bench.server, bench.mode, Emission("ask"), "room", 0)
     assert [session.clients["/"].acks for session, _ in sessions] == [{}, {}]
 
 

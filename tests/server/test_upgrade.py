@@ -14,6 +14,7 @@ import pytest
 
 from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core.common import options
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.testing.rawclient import TEXT, masked
 from flask_socketio_core.transport.polling import PollingTransport
@@ -125,7 +126,7 @@ def test_the_upgrade_loses_repeats_and_reorders_nothing(
     def emit_all(emitter: int) -> None:
         begin.wait(10)
         for number in range(EVENTS):
-            server.emit("e", (emitter, number))
+            server.emit(Emission("e", (emitter, number)))
             if number % 5 == 0:
                 time.sleep(pauses[emitter][number])  # only to vary how the threads interleave
 
@@ -143,6 +144,6 @@ def test_the_upgrade_loses_repeats_and_reorders_nothing(
             mine = [text for text in client.received if text.startswith(f'42["e",{emitter},')]
             assert mine == [f'42["e",{emitter},{number}]' for number in range(EVENTS)]
         assert len(client.received) == EMITTERS * EVENTS
-        server.emit("last", ())
+        server.emit(Emission("last", ()))
         client.read(sock, EMITTERS * EVENTS + 1)
         assert client.received[-1] == '42["last"]', "nothing came twice"

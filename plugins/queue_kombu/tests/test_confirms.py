@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import QueueUnavailable
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
@@ -157,7 +158,7 @@ def test_a_connection_that_is_cut_again_and_again_loses_repeats_and_disorders_no
     try:
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
-            sender.emit("n", (emitted,))
+            sender.emit(Emission("n", (emitted,)))
             emitted += 1
             time.sleep(0.001)
     finally:
@@ -195,7 +196,7 @@ def test_a_broker_that_goes_in_a_burst_loses_repeats_and_disorders_nothing(
 
     def emit(name: str) -> None:
         for number in range(count):
-            senders[name].emit(name, (number,))
+            senders[name].emit(Emission(name, (number,)))
 
     away = threading.Thread(target=be_away)
     threads = [threading.Thread(target=emit, args=(name,)) for name in senders]
