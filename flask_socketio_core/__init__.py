@@ -10,10 +10,11 @@ from .app.extension import SocketIO
 from .app.namespace import Namespace
 from .app.registration import SocketBlueprint
 from .contracts.hookspecs import hookimpl
-from .errors import ConnectionRefusedError, EventRejected
+from .errors import EventRejected
 
 if TYPE_CHECKING:
     from .app.test_client import SocketIOTestClient
+    from .errors import ConnectionRefusedError
 
 __all__ = [
     "ConnectionRefusedError",
@@ -36,7 +37,9 @@ __all__ = [
 if not TYPE_CHECKING:  # or every misspelt name would pass a type check
 
     def __getattr__(name: str) -> Any:
-        """Import the test client when somebody asks for it, which no server does."""
+        """Import what not every server needs when somebody asks for it: the test client, python-socketio's error."""
+        if name == "ConnectionRefusedError":
+            return importlib.import_module(f"{__name__}.errors").ConnectionRefusedError
         if name == "SocketIOTestClient":
             return importlib.import_module(f"{__name__}.app.test_client").SocketIOTestClient
         if name == "test_client":

@@ -35,18 +35,50 @@
         └── MessageTooLarge           larger than the queue can carry
 
 :class:`ConnectionRefusedError` is python-socketio's own class, so that an ``except`` clause written for it goes on
-working.
+working. That library brings redis, kombu and kafka with it where they are installed, half a second: it is imported when
+somebody asks for the class, not with this module.
 """
 
 from __future__ import annotations
 
 import builtins
-from typing import Any
-
-from socketio.exceptions import ConnectionRefusedError as ConnectionRefusedError
-from socketio.exceptions import TimeoutError as _UpstreamTimeoutError
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .common.quoting import MOST_SENTENCE, printable
+
+if TYPE_CHECKING:
+    from socketio.exceptions import ConnectionRefusedError as ConnectionRefusedError
+else:  # or every misspelt name would pass a type check
+
+    def __getattr__(name: str) -> Any:
+        """Import python-socketio when somebody asks for the class that is its own."""
+        if name == "ConnectionRefusedError":
+            from socketio.exceptions import ConnectionRefusedError
+
+            return ConnectionRefusedError
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+UPSTREAM = "socketio.exceptions"
+"""The module of python-socketio's errors."""
+
+_Call = TypeVar("_Call", bound="CallError")
+
+
+def refusals() -> tuple[type[ConnectionRefusedError], ...]:
+    """Return what refuses a client, for an ``except`` clause.
+
+    It is empty as long as nobody has imported python-socketio's class: then nobody can have raised it.
+    """
+    return _upstream("ConnectionRefusedError")
+
+
+def _upstream(name: str) -> tuple[type[Any], ...]:
+    """Return an error of python-socketio's if that is there, without importing it."""
+    found = getattr(sys.modules.get(UPSTREAM), name, None)  # it may be half imported
+    return () if found is None else (found,)
 
 
 class SocketIOError(Exception):
@@ -160,14 +192,35 @@ class InvalidData(SocketIOError, TypeError, ValueError):
 
 
 class CallError(SocketIOError):
-    """A ``call()`` got no answer."""
+    """A ``call()`` got no answer.
+
+    Also python-socketio's ``TimeoutError``, if anybody has imported that and so may catch it.
+    """
+
+    def __new__(cls: type[_Call], *args: object) -> _Call:
+        """Make the error, with python-socketio's class among its bases if that is there."""
+        for upstream in _upstream("TimeoutError"):
+            if not issubclass(cls, upstream):
+                cls = _caught_as(cls, upstream)  # type: ignore[arg-type]  # classes can be hashed
+        return super().__new__(cls, *args)
 
 
-class CallTimeout(CallError, _UpstreamTimeoutError, builtins.TimeoutError):
+@cache
+def _caught_as(error: type[_Call], upstream: type[Exception]) -> type[_Call]:
+    """Return an error's class with another base; it has the same name, and pickles as the class that it was."""
+    members = {
+        "__module__": error.__module__,
+        "__doc__": error.__doc__,
+        "__reduce__": lambda self: (error, self.args, vars(self) or None),
+    }
+    return type(error.__name__, (error, upstream), members)
+
+
+class CallTimeout(CallError, builtins.TimeoutError):
     """The client did not acknowledge within the time-out."""
 
 
-class ClientGone(CallError, _UpstreamTimeoutError, builtins.TimeoutError):
+class ClientGone(CallError, builtins.TimeoutError):
     """The client left before it acknowledged.
 
     Also the errors that Flask-SocketIO's ``call()`` raises then, after the whole time-out.

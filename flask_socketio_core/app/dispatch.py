@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from ..common.quoting import printable
 from ..common.repeats import Repeats, kind_of
 from ..common.tracebacks import log_error, printable_error
 from ..contracts.concurrency.jobs import is_interrupt
-from ..errors import ConnectionRefusedError, EventRejected
+from ..errors import EventRejected, refusals
 from .around import Around
 from .handlers import ANY, RESERVED, HandlerCall, ReservedCall, name_of, refused_arguments
 from .request_context import CALL, Contexts
@@ -122,14 +121,11 @@ class Dispatcher:
     def on_connect(self, client: Client, auth: Any) -> bool:
         """Run the connect handler; without one, everybody is welcome.
 
-        :raises ConnectionRefusedError: if the handler raised it, or Python's own.
+        :raises ConnectionRefusedError: if the handler raised it: python-socketio's, or Python's own.
         """
         client.environ["flask.app"] = self.app
-        try:
-            # An empty auth counts as none, as in python-socketio.
-            answer = self._trigger(client, "connect", (client.environ, auth or None), (auth or None,))
-        except builtins.ConnectionRefusedError:
-            raise ConnectionRefusedError("Connection refused by server") from None
+        # An empty auth counts as none, as in python-socketio.
+        answer = self._trigger(client, "connect", (client.environ, auth or None), (auth or None,))
         return answer is not False and answer is not _FAILED
 
     def on_connected(self, client: Client) -> None:
@@ -276,7 +272,7 @@ class Dispatcher:
         except EventRejected as rejection:
             return _FAILED if rejection.ack is None or event == "connect" else rejection.ack
         except BaseException as error:  # a handler may raise anything, such as a green library's Timeout
-            refuses = isinstance(error, (ConnectionRefusedError, builtins.ConnectionRefusedError))
+            refuses = isinstance(error, (ConnectionRefusedError, *refusals()))
             if is_interrupt(error) or _runner.get(None) is not None or (event == "connect" and refuses):
                 raise
             what = "callback" if event is None else f"handler of event '{printable(event)}':"
@@ -326,8 +322,10 @@ class Dispatcher:
             if (self._plugins.attends_events or self._handlers.attendants) and not call.attended:
                 return self._around.call(call, function, given)
             return function(*given)
-        except (ConnectionRefusedError, EventRejected):
+        except EventRejected:
             raise  # an answer rather than an error
+        except refusals():
+            raise  # likewise
         except BaseException as error:  # raised again, or the error handler's
             if is_interrupt(error):
                 raise

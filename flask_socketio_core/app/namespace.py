@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ..common.values import full_namespace
-from ..errors import ConnectionRefusedError, EventRejected
+from ..errors import EventRejected, refusals
 from .dispatch import current_client, invoke
 from .handlers import ANY, RESERVED, NamespaceBase, ReservedCall
 
@@ -73,7 +73,9 @@ class Namespace(NamespaceBase):
             method = _reserved_call(method)
         try:
             return invoke(method, given)
-        except (ConnectionRefusedError, EventRejected):
+        except EventRejected:
+            raise
+        except refusals():
             raise
         except Exception as error:
             handle = getattr(self, "error", None)

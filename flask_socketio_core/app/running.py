@@ -6,8 +6,6 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.debug import DebuggedApplication
-
 from ..common import values
 from ..contracts import ServeOptions
 from ..contracts.concurrency.servers import explain_bind_error
@@ -111,6 +109,8 @@ def wrap_debugger(middleware: SocketIOMiddleware, server: Mapping[str, Any]) -> 
 
     Inside, so that it never stands between the web server and a WebSocket.
     """
+    from werkzeug.debug import DebuggedApplication  # here: nobody imports the debugger in production
+
     inner = middleware.wsgi_app
     if not isinstance(inner, DebuggedApplication):
         middleware.wsgi_app = DebuggedApplication(inner, evalex=server.get("use_evalex", True))

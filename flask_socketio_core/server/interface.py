@@ -86,7 +86,7 @@ class Application(Protocol):
         """Run the connect handlers. ``False`` refuses the client.
 
         :param auth: what the client sent with CONNECT, or ``None``.
-        :raises ConnectionRefusedError: refuses the client, with the data to send.
+        :raises ConnectionRefusedError: refuses the client; python-socketio's, with the data to send, or Python's own.
         """
 
     def on_connected(self, client: Client) -> None:

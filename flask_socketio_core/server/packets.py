@@ -24,9 +24,7 @@ import json as standard_json
 import re
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii
-from typing import Any, NamedTuple, Protocol
-
-from socketio.packet import Packet
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 from ..common.json_modules import tried
 from ..common.quoting import printable
@@ -607,7 +605,7 @@ def _packet_class(serializer: str | type[Any], json: Any) -> type[Any] | None:
                 "serializer='msgpack' needs the package msgpack: pip install msgpack"
             ) from error
         found: type[Any] = MsgPackPacket
-    elif isinstance(serializer, type) and issubclass(serializer, Packet):
+    elif _is_packet_class(serializer):
         found = serializer
     else:
         raise InvalidOption(
@@ -619,6 +617,14 @@ def _packet_class(serializer: str | type[Any], json: Any) -> type[Any] | None:
     if not carries_all(found):
         own = {"json": StrictJson(found.json if json is None else json)}
     return type(found.__name__, (_WithoutNothing, found), own)
+
+
+def _is_packet_class(serializer: str | type[Any]) -> TypeGuard[type[Any]]:
+    if not isinstance(serializer, type):
+        return False
+    from socketio.packet import Packet  # here: half a second that JSON does without
+
+    return issubclass(serializer, Packet)
 
 
 class _WithoutNothing:

@@ -12,7 +12,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.quoting import printable
@@ -21,7 +21,7 @@ from ..common.repeats import Repeats, kind_of
 from ..common.sendable import carries_all
 from ..common.sids import new_sid
 from ..common.tracebacks import log_error
-from ..errors import ConnectionRefusedError, InvalidData, PayloadTooLarge, ProtocolError, WrongSerializer
+from ..errors import InvalidData, PayloadTooLarge, ProtocolError, WrongSerializer, refusals
 from ..transport.addresses import Addresses
 from ..transport.descriptors import most_connections, raise_limit
 from ..transport.fork import forget_after_fork
@@ -53,6 +53,7 @@ INVALID_NAMESPACE = {"message": "Invalid namespace"}
 """What a client is told about a namespace that does not exist. Source: Socket.IO's server."""
 
 REFUSED = {"message": "Connection rejected by server"}
+REFUSED_PLAINLY = {"message": "Connection refused by server"}
 """What a client is told when a connect handler returned ``False``, or disconnected it. Source: python-socketio."""
 
 ATTACHED_FACTOR = 10
@@ -136,11 +137,18 @@ class Server:
         self._some_pending = min(options.max_pending_events, 2)  # fewer need not be looked at
         self._most_pending_bytes = options.max_pending_bytes
         self._few_pending_bytes = options.max_pending_bytes // 2
-        raise_limit()
-        limits = [limit for limit in (options.max_connections, most_connections()) if limit is not None]
-        self.most_connections = min(limits, default=None)
         self.repeats = Repeats(clock)
         self._idle: Event | None = None
+
+    @cached_property
+    def most_connections(self) -> int | None:
+        """How many there may be, ``None`` for any number.
+
+        The first connection asks, and the process's limit of descriptors is raised only then.
+        """
+        raise_limit()
+        limits = [limit for limit in (self.options.max_connections, most_connections()) if limit is not None]
+        return min(limits, default=None)
 
     def _start_empty(self) -> None:
         self._lock = self.mode.create_lock()
@@ -618,7 +626,9 @@ class Server:
         welcome = False
         try:
             welcome = self._application.on_connect(client, auth)
-        except ConnectionRefusedError as error:
+        except ConnectionRefusedError:
+            refusal = REFUSED_PLAINLY
+        except refusals() as error:
             refusal = error.error_args
         if not welcome:
             self._refuse(client, refusal)

@@ -35,8 +35,9 @@ class Host(SessionHost, Protocol):
     accepting: bool
     """``False`` once the server is ending."""
 
-    most_connections: int | None
-    """How many there may be, ``None`` for any number."""
+    @property
+    def most_connections(self) -> int | None:
+        """How many there may be, ``None`` for any number."""
 
     def add_session(
         self, environ: dict[str, Any], transport: Transport, place: Place | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import threading
 import time
@@ -136,6 +137,7 @@ def test_what_a_connect_handler_emits_arrives_behind_connect(bench: Bench) -> No
         (False, '44{"message":"Connection rejected by server"}'),
         (ConnectionRefusedError("no", {"code": 7}), '44{"message":"no","data":{"code":7}}'),
         (ConnectionRefusedError("no"), '44{"message":"no"}'),
+        (builtins.ConnectionRefusedError("no"), '44{"message":"Connection refused by server"}'),
     ],
 )
 def test_a_refused_client_gets_the_reason_and_nothing_that_was_emitted(
