@@ -14,7 +14,7 @@ if sys.platform != "win32":
 RESERVE = 64
 """Descriptors kept for the server's listening and pending sockets, log files, database connections and the like."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("flask_socketio_core.server")
 
 
 def raise_limit() -> None:

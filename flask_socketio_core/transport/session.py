@@ -212,10 +212,10 @@ class Session:
         # So many packets may still come before the rate is looked at. Only who reads from the client changes it.
         self.allowance = PACKETS_AT_ONCE
         self.early = 0  # events that wait for connect handlers; guarded by the lock
-        # What of the backlog has no worker, see workers.py.
+        # What of the backlog has no worker, see server/workers.py.
         self.waiting: deque[Callable[[], object]] | None = None
         self.ahead = 0  # jobs that waited, got a worker and have not begun; guarded as that is
-        # Of larger messages, see pending.py, whose lock guards the first two and changes of the last one.
+        # Of larger messages, see server/pending.py, whose lock guards the first two and changes of the last one.
         self.pending_bytes = 0  # of packets that are not finished with, those that are arriving included
         self.arriving_bytes = 0  # of the packet that is being taken, or whose attachments are on their way
         self.arriving_since_s = math.inf  # clock reading when the last one of them came
