@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 #: Modules whose names the reference has entries for.
-MODULES = ("flask_socketio_core", "flask_socketio_core.errors", "flask_socketio_core.hookspecs")
+MODULES = ("flask_socketio_core", "flask_socketio_core.errors", "flask_socketio_core.contracts.hookspecs")
 #: What a page loads when it is looked at. Links to other sites are not that.
 LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"(?:https?:)?//[^\"]*\"")
 
