@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import flask
 
 from ..cluster.cluster import Cluster
+from ..cluster.servers import OneServer
 from ..common.sendable import carries_all
 from ..common.tracebacks import log_error
 from ..contracts import urls
@@ -100,6 +102,7 @@ class Binding:
         if app is not None:
             self._make_engine(app, handlers, owner)
         self.cluster = self._make_cluster() if options.message_queue else None
+        self.servers = self.cluster or self._make_one_server()
         self.started_in = 0
         """Id of the process that serves; 0 before the first request."""
         self.set_up_in = 0
@@ -139,7 +142,21 @@ class Binding:
             max_attachments=None if carries_all(self.options.serializer) else self.options.max_attachments,
             on_state=lambda up, detail: self.plugins.bus_state(up=up, detail=detail),
             on_gap=lambda gap: self.plugins.bus_gap(**dataclasses.asdict(gap)),
+            topics=self.owner._topics,
+            context=self._app_context,
         )
+
+    def _make_one_server(self) -> OneServer:
+        return OneServer(
+            self.owner._topics,
+            mode=self.mode,
+            json=self.options.json,
+            strict=not carries_all(self.options.serializer),
+            context=self._app_context,
+        )
+
+    def _app_context(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.app is None else self.app.app_context()
 
     @property
     def server(self) -> OwnServer | None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask
 
+from ..cluster.servers import ApplicationServers
+from ..cluster.topics import Topics
 from ..common import options as option_rules
 from ..common.reasons import Reason
 from ..contracts import process
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from ..cluster.link import BusHealth
     from ..common.keywords import OptionKeywords
     from ..contracts import AsyncMode, Task
+    from ..contracts.servers import Servers
     from ..selection import Description
     from .facade import ServerFacade
     from .interfaces import Served
@@ -85,6 +88,8 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         self._chosen_for_sending = False
         self._observers: list[object] = []
         self._modes: dict[tuple[str, int], AsyncMode] = {}
+        self._topics = Topics()
+        self._servers = ApplicationServers(self._topics, lambda: self._binding().servers)
         if app is not None or options.get("message_queue") is not None:
             self.init_app(app)
 
@@ -195,6 +200,11 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         :raises NotInitialised: before ``init_app``.
         """
         return self._binding().facade
+
+    @property
+    def servers(self) -> Servers:
+        """The servers of this application, to tell or ask them something, and to answer."""
+        return self._servers
 
     @property
     def plugins(self) -> Description:

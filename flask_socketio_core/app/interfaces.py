@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..cluster.cluster import Cluster
+    from ..cluster.topics import Topics
     from ..common.keywords import OptionKeywords, Recipients, Room
     from ..common.options import Options
     from ..contracts import AsyncMode, Task
@@ -31,6 +32,8 @@ class Owner(Protocol):
     def _options(self) -> dict[str, Any]: ...
     @property
     def _handlers(self) -> Handlers: ...
+    @property
+    def _topics(self) -> Topics: ...
 
     @property
     def async_mode(self) -> str:

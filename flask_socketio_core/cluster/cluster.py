@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,14 @@ from .link import SUBSCRIBE_S, BusHealth, Link
 from .outbox import Limits
 from .probe import Probe, probe
 from .signing import Signer, read_secrets
+from .topics import Topics
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
     from ..contracts.clients import AckCallback
+    from ..contracts.servers import Answers
     from ..server.interface import LocalServer
+    from .asking import Context
     from .gaps import Gap
 
 #: Queues inherited from a parent process. They are neither used nor closed here: their connections are the parent's,
@@ -54,6 +58,8 @@ class Cluster:
         carries any number of them, and numbers that JSON does not have.
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
     :param on_gap: called when this server was cut off from the others and hears them again.
+    :param topics: what this server can be asked about.
+    :param context: makes what handlers of topics run in.
     :raises UnknownOption: for an option that neither the cluster nor the queue knows.
     :raises InvalidOption: for a value that one of them cannot take.
     """
@@ -71,6 +77,8 @@ class Cluster:
         max_attachments: int | None = 10,
         on_state: Callable[[bool, str], object] | None = None,
         on_gap: Callable[[Gap], object] | None = None,
+        topics: Topics | None = None,
+        context: Context = nullcontext,
         logger: logging.Logger | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -92,6 +100,8 @@ class Cluster:
         self._max_attachments = max_attachments
         self._on_state = on_state
         self._on_gap = on_gap
+        self._topics = Topics() if topics is None else topics
+        self._context = context
         self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
         self._clock = clock
         self._pid = os.getpid()
@@ -99,6 +109,7 @@ class Cluster:
         mask_logs(self._secrets, self._logger, type(self._link.queue).__module__.partition(".")[0])
         self._closed = False
         self._at_exit: Handle | None = None
+        self._topics.followers.add(self)
 
     # -------------------------------------------------------------------------------------------------- lifecycle
 
@@ -204,6 +215,8 @@ class Cluster:
             on_state=partial(self._report, self._on_state),
             on_gap=partial(self._report, self._on_gap),
             secrets=self._secrets,
+            topics=self._topics,
+            context=self._context,
             signer=self._signer,
         )
 
@@ -368,18 +381,58 @@ class Cluster:
         if self._server is None and self._at_exit is None:
             self._at_exit = self._mode.on_exit(self.close)
 
+    # -------------------------------------------------------------------------------------------- between servers
+
+    @property
+    def node(self) -> str:
+        """This process's id on the bus."""
+        return self._current().node
+
+    def tell(self, topic: str, payload: Any) -> None:
+        """Tell all other servers that know a topic; see :meth:`~flask_socketio_core.contracts.servers.Servers.tell`."""
+        self._be_closed_at_exit()
+        self._current().asking.tell(topic, payload)
+
+    def ask(
+        self,
+        topic: str,
+        payload: Any,
+        *,
+        timeout_s: float,
+        node: str | None = None,
+        include_self: bool = True,
+    ) -> Answers:
+        """Ask servers; see :meth:`~flask_socketio_core.contracts.servers.Servers.ask`."""
+        self._be_closed_at_exit()
+        here = include_self and self._server is not None
+        return self._current().asking.ask(topic, payload, timeout_s=timeout_s, node=node, here=here)
+
+    def announce_topics(self) -> None:
+        """Tell the other servers which topics there are now."""
+        self._current().announce_topics()
+
     # ------------------------------------------------------------------------------------------- from other nodes
 
     def _on_message(self, message: Message) -> None:
         method = message["method"]
-        if method == "callback":
+        handler = _HANDLERS.get(method)
+        if handler is not None:
+            if self._server is not None:
+                handler(self, self._server, message)
+        elif method == "callback":
             self._on_callback(message)
         elif method == "gone":
             self._on_gone(message)
-        elif self._server is not None:
-            handler = _HANDLERS.get(method)
-            if handler is not None:
-                handler(self, self._server, message)
+        else:
+            self._on_servers_message(self._current(), message)
+
+    def _on_servers_message(self, link: Link, message: Message) -> None:
+        if message["method"] == "answer":
+            link.asking.on_answer(message)
+        elif message["method"] == "ask" and link.serves:
+            link.asking.on_ask(message)
+        elif message["method"] == "tell" and link.serves:
+            link.asking.on_tell(message)
 
     def _on_callback(self, message: Message) -> None:
         link = self._current()

@@ -2,7 +2,9 @@
 
 A message is an object with ``method`` and ``host_id``. Methods of python-socketio: ``emit``, ``callback``,
 ``disconnect``, ``enter_room``, ``leave_room``, ``close_room``. Ours besides: ``node`` (a server says that it is
-there) and ``gone`` (who was asked for an acknowledgement has left). Extra keys in every message of ours:
+there), ``gone`` (who was asked for an acknowledgement has left), and what servers say to each other: ``tell``, ``ask``
+and ``answer``. A method that a process does not know is ignored, by python-socketio's, too. Extra keys in every message
+of ours:
 
 =========  ===========================================================================================
 ``v``      version of these additions, now 1
@@ -15,6 +17,20 @@ there) and ``gone`` (who was asked for an acknowledgement has left). Extra keys 
 Binary values travel as python-socketio sends them: ``data`` is a list of the structure with placeholders and the
 attachments in base64, and ``binary`` is true. In a ``callback`` the same is ours alone: python-socketio cannot send it.
 So is ``room``, which is true if a room was asked: its other members may answer, too.
+
+A ``node`` message says with ``protocol`` what its server understands, so that it is sent nothing else, and with
+``topics`` what it can be asked about. Without them it is 0 and nothing. A higher protocol understands what the lower
+ones do. :data:`MAX_TOPICS` holds for all of them; keys that a server does not know are ignored.
+
+========  ================  ===================================================================================
+protocol  since             understands
+========  ================  ===================================================================================
+0         the beginning     what has no number here
+1         0.1               ``tell`` and ``ask``: ``topic``, ``args`` (a list, of which the first is used; binary
+                            values as in a ``callback``). Besides, for ``ask``: ``id``, ``expires_at`` (seconds
+                            since the epoch, when nobody waits any more) and perhaps ``to``, the node that is asked
+                            alone. ``answer``: ``id``, with ``args`` or ``error``; ``host_id`` is that of who asked
+========  ================  ===================================================================================
 
 What is addressed to sids of ours has these in ``sids`` and only the rest in ``room``: a process of python-socketio's,
 which may have let a client into a room of that name, is not told of them. If there is no rest, the method is
@@ -62,6 +78,15 @@ MAX_NUMBER = 2**63 - 1
 
 MAX_DEPTH = 256
 """Deepest nesting of values."""
+
+PROTOCOL = 1
+"""What this version understands; see the table above."""
+
+MAX_TOPICS = 64
+"""Most topics of a server. With ``MAX_ID`` characters each, they take 4.3 kB of a sign of life at most."""
+
+MAX_ERROR = 1_000
+"""Most characters of what went wrong where an answer was asked for."""
 
 
 class Malformed(Exception):
@@ -116,7 +141,7 @@ class Wire:
         for key, suits in _PARTS.get(message["method"], {}).items():
             if not suits(message.get(key)):
                 raise Malformed(f"{message['method']!r} with a wrong {key!r}")
-        body = {"emit": "data", "emit_sids": "data", "callback": "args"}.get(message["method"])
+        body = _BODIES.get(message["method"])
         if body is not None and message.get("binary"):
             message[body], message["binary"] = list(unpack(message.get(body))), False
         return message
@@ -140,13 +165,14 @@ def _check_sender(message: Message) -> None:
     """Check what :func:`stamp` adds; python-socketio's messages have neither."""
     if "node" not in message and "seq" not in message and message["method"] != "node":
         return
-    if not _is_id(message.get("node")):
+    if not is_id(message.get("node")):
         raise Malformed("a wrong 'node'")
     if not _is_number(message.get("seq")):
         raise Malformed("a wrong 'seq'")
 
 
-def _is_id(value: Any) -> bool:
+def is_id(value: Any) -> bool:
+    """Say whether a value can be the id of a process, or a topic's name."""
     return isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isascii() and value.isprintable()
 
 
@@ -193,9 +219,42 @@ def _are_sids(value: Any) -> bool:
 
 
 def _is_sender(value: Any) -> bool:
-    return value is None or _is_id(value)
+    return value is None or is_id(value)
 
 
+def _is_moment(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _is_answer(value: Any) -> bool:
+    return value is None or isinstance(value, list)
+
+
+def _is_error(value: Any) -> bool:
+    return value is None or (_is_name(value) and len(value) <= MAX_ERROR)
+
+
+def _is_protocol(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+def _are_topics(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and len(value) <= MAX_TOPICS and all(map(is_id, value)))
+
+
+_BODIES = {
+    "emit": "data",
+    "emit_sids": "data",
+    "callback": "args",
+    "tell": "args",
+    "ask": "args",
+    "answer": "args",
+}
+_TELL: dict[str, Callable[[Any], bool]] = {"node": is_id, "topic": is_id, "args": _is_list}
 _EMIT: dict[str, Callable[[Any], bool]] = {
     "event": _is_name,
     "namespace": _is_namespace,
@@ -208,17 +267,22 @@ _EMIT: dict[str, Callable[[Any], bool]] = {
 _PARTS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "emit": _EMIT,
     "emit_sids": _EMIT,
-    "callback": {"host_id": _is_id, "id": _is_number, "sid": _is_room, "namespace": _is_namespace},
-    "gone": {"host_id": _is_id, "id": _is_number, "sid": _is_room},
+    "callback": {"host_id": is_id, "id": _is_number, "sid": _is_room, "namespace": _is_namespace},
+    "gone": {"host_id": is_id, "id": _is_number, "sid": _is_room},
     "disconnect": {"sid": _is_name, "namespace": _is_namespace},
     "enter_room": {"sid": _is_name, "room": _is_room, "namespace": _is_namespace},
     "leave_room": {"sid": _is_name, "room": _is_room, "namespace": _is_namespace},
     "close_room": {"room": _is_room, "namespace": _is_namespace},
     "node": {
-        "state": _is_id,
+        "state": is_id,
         "async_mode": _is_sender,
         "version": _is_sender,
+        "protocol": _is_protocol,
+        "topics": _are_topics,
     },
+    "tell": _TELL,
+    "ask": {**_TELL, "id": _is_number, "expires_at": _is_moment, "to": _is_sender},
+    "answer": {"node": is_id, "host_id": is_id, "id": _is_number, "args": _is_answer, "error": _is_error},
 }
 
 

@@ -23,7 +23,8 @@ from ..common.tracebacks import log_error
 from ..contracts.backoff import Paced
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
 from .acks import Owed, PendingAcks
-from .envelope import Malformed, Message, Wire, sent_by, stamp
+from .asking import Asking
+from .envelope import PROTOCOL, Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
 from .listener import Listener
 from .outbox import Limits, Outbox
@@ -33,7 +34,9 @@ from .signing import CLOCK_SKEW_S, Unauthentic
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
     from ..contracts.urls import Secrets
+    from .asking import Context
     from .signing import Signature, Signer
+    from .topics import Topics
 
 #: Seconds after a gap that the other servers have, or four intervals if that is longer, to say what they have sent. A
 #: sender may pause for 4 s (the outbox's longest pause, doubled by chance), ask the broker for 4 (a time-out on an old
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
 CONFIRM_S = 20.0
 #: Seconds that a process which only sends waits for its first subscription before it asks for an acknowledgement.
 SUBSCRIBE_S = 10.0
+#: Seconds that the other servers are given to say that they are there, once they were asked: they answer ``APART_S``
+#: later at the latest. Besides, twice the time that our own message takes to come back.
+MEET_S = 0.3
 #: Seconds that a listener may go without any sign before it is taken for stuck; queues give one twice a second.
 STUCK_S = 30.0
 #: Seconds that a publish may take before that is told; queues give up after 2 to 4 by default.
@@ -63,8 +69,8 @@ class BusHealth:
     :param refused: the broker answers and refuses this process (:class:`~flask_socketio_core.errors.QueueRefused`): it
         does not pass by itself.
     :param node: this process's id on the bus.
-    :param peers: the other servers, with id, async mode, version, and the seconds since each was last heard. Empty in a
-        process that only sends.
+    :param peers: the other servers, with id, async mode, version, topics, and the seconds since each was last heard.
+        In a process that only sends: those that it has heard of since it first waited for an answer.
     :param waiting: messages that wait for the broker.
     :param waiting_bytes: their size in bytes.
     :param sent: messages published.
@@ -109,6 +115,8 @@ class Link:
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
     :param on_gap: called in a worker when this server was cut off, hears again, and knows what it has missed.
     :param secrets: what is kept out of each text about the queue.
+    :param topics: what this server can be asked about.
+    :param context: what handlers of topics run in.
     :param signer: signs messages and checks those of others; ``None`` without a secret.
     """
 
@@ -126,6 +134,8 @@ class Link:
         on_state: Callable[[bool, str], object],
         on_gap: Callable[[Gap], object],
         secrets: Secrets,
+        topics: Topics,
+        context: Context,
         signer: Signer | None = None,
     ) -> None:
         self.node = uuid.uuid4().hex
@@ -138,7 +148,7 @@ class Link:
         self._gaps = Gaps(mode.create_lock())
         self.serves = False
         self._joined_at: float | None = None
-        self._asking = mode.create_lock()
+        self._subscribing = mode.create_lock()
         self._subscribe_by = 0.0
         self._skipped: str | None = None
         queue.on_skip = self._note_skip
@@ -195,6 +205,12 @@ class Link:
         self._echo_at = clock()
         self._sent_at: float | None = None
         self._lag_s: float | None = None
+        self._meeting = False  # what we have sent for that has not come back
+        self._met_at: float | None = None  # when all who were there have said so
+        self._echoed = mode.create_event()
+        self.asking = Asking(
+            self.node, mode, wire, topics, logger=logger, clock=clock, context=context, bus=self
+        )
 
     # -------------------------------------------------------------------------------------------------- sending
 
@@ -218,7 +234,7 @@ class Link:
 
     def announce(self) -> None:
         """Listen, and tell the other servers that this one is there, now and every few seconds."""
-        self.serves = True
+        self.serves = self._meeting = True
         self._schedule_beat()
         if self.listener.started:  # for answers; who subscribes first says hello at that moment
             self._mode.spawn(partial(self._send_news_unless_closed, "hello"))
@@ -234,15 +250,64 @@ class Link:
         """
         if self.serves:
             return
-        with self._asking:
+        with self._subscribing:
             if not self.listener.started:
                 self._subscribe_by = self._clock() + SUBSCRIBE_S
                 self.listener.start()
         self.listener.wait(max(min(timeout_s, self._subscribe_by - self._clock()), 0.0))
 
+    def meet(self, timeout_s: float) -> bool:
+        """Wait until the other servers have said that they are there; return whether they are heard.
+
+        Only whoever has just begun to listen waits.
+
+        :param timeout_s: how long to wait, seconds; a server waits for half of it, to have time for its own answer.
+        """
+        until = self._clock() + timeout_s
+        if not self.serves:
+            self.listen_for_answers(timeout_s)
+            self._ask_who_is_there()
+        if self._met_at is None:
+            left_s = max(until - self._clock(), 0.0)
+            self._echoed.wait(left_s / 2 if self.serves else left_s)
+        if self._met_at is None:
+            return False
+        wait_s = min(self._met_at, until) - self._clock()
+        if wait_s > 0:
+            self._mode.sleep(wait_s)
+        return self.listener.subscribed and not self.outbox.down
+
+    def _ask_who_is_there(self) -> None:
+        if self._met_at is None and self.listener.subscribed:
+            self._meeting = True
+            self._send_news_unless_closed("who")
+        self._forget_silent(self._clock())  # a server does at each of its own signs of life
+
+    def servers(self) -> tuple[Peer, ...]:
+        """Return the other servers that are there."""
+        return self.peers.alive(self._clock())
+
+    def check(self, encoded: bytes) -> None:
+        """Refuse a message that cannot be put; raises what :meth:`prepare` raises."""
+        self.outbox.check(encoded)
+
+    def put(self, encoded: bytes, key: str) -> None:
+        """Publish a message that was checked.
+
+        :raises QueueClosed: after :meth:`close`.
+        """
+        self.outbox.put(encoded, key)
+
+    def announce_topics(self) -> None:
+        """Tell the other servers which topics there are now."""
+        if self.serves:
+            self._answer.ask()
+
     def close(self, timeout_s: float) -> int:
         """Say good-bye, flush for a bounded time and end; return how many messages were left."""
         self._ended = True
+        self.asking.close()
+        self._echoed.set()
         if self._beating is not None:
             self._beating.cancel()
         flushed: list[int] = []
@@ -322,6 +387,8 @@ class Link:
     def _send_news(self, state: str) -> None:
         news: Message = {"method": "node", "state": state, "host_id": self.node, "interval": self._interval_s}
         news.update(async_mode=self._mode.name, version=_version())
+        if self.serves:
+            news.update(protocol=PROTOCOL, topics=self.asking.topics.names())
         if self._sent_at is None:
             self._sent_at = self._clock()
         self.outbox.put(self.prepare(news), self.node, numbered=False)
@@ -333,11 +400,7 @@ class Link:
     def _look_after(self, now_s: float) -> None:
         deaf_s = now_s - self._echo_at
         if self.listener.subscribed and deaf_s < 2 * self._interval_s:  # else the silence is ours
-            for node, lost in self.peers.forget_silent(now_s).items():
-                self._tell_of_server(
-                    logging.WARNING, "server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS
-                )
-                self._note_lost(node, lost, self.peers.settled_at(node), now_s)
+            self._forget_silent(now_s)
         self._tell_gap(self._gaps.overdue(now_s))
         self.acks.expire(now_s)
         self.owed.expire(now_s)
@@ -353,6 +416,14 @@ class Link:
         ):
             self._echo_at = now_s
             self.listener.restart(f"our own messages have not come back for {deaf_s:.0f} s")
+
+    def _forget_silent(self, now_s: float) -> None:
+        for node, lost in self.peers.forget_silent(now_s).items():
+            self.asking.left(node)
+            self._tell_of_server(
+                logging.WARNING, "server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS
+            )
+            self._note_lost(node, lost, self.peers.settled_at(node), now_s)
 
     def _note_hanging(self, hangs_s: float, now_s: float) -> None:
         if hangs_s >= HANGING_S:
@@ -434,8 +505,14 @@ class Link:
 
     def _hear_ourselves(self, raw: bytes, now_s: float) -> None:
         self._echo_at = now_s
-        if self._sent_at is not None and self._wire.decode(raw)["method"] == "node":
+        if (self._sent_at is None and not self._meeting) or self._wire.decode(raw)["method"] != "node":
+            return
+        if self._sent_at is not None:
             self._lag_s, self._sent_at = now_s - self._sent_at, None
+        if self._meeting:
+            self._met_at = now_s + MEET_S + 2 * (self._lag_s or 0.0)
+            self._meeting = False
+            self._echoed.set()
 
     def _on_news(self, node: str, news: Message, seq: int, now_s: float) -> None:
         state = news.get("state")
@@ -446,6 +523,7 @@ class Link:
         settled_at = self.peers.settled_at(node)
         if state == "bye":
             lost = self.peers.on_bye(node, seq, now_s)
+            self.asking.left(node)
         else:
             if node not in self.peers:
                 self._tell_of_server(logging.INFO, "server %s is there (%s)", node, news.get("async_mode"))

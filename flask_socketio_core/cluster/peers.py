@@ -37,12 +37,16 @@ class Peer:
     :param async_mode: name of its async mode.
     :param version: version of its flask-socketio-core.
     :param silent_s: seconds since it was last heard.
+    :param protocol: what it understands of what servers say to each other, the higher the more; 0 if it did not say.
+    :param topics: what it can be asked and told about (``SocketIO.servers``).
     """
 
     node: str
     async_mode: str
     version: str
     silent_s: float
+    protocol: int = 0
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -69,6 +73,8 @@ class _Node:
     version: str
     interval_s: float
     heard_at: float
+    protocol: int
+    topics: tuple[str, ...]
 
 
 class Peers:
@@ -186,7 +192,12 @@ class Peers:
         """
         interval_s = _interval(details.get("interval"))
         state = _Node(
-            str(details.get("async_mode", "?")), str(details.get("version", "?")), interval_s, now_s
+            str(details.get("async_mode", "?")),
+            str(details.get("version", "?")),
+            interval_s,
+            now_s,
+            details.get("protocol") or 0,
+            tuple(details.get("topics") or ()),
         )
         with self._lock:
             if node in self._nodes or self._has_room(now_s):
@@ -287,6 +298,8 @@ class Peers:
                 async_mode=state.async_mode,
                 version=state.version,
                 silent_s=now_s - state.heard_at,
+                protocol=state.protocol,
+                topics=state.topics,
             )
             for node, state in nodes
         )

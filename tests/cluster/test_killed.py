@@ -12,9 +12,10 @@ import pytest
 
 from flask_socketio_core import SocketIO
 from flask_socketio_core.contracts.clients import Emission
+from flask_socketio_core.contracts.servers import Answers
 from flask_socketio_core.errors import CallTimeout
 from support.environments import ROOT
-from support.nodes import Bus, Node, wait_until
+from support.nodes import Bus, Node, emitter, wait_until
 
 from .buses import make_bus
 from .test_processes import start
@@ -117,6 +118,25 @@ def test_a_call_in_progress_ends_although_its_server_was_killed(node: Node, vict
         caller.join(EXPIRES_S + 10 * SLACK_S)  # an emitter subscribes first
         assert isinstance(caller.outcome, CallTimeout), caller.outcome
     assert len(node.cluster._link.acks) == 0
+    outside.close()
+
+
+def test_a_question_ends_when_its_server_is_taken_for_dead(node: Node, victim: Victim, bus: Bus) -> None:
+    node.servers.on_topic("wait", lambda payload, asker: "here")
+    (peer,) = node.cluster.health().peers
+    outside = emitter(bus)
+    assert outside.ask("wait", None, timeout_s=0.8).missing[peer.node] == "silent"
+    asking = Waiting(lambda: node.servers.ask("wait", timeout_s=60.0))
+    time.sleep(0.3)  # the question is with the server, which does not answer
+    victim.kill()
+    killed = time.monotonic()
+    asking.join(60.0)
+    assert time.monotonic() - killed < INTERVALS * INTERVAL_S + SLACK_S
+    assert asking.outcome == Answers(
+        answers={node.servers.node: "here"}, errors={}, missing={peer.node: "left"}
+    )
+    assert node.servers.ask("wait", timeout_s=60.0).complete
+    assert outside.ask("wait", None, timeout_s=60.0).answers == {node.servers.node: "here"}
     outside.close()
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,3 +101,16 @@ def test_a_program_and_its_child_get_answers_of_a_client(node: Node, bus: Bus) -
         output, _ = process.communicate()
     assert process.returncode == 0, output
     assert sorted(output.splitlines()) == sorted([str(["yes"]), str(["yes"] * 20), str(["yes"] * 20)])
+
+
+def test_a_forked_child_has_no_question_of_its_parent(node: Node, bus: Bus) -> None:
+    gate = threading.Event()
+    node.servers.on_topic("echo", lambda payload, asker: payload)
+    node.servers.on_topic("wait", lambda payload, asker: gate.wait(30) and payload)
+    with start("forking_asker.py", bus.url, bus.channel) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "child: 0 questions, ['child']\n"
+        gate.set()
+        output, _ = process.communicate(timeout=40)
+    assert output == "parent: ['parent']\n"
+    assert process.returncode == 0

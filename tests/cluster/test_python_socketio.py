@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,6 +142,38 @@ def test_their_server_hears_everything_of_ours_once(node: Node, theirs: Theirs) 
     assert first["data"] == [[{"_placeholder": True, "num": 0}, 1], "AA=="]
     assert second["namespace"] == "/chat"
     assert json.dumps(first)  # nothing but JSON
+
+
+def test_what_our_servers_say_to_each_other_is_nothing_to_them(
+    node: Node, theirs: Theirs, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Node(bus)
+    told: list[Any] = []
+    other.servers.on_topic("news", lambda payload, teller: told.append(payload))
+    for one in (node, other):
+        one.servers.on_topic("echo", lambda payload, asker: payload)
+    other.start()
+    try:
+        before = len(theirs.heard)
+        with caplog.at_level(logging.DEBUG):
+            theirs.manager._get_logger().setLevel(logging.DEBUG)
+            outcome = other.servers.ask("echo", b"\x00")
+            assert outcome.answers == {node.servers.node: b"\x00", other.servers.node: b"\x00"}
+            assert outcome.complete  # they are not counted
+            node.servers.tell("news", 1)
+            wait_until(lambda: told, "news")
+            node.cluster.emit(Emission("last", ()))
+            wait_until(lambda: ("emit", None) in theirs.methods(), "last message")
+        heard = [
+            record.getMessage().rpartition(" ")[2]
+            for record in caplog.records
+            if "pubsub message" in record.msg
+        ]
+        assert {"node", "ask", "answer", "tell"} <= set(heard)  # so they were there, and ignored
+        assert [message["event"] for message in theirs.heard[before:]] == ["last"]
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    finally:
+        other.close()
 
 
 def test_our_call_gets_their_clients_acknowledgement(node: Node, theirs: Theirs) -> None:

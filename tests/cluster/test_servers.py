@@ -162,6 +162,34 @@ def test_servers_know_each_other(stage: Stage) -> None:
         stage.wait_sent(name)
 
 
+def test_servers_of_every_mode_ask_each_other(stage: Stage) -> None:
+    nodes = {stage.health(name)["node"]: name for name in stage.servers}
+    expected = {
+        node: [stage.servers[name].kind.mode, b"\x00", "support.apps.cluster"] for node, name in nodes.items()
+    }
+    for sender in stage.senders.values():
+        assert sender.do("ask_servers", "mode", b"\x00") == {**expected, "complete": True}
+        node = sender.do("tell_servers", "remember", 7)
+        assert sender.do("ask_servers", "wait", 0.0, node=next(iter(nodes)))["complete"] is True
+        others = [other for other in nodes if other != node]
+        wait_until(
+            lambda others=others, node=node: all(  # type: ignore[misc]
+                [7, node] in stage.senders[OUTSIDE].do("ask_servers", "remembered", None)[other]
+                for other in others
+            ),
+            "what was told",
+        )
+
+
+def test_who_waits_for_other_servers_holds_up_nobody(stage: Stage) -> None:
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(sender.do, "ask_servers", "wait", 1.0) for sender in stage.senders.values()]
+        for name in stage.servers:
+            stage.health(name)
+        assert [question.done() for question in waiting] == [False] * len(waiting)
+        assert [question.result()["complete"] for question in waiting] == [True] * len(waiting)
+
+
 def test_a_cluster_on_another_channel_hears_nothing(stage: Stage, bus: Bus, tmp_path: Path) -> None:
     other = Bus(bus.queue_class, bus.url, f"{bus.channel}-other")
     with playing(other, [THREADING], tmp_path) as strangers:

@@ -60,6 +60,14 @@ def test_the_tutorials_view_reaches_clients(tmp_path: Path) -> None:
     assert run("-c", program, cwd=tmp_path) == "['an announcement']\n"
 
 
+def test_the_question_that_the_page_of_queues_shows_is_answered(tmp_path: Path) -> None:
+    page("docs/queues.md").write(tmp_path, "versions.py")
+    program = "from versions import app; print(app.test_client().get('/versions').json)"
+    output = run("-c", program, cwd=tmp_path)
+    assert "'complete': True" in output
+    assert output.count("'python': ") == 1
+
+
 @pytest.mark.parametrize("shown", [TUTORIAL, TESTING], ids=lambda shown: shown.path.stem)
 def test_the_tests_that_a_page_shows_pass(shown: object, tmp_path: Path) -> None:
     assert shown in (TUTORIAL, TESTING)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import logging
 import re
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
+from flask_socketio_core import SocketIO
 from flask_socketio_core.selection import ASYNC_MODE, Plugins
 from support.environments import ROOT
 from support.plugins import MakeDistribution
@@ -49,6 +52,25 @@ def test_the_observer_in_full_runs(
     with caplog.at_level(logging.WARNING):
         Plugins().event_after(sid="s", namespace="/", event="slow", duration_s=0.7)
     assert "event slow took 0.7 s" in caplog.text
+
+
+def test_the_plugin_that_asks_its_copies_runs(
+    make_distribution: MakeDistribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source,) = (block for block in blocks("plugins.md") if "on_topic" in block)
+    monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "whereami,async-threading,queue-memory")
+    make_distribution("socketio-whereami", plugins={"whereami": ("socketio_whereami", source)})
+    servers = [SocketIO(Flask(name), message_queue="memory://whereami") for name in ("first", "second")]
+    try:
+        for socketio in servers:
+            app = socketio._binding().app
+            assert app is not None
+            socketio.test_client(app)
+        names_of_all = importlib.import_module("socketio_whereami").names_of_all
+        assert names_of_all(servers[1]) == ["I am first", "I am second"]
+    finally:
+        for socketio in servers:
+            socketio.close()
 
 
 def promised_modules() -> list[str]:

@@ -13,6 +13,8 @@ from socketio.packet import Packet
 
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.cluster.gaps import Gap
+from flask_socketio_core.cluster.servers import ApplicationServers
+from flask_socketio_core.cluster.topics import Topics
 from flask_socketio_core.common import options
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.server.server import Server
@@ -120,6 +122,8 @@ class Node:
         self.states: list[tuple[bool, str]] = []
         self.gaps: list[Gap] = []
         self.server = Server(RecordingApplication(), options.build({}), self.mode)
+        topics = Topics()
+        self.servers = ApplicationServers(topics, lambda: self.cluster)
         self.cluster = Cluster(
             bus.queue_class,
             bus.url,
@@ -129,6 +133,7 @@ class Node:
             server=self.server,
             on_state=lambda up, detail: self.states.append((up, detail)),
             on_gap=self.gaps.append,
+            topics=topics,
         )
 
     def start(self, *, wait: bool = True) -> Node:

@@ -42,6 +42,17 @@ class Operator:
         """Return what the callbacks of :meth:`ask` were called with."""
         return list(self._answers)
 
+    def ask_servers(self, topic: str, payload: Any, **keywords: Any) -> dict[str, Any]:
+        """Ask the servers, and return their answers by id, and whether all have answered."""
+        outcome = self._socketio.servers.ask(topic, payload, **keywords)
+        return {**outcome.answers, "complete": outcome.complete}
+
+    def tell_servers(self, topic: str, payload: Any) -> str:
+        """Tell the other servers, and return our id."""
+        self._socketio.servers.tell(topic, payload)
+        node: str = self._socketio.servers.node
+        return node
+
     def pour(self, event: str, count: int, to: str) -> None:
         """Emit so many numbered messages one right after the other."""
         for number in range(count):

@@ -1,4 +1,4 @@
-"""One server of a cluster with one client in it, until it is killed. Prints the client's sid."""
+"""One server of a cluster with one client in it, which answers nobody, until it is killed. Prints the client's sid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from support.nodes import Bus, Node
 
 
 def main(module: str, name: str, url: str, channel: str) -> None:
-    node = Node(Bus(getattr(importlib.import_module(module), name), url, channel)).start()
+    node = Node(Bus(getattr(importlib.import_module(module), name), url, channel))
+    node.servers.on_topic("wait", lambda payload, asker: time.sleep(60))
+    node.start()
     member = node.connect()
     member.answer = None
     sys.stdout.write(f"{member.sid}\n")

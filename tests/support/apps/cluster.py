@@ -9,7 +9,7 @@ import socket
 import time
 from typing import Any
 
-from flask import Flask, jsonify, request
+from flask import Flask, current_app, jsonify, request
 
 from support.apps import base
 from support.operations import Operator
@@ -79,4 +79,22 @@ def make_app() -> tuple[Flask, Any]:
         library.join_room("chat")
 
     base.add_views(app, socketio, journal)
+    if hasattr(socketio, "servers"):
+        add_topics(socketio)
     return app, socketio
+
+
+def add_topics(socketio: Any) -> None:
+    """Let other servers ask this one: which mode it has, what it was told, and what takes a while."""
+    told: list[Any] = []
+    socketio.servers.on_topic("remember", lambda payload, node: told.append([payload, node]))
+    socketio.servers.on_topic("remembered", lambda payload, node: sorted(told))
+
+    @socketio.servers.on_topic("mode")
+    def mode(payload: Any, node: str) -> Any:
+        return [socketio.async_mode, payload, current_app.name]
+
+    @socketio.servers.on_topic("wait")
+    def wait(seconds: float, node: str) -> float:
+        socketio.sleep(seconds)
+        return seconds

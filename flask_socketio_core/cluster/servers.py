@@ -1,0 +1,130 @@
+"""``SocketIO.servers``, with a message queue and without one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..contracts.servers import Servers
+from .asking import Asking, Context
+from .envelope import Wire
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode
+    from ..contracts.servers import Answers
+    from .topics import Topics
+
+
+class Community(Protocol):
+    """The servers that one process belongs to."""
+
+    @property
+    def node(self) -> str: ...
+    def tell(self, topic: str, payload: Any) -> None: ...
+    def ask(
+        self, topic: str, payload: Any, *, timeout_s: float, node: str | None, include_self: bool
+    ) -> Answers: ...
+
+
+class ApplicationServers(Servers):
+    """The servers of one application.
+
+    :param topics: what this one has handlers for.
+    :param community: returns the way to all of them.
+    """
+
+    def __init__(self, topics: Topics, community: Callable[[], Community]) -> None:
+        self._topics = topics
+        self._community = community
+
+    @property
+    def node(self) -> str:
+        return self._community().node
+
+    def on_topic(self, topic: str, handler: Any = None) -> Any:
+        if handler is None:
+            return partial(self.on_topic, topic)
+        self._topics.add(topic, handler)
+        return handler
+
+    def tell(self, topic: str, payload: Any = None) -> None:
+        self._community().tell(topic, payload)
+
+    def ask(
+        self,
+        topic: str,
+        payload: Any = None,
+        *,
+        timeout_s: float = 5.0,
+        node: str | None = None,
+        include_self: bool = True,
+    ) -> Answers:
+        return self._community().ask(
+            topic, payload, timeout_s=timeout_s, node=node, include_self=include_self
+        )
+
+
+class OneServer:
+    """A process without a message queue: there is nobody to ask but itself.
+
+    :param json: module or object with ``dumps`` and ``loads``.
+    :param strict: as for :class:`~flask_socketio_core.cluster.envelope.Wire`.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        *,
+        mode: AsyncMode,
+        json: Any = None,
+        strict: bool = True,
+        context: Context = nullcontext,
+        logger: logging.Logger | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._topics = topics
+        self._mode = mode
+        self._wire = Wire(json, strict=strict)
+        self._context = context
+        self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
+        self._clock = clock
+        self._pid = os.getpid()
+        self._asking = self._new_asking()
+
+    @property
+    def node(self) -> str:
+        """This process's id."""
+        return self._current().node
+
+    def tell(self, topic: str, payload: Any) -> None:
+        """Refuse what could not be told."""
+        self._current().tell(topic, payload)
+
+    def ask(
+        self, topic: str, payload: Any, *, timeout_s: float, node: str | None, include_self: bool
+    ) -> Answers:
+        """Ask this process."""
+        return self._current().ask(topic, payload, timeout_s=timeout_s, node=node, here=include_self)
+
+    def _current(self) -> Asking:
+        if self._pid != os.getpid():
+            self._asking = self._new_asking()
+            self._pid = os.getpid()
+        return self._asking
+
+    def _new_asking(self) -> Asking:
+        return Asking(
+            uuid.uuid4().hex,
+            self._mode,
+            self._wire,
+            self._topics,
+            logger=self._logger,
+            clock=self._clock,
+            context=self._context,
+        )

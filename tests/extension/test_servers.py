@@ -1,0 +1,122 @@
+"""``SocketIO.servers``: for applications and plugins, the same with and without a message queue."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from flask import Flask, current_app
+
+from flask_socketio_core import SocketIO, SocketIOTestClient
+from flask_socketio_core.errors import NotInitialised
+from support.nodes import wait_until
+
+
+@pytest.fixture(params=[None, "memory://of-these-tests"], ids=["without a queue", "with a queue"])
+def queue(request: pytest.FixtureRequest) -> str | None:
+    url: str | None = request.param
+    return url
+
+
+def make(queue: str | None, **options: Any) -> tuple[Flask, SocketIO]:
+    app = Flask(__name__)
+    return app, SocketIO(app, async_mode="threading", message_queue=queue, **options)
+
+
+def test_a_handler_runs_in_the_context_of_the_application_that_serves(queue: str | None) -> None:
+    socketio = SocketIO(async_mode="threading", message_queue=queue)
+    apps = [Flask("first"), Flask("second")]
+
+    @socketio.servers.on_topic("who")
+    def who(payload: Any, node: str) -> Any:
+        return [current_app.name, payload, socketio.servers.node == node]
+
+    for number, app in enumerate(apps):
+        socketio.init_app(app, path=f"socket.io-{number}", channel=f"channel-{number}")
+    try:
+        for app in apps:
+            with app.app_context():
+                outcome = socketio.servers.ask("who", {"a": (1, b"\x00")})
+                assert outcome.answers == {socketio.servers.node: [app.name, {"a": [1, b"\x00"]}, True]}
+    finally:
+        for app in apps:
+            with app.app_context():
+                socketio.close()
+
+
+def test_two_servers_of_one_process_ask_each_other() -> None:
+    pairs = [make("memory://of-these-tests", channel="two") for _ in range(2)]
+    clients = []
+    try:
+        for number, (app, socketio) in enumerate(pairs):
+            socketio.servers.on_topic("number", lambda payload, node, number=number: number)
+            clients.append(SocketIOTestClient(app, socketio))
+        first, second = (socketio for _, socketio in pairs)
+        wait_until(lambda: len(first.servers.ask("number").answers) == 2, "answer of both")
+        assert first.servers.ask("number").answers == {first.servers.node: 0, second.servers.node: 1}
+        told: list[Any] = []
+        second.servers.on_topic("told", lambda payload, node: told.append((payload, node)))
+        first.servers.tell("told", 1)
+        wait_until(lambda: told == [(1, first.servers.node)], "what was told")
+        health = first.health()
+        assert health is not None
+        assert [(peer.protocol, peer.topics) for peer in health.peers] == [(1, ("number", "told"))]
+    finally:
+        for client in clients:
+            client.disconnect()
+        for _, socketio in pairs:
+            socketio.close()
+
+
+def test_it_uses_the_json_module_of_the_application(queue: str | None) -> None:
+    class Custom:
+        @staticmethod
+        def dumps(value: Any, **options: Any) -> str:
+            import json
+
+            return json.dumps(value, default=lambda item: f"custom {item!r}")
+
+        @staticmethod
+        def loads(text: str, **options: Any) -> Any:
+            import json
+
+            return json.loads(text)
+
+    _, socketio = make(queue, json=Custom, channel="json")
+    socketio.servers.on_topic("echo", lambda payload, node: payload)
+    try:
+        assert list(socketio.servers.ask("echo", {1j}).answers.values()) == ["custom {1j}"]
+    finally:
+        socketio.close()
+
+
+def test_a_forked_process_is_another_server_without_questions(queue: str | None) -> None:
+    _, socketio = make(queue, channel="fork")
+    socketio.servers.on_topic("id", lambda payload, node: os.getpid())
+    node = socketio.servers.node
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(
+            writer, f"{socketio.servers.node} {list(socketio.servers.ask('id').answers.values())}".encode()
+        )
+        os._exit(0)
+    try:
+        os.waitpid(pid, 0)
+        child, _, answers = os.read(reader, 1000).decode().partition(" ")
+        assert child != node == socketio.servers.node
+        assert answers == f"[{pid}]"
+    finally:
+        os.close(reader)
+        os.close(writer)
+        socketio.close()
+
+
+def test_handlers_may_be_registered_before_there_is_an_application_and_nobody_can_be_asked() -> None:
+    socketio = SocketIO()
+    socketio.servers.on_topic("early", lambda payload, node: "heard")
+    with pytest.raises(NotInitialised):
+        socketio.servers.ask("early")
+    socketio.init_app(Flask(__name__), async_mode="threading")
+    assert list(socketio.servers.ask("early").answers.values()) == ["heard"]
