@@ -13,6 +13,7 @@ import pytest
 
 from flask_socketio_core.cluster import envelope
 from flask_socketio_core.cluster.cluster import Cluster
+from flask_socketio_core.cluster.envelope import MAX_ID, MAX_TOPICS
 from flask_socketio_core.cluster.topics import MOST_AT_ONCE, MOST_WAITING
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.contracts.servers import Answers
@@ -401,6 +402,47 @@ def test_a_message_that_the_queue_cannot_carry_is_an_error(request: pytest.Fixtu
     finally:
         first.close()
         second.close()
+
+
+def test_handlers_may_ask_and_tell_themselves(request: pytest.FixtureRequest) -> None:
+    bus = make_bus(request, "memory")
+    nodes = first, second = Node(bus), Node(bus)
+    told: list[Any] = []
+    for node in nodes:
+        node.servers.on_topic("name", lambda payload, asker, node=node: nodes.index(node))
+        node.servers.on_topic("told", lambda payload, teller: told.append(payload))
+
+    @second.servers.on_topic("names")
+    def names(payload: Any, asker: str) -> Any:
+        second.servers.tell("told", payload)
+        return sorted(second.servers.ask("name", timeout_s=LONG_S).answers.values())
+
+    try:
+        for node in nodes:
+            node.start()
+        wait_until(lambda: all(node.has_peer() for node in nodes), "peers")
+        assert first.servers.ask("names", "x", timeout_s=LONG_S).answers == {second.servers.node: [0, 1]}
+        wait_until(lambda: told == ["x"], "what was told")
+    finally:
+        for node in nodes:
+            node.close()
+
+
+def test_a_sign_of_life_with_as_many_topics_as_there_may_be_is_short(request: pytest.FixtureRequest) -> None:
+    bus = make_bus(request, "memory")
+    node, stranger, peer = Node(bus), Stranger(bus), Node(bus)
+    names = [f"{number:02}".ljust(MAX_ID, "x") for number in range(MAX_TOPICS)]
+    for name in names:
+        node.servers.on_topic(name, print)
+    try:
+        node.start()
+        peer.start()
+        wait_until(peer.has_peer, "peer")
+        assert [list(one.topics) for one in peer.cluster.health().peers] == [names]
+        assert max(len(json.dumps(news)) for news in stranger.heard("node")) < 5_000
+    finally:
+        for one in (node, peer, stranger):
+            one.close()
 
 
 def many(clusters: list[Cluster], work: Callable[[Cluster], object]) -> None:

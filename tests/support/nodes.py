@@ -17,6 +17,7 @@ from flask_socketio_core.cluster.servers import ApplicationServers
 from flask_socketio_core.cluster.topics import Topics
 from flask_socketio_core.common import options
 from flask_socketio_core.contracts import MessageQueue
+from flask_socketio_core.contracts.servers import Servers
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.testing.threads import ThreadMode
 
@@ -123,7 +124,7 @@ class Node:
         self.gaps: list[Gap] = []
         self.server = Server(RecordingApplication(), options.build({}), self.mode)
         topics = Topics()
-        self.servers = ApplicationServers(topics, lambda: self.cluster)
+        self.servers: Servers = ApplicationServers(topics, lambda: self.cluster)
         self.cluster = Cluster(
             bus.queue_class,
             bus.url,

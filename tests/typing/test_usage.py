@@ -25,6 +25,7 @@ from flask_socketio_core import (
     send,
 )
 from flask_socketio_core.contracts import Task
+from flask_socketio_core.contracts.servers import Cause
 
 
 def test_it_can_be_imported() -> None:
@@ -72,7 +73,13 @@ def handling(socketio: SocketIO) -> None:
     def socketio_bus_gap(duration_s: float, resumed: bool) -> int:
         return 1
 
+    @socketio.servers.on_topic("count")
+    def count(payload: object, node: str) -> int:
+        return 1
+
     # Decorators leave the function's type alone.
+    assert_type(count({}, "node"), int)
+    assert_type(socketio.servers.ask("count", timeout_s=1).missing.get("node"), Cause | None)
     assert_type(socketio_bus_gap(1.5, True), int)
     assert_type(say("text"), tuple[str, int])
     assert_type(by_name(1), int)
