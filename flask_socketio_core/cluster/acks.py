@@ -74,7 +74,7 @@ class PendingAcks:
         return len(self._awaited)
 
 
-class Owed:
+class Unanswered:
     """What is kept for the questions of other servers, until they are answered or nobody waits for that any more."""
 
     def __init__(self, lock: Lock) -> None:

@@ -487,7 +487,7 @@ class Cluster:
         if ours:  # a server that is not waits for ever
             forget = partial(_forget_question, server, sid, namespace, on_ack, withdraw)
             expires_at = self._clock() + self._settings["ack_expires_s"]
-            self._current().owed.add((host_id, number), expires_at, forget)
+            self._current().unanswered.add((host_id, number), expires_at, forget)
         return on_ack
 
     def _return_ack(
@@ -504,7 +504,7 @@ class Cluster:
         withdraw()
         link = self._current()
         if is_sid:
-            link.owed.settle((host_id, number))
+            link.unanswered.settle((host_id, number))
         args, binary = envelope.pack(list(values))
         message: Message = {
             "method": "callback",
@@ -523,7 +523,7 @@ class Cluster:
     def _return_gone(self, host_id: str, sid: str, number: Any) -> None:
         """Tell the asking node that the client has left without an answer."""
         link = self._current()
-        link.owed.settle((host_id, number))
+        link.unanswered.settle((host_id, number))
         message: Message = {"method": "gone", "host_id": host_id, "id": number, "sid": sid}
         link.send_soon(message, host_id)
 

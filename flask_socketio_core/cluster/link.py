@@ -22,7 +22,7 @@ from ..common.repeats import Repeats
 from ..common.tracebacks import log_error
 from ..contracts.backoff import Paced
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
-from .acks import Owed, PendingAcks
+from .acks import Unanswered, PendingAcks
 from .asking import Asking
 from .envelope import PROTOCOL, Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
@@ -141,7 +141,7 @@ class Link:
         self.node = uuid.uuid4().hex
         self.queue = queue
         self.acks = PendingAcks(mode.create_lock())
-        self.owed = Owed(mode.create_lock())
+        self.unanswered = Unanswered(mode.create_lock())
         # A queue that replays may deliver what is missing behind a sign of life, from another partition.
         in_order = queue.capabilities.ordered and not queue.capabilities.replay
         self.peers = Peers(mode.create_lock(), in_order=in_order)
@@ -403,7 +403,7 @@ class Link:
             self._forget_silent(now_s)
         self._tell_gap(self._gaps.overdue(now_s))
         self.acks.expire(now_s)
-        self.owed.expire(now_s)
+        self.unanswered.expire(now_s)
         hangs_s = self.outbox.hangs_for(now_s)
         self._note_hanging(hangs_s, now_s)
         if now_s - self.listener.ticked_at > STUCK_S and self.listener.subscribed:

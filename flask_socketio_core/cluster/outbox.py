@@ -46,7 +46,7 @@ _Kind = tuple[type, type]
 
 
 @dataclass(slots=True)
-class _Letter:
+class _Message:
     payload: bytes
     key: str
     written_at: float
@@ -111,11 +111,11 @@ class Outbox:
         self._signer = signer
         self._lock = mode.create_lock()
         self._wake = mode.create_event()
-        self._waiting: deque[_Letter] = deque()
+        self._waiting: deque[_Message] = deque()
         self._bytes = 0
         self._seq = 0
         self._publishing = False
-        self._held: _Letter | None = None  # taken out of the buffer, and on its way
+        self._held: _Message | None = None  # taken out of the buffer, and on its way
         self._closed = False
         self._pausing = False
         self._overrun = False  # somebody has waited for room in vain
@@ -147,7 +147,7 @@ class Outbox:
     @property
     def waiting(self) -> tuple[int, int]:
         """Messages and bytes that wait, those on their way included; signs of life do not count."""
-        sizes = [len(letter.payload) for letter in self._not_sent() if letter.numbered]
+        sizes = [len(message.payload) for message in self._not_sent() if message.numbered]
         return len(sizes), sum(sizes)
 
     @property
@@ -184,7 +184,7 @@ class Outbox:
             if self._closed:
                 raise QueueClosed("the connection to the message queue was closed")
             self._seq += numbered
-            self._append(_Letter(self._stamp(encoded, self._seq), key, self._clock(), self._seq, numbered))
+            self._append(_Message(self._stamp(encoded, self._seq), key, self._clock(), self._seq, numbered))
             mine = not self._publishing and self._down_since is None
             self._publishing = self._publishing or mine
         if mine:
@@ -215,7 +215,7 @@ class Outbox:
             self._bytes = 0
         self._wake.set()
 
-    def _not_sent(self) -> list[_Letter]:
+    def _not_sent(self) -> list[_Message]:
         with self._lock:
             return [*self._waiting] if self._held is None else [self._held, *self._waiting]
 
@@ -244,29 +244,29 @@ class Outbox:
         """
         done = 0
         while True:
-            letter = self._next()
-            if letter is None:
+            message = self._next()
+            if message is None:
                 self._report_overrun()
                 return
             if done == most:
-                self._hand_over(letter)
+                self._hand_over(message)
                 return
             try:
-                error = self._try(letter, ours=ours)
+                error = self._try(message, ours=ours)
             except BaseException:  # a greenlet's Timeout, Ctrl-C: what waits must not stay
-                self._hand_over(letter)
+                self._hand_over(message)
                 raise
             if error is not None:
-                self._broker_is_away(letter, error)
+                self._broker_is_away(message, error)
                 return
             done += 1
 
-    def _hand_over(self, letter: _Letter) -> None:
+    def _hand_over(self, message: _Message) -> None:
         """Let a worker go on with a message and what waits behind it."""
-        self._put_back(letter)
+        self._put_back(message)
         self._mode.spawn(lambda: self._publish_some(None, ours=True))
 
-    def _next(self) -> _Letter | None:
+    def _next(self) -> _Message | None:
         with self._lock:
             self._held = None
             if not self._waiting:
@@ -280,17 +280,17 @@ class Outbox:
         if lost:
             self._on_overrun(lost)
 
-    def _try(self, letter: _Letter, *, ours: bool) -> BaseException | None:
+    def _try(self, message: _Message, *, ours: bool) -> BaseException | None:
         """Publish one message and return the error after which it can be tried again."""
         self._publishing_since = self._clock()
         try:
-            payload = letter.payload if self._signer is None else self._signer.sign(letter.payload)
-            self._queue.publish(payload, key=letter.key)
+            payload = message.payload if self._signer is None else self._signer.sign(message.payload)
+            self._queue.publish(payload, key=message.key)
         except QueueUnavailable as error:
             return error
         except (QueueClosed, MessageTooLarge) as error:
             with self._lock:
-                self.lost += letter.numbered
+                self.lost += message.numbered
             self._logger.error("a message could not be published and is lost: %s", error)
             return None
         except (KeyboardInterrupt, SystemExit):
@@ -306,8 +306,8 @@ class Outbox:
         self.sent += 1
         return None
 
-    def _broker_is_away(self, letter: _Letter, error: BaseException) -> None:
-        self._put_back(letter)
+    def _broker_is_away(self, message: _Message, error: BaseException) -> None:
+        self._put_back(message)
         with self._lock:
             self._publishing = False
             first = self._note_outage()
@@ -364,17 +364,17 @@ class Outbox:
         while not self._closed:
             with self._lock:
                 self._held = None
-                letter = self._take_oldest() if self._waiting else None
-            if letter is None:
+                message = self._take_oldest() if self._waiting else None
+            if message is None:
                 if self._takes_none:  # it is there for a ping only: out of memory, or read-only
                     return False
                 if self._declare_over():
                     return True
-            elif (error := self._try(letter, ours=True)) is None:
+            elif (error := self._try(message, ours=True)) is None:
                 self._takes_none = False
-                self._late_now += letter.numbered
+                self._late_now += message.numbered
             else:
-                self._put_back(letter)
+                self._put_back(message)
                 if not self._takes_none and _kind(error) != self._told:
                     self._tell(error)
                 self._takes_none = True
@@ -405,16 +405,16 @@ class Outbox:
 
     # ------------------------------------------------------------------------------------------------ the buffer
 
-    def _append(self, letter: _Letter) -> None:
+    def _append(self, message: _Message) -> None:
         """Keep a message, within the limits. With the lock held."""
-        self._waiting.append(letter)
-        self._bytes += len(letter.payload)
+        self._waiting.append(message)
+        self._bytes += len(message.payload)
         self._drop_what_does_not_fit()
 
-    def _insert(self, letter: _Letter) -> None:
+    def _insert(self, message: _Message) -> None:
         """Keep a message that was on its way already, at its place among those that wait. With the lock held."""
-        self._waiting.insert(bisect_right(self._waiting, letter.place, key=attrgetter("place")), letter)
-        self._bytes += len(letter.payload)
+        self._waiting.insert(bisect_right(self._waiting, message.place, key=attrgetter("place")), message)
+        self._bytes += len(message.payload)
 
     def _drop_what_does_not_fit(self) -> None:
         """Drop the oldest beyond the limits, unless whoever publishes is at them. With the lock held."""
@@ -423,17 +423,17 @@ class Outbox:
         while len(self._waiting) > self._limits.max_messages or self._bytes > self._limits.max_bytes:
             self._drop_oldest()
 
-    def _take_oldest(self) -> _Letter:
+    def _take_oldest(self) -> _Message:
         """Take a message out of the buffer to publish it. With the lock held."""
-        self._held = letter = self._waiting.popleft()
-        self._bytes -= len(letter.payload)
-        return letter
+        self._held = message = self._waiting.popleft()
+        self._bytes -= len(message.payload)
+        return message
 
-    def _put_back(self, letter: _Letter) -> None:
+    def _put_back(self, message: _Message) -> None:
         with self._lock:
             self._held = None
             if not self._closed:
-                self._insert(letter)
+                self._insert(message)
 
     def _take_back(self, payload: bytes, key: str) -> None:
         """Keep a message that the queue had accepted and could not deliver; called from any thread.
@@ -447,7 +447,7 @@ class Outbox:
             self.sent -= 1
             if self._signer is not None:
                 payload = unsigned(payload)
-            self._insert(_Letter(payload, key, self._clock(), number_of(payload)))
+            self._insert(_Message(payload, key, self._clock(), number_of(payload)))
             self._drop_what_does_not_fit()
             first = not self._publishing and self._note_outage()
         if first:
@@ -455,7 +455,7 @@ class Outbox:
 
     def _drop_old(self) -> None:
         oldest_allowed = self._clock() - self._limits.max_age_s
-        trials: list[_Letter] = []
+        trials: list[_Message] = []
         while self._waiting and self._waiting[0].written_at < oldest_allowed:
             if self._takes_none and not trials and not self._waiting[0].numbered:
                 trials.append(self._waiting.popleft())  # a sign of life, by which the broker is tried
@@ -464,10 +464,10 @@ class Outbox:
         self._waiting.extendleft(trials)
 
     def _drop_oldest(self) -> None:
-        letter = self._waiting.popleft()
-        self._bytes -= len(letter.payload)
-        self.lost += letter.numbered
-        self._lost_now += letter.numbered
+        message = self._waiting.popleft()
+        self._bytes -= len(message.payload)
+        self.lost += message.numbered
+        self._lost_now += message.numbered
 
 
 def _kind(error: BaseException) -> _Kind:

@@ -70,7 +70,7 @@ KINDS = (ASYNC_MODE, PROVIDER, QUEUE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Market:
+class Offers:
     """What one kind of part has on offer.
 
     :param candidates: every part that an installed plugin describes.
@@ -100,24 +100,24 @@ def by_priority(candidates: Iterable[Candidate[InfoT]]) -> list[Candidate[InfoT]
     return sorted(candidates, key=lambda item: (-getattr(item.info, "priority", 0), item.info.name))
 
 
-def best(candidates: Sequence[Candidate[InfoT]], market: Market) -> Selection[InfoT]:
+def best(candidates: Sequence[Candidate[InfoT]], offers: Offers) -> Selection[InfoT]:
     """Return the usable candidate of the highest priority.
 
     :raises SelectionError: if there is none, or two plugins claim its name.
     """
     usable = [candidate for candidate in by_priority(candidates) if candidate.usable]
     if not usable:
-        raise _nothing_usable(market)
+        raise _nothing_usable(offers)
     first = usable[0]
     _refuse_rivals(
-        [item for item in candidates if item.info.name == first.info.name], first.info.name, market
+        [item for item in candidates if item.info.name == first.info.name], first.info.name, offers
     )
     return Selection(
         info=first.info,
         plugin=first.plugin,
         reason=_joined(_why_first(usable), first.verdict.reason),
-        asked=f"{market.kind.noun} {first.info.name!r}",
-        kind=market.kind.noun,
+        asked=f"{offers.kind.noun} {first.info.name!r}",
+        kind=offers.kind.noun,
     )
 
 
@@ -131,7 +131,7 @@ def _why_first(usable: Sequence[Candidate[Info]]) -> str:
 
 
 def named(
-    candidates: Sequence[Candidate[InfoT]], name: str, asked: str, market: Market, *, reason: str
+    candidates: Sequence[Candidate[InfoT]], name: str, asked: str, offers: Offers, *, reason: str
 ) -> Selection[InfoT]:
     """Return the candidate of that name.
 
@@ -140,9 +140,9 @@ def named(
     :raises SelectionError: if it cannot be had.
     """
     rivals = [candidate for candidate in candidates if candidate.info.name == name]
-    _refuse_rivals(rivals, name, market)
+    _refuse_rivals(rivals, name, offers)
     if not rivals:
-        raise _unknown(name, asked, market)
+        raise _unknown(name, asked, offers)
     chosen = rivals[0]
     refuse_unusable(chosen, asked)
     return Selection(
@@ -150,7 +150,7 @@ def named(
         plugin=chosen.plugin,
         reason=_joined(reason, chosen.verdict.reason),
         asked=asked,
-        kind=market.kind.noun,
+        kind=offers.kind.noun,
     )
 
 
@@ -203,39 +203,39 @@ def scheme_of(url: str) -> str:
 
 
 def for_scheme(
-    candidates: Sequence[Candidate[QueueInfo]], scheme: str, market: Market
+    candidates: Sequence[Candidate[QueueInfo]], scheme: str, offers: Offers
 ) -> Selection[QueueInfo]:
     """Return the queue for a URL scheme: an exact claim beats a prefix, a prefix beats a catch-all.
 
     :raises SelectionError: if there is none, or it cannot be had.
     """
     asked = f"message_queue='{scheme}://...'"
-    chosen, reason = _claimant(candidates, scheme, asked, market)
+    chosen, reason = _claimant(candidates, scheme, asked, offers)
     refuse_unusable(chosen, asked)
     return Selection(info=chosen.info, plugin=chosen.plugin, reason=reason, asked=asked, kind=QUEUE.noun)
 
 
 def _claimant(
-    candidates: Sequence[Candidate[QueueInfo]], scheme: str, asked: str, market: Market
+    candidates: Sequence[Candidate[QueueInfo]], scheme: str, asked: str, offers: Offers
 ) -> tuple[Candidate[QueueInfo], str]:
     exact = [item for item in candidates if scheme in item.info.schemes]
     if exact:
-        return _single(exact, scheme, market), f"claims {scheme}://"
+        return _single(exact, scheme, offers), f"claims {scheme}://"
     longest = max((_prefix_length(item.info, scheme) for item in candidates), default=0)
     prefixed = [item for item in candidates if longest and _prefix_length(item.info, scheme) == longest]
     if prefixed:
         willing = _willing(prefixed, scheme, asked)
         reason = f"claims {scheme[:longest]}*://"
     else:
-        _refuse_broken(scheme, asked, market)
+        _refuse_broken(scheme, asked, offers)
         catch_alls = [item for item in candidates if item.info.catch_all]
         willing = _willing(catch_alls, scheme, asked)
         reason = "takes schemes that no other claims"
     if not willing:
         claimed = {claimed for item in candidates for claimed in item.info.schemes}
         known = sorted(name for name in claimed if not name.endswith("*"))
-        raise _unknown(scheme, asked, market, offered=known)
-    return _single(willing, scheme, market), reason
+        raise _unknown(scheme, asked, offers, offered=known)
+    return _single(willing, scheme, offers), reason
 
 
 def _prefix_length(info: QueueInfo, scheme: str) -> int:
@@ -280,8 +280,8 @@ def as_verdict(answer: object, function: str) -> Verdict:
     return answer
 
 
-def _single(rivals: Sequence[Candidate[QueueInfo]], scheme: str, market: Market) -> Candidate[QueueInfo]:
-    _refuse_rivals(rivals, f"{scheme}://", market)
+def _single(rivals: Sequence[Candidate[QueueInfo]], scheme: str, offers: Offers) -> Candidate[QueueInfo]:
+    _refuse_rivals(rivals, f"{scheme}://", offers)
     return rivals[0]
 
 
@@ -305,18 +305,18 @@ def _not_there(missing: str) -> str:
     return missing if missing.endswith(")") else f"{missing}, which is not installed"
 
 
-def _refuse_rivals(rivals: Sequence[Candidate[Info]], name: str, market: Market) -> None:
+def _refuse_rivals(rivals: Sequence[Candidate[Info]], name: str, offers: Offers) -> None:
     if len(rivals) > 1:
         owners = " and ".join(dict.fromkeys(str(item.plugin) for item in rivals))
         raise AmbiguousPart(
-            f"{market.kind.noun} {name!r} is claimed by {len(rivals)} plugins: {owners}; uninstall all but one"
+            f"{offers.kind.noun} {name!r} is claimed by {len(rivals)} plugins: {owners}; uninstall all but one"
         )
 
 
-def _refuse_broken(name: str, asked: str, market: Market) -> None:
+def _refuse_broken(name: str, asked: str, offers: Offers) -> None:
     """Blame a plugin that is broken, if by its name it is the one that was asked for."""
-    for plugin in market.broken:
-        if plugin.error is not None and _named_like(plugin, name, market.kind):
+    for plugin in offers.broken:
+        if plugin.error is not None and _named_like(plugin, name, offers.kind):
             raise PartBroken(
                 f"{asked} is probably provided by plugin {plugin.name!r} ({plugin}), "
                 f"which is installed but broken: {one_line(plugin.error)}"
@@ -332,32 +332,32 @@ def _named_like(plugin: Plugin, name: str, kind: Kind) -> bool:
 
 
 def _unknown(
-    name: str, asked: str, market: Market, *, offered: Sequence[str] | None = None
+    name: str, asked: str, offers: Offers, *, offered: Sequence[str] | None = None
 ) -> SelectionError:
     try:
-        _refuse_broken(name, asked, market)
+        _refuse_broken(name, asked, offers)
     except PartBroken as error:
         return error
-    absent = market.absent()
+    absent = offers.absent()
     if name in absent:
         return PartNotInstalled(
             f"{asked} is provided by {absent[name]}, which is not installed\n"
-            f"{_installed(market)}\n  {how_to_get(absent[name])}"
+            f"{_installed(offers)}\n  {how_to_get(absent[name])}"
         )
-    names = list(offered) if offered is not None else [item.info.name for item in market.candidates]
-    suspects = [plugin for plugin in market.broken if not plugin.hooks or market.kind.hook in plugin.hooks]
+    names = list(offered) if offered is not None else [item.info.name for item in offers.candidates]
+    suspects = [plugin for plugin in offers.broken if not plugin.hooks or offers.kind.hook in plugin.hooks]
     near = difflib.get_close_matches(name, [*names, *absent], n=1, cutoff=0.6)
     if suspects and not near:
         # No slip in the name: what could not say what it provides is the likeliest to provide it.
         broken = PartBroken(
             "\n".join(
-                [f"{asked} is not provided by any plugin that works", _installed(market), *_left_out(market)]
+                [f"{asked} is not provided by any plugin that works", _installed(offers), *_left_out(offers)]
             )
         )
         broken.__cause__ = suspects[0].error
         return broken
-    lines = [f"{asked} is not provided by any installed plugin", _installed(market)]
-    lines += _left_out(market)
+    lines = [f"{asked} is not provided by any installed plugin", _installed(offers)]
+    lines += _left_out(offers)
     lines += _suggestion(near, names, absent)
     return UnknownPart("\n".join(lines))
 
@@ -374,35 +374,35 @@ def _suggestion(near: Sequence[str], names: Sequence[str], absent: Mapping[str, 
     return []
 
 
-def _installed(market: Market) -> str:
+def _installed(offers: Offers) -> str:
     """Return what there is, one line for each plugin."""
     names: dict[str, list[str]] = {}
-    for item in market.candidates:
+    for item in offers.candidates:
         names.setdefault(str(item.plugin), []).extend(getattr(item.info, "schemes", (item.info.name,)))
     lines = [f"{' '.join(offered)} ({plugin})" for plugin, offered in names.items()]
     return "  installed: " + ("\n             ".join(lines) or "none")
 
 
-def _left_out(market: Market) -> list[str]:
-    lines = [f"  broken: {plugin.name} ({plugin}): {one_line(plugin.error)}" for plugin in market.broken]
-    if market.skipped:
+def _left_out(offers: Offers) -> list[str]:
+    lines = [f"  broken: {plugin.name} ({plugin}): {one_line(plugin.error)}" for plugin in offers.broken]
+    if offers.skipped:
         lines.append(
-            f"  left out by SOCKETIO_LOAD_PLUGINS: {', '.join(plugin.name for plugin in market.skipped)}"
+            f"  left out by SOCKETIO_LOAD_PLUGINS: {', '.join(plugin.name for plugin in offers.skipped)}"
         )
     return lines
 
 
-def _nothing_usable(market: Market) -> SelectionError:
-    lines = [f"no {market.kind.noun} can be used in this process"]
-    for item in by_priority(market.candidates):
+def _nothing_usable(offers: Offers) -> SelectionError:
+    lines = [f"no {offers.kind.noun} can be used in this process"]
+    for item in by_priority(offers.candidates):
         lines.append(f"  {item.info.name} ({item.plugin}): {why_not(item)}")
-    lines += _left_out(market)
-    lines += [f"  not installed: {extra}  {how_to_get(dist)}" for extra, dist in market.absent().items()]
-    if not market.candidates and market.broken:
+    lines += _left_out(offers)
+    lines += [f"  not installed: {extra}  {how_to_get(dist)}" for extra, dist in offers.absent().items()]
+    if not offers.candidates and offers.broken:
         broken = PartBroken("\n".join(lines))
-        broken.__cause__ = market.broken[0].error
+        broken.__cause__ = offers.broken[0].error
         return broken
-    kind = PartUnsuitable if any(not item.missing for item in market.candidates) else PartNotInstalled
+    kind = PartUnsuitable if any(not item.missing for item in offers.candidates) else PartNotInstalled
     return kind("\n".join(lines))
 
 

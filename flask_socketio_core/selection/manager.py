@@ -18,7 +18,7 @@ from ..contracts import AsyncModeInfo, QueueInfo, Verdict, WebSocketProviderInfo
 from ..contracts.hookspecs import DESCRIBING, SETTING_UP
 from ..errors import InvalidHook, PartUnsuitable, PluginFailed, SelectionError
 from . import choice, describing, discovery, parts, requirements
-from .choice import ASYNC_MODE, PROVIDER, QUEUE, Kind, Market
+from .choice import ASYNC_MODE, PROVIDER, QUEUE, Kind, Offers
 from .parts import Info
 from .records import Candidate, Plugin, Selection, one_line
 
@@ -95,14 +95,14 @@ class Plugins:
         :param requested: name that the application asked for; ``None`` for the best usable one.
         :raises SelectionError: if it cannot be had.
         """
-        market = self._market(ASYNC_MODE, self._mode_candidates())
+        offers = self._offers(ASYNC_MODE, self._mode_candidates())
         wish = self.facts.async_mode or requested
         if wish is None:
-            chosen = choice.best(self._mode_candidates(), market)
+            chosen = choice.best(self._mode_candidates(), offers)
         else:
             asked = f"--async-mode {wish}" if self.facts.async_mode else f"async_mode={wish!r}"
             chosen = choice.named(
-                self._mode_candidates(), wish, asked, market, reason=f"asked for with {asked}"
+                self._mode_candidates(), wish, asked, offers, reason=f"asked for with {asked}"
             )
         self._chosen_mode = chosen
         self._note("selected async mode %s: %s", chosen.info.name, chosen.reason)
@@ -123,8 +123,8 @@ class Plugins:
             chosen = choice.providers(candidates, mode_name)
         else:
             asked = f"websocket_provider={requested!r}"
-            market = self._market(PROVIDER, candidates)
-            one = choice.named(candidates, requested, asked, market, reason=f"asked for with {asked}")
+            offers = self._offers(PROVIDER, candidates)
+            one = choice.named(candidates, requested, asked, offers, reason=f"asked for with {asked}")
             if not choice.serves(one.info, mode_name):
                 raise PartUnsuitable(
                     f"{asked} ({one.plugin}) does not serve the async mode {mode_name!r}, "
@@ -144,7 +144,7 @@ class Plugins:
         """
         candidates = self._queue_candidates()
         scheme = choice.scheme_of(url)
-        self._chosen_queue = chosen = choice.for_scheme(candidates, scheme, self._market(QUEUE, candidates))
+        self._chosen_queue = chosen = choice.for_scheme(candidates, scheme, self._offers(QUEUE, candidates))
         self._note("selected message queue %s: %s", chosen.info.name, chosen.reason)
         return chosen
 
@@ -185,12 +185,12 @@ class Plugins:
     def _under_flask_run(self) -> Selection[AsyncModeInfo] | None:
         facts = replace(self.facts, flask_run=True, async_mode=None)
         candidates = [self._candidate(item.info, item.plugin, facts) for item in self._mode_candidates()]
-        return self._try(lambda: choice.best(candidates, self._market(ASYNC_MODE, candidates)), [])
+        return self._try(lambda: choice.best(candidates, self._offers(ASYNC_MODE, candidates)), [])
 
     def _installable(self) -> tuple[str, ...]:
         present = {plugin.distribution for plugin in self._plugins.values()}
-        offers = {**requirements.installable(ASYNC_MODE.prefix), **requirements.installable(QUEUE.prefix)}
-        return tuple(sorted(extra for extra, distribution in offers.items() if distribution not in present))
+        found = {**requirements.installable(ASYNC_MODE.prefix), **requirements.installable(QUEUE.prefix)}
+        return tuple(sorted(extra for extra, distribution in found.items() if distribution not in present))
 
     # -- surrounding, observing --------------------------------------------------------------------------------
 
@@ -410,10 +410,10 @@ class Plugins:
         except Exception as exc:  # noqa: BLE001  # shown as the candidate's status
             return Candidate(info=info, plugin=plugin, error=exc)
 
-    def _market(self, kind: Kind, candidates: Sequence[Candidate[Info]]) -> Market:
+    def _offers(self, kind: Kind, candidates: Sequence[Candidate[Info]]) -> Offers:
         others = tuple(other.entry_prefix for other in choice.KINDS if other is not kind)
         plugins = [plugin for plugin in self._plugins.values() if not plugin.name.startswith(others)]
-        return Market(
+        return Offers(
             kind=kind,
             candidates=candidates,
             broken=[plugin for plugin in plugins if plugin.error is not None],

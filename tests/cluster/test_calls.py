@@ -100,7 +100,7 @@ def test_questions_that_nobody_waits_for_any_more_leave_the_server_of_the_client
                 asking.cluster.call(Emission("ask", ()), to, timeout_s=0)
         wait_until(lambda: len(member.receive()) == 2, "questions")
         wait_until(lambda: left_behind(asked, member) == (), "end of the questions")
-        assert len(asked.cluster._link.owed) == 0
+        assert len(asked.cluster._link.unanswered) == 0
     finally:
         asking.close()
         asked.close()

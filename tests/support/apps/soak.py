@@ -121,7 +121,7 @@ def held(socketio: Any) -> dict[str, Any]:
         "clients": sum(len(rooms) for rooms in list(server._rooms.values())),
         "rooms": sum(len(rooms.names()) for rooms in list(server._rooms.values())),
         "timed": len(server._wheel),
-        "acks": sum(len(client.acks or ()) for client in clients) + len(link.acks) + len(link.owed),
+        "acks": sum(len(client.acks or ()) for client in clients) + len(link.acks) + len(link.unanswered),
         "unfinished": sum(len(session.backlog) for session in sessions),
         "pending_bytes": server._pending.total,
         "outbox_bytes": sum(outbox.size_bytes for outbox in outboxes),
