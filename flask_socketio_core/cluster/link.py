@@ -22,7 +22,7 @@ from ..common.repeats import Repeats
 from ..common.tracebacks import log_error
 from ..contracts.backoff import Paced
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
-from .acks import Unanswered, PendingAcks
+from .acks import PendingAcks, Unanswered
 from .asking import Asking
 from .envelope import PROTOCOL, Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
