@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..common.keywords import Recipients, Room
     from ..contracts import Task
-    from ..server.interface import Connection, Emitter, OwnServer
+    from ..server.interface import Emitter, OpenSession, OwnServer
     from .interfaces import Served
 
 
@@ -236,7 +236,7 @@ class Environs(LiveMapping[str, dict[str, Any]]):
         self._facade = facade
         self._sessions()  # a process that only sends has none
 
-    def _sessions(self) -> Mapping[str, Connection]:
+    def _sessions(self) -> Mapping[str, OpenSession]:
         return self._facade._server.sessions
 
     def __getitem__(self, engine_sid: str) -> dict[str, Any]:

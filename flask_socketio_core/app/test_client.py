@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from flask.testing import EnvironBuilder
 
 from ..common.values import full_namespace
+from ..server.connection import Connection
 from ..server.packets import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Decoder
 from ..transport.wsgi import stored_environ
 from .dispatch import run_here, run_with
@@ -150,9 +151,10 @@ class SocketIOTestClient:
         server = engine.server
         decoder = Decoder(server.codec)
         transport = TestTransport(lambda packet: self._receive(decoder, packet))
-        session = server.add_session(self._environ(query_string, headers), transport)
-        server.unschedule(session)  # no pings: nothing may happen behind the test's back
-        session.mailbox = InlineMailbox(run_here)
+        session = server.eio.add_session(self._environ(query_string, headers), transport)
+        server.eio.unschedule(session)  # no pings: nothing may happen behind the test's back
+        assert isinstance(session.listener, Connection)
+        session.listener.mailbox = InlineMailbox(run_here)
         transport.session = self._session = session
         return session
 

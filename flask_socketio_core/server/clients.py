@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..transport.outbox import Outbox
 
@@ -28,8 +28,30 @@ _CONNECTED = Phase.CONNECTED
 _PENDING = Phase.PENDING
 
 
+class Owner(Protocol):
+    """The connection of a client, as its clients see it."""
+
+    session: Session
+
+    early: int
+    """Events that wait for connect handlers; guarded by the session's lock."""
+
+    app_data: Any
+    """Whatever the application keeps with the connection."""
+
+    @property
+    def max_pending_acks(self) -> int:
+        """How many acknowledgements of one client are waited for."""
+
+    def now_s(self) -> float:
+        """Return the clock's reading, seconds."""
+
+    def disconnect(self, client: Client, run: Callable[[Callable[[], object]], object] | None) -> None:
+        """Disconnect one of its clients; see :meth:`Server.disconnect`."""
+
+
 class Client:
-    """A Socket.IO client: a sid on a namespace, carried by an Engine.IO session.
+    """A Socket.IO client: a sid on a namespace, one of those of a connection.
 
     ``phase``, ``acks`` and ``held_back`` are guarded by the session's lock, ``rooms`` by the lock of its
     :class:`~flask_socketio_core.server.rooms.Rooms`.
@@ -39,6 +61,7 @@ class Client:
         "accepted",
         "ack_count",
         "acks",
+        "connection",
         "early",
         "gone_callbacks",
         "held_back",
@@ -51,10 +74,11 @@ class Client:
         "user_session",
     )
 
-    def __init__(self, sid: str, namespace: str, session: Session) -> None:
+    def __init__(self, sid: str, namespace: str, connection: Owner) -> None:
         self.sid = sid
         self.namespace = namespace
-        self.session = session
+        self.connection = connection
+        self.session = connection.session
         self.phase = Phase.PENDING
         self.accepted = False
         self.reason = ""
@@ -80,11 +104,11 @@ class Client:
     @property
     def app_data(self) -> Any:
         """Whatever the application keeps with the connection."""
-        return self.session.app_data
+        return self.connection.app_data
 
     @app_data.setter
     def app_data(self, data: Any) -> None:
-        self.session.app_data = data
+        self.connection.app_data = data
 
     @property
     def environ(self) -> dict[str, Any]:
@@ -120,14 +144,14 @@ class Client:
             if self.early is None:
                 self.early = []
             self.early.append(job)
-            self.session.early += 1
+            self.connection.early += 1
             return True
 
     def take_early(self) -> list[Callable[[], object]]:
         """Return and forget the events that were kept."""
         with self.session.lock:
             early, self.early = self.early or [], None
-            self.session.early -= len(early)
+            self.connection.early -= len(early)
             return early
 
     def confirm(self) -> bool:
@@ -161,8 +185,8 @@ class Client:
             self.ack_count += 1
             if self.acks is None:
                 self.acks = {}
-            self.acks[self.ack_count] = callback, self.session.now_s()
-            if len(self.acks) > self.session.max_pending_acks:
+            self.acks[self.ack_count] = callback, self.connection.now_s()
+            if len(self.acks) > self.connection.max_pending_acks:
                 del self.acks[next(iter(self.acks))]
             return self.ack_count
 

@@ -41,8 +41,8 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.server = make_server(application, options, mode, clock=clock)
-        self._entrance = WebSocketEntrance(self.server, providers)
-        self._endpoint = Endpoint(self.server, self._entrance, application.host_refusal)
+        self._entrance = WebSocketEntrance(self.server.eio, providers)
+        self._endpoint = Endpoint(self.server.eio, self._entrance, application.host_refusal)
         self._watchdog: Watchdog | None = None
         if mode.capabilities.green and options.max_loop_block:
             self._watchdog = Watchdog(mode, options.max_loop_block, self.server.logger)

@@ -34,7 +34,7 @@ class Carrier(Protocol):
         """``"polling"`` or ``"websocket"``."""
 
 
-class Connection(Protocol):
+class OpenSession(Protocol):
     """An Engine.IO session of this process, as Flask-SocketIO's attributes show it."""
 
     @property
@@ -56,10 +56,6 @@ class Connection(Protocol):
     @property
     def closed(self) -> bool:
         """Whether it has ended."""
-
-    @property
-    def clients(self) -> Mapping[str, Client]:
-        """Its clients by namespace."""
 
     @property
     def has_waiting(self) -> bool:
@@ -197,8 +193,11 @@ class OwnServer(LocalServer, Protocol):
         """The logger of the engine."""
 
     @property
-    def sessions(self) -> Mapping[str, Connection]:
-        """The open connections by their Engine.IO sid."""
+    def sessions(self) -> Mapping[str, OpenSession]:
+        """The open sessions by their Engine.IO sid."""
+
+    def client_of(self, engine_sid: str, namespace: str) -> Client | None:
+        """Return the client of a session on a namespace, ``None`` if there is none."""
 
     def room_names(self, namespace: str = "/") -> list[str]:
         """Return the rooms of a namespace in which clients of this process are, without their sids."""

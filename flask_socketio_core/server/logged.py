@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.quoting import printable
 from ..transport.packets import EIO_MESSAGE, EIO_OPEN
+from ..transport.server import EngineIOServer
 from ..transport.session import Session
+from .connection import Connection
 from .lines import Lines, choose_logger
 from .packets import CONNECT
 from .server import Server
 
 if TYPE_CHECKING:
+    import logging
+
     from ..common.options import Options
     from ..contracts import AsyncMode
     from ..contracts.clients import Emission
@@ -26,9 +30,10 @@ if TYPE_CHECKING:
     from ..transport.session import Transport
     from ..transport.wsgi import Refusal
     from .clients import Client
+    from .connection import Job
     from .interface import Application
     from .lines import Tell
-    from .server import Job
+    from .shared import Shared
 
 ENGINE_LOGGER = "flask_socketio_core.engineio"
 
@@ -54,88 +59,38 @@ class LoggedServer(Server):
         self, application: Application, options: Options, mode: AsyncMode, *, clock: Callable[[], float]
     ) -> None:
         self._lines = Lines(mode)
-        super().__init__(application, options, mode, clock=clock)
         engine_logger = choose_logger(options.engineio_logger, ENGINE_LOGGER)
-        self._tell = self._lines.teller(self.logger, on=options.logger is not False)
         self._tell_engine = self._lines.teller(engine_logger, on=options.engineio_logger is not False)
-        if options.engineio_logger is not False:
-            # What another serializer's text contains, and where, is not known here.
-            shows = options.serializer == "default"
-            self.session_type = partial(LoggedSession, self._tell_engine, shows)
+        super().__init__(application, options, mode, clock=clock)
+        self._tell = self._lines.teller(self.logger, on=options.logger is not False)
         self._tell_engine("server for async_mode=%s", mode.name)
+
+    def _make_eio(
+        self,
+        application: Application,
+        options: Options,
+        clock: Callable[[], float],
+        logger: logging.Logger,
+    ) -> EngineIOServer:
+        if options.engineio_logger is False:
+            return super()._make_eio(application, options, clock, logger)
+        return LoggedEngineIOServer(
+            self._tell_engine,
+            options,
+            self.mode,
+            self._listen,
+            application.on_outbox_overflow,
+            logger=logger,
+            clock=clock,
+        )
+
+    def _listen(self, session: Session) -> Connection:
+        return LoggedConnection(self._tell, session, self._shared)
 
     def forget(self) -> None:
         """Have no clients in a forked child, and no lines to write."""
         self._lines.forget()
         super().forget()
-
-    # Engine.IO
-
-    def add(self, session: Session) -> None:
-        """Tell of a session that starts."""
-        address = printable(str(session.environ.get("REMOTE_ADDR", "an unknown address")))
-        self._tell_engine("%s: opened over %s from %s", session.sid, session.transport.name, address)
-        super().add(session)
-
-    def open_packet(self, session: Session, *, upgrades: bool) -> Outgoing:
-        """Tell of the first packet, which is sent in several ways."""
-        packet = super().open_packet(session, upgrades=upgrades)
-        self._tell_engine("%s: sending packet OPEN %s", session.sid, str(packet.packets[0])[1:])
-        return packet
-
-    def on_closed(self, session: Session, reason: str) -> None:
-        """Tell of a session that ended."""
-        self._tell_engine("%s: closed over %s: %s", session.sid, session.transport.name, reason)
-        super().on_closed(session, reason)
-
-    def on_refused(self, environ: dict[str, Any], refusal: Refusal) -> None:
-        """Tell of a request that is answered with an error."""
-        method, address = environ["REQUEST_METHOD"], environ.get("REMOTE_ADDR", "an unknown address")
-        self._tell_engine(
-            "refused %s from %s: %d %s", printable(method), printable(address), refusal.status, refusal
-        )
-
-    # Socket.IO: what clients do
-
-    def _on_connect(self, session: Session, namespace: str, auth: Any) -> None:
-        if not self._application.accepts(namespace):
-            self._tell("session %s is refused: invalid namespace [%s]", session.sid, printable(namespace))
-        super()._on_connect(session, namespace, auth)
-
-    def _run_connect(self, client: Client, auth: Any) -> None:
-        self._tell("client %s of session %s connects [%s]", client.sid, client.engine_sid, _place(client))
-        super()._run_connect(client, auth)
-
-    def _let_in(self, client: Client) -> None:
-        self._tell("client %s is connected [%s]", client.sid, _place(client))
-        super()._let_in(client)
-
-    def _refuse(self, client: Client, refusal: Any) -> None:
-        self._tell("client %s is refused [%s]", client.sid, _place(client))
-        super()._refuse(client, refusal)
-
-    def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
-        self._tell("received event '%s' from %s [%s]", printable(data[0]), client.sid, _place(client))
-        super()._run_event(client, ack_id, data)
-
-    def _on_stray(self, session: Session, namespace: str) -> None:
-        self._tell(
-            "received an event from session %s, which is not connected [%s]",
-            session.sid,
-            printable(namespace),
-        )
-
-    def _on_ack(self, session: Session, namespace: str, ack_id: int | None, data: list[Any]) -> None:
-        client = session.clients.get(namespace)
-        sid = f"a session without client, {session.sid}," if client is None else client.sid
-        self._tell("received ack %s from %s [%s]", ack_id, sid, printable(namespace))
-        super()._on_ack(session, namespace, ack_id, data)
-
-    def _bid_farewell(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
-        self._tell("client %s is disconnected: %s [%s]", client.sid, client.reason, _place(client))
-        super()._bid_farewell(client, run)
-
-    # Socket.IO: what the application does
 
     def emit(self, emission: Emission) -> None:
         """Tell of an event that is sent to clients of this process."""
@@ -170,6 +125,96 @@ class LoggedServer(Server):
         running = super().shutdown(timeout_s, listens)
         self._lines.flush()
         return running
+
+
+class LoggedConnection(Connection):
+    """A connection that writes lines about what its clients do.
+
+    :param tell: writes a line.
+    """
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, tell: Tell, session: Session, shared: Shared) -> None:
+        super().__init__(session, shared)
+        self._tell = tell
+
+    def _on_connect(self, namespace: str, auth: Any) -> None:
+        if not self._shared.application.accepts(namespace):
+            self._tell(
+                "session %s is refused: invalid namespace [%s]", self.session.sid, printable(namespace)
+            )
+        super()._on_connect(namespace, auth)
+
+    def _run_connect(self, client: Client, auth: Any) -> None:
+        self._tell("client %s of session %s connects [%s]", client.sid, client.engine_sid, _place(client))
+        super()._run_connect(client, auth)
+
+    def _let_in(self, client: Client) -> None:
+        self._tell("client %s is connected [%s]", client.sid, _place(client))
+        super()._let_in(client)
+
+    def _refuse(self, client: Client, refusal: Any) -> None:
+        self._tell("client %s is refused [%s]", client.sid, _place(client))
+        super()._refuse(client, refusal)
+
+    def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
+        self._tell("received event '%s' from %s [%s]", printable(data[0]), client.sid, _place(client))
+        super()._run_event(client, ack_id, data)
+
+    def _on_stray(self, namespace: str) -> None:
+        self._tell(
+            "received an event from session %s, which is not connected [%s]",
+            self.session.sid,
+            printable(namespace),
+        )
+
+    def _on_ack(self, namespace: str, ack_id: int | None, data: list[Any]) -> None:
+        client = self.clients.get(namespace)
+        sid = f"a session without client, {self.session.sid}," if client is None else client.sid
+        self._tell("received ack %s from %s [%s]", ack_id, sid, printable(namespace))
+        super()._on_ack(namespace, ack_id, data)
+
+    def _start_disconnect(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
+        self._tell("client %s is disconnected: %s [%s]", client.sid, client.reason, _place(client))
+        super()._start_disconnect(client, run)
+
+
+class LoggedEngineIOServer(EngineIOServer):
+    """An Engine.IO server that writes lines about its sessions.
+
+    :param tell: writes a line.
+    """
+
+    def __init__(self, tell: Tell, options: Options, *args: Any, **keywords: Any) -> None:
+        super().__init__(options, *args, **keywords)
+        self._tell = tell
+        # What another serializer's text contains, and where, is not known here.
+        self.session_type = partial(LoggedSession, tell, options.serializer == "default")
+
+    def add(self, session: Session) -> None:
+        """Tell of a session that starts."""
+        address = printable(str(session.environ.get("REMOTE_ADDR", "an unknown address")))
+        self._tell("%s: opened over %s from %s", session.sid, session.transport.name, address)
+        super().add(session)
+
+    def open_packet(self, session: Session, *, upgrades: bool) -> Outgoing:
+        """Tell of the first packet, which is sent in several ways."""
+        packet = super().open_packet(session, upgrades=upgrades)
+        self._tell("%s: sending packet OPEN %s", session.sid, str(packet.packets[0])[1:])
+        return packet
+
+    def remove(self, session: Session) -> None:
+        """Tell of a session that ended."""
+        self._tell("%s: closed over %s: %s", session.sid, session.transport.name, session.close_reason)
+        super().remove(session)
+
+    def on_refused(self, environ: dict[str, Any], refusal: Refusal) -> None:
+        """Tell of a request that is answered with an error."""
+        method, address = environ["REQUEST_METHOD"], environ.get("REMOTE_ADDR", "an unknown address")
+        self._tell(
+            "refused %s from %s: %d %s", printable(method), printable(address), refusal.status, refusal
+        )
 
 
 class LoggedSession(Session):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ..contracts import Lock
@@ -12,8 +12,15 @@ if TYPE_CHECKING:
 Job = Callable[[], object]
 
 
+class JobQueue(Protocol):
+    """What runs the jobs of one connection in order."""
+
+    def put(self, job: Job) -> None:
+        """Run a job after those before it."""
+
+
 class Mailbox:
-    """Jobs of one session, run in order on pooled workers, one worker at a time.
+    """Jobs of one connection, run in order on pooled workers, one worker at a time.
 
     Each job is spawned by itself, so that it gets a context of its own and a busy client cannot keep a worker.
 

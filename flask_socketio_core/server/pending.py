@@ -17,11 +17,10 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ..contracts import Lock
-    from ..transport.session import Session
 
 SMALL_MESSAGE = 1024
 """Larger messages are counted by their bytes, characters of text or bytes."""
@@ -59,8 +58,31 @@ def packed_cost(message: bytes) -> int:
     return size * PACKED_REFERENCE_BYTES + containers * PACKED_BYTES + numbers * PACKED_NUMBER_BYTES
 
 
+class Sender(Protocol):
+    """The larger messages of one connection, which keeps these for :class:`PendingBytes`."""
+
+    pending_bytes: int
+    """Of packets that are not finished with, those that are arriving included."""
+
+    arriving_bytes: int
+    """Of the packet that is being taken, or whose attachments are on their way."""
+
+    arriving_since_s: float
+    """Clock reading when the last one of them came."""
+
+    unread: deque[str | bytes] | None
+    """What waits, not decoded, for room in the process."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+
+    def take_unread(self) -> None:
+        """Take what waits, as far as there is room now; in a worker."""
+
+
 class PendingBytes:
-    """The count of a process and of each of its sessions. Thread-safe; only larger messages come here.
+    """The count of a process and of each of its connections. Thread-safe; only larger messages come here.
 
     :param lock: guards the counts, for a few instructions.
     :param most: of the process, bytes.
@@ -71,8 +93,8 @@ class PendingBytes:
         self._lock = lock
         self._most = most
         self._packed = packed
-        self._waiting: deque[tuple[Session, int]] = deque()  # and what the first unread message costs
-        self._completing: Session | None = None
+        self._waiting: deque[tuple[Sender, int]] = deque()  # and what the first unread message costs
+        self._completing: Sender | None = None
         self.total = 0
 
     def cost(self, message: str | bytes) -> int:
@@ -81,101 +103,101 @@ class PendingBytes:
             return text_cost(message)
         return packed_cost(message) if self._packed else len(message)
 
-    def admit(self, session: Session, message: str | bytes) -> bool:
+    def admit(self, sender: Sender, message: str | bytes) -> bool:
         """Count a message before it is decoded; ``False`` if it has to wait, see :meth:`next_ready`.
 
         Whatever comes behind one that waits does so as well.
         """
         cost = self.cost(message) if len(message) > SMALL_MESSAGE else 0
         with self._lock:
-            if session.closed:
+            if sender.closed:
                 return True  # what follows does nothing
-            if session.unread:
-                session.unread.append(message)
+            if sender.unread:
+                sender.unread.append(message)
                 return False
             # No other goes before those that wait, except for what completes a packet.
-            if cost and not ((session.arriving_bytes or not self._waiting) and self._fits(session, cost)):
-                session.unread = deque((message,))
-                self._waiting.append((session, cost))
+            if cost and not ((sender.arriving_bytes or not self._waiting) and self._fits(sender, cost)):
+                sender.unread = deque((message,))
+                self._waiting.append((sender, cost))
                 return False
-            self._count(session, cost)
+            self._count(sender, cost)
             return True
 
-    def _fits(self, session: Session, cost: int) -> bool:
+    def _fits(self, sender: Sender, cost: int) -> bool:
         # What would never fit may come when it is alone.
-        if self.total + cost <= self._most or self.total == session.arriving_bytes:
+        if self.total + cost <= self._most or self.total == sender.arriving_bytes:
             return True
-        if not session.arriving_bytes:
+        if not sender.arriving_bytes:
             return False
         # Packets that lack attachments must not wait for each other: one of them at a time is completed regardless.
         if self._completing is None:
-            self._completing = session
-        return self._completing is session
+            self._completing = sender
+        return self._completing is sender
 
-    def _count(self, session: Session, cost: int) -> None:
+    def _count(self, sender: Sender, cost: int) -> None:
         self.total += cost
-        session.pending_bytes += cost
-        session.arriving_bytes += cost
+        sender.pending_bytes += cost
+        sender.arriving_bytes += cost
 
-    def take(self, session: Session) -> int:
+    def take(self, sender: Sender) -> int:
         """Return what the packet that has just arrived is counted as, bytes; the caller gives it back when done."""
         with self._lock:
-            return self._end_arrival(session)
+            return self._end_arrival(sender)
 
-    def _end_arrival(self, session: Session) -> int:
-        if self._completing is session:
+    def _end_arrival(self, sender: Sender) -> int:
+        if self._completing is sender:
             self._completing = None
-        session.arriving_since_s = math.inf
-        cost, session.arriving_bytes = session.arriving_bytes, 0
+        sender.arriving_since_s = math.inf
+        cost, sender.arriving_bytes = sender.arriving_bytes, 0
         return cost
 
-    def give_back(self, session: Session, cost: int) -> Session | None:
-        """Count no longer what is finished; return a session whose unread messages fit now, if there is one."""
+    def give_back(self, sender: Sender, cost: int) -> Sender | None:
+        """Count no longer what is finished; return a connection whose unread messages fit now, if there is one."""
         with self._lock:
             self.total -= cost
-            session.pending_bytes -= cost
+            sender.pending_bytes -= cost
             return self._next_waiting()
 
-    def next_ready(self) -> Session | None:
-        """Return a session whose unread messages fit, as :meth:`give_back` does."""
+    def next_ready(self) -> Sender | None:
+        """Return a connection whose unread messages fit, as :meth:`give_back` does."""
         with self._lock:
             return self._next_waiting()
 
-    def _next_waiting(self) -> Session | None:
+    def _next_waiting(self) -> Sender | None:
         waiting = self._waiting
         while waiting and waiting[0][0].closed:
             waiting.popleft()
         for first, entry in enumerate(waiting):
-            session, cost = entry
-            if (first == 0 or session.arriving_bytes) and not session.closed and self._fits(session, cost):
+            sender, cost = entry
+            if (first == 0 or sender.arriving_bytes) and not sender.closed and self._fits(sender, cost):
                 waiting.remove(entry)
-                return session
+                return sender
         return None
 
-    def next_unread(self, session: Session) -> str | bytes | None:
+    def next_unread(self, sender: Sender) -> str | bytes | None:
         """Count the first unread message and return it; ``None`` if it has to wait on. :meth:`was_read` follows."""
         with self._lock:
-            if not session.unread or session.closed:
+            if not sender.unread or sender.closed:
                 return None
-            message = session.unread[0]
+            message = sender.unread[0]
             cost = self.cost(message) if len(message) > SMALL_MESSAGE else 0
-            if cost and not self._fits(session, cost):
-                self._waiting.append((session, cost))
+            if cost and not self._fits(sender, cost):
+                self._waiting.append((sender, cost))
                 return None
-            self._count(session, cost)
+            self._count(sender, cost)
             return message
 
-    def was_read(self, session: Session) -> None:
+    def was_read(self, sender: Sender) -> None:
         """Forget the first unread message."""
         with self._lock:
-            if session.unread:
-                session.unread.popleft()
+            if sender.unread:
+                sender.unread.popleft()
 
-    def forget(self, session: Session) -> Session | None:
-        """Forget what a closed session has not had handled; return a session as :meth:`give_back` does."""
+    def forget(self, sender: Sender) -> Sender | None:
+        """Forget what a closed connection has not had handled; return a connection as :meth:`give_back` does."""
         with self._lock:
-            cost = self._end_arrival(session)
-            session.unread = None
+            cost = self._end_arrival(sender)
+            sender.unread = None
             self.total -= cost
-            session.pending_bytes -= cost
+            sender.pending_bytes -= cost
             return self._next_waiting()

@@ -1,8 +1,9 @@
-"""Who is in which room, for one namespace of one process."""
+"""Who is in which room, for each namespace of one process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.sids import refuse_sid
@@ -139,3 +140,40 @@ class Rooms:
             members.pop(sid, None)
             if not members:
                 del self._rooms[room]
+
+
+class Namespaces:
+    """The rooms of each namespace that has clients. Thread-safe.
+
+    :param create_lock: makes native locks, see :class:`Rooms` for the rest.
+    """
+
+    __slots__ = ("_create_lock", "_lock", "_new_rooms", "rooms")
+
+    def __init__(self, create_lock: Callable[[], Lock], *, max_rooms: int, max_name_length: int) -> None:
+        self._create_lock = create_lock
+        self._lock = create_lock()
+        self._new_rooms = partial(Rooms, max_rooms=max_rooms, max_name_length=max_name_length)
+        self.rooms: dict[str, Rooms] = {}
+
+    def add(self, client: Client) -> None:
+        """Let a client into its namespace."""
+        with self._lock:
+            rooms = self.rooms.get(client.namespace)
+            if rooms is None:
+                rooms = self.rooms[client.namespace] = self._new_rooms(self._create_lock())
+            rooms.add(client)
+
+    def remove(self, client: Client) -> None:
+        """Take a client out, and forget a namespace without any: with ``namespaces="*"`` clients make them up."""
+        with self._lock:
+            rooms = self.rooms.get(client.namespace)
+            if rooms is not None:
+                rooms.remove(client)
+                if not rooms:
+                    del self.rooms[client.namespace]
+
+    def find(self, sid: str, namespace: str) -> Client | None:
+        """Return a client, or ``None``."""
+        rooms = self.rooms.get(namespace)
+        return rooms.get(sid) if rooms is not None else None

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 LOOKS_PER_BOUND = 4
 """How often the loop is asked within the bound."""
 
-RUNNERS = {"_run_event": "", "_run_connect": "connect", "_run_farewell": "disconnect"}
-"""The server's methods that run a client's handlers, and the event; the first one has it among its ``data``."""
+RUNNERS = {"_run_event": "", "_run_connect": "connect", "_run_disconnect": "disconnect"}
+"""The methods of a connection that run a client's handlers, and the event; the first one has it among its ``data``."""
 
 
 class Watchdog:

@@ -18,13 +18,12 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .mailbox import Mailbox
 
 if TYPE_CHECKING:
     from ..contracts import Lock
-    from ..transport.session import Session
 
 Job = Callable[[], object]
 
@@ -36,16 +35,31 @@ MOST_AHEAD = 4
 one sends waits behind these only, not behind a share's worth."""
 
 
-class Workers:
-    """Start jobs of sessions, each of which calls :meth:`ended` at its end. Thread-safe.
+class Jobs(Protocol):
+    """The jobs of one connection, which keeps these for :class:`Workers`."""
 
-    A job that need not wait costs no lock: what is counted is the length of a session's ``backlog``, which has the jobs
-    that wait as well, and of a deque; appending and popping are atomic.
+    backlog: list[None]
+    """One for each job that has not ended yet: append and pop need no lock."""
+
+    waiting: deque[Job] | None
+    """What of the backlog has no worker."""
+
+    ahead: int
+    """Jobs that waited, got a worker and have not begun."""
+
+    def __hash__(self) -> int: ...
+
+
+class Workers:
+    """Start jobs of connections, each of which calls :meth:`ended` at its end. Thread-safe.
+
+    A job that need not wait costs no lock: what is counted is the length of a connection's ``backlog``, which has the
+    jobs that wait as well, and of a deque; appending and popping are atomic.
 
     :param spawn: starts a job on a worker.
     :param lock: guards what waits.
     :param most: workers of the process.
-    :param share: most jobs of one session at a time; ``None`` for the default.
+    :param share: most jobs of one connection at a time; ``None`` for the default.
     """
 
     def __init__(self, spawn: Callable[[Job], None], lock: Lock, most: int, share: int | None) -> None:
@@ -54,13 +68,13 @@ class Workers:
         self._share = max(min(DEFAULT_SHARE, most // 5), 2) if share is None else share
         self._shared = most - (most + 9) // 10
         self._running: deque[None] = deque()  # not a list: that would allocate memory anew for each job
-        # Sessions that may have one more, and wait for a worker.
-        self._turns: OrderedDict[Session, None] = OrderedDict()
+        # Connections that may have one more, and wait for a worker.
+        self._turns: OrderedDict[Jobs, None] = OrderedDict()
 
-    def start(self, session: Session, job: Job) -> None:
-        """Run a job soon, or when it is its session's turn, in the order given; its backlog has it already."""
-        count = len(session.backlog)
-        if session.waiting is None and (
+    def start(self, jobs: Jobs, job: Job) -> None:
+        """Run a job soon, or when it is its connection's turn, in the order given; its backlog has it already."""
+        count = len(jobs.backlog)
+        if jobs.waiting is None and (
             count == 1 or (count <= MOST_AHEAD and count <= self._share and len(self._running) < self._shared)
         ):
             self._running.append(None)
@@ -71,31 +85,31 @@ class Workers:
                 raise
             return
         with self._lock:
-            if session.waiting is None:
-                session.waiting = deque()
-            session.waiting.append(job)
-        self._start_waiting(session)  # a job that ended meanwhile has not seen it
+            if jobs.waiting is None:
+                jobs.waiting = deque()
+            jobs.waiting.append(job)
+        self._start_waiting(jobs)  # a job that ended meanwhile has not seen it
 
     def begin(self) -> None:
         """Count a job that somebody else runs."""
         self._running.append(None)
 
-    def ended(self, session: Session) -> None:
+    def ended(self, jobs: Jobs) -> None:
         """Count a job no longer, which the backlog has no more, and start what waited for that."""
         if not self._running:
             return  # this is a child that was forked by a handler: what waits is the parent's
         self._running.pop()
-        if session.waiting is not None or self._turns:
-            self._start_waiting(session)
+        if jobs.waiting is not None or self._turns:
+            self._start_waiting(jobs)
 
-    def hurry(self, session: Session, urgent: Callable[[Job], bool]) -> None:
-        """Let some jobs wait no longer for the others of their session, only for each other."""
+    def hurry(self, jobs: Jobs, urgent: Callable[[Job], bool]) -> None:
+        """Let some jobs wait no longer for the others of their connection, only for each other."""
         with self._lock:
-            waiting = session.waiting or deque()
+            waiting = jobs.waiting or deque()
             hurried = [job for job in waiting if urgent(job)]
-            session.waiting = deque(job for job in waiting if not urgent(job)) or None
-            if session.waiting is None:
-                self._turns.pop(session, None)
+            jobs.waiting = deque(job for job in waiting if not urgent(job)) or None
+            if jobs.waiting is None:
+                self._turns.pop(jobs, None)
         lane = Mailbox(self._hand_over, self._lock)
         for job in hurried:
             lane.put(job)
@@ -108,35 +122,35 @@ class Workers:
             self._running.pop()
             raise
 
-    def _start_waiting(self, session: Session) -> None:
-        while (job := self._take_next(session)) is not None:
+    def _start_waiting(self, jobs: Jobs) -> None:
+        while (job := self._take_next(jobs)) is not None:
             self._hand_over(job)
 
-    def _run_ahead(self, session: Session, job: Job) -> None:
+    def _run_ahead(self, jobs: Jobs, job: Job) -> None:
         with self._lock:
-            session.ahead -= 1
+            jobs.ahead -= 1
         try:
-            if session.waiting is not None or self._turns:
-                self._start_waiting(session)
+            if jobs.waiting is not None or self._turns:
+                self._start_waiting(jobs)
         finally:
             job()
 
-    def _may_start(self, session: Session) -> bool:
-        return session.ahead < MOST_AHEAD and self._count_running(session) < self._share
+    def _may_start(self, jobs: Jobs) -> bool:
+        return jobs.ahead < MOST_AHEAD and self._count_running(jobs) < self._share
 
-    def _take_next(self, session: Session) -> Job | None:
+    def _take_next(self, jobs: Jobs) -> Job | None:
         """Return a job that may start now.
 
-        :param session: has a new one that waits, or one less that runs.
+        :param jobs: has a new one that waits, or one less that runs.
         """
         turns = self._turns
         with self._lock:
-            running = self._count_running(session)
-            if session.waiting and not running:
-                first = session
+            running = self._count_running(jobs)
+            if jobs.waiting and not running:
+                first = jobs
             else:
-                if session.waiting and self._may_start(session):
-                    turns.setdefault(session)
+                if jobs.waiting and self._may_start(jobs):
+                    turns.setdefault(jobs)
                 if not turns or len(self._running) >= self._shared:
                     return None
                 first = next(iter(turns))
@@ -152,5 +166,5 @@ class Workers:
             return partial(self._run_ahead, first, job)
 
     @staticmethod
-    def _count_running(session: Session) -> int:
-        return len(session.backlog) - len(session.waiting or ())
+    def _count_running(jobs: Jobs) -> int:
+        return len(jobs.backlog) - len(jobs.waiting or ())

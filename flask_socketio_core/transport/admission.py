@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
     from .addresses import Place
-    from .host import Host
+    from .server import EngineIOServer
 
 
-def check_capacity(server: Host, connections: int) -> None:
+def check_capacity(server: EngineIOServer, connections: int) -> None:
     """Refuse a new connection when the server is full or ending.
 
     :param connections: how many there are of the kind that is asked for: sessions, or WebSockets for an upgrade.
@@ -30,7 +30,7 @@ def check_capacity(server: Host, connections: int) -> None:
         raise Refusal(BAD_REQUEST, f"the server has its {limit} connections", status=503)
 
 
-def check_handshake(server: Host, environ: WSGIEnvironment) -> None:
+def check_handshake(server: EngineIOServer, environ: WSGIEnvironment) -> None:
     """Refuse a handshake of an address that has had too many.
 
     :raises Refusal: with status 429 and ``Retry-After``.
@@ -40,7 +40,7 @@ def check_handshake(server: Host, environ: WSGIEnvironment) -> None:
 
 
 @contextmanager
-def placed(server: Host, environ: WSGIEnvironment) -> Iterator[Place | None]:
+def placed(server: EngineIOServer, environ: WSGIEnvironment) -> Iterator[Place | None]:
     """Count a connection of an address, for good unless the block raises: who ends the session leaves its place.
 
     :raises Refusal: with status 429 and ``Retry-After`` if the address has too many.
@@ -56,7 +56,7 @@ def placed(server: Host, environ: WSGIEnvironment) -> Iterator[Place | None]:
 
 
 @contextmanager
-def refusing(server: Host, environ: WSGIEnvironment) -> Iterator[None]:
+def refusing(server: EngineIOServer, environ: WSGIEnvironment) -> Iterator[None]:
     """Answer and log that an address has what it may have."""
     try:
         yield

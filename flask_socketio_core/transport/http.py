@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from .cors import Headers
-    from .host import Host
+    from .server import EngineIOServer
     from .session import Session
     from .websocket import WebSocketEntrance
 
@@ -71,7 +71,7 @@ class Endpoint:
 
     def __init__(
         self,
-        server: Host,
+        server: EngineIOServer,
         websocket: WebSocketEntrance,
         host_refusal: Callable[[dict[str, Any]], str | None],
     ) -> None:

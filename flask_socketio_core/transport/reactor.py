@@ -82,7 +82,7 @@ class _RawFrames(Outgoing):
         self.frames = self.deflated = frames
 
 
-class Connection:
+class DetachedConnection:
     """A detached WebSocket, as a direct transport. Guarded by its target's lock where it says so."""
 
     __slots__ = ("_input", "_reactor", "_sock", "closing", "deflate", "fd", "reader", "target", "write")
@@ -295,7 +295,7 @@ class Reactor:
         self._poll: Any = None  # select.epoll, as the mode has it before patching
         self._watch: Handle | None = None
         self._watched = False
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, DetachedConnection] = {}
         forget_after_fork(self)
 
     def __len__(self) -> int:
@@ -303,14 +303,14 @@ class Reactor:
 
     def open(
         self, sock: _socket.socket, max_message_bytes: int, deflate: Deflate | None = None
-    ) -> Connection:
-        """Wrap a detached socket. Nothing is read before :meth:`Connection.start`.
+    ) -> DetachedConnection:
+        """Wrap a detached socket. Nothing is read before :meth:`DetachedConnection.start`.
 
         :param deflate: makes the frames if compression was agreed on.
         """
-        return Connection(self, sock, max_message_bytes, deflate)
+        return DetachedConnection(self, sock, max_message_bytes, deflate)
 
-    def add(self, connection: Connection, events: int) -> None:
+    def add(self, connection: DetachedConnection, events: int) -> None:
         """Serve a connection from now on; its lock is held.
 
         :param events: what to be told of, see :meth:`wait_for`.
@@ -374,7 +374,7 @@ class Reactor:
                 self._report(error, "a WebSocket connection")
                 self._end(connection)
 
-    def _end(self, connection: Connection) -> None:
+    def _end(self, connection: DetachedConnection) -> None:
         connection.finish()
         if connection.target is not None:
             connection.target.lost(Reason.TRANSPORT_ERROR)

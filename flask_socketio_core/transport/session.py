@@ -5,14 +5,15 @@ A session outlives its transport: it starts on polling or WebSocket and may be u
 ============  ============================  =========================================
 received      while                         does
 ============  ============================  =========================================
-MESSAGE ``4`` open                          hands the Socket.IO packet to the host
+MESSAGE ``4`` open                          hands what is in it to its listener
 PONG ``3``    a ping is out                 schedules the next ping
 CLOSE ``1``   open                          ends the session
 PING ``2``    open                          violation: the server pings (protocol 4)
 others        open                          violation
 ============  ============================  =========================================
 
-A violation ends the session and touches nobody else.
+A violation ends the session and touches nobody else. What is in the messages is its listener's: nothing here knows
+Socket.IO.
 
 Writing has two forms. A *direct* transport has a ``write`` of its own that takes bytes and never blocks: frames go out
 from the task that emits, and only what the socket does not take waits in the outbox. Any other transport is *woken*
@@ -24,7 +25,6 @@ Source: engine.io-protocol v4.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -78,8 +78,6 @@ class SessionSettings:
     outbox_max_bytes: int
     outbox_max_packets: int
     outbox_policy: str
-    max_pending_acks: int
-    ack_timeout: float
     max_packets_per_s: float
 
 
@@ -111,8 +109,57 @@ class Transport(Protocol):
         """Read on; the session's lock is held. Must not block."""
 
 
+class Listener(Protocol):
+    """What a session hands its messages to. Nothing here may block."""
+
+    def on_message(self, message: str | bytes) -> None:
+        """Take the text of a MESSAGE packet, or a binary message.
+
+        :raises ProtocolError: if the peer broke the protocol.
+        """
+
+    def on_connect_timeout(self) -> bool:
+        """Learn that ``connect_timeout`` is over; ``False`` if no client has joined, which ends the session."""
+
+    def on_due(self, now_s: float) -> bool:
+        """Give up what has waited for too long, now and then; ``False`` ends the session.
+
+        :param now_s: clock reading, seconds.
+        """
+
+    def on_rested(self) -> None:
+        """Learn that the while is over in which nothing is read because the peer has sent too much too fast."""
+
+    def on_closed(self, reason: str) -> None:
+        """Learn, once, that the session ended."""
+
+
+class Nobody:
+    """The listener of a session that has none yet, or none any more: a closed one does not keep what it was told."""
+
+    def on_message(self, message: str | bytes) -> None:
+        """Drop a message."""
+
+    def on_connect_timeout(self) -> bool:
+        """Say that no client has joined."""
+        return False
+
+    def on_due(self, now_s: float) -> bool:
+        """Give nothing up."""
+        return True
+
+    def on_rested(self) -> None:
+        """Do nothing."""
+
+    def on_closed(self, reason: str) -> None:
+        """Do nothing."""
+
+
+NOBODY = Nobody()
+
+
 class SessionHost(Protocol):
-    """What a session tells its server. Nothing here may block."""
+    """What a session tells the server that keeps it. Nothing here may block."""
 
     settings: SessionSettings
     clock: Callable[[], float]
@@ -121,26 +168,14 @@ class SessionHost(Protocol):
     def reschedule(self, session: Session) -> None:
         """Learn that :meth:`Session.next_due` changed."""
 
-    def on_message(self, session: Session, message: str | bytes) -> None:
-        """Receive a Socket.IO packet, or a binary attachment.
-
-        :raises ProtocolError: if the peer broke the protocol.
-        """
-
-    def on_closed(self, session: Session, reason: str) -> None:
-        """Learn, once, that a session ended."""
+    def remove(self, session: Session) -> None:
+        """Learn, once, that a session ended, before its listener does."""
 
     def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
         """Learn that the outbox reached its limit."""
 
     def on_too_fast(self, session: Session) -> None:
         """Learn that nothing is read from a session for a while, because it has sent too much too fast."""
-
-    def on_rested(self, session: Session) -> None:
-        """Learn that this while is over."""
-
-    def on_connect_timeout(self, session: Session) -> None:
-        """Learn that no connect handler of a session has let a client in in time; the session is about to end."""
 
 
 class Session:
@@ -158,30 +193,19 @@ class Session:
         "_read_again_s",
         "_transport",
         "_write",
-        "ahead",
         "allowance",
-        "app_data",
-        "arriving_bytes",
-        "arriving_since_s",
-        "backlog",
-        "clients",
         "close_reason",
         "closed",
-        "decoder",
         "dismissed",
-        "early",
         "environ",
         "held",
+        "listener",
         "lock",
-        "mailbox",
-        "pending_bytes",
         "place",
         "posting",
         "probe",
         "sid",
         "slot",
-        "unread",
-        "waiting",
     )
 
     def __init__(
@@ -191,38 +215,22 @@ class Session:
         host: SessionHost,
         transport: Transport,
         lock: Lock,
-        decoder: Any,
         now_s: float,
     ) -> None:
         self.sid = sid
         self.environ = environ
         self.lock = lock
-        # What Socket.IO keeps with the connection: its server made it, and nothing here looks into it but at clients,
-        # for time-outs.
-        self.decoder = decoder
-        self.clients: dict[str, Any] = {}
+        self.listener: Listener = NOBODY  # set by the server, before anything is received
         self.closed = False
         self.close_reason = ""
         self.dismissed = False  # closed with a CLOSE packet
-        self.mailbox: Any = None  # a Mailbox, made when handlers run in order
         self.place: Place | None = None  # of its address, see addresses.py
         self.posting = False
-        self.backlog: list[None] = []  # one for each handler not finished yet: append and pop need no lock
         self.held = False
         # So many packets may still come before the rate is looked at. Only who reads from the client changes it.
         self.allowance = PACKETS_AT_ONCE
-        self.early = 0  # events that wait for connect handlers; guarded by the lock
-        # What of the backlog has no worker, see server/workers.py.
-        self.waiting: deque[Callable[[], object]] | None = None
-        self.ahead = 0  # jobs that waited, got a worker and have not begun; guarded as that is
-        # Of larger messages, see server/pending.py, whose lock guards the first two and changes of the last one.
-        self.pending_bytes = 0  # of packets that are not finished with, those that are arriving included
-        self.arriving_bytes = 0  # of the packet that is being taken, or whose attachments are on their way
-        self.arriving_since_s = math.inf  # clock reading when the last one of them came
-        self.unread: deque[str | bytes] | None = None  # what waits, not decoded, for room in the process
         self.probe: Transport | None = None
         self.slot = -1
-        self.app_data: Any = None
         self._host = host
         self._transport = transport
         self._write = transport.write
@@ -250,15 +258,6 @@ class Session:
         """How many packets wait in the outbox."""
         with self.lock:
             return len(self._outbox) if self._outbox is not None else 0
-
-    @property
-    def max_pending_acks(self) -> int:
-        """How many acknowledgements of one client are waited for."""
-        return self._host.settings.max_pending_acks
-
-    def now_s(self) -> float:
-        """Return the clock's reading, seconds."""
-        return self._host.clock()
 
     # sending
 
@@ -411,11 +410,11 @@ class Session:
         if self.closed:
             return
         if isinstance(packet, bytes):
-            self._host.on_message(self, packet)
+            self.listener.on_message(packet)
             return
         kind = packet[:1]
         if kind == "4":
-            self._host.on_message(self, packet[1:])
+            self.listener.on_message(packet[1:])
         elif kind == "3":
             self._on_pong()
         elif kind == "1":
@@ -479,21 +478,16 @@ class Session:
         if self.closed:
             return None
         if self._join_by is not None and now_s >= self._join_by:
-            if all(client.pending for client in list(self.clients.values())):
-                if self.clients:
-                    self._host.on_connect_timeout(self)
+            if not self.listener.on_connect_timeout():
                 self.close(Reason.TRANSPORT_CLOSE)
                 return None
             self._join_by = None
         if self._read_again_s is not None and now_s >= self._read_again_s:
             self._read_again_s = None
-            self._host.on_rested(self)
-        if self._stuck(now_s):
+            self.listener.on_rested()
+        if not self.listener.on_due(now_s):
             self.close(Reason.TRANSPORT_ERROR, code=1008)
             return None
-        for client in list(self.clients.values()):
-            if client.acks:
-                client.expire_acks(now_s - self._host.settings.ack_timeout)
         if self._host.settings.monitor and now_s >= self._heartbeat_at:
             if self._ping_out and self._is_behind(now_s):
                 self._heartbeat_at = now_s + self._host.settings.ping_timeout
@@ -503,13 +497,6 @@ class Session:
             else:
                 self._beat(now_s)
         return self.next_due()
-
-    def _stuck(self, now_s: float) -> bool:
-        """Say whether the attachments of a packet have not come in the time of a heartbeat, and could have."""
-        settings = self._host.settings
-        return (
-            not self.held or bool(self.unread)
-        ) and now_s - self.arriving_since_s > settings.ping_interval + settings.ping_timeout
 
     def overdue(self, now_s: float) -> bool:
         """Say whether a ping was not answered in time; exact, while the timer may be late by a slot of its wheel."""
@@ -615,7 +602,9 @@ class Session:
         transport.close(code)
         if probe is not None:
             probe.close(code and 1000)
-        self._host.on_closed(self, reason)
+        self._host.remove(self)
+        self.listener.on_closed(reason)
+        self.listener = NOBODY  # or neither of the two would be freed before the garbage collector comes
         return True
 
     @staticmethod

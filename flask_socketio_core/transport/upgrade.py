@@ -21,9 +21,9 @@ from .session import Transport
 
 if TYPE_CHECKING:
     from ..contracts import Lock
-    from .host import Host
     from .packets import Outgoing
     from .reactor import Target
+    from .server import EngineIOServer
     from .session import Session
 
 PROBE = EIO_PING + "probe"
@@ -64,7 +64,9 @@ class Probe:
 
     has_waiting = False
 
-    def __init__(self, server: Host, session: Session, connection: WebSocketTransport, lock: Lock) -> None:
+    def __init__(
+        self, server: EngineIOServer, session: Session, connection: WebSocketTransport, lock: Lock
+    ) -> None:
         self._server = server
         self._session = session
         self._connection = connection

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..contracts import SocketLocation, WebSocketProvider
     from .addresses import Place
-    from .host import Host
+    from .server import EngineIOServer
     from .session import Session
 
 
@@ -34,7 +34,7 @@ class WebSocketEntrance:
     :param providers: usable ones, the best first; each request goes to the first that detects its server.
     """
 
-    def __init__(self, server: Host, providers: Sequence[WebSocketProvider]) -> None:
+    def __init__(self, server: EngineIOServer, providers: Sequence[WebSocketProvider]) -> None:
         self._server = server
         self._providers = providers
         self._missing_logged = False

@@ -94,9 +94,9 @@ def test_handshakes_come_back_with_time_and_refused_ones_take_none() -> None:
 def test_it_is_told_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
     server = Server(RecordingApplication(), options.build({"max_connections_per_address": 1}), ManualMode())
     environ = {"REMOTE_ADDR": "192.0.2.1"}
-    with placed(server, environ):
+    with placed(server.eio, environ):
         for _ in range(5):
-            with pytest.raises(Refusal) as caught, placed(server, environ):
+            with pytest.raises(Refusal) as caught, placed(server.eio, environ):
                 pass
             assert caught.value.status == 429
             assert dict(caught.value.headers)["Retry-After"] == "10"
@@ -107,12 +107,12 @@ def test_a_connection_that_could_not_be_made_keeps_no_place() -> None:
     server = Server(RecordingApplication(), options.build({"max_connections_per_address": 1}), ManualMode())
     environ = {"REMOTE_ADDR": "192.0.2.1"}
     for _ in range(3):
-        with pytest.raises(OSError, match="no descriptor"), placed(server, environ):
+        with pytest.raises(OSError, match="no descriptor"), placed(server.eio, environ):
             raise OSError("no descriptor")
-    with placed(server, environ) as place:
-        session = server.add_session({}, WokenTransport(), place)
+    with placed(server.eio, environ) as place:
+        session = server.eio.add_session({}, WokenTransport(), place)
     session.close("test")
-    assert not server.addresses._connections
+    assert not server.eio.addresses._connections
 
 
 def test_only_so_many_addresses_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

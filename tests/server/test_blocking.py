@@ -67,11 +67,11 @@ def test_a_peer_that_does_not_read_cannot_keep_a_closed_connection(
     monkeypatch.setattr(blocking, "LAST_WORDS_S", 0.05)
     server = Server(RecordingApplication(), options.build({}), mode)
     peer = Stalled()
-    connection = BlockingConnection(peer, mode, server.report)
-    session = server.add_session({}, connection)
+    connection = BlockingConnection(peer, mode, server.eio.report)
+    session = server.eio.add_session({}, connection)
     reader = threading.Thread(target=connection.run, args=(session,))
     reader.start()
-    session.send(server.open_packet(session, upgrades=False))
+    session.send(server.eio.open_packet(session, upgrades=False))
     assert peer.sending.wait(10)
     session.close("ping timeout")
     reader.join(5)
@@ -88,8 +88,8 @@ def test_a_violation_is_logged_with_its_cause_and_without_a_traceback(
     server = Server(RecordingApplication(), options.build({}), mode)
     peer = Stalled()
     peer.arrived.put(error)
-    connection = BlockingConnection(peer, mode, server.report)
-    session = server.add_session({}, connection)
+    connection = BlockingConnection(peer, mode, server.eio.report)
+    session = server.eio.add_session({}, connection)
     connection.run(session)
     wait_until(lambda: bool(caplog.records))
     (record,) = caplog.records
@@ -108,8 +108,8 @@ def test_the_close_code_comes_behind_what_waits(mode: ThreadingMode, end: str) -
         shutdown=lambda: ours.shutdown(socket.SHUT_RDWR),
         max_message_bytes=1000,
     )
-    connection = BlockingConnection(peer, mode, server.report)
-    session = server.add_session({}, connection)
+    connection = BlockingConnection(peer, mode, server.eio.report)
+    session = server.eio.add_session({}, connection)
     reader = threading.Thread(target=connection.run, args=(session,))
     with ours, theirs:
         reader.start()
@@ -135,8 +135,8 @@ def test_an_unexpected_error_ends_the_session(mode: ThreadingMode, caplog: pytes
     server = Server(RecordingApplication(), options.build({}), mode)
     peer = Stalled()
     peer.arrived.put(RuntimeError("a stranger's provider"))
-    connection = BlockingConnection(peer, mode, server.report)
-    session = server.add_session({}, connection)
+    connection = BlockingConnection(peer, mode, server.eio.report)
+    session = server.eio.add_session({}, connection)
     connection.run(session)
     assert session.close_reason == "transport error"
     wait_until(lambda: "a stranger's provider" in caplog.text)

@@ -25,7 +25,7 @@ from flask_socketio_core.transport.blocking import BlockingConnection
 from flask_socketio_core.transport.polling import PollingTransport
 from flask_socketio_core.transport.reactor import Reactor
 from flask_socketio_core.transport.session import Session
-from support.engine import Host, ManualMode, RecordingApplication, WokenTransport
+from support.engine import Host, ManualMode, RecordingApplication, WokenTransport, connection_of
 
 MOST = 10
 COUNT = 2000
@@ -65,7 +65,7 @@ def test_reading_stops_at_the_limit_and_goes_on_at_half_of_it() -> None:
     mode = ManualMode()
     server = Server(RecordingApplication(), options.build({"max_pending_events": MOST}), mode)
     transport = WokenTransport("websocket")
-    session = server.add_session({}, transport)
+    session = server.eio.add_session({}, transport)
     session.receive("40")
     mode.run_jobs()
     for number in range(MOST):
@@ -83,14 +83,14 @@ def test_connecting_and_leaving_again_and_again_counts_too() -> None:
     mode = ManualMode()
     server = Server(RecordingApplication(), options.build({"max_pending_events": MOST}), mode)
     transport = WokenTransport("websocket")
-    session = server.add_session({}, transport)
+    session = server.eio.add_session({}, transport)
     for _ in range(MOST):
         session.receive("40")
         session.receive("41")
     assert is_held(transport)
     mode.run_jobs()
     assert not is_held(transport)
-    assert session.backlog == []
+    assert connection_of(session).backlog == []
 
 
 def test_a_session_that_is_not_read_is_not_silent() -> None:
@@ -133,7 +133,7 @@ class World:
         raw = _socket.socket(fileno=ours.detach())
         raw.setblocking(False)
         connection = self.reactor.open(raw, 1000)
-        session = self.server.add_session({}, connection)
+        session = self.server.eio.add_session({}, connection)
         connection.start(session)
         theirs.sendall(masked(TEXT, b"40"))
         assert theirs.recv(100)
@@ -144,7 +144,7 @@ class World:
 def world() -> Iterator[World]:
     mode, app = ThreadingMode(), Gate()
     server = Server(app, options.build({"max_pending_events": MOST, "async_handlers": "ordered"}), mode)
-    world = World(app, server, Reactor(mode, server.report))
+    world = World(app, server, Reactor(mode, server.eio.report))
     yield world
     app.open.set()
     for peer in world.peers:
@@ -162,7 +162,7 @@ def test_what_a_flooding_websocket_sends_stays_in_its_socket(world: World) -> No
     wait_until(lambda: session.held)
     sender.join(0.2)
     assert sender.is_alive(), "the server reads on and on"
-    assert len(session.backlog) <= MOST + 65_536 // 1000 + 1
+    assert len(connection_of(session).backlog) <= MOST + 65_536 // 1000 + 1
 
     other, other_peer = world.join()
     assert not other.held, "other clients are served"
@@ -203,16 +203,18 @@ class Pipe(BlockingTransport):
 def test_the_reader_of_a_blocking_websocket_waits() -> None:
     mode, app, pipe = ThreadingMode(), Gate(), Pipe()
     server = Server(app, options.build({"max_pending_events": MOST, "async_handlers": "ordered"}), mode)
-    connection = BlockingConnection(pipe, mode, server.report)
-    session = server.add_session({}, connection)
+    connection = BlockingConnection(pipe, mode, server.eio.report)
+    session = server.eio.add_session({}, connection)
     for text in ("40", *(packet(number) for number in range(2 * MOST))):
         pipe.arrived.put(text)
         if text == "40":
             reader = threading.Thread(target=connection.run, args=(session,))
             reader.start()
-            wait_until(lambda: "/" in session.clients and session.clients["/"].accepted)
+            wait_until(
+                lambda: "/" in connection_of(session).clients and connection_of(session).clients["/"].accepted
+            )
     wait_until(lambda: session.held)
-    assert len(session.backlog) == MOST
+    assert len(connection_of(session).backlog) == MOST
     assert pipe.arrived.qsize() == MOST
     app.open.set()
     wait_until(lambda: len(app.handled) == 2 * MOST)
@@ -241,9 +243,10 @@ def post(engine: Engine, sid: str, body: str) -> str:
 def test_the_next_polling_request_waits(end: str) -> None:
     mode, app = ThreadingMode(), Gate()
     engine = Engine(app, options.build({"max_pending_events": MOST, "async_handlers": "ordered"}), mode)
-    session = engine.server.add_session({}, PollingTransport())
+    session = engine.server.eio.add_session({}, PollingTransport())
+    connection = connection_of(session)
     assert post(engine, session.sid, "40") == "200 OK"
-    wait_until(lambda: session.clients["/"].accepted and session.backlog == [])
+    wait_until(lambda: connection.clients["/"].accepted and connection.backlog == [])
     assert post(engine, session.sid, "\x1e".join(map(packet, range(MOST)))) == "200 OK"
     assert session.held
     statuses: list[str] = []
@@ -264,7 +267,7 @@ def test_the_next_polling_request_waits(end: str) -> None:
     assert statuses == ["200 OK"]
     app.open.set()
     handled = MOST if end == "session is closed" else MOST + 1
-    wait_until(lambda: session.backlog == [])
+    wait_until(lambda: connection.backlog == [])
     assert app.handled == list(range(handled))
     engine.shutdown(5)
     mode.close()

@@ -13,7 +13,7 @@ from flask_socketio_core.server.lines import MOST_WAITING, Fallback, Lines, choo
 from flask_socketio_core.server.logged import LoggedServer, LoggedSession, make_server
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.transport.session import Session
-from support.engine import ManualMode, RecordingApplication, WokenTransport
+from support.engine import ManualMode, RecordingApplication, WokenTransport, connection_of
 
 
 class Recorder:
@@ -39,13 +39,13 @@ def make(**keywords: Any) -> tuple[Server, ManualMode]:
 def test_without_the_options_server_and_sessions_are_the_plain_ones() -> None:
     server, _ = make()
     assert type(server) is Server
-    assert type(server.add_session({}, WokenTransport())) is Session
+    assert type(server.eio.add_session({}, WokenTransport())) is Session
 
 
 def test_each_layer_is_told_to_its_own_logger() -> None:
     upper, lower = Recorder(), Recorder()
     server, mode = make(logger=upper, engineio_logger=lower)
-    session = server.add_session({}, WokenTransport())
+    session = server.eio.add_session({}, WokenTransport())
     session.receive("40")
     mode.run_jobs()
     assert type(server) is LoggedServer
@@ -57,7 +57,7 @@ def test_each_layer_is_told_to_its_own_logger() -> None:
     assert [line.partition(": ")[2] for line in lower.lines[1:]] == [
         "opened over polling from an unknown address",
         "received packet MESSAGE 0",
-        f'sending packet MESSAGE 0{{"sid":"{session.clients["/"].sid}"}}',
+        f'sending packet MESSAGE 0{{"sid":"{connection_of(session).clients["/"].sid}"}}',
     ]
 
 
@@ -65,7 +65,7 @@ def test_each_layer_is_told_to_its_own_logger() -> None:
 def test_one_layer_alone(on: str, silent: str) -> None:
     recorder = Recorder()
     server, mode = make(**{on: recorder, silent: False})
-    session = server.add_session({}, WokenTransport())
+    session = server.eio.add_session({}, WokenTransport())
     session.receive("40")
     mode.run_jobs()
     assert recorder.lines
@@ -86,7 +86,7 @@ def test_one_layer_alone(on: str, silent: str) -> None:
 def test_what_a_client_connects_with_is_never_shown(packet: str, shown: str) -> None:
     recorder = Recorder()
     server, mode = make(engineio_logger=recorder)
-    session = server.add_session({}, WokenTransport())
+    session = server.eio.add_session({}, WokenTransport())
     try:
         session.receive(packet)
     except Exception:  # noqa: BLE001  # broken ones are shown as well
@@ -100,7 +100,7 @@ def test_of_another_serializers_messages_only_the_size_is_shown() -> None:
     pytest.importorskip("msgpack")
     recorder = Recorder()
     server, mode = make(engineio_logger=recorder, serializer="msgpack")
-    session = server.add_session({}, WokenTransport())
+    session = server.eio.add_session({}, WokenTransport())
     packet = b"\x83\xa4type\x00\xa4data\x81\xa1t\xa6secret\xa3nsp\xa1/"
     session.receive(packet)
     mode.run_jobs()

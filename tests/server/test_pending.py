@@ -12,7 +12,7 @@ from flask_socketio_core.common import options
 from flask_socketio_core.server.pending import packed_cost, text_cost
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.transport.session import Session
-from support.engine import ManualMode, RecordingApplication, WokenTransport
+from support.engine import ManualMode, RecordingApplication, WokenTransport, connection_of
 
 LARGE = '42["e","' + 5000 * "x" + '"]'
 
@@ -29,7 +29,7 @@ class World:
 
     def join(self) -> tuple[Session, WokenTransport]:
         transport = WokenTransport("websocket")
-        session = self.server.add_session({}, transport)
+        session = self.server.eio.add_session({}, transport)
         session.receive("40")
         self.mode.run_jobs()
         return session, transport
@@ -77,7 +77,7 @@ def test_a_connection_with_too_many_bytes_unfinished_is_not_read() -> None:
     world.mode.jobs.popleft()()
     assert not is_held(transport)
     world.mode.run_jobs()
-    assert session.pending_bytes == 0
+    assert connection_of(session).pending_bytes == 0
 
 
 def test_beyond_the_process_limit_messages_wait_undecoded_and_in_order() -> None:
@@ -92,20 +92,21 @@ def test_beyond_the_process_limit_messages_wait_undecoded_and_in_order() -> None
     assert len(world.mode.jobs) == 2, "small messages of others are taken"
     world.mode.run_jobs()
     assert not is_held(transport)
-    assert not second.unread
-    assert world.server._pending.total == 0
+    assert not connection_of(second).unread
+    assert world.server._shared.pending.total == 0
 
 
 @pytest.mark.parametrize("end", ["complete", "close", "stuck"])
 def test_attachments_on_their_way_are_counted(end: str) -> None:
     world = World(max_total_pending_bytes=20_000)
     sessions = [world.join()[0] for _ in range(4)]
+    connections = [connection_of(session) for session in sessions]
     for session in sessions:
         session.receive('452-["e",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
     for session in sessions:
         session.receive(b"x" * 9_000)
-    assert world.server._pending.total <= 20_000
-    assert [bool(session.unread) for session in sessions] == [False, False, True, True]
+    assert world.server._shared.pending.total <= 20_000
+    assert [bool(connection.unread) for connection in connections] == [False, False, True, True]
     for session in sessions[:2]:
         if end == "complete":
             session.receive(b"x" * 9_000)
@@ -117,12 +118,12 @@ def test_attachments_on_their_way_are_counted(end: str) -> None:
             session.on_due(world.now_s)
             assert session.closed
     world.mode.run_jobs()
-    assert not any(session.unread for session in sessions)
+    assert not any(connection.unread for connection in connections)
     for session in sessions[2:]:
         session.receive(b"x" * 9_000)
         world.mode.run_jobs()
-    assert world.server._pending.total == 0
-    assert all(session.pending_bytes == 0 for session in sessions)
+    assert world.server._shared.pending.total == 0
+    assert all(connection.pending_bytes == 0 for connection in connections)
 
 
 def test_packets_that_lack_attachments_do_not_wait_for_each_other() -> None:
@@ -134,8 +135,8 @@ def test_packets_that_lack_attachments_do_not_wait_for_each_other() -> None:
         for session in sessions:
             session.receive(b"x" * 9_000)
     world.mode.run_jobs()
-    assert world.server._pending.total == 0
-    assert not any(session.held or session.unread for session in sessions)
+    assert world.server._shared.pending.total == 0
+    assert not any(session.held or connection_of(session).unread for session in sessions)
 
 
 def test_what_breaks_the_protocol_behind_a_message_that_waits_ends_the_connection() -> None:
@@ -146,4 +147,4 @@ def test_what_breaks_the_protocol_behind_a_message_that_waits_ends_the_connectio
     second.receive("4?")
     world.mode.run_jobs()
     assert second.closed
-    assert world.server._pending.total == 0
+    assert world.server._shared.pending.total == 0

@@ -110,7 +110,7 @@ def test_it_is_read_on_when_the_rate_and_the_handlers_allow_it() -> None:
     mode = ManualMode()
     server = make_server(mode)
     transport = WokenTransport("websocket")
-    session = server.add_session({}, transport)
+    session = server.eio.add_session({}, transport)
     session.receive("40")
     mode.run_jobs()
     for handlers_first in (True, False):
@@ -120,7 +120,7 @@ def test_it_is_read_on_when_the_rate_and_the_handlers_allow_it() -> None:
         assert transport.held
         steps: list[Callable[[], object]] = [
             mode.run_jobs,
-            lambda: session.on_due(server.clock() + 100),
+            lambda: session.on_due(server.eio.clock() + 100),
         ]
         for last, step in enumerate(steps if handlers_first else steps[::-1]):
             step()
@@ -129,14 +129,14 @@ def test_it_is_read_on_when_the_rate_and_the_handlers_allow_it() -> None:
 
 def test_a_client_that_sends_too_fast_is_told_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
     mode = ManualMode()
-    session = make_server(mode).add_session({}, WokenTransport("websocket"))
+    session = make_server(mode).eio.add_session({}, WokenTransport("websocket"))
     receive(session, 3 * BURST)
     mode.run_jobs()
     assert caplog.text.count("max_packets_per_s=100") == 1
 
 
 def test_a_post_request_waits_unread() -> None:
-    session = make_server(ManualMode()).add_session({}, PollingTransport())
+    session = make_server(ManualMode()).eio.add_session({}, PollingTransport())
     receive(session, BURST + PACKETS_AT_ONCE)
     assert session.held
 
@@ -173,8 +173,8 @@ def test_the_blocking_shell_counts_every_frame_and_waits(frame: bytes) -> None:
 
     transport = FramedSocketTransport(recv=recv, sendall=len, shutdown=lambda: None, max_message_bytes=1000)
     connection = BlockingConnection(transport, mode, lambda error, where: None)
-    session = server.make_session({}, connection)
-    server.add(session)
+    session = server.eio.make_session({}, connection)
+    server.eio.add(session)
     reader = threading.Thread(target=connection.run, args=(session,))
     reader.start()
     try:
@@ -190,7 +190,7 @@ def test_the_blocking_shell_counts_every_frame_and_waits(frame: bytes) -> None:
 def test_an_upgrade_of_many_frames_is_given_up() -> None:
     mode = ManualMode()
     server = make_server(mode)
-    session = server.add_session({}, PollingTransport())
+    session = server.eio.add_session({}, PollingTransport())
 
     class Connection(WokenTransport):
         target: Any = None
@@ -198,7 +198,7 @@ def test_an_upgrade_of_many_frames_is_given_up() -> None:
         def answer(self, outgoing: Any) -> bool:
             return True
 
-    probe = Probe(server, session, connection := Connection("websocket"), mode.create_lock())
+    probe = Probe(server.eio, session, connection := Connection("websocket"), mode.create_lock())
     probe.receive(PROBE)
     probe.allowance -= MOST_FRAMES + 1
     probe.overdrawn()

@@ -20,7 +20,7 @@ from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.transport.reactor import Reactor
 from flask_socketio_core.transport.session import Session
-from support.engine import RecordingApplication
+from support.engine import RecordingApplication, connection_of
 
 MASK = b"\x01\x02\x03\x04"
 
@@ -73,7 +73,7 @@ class World:
         raw = _socket.socket(fileno=ours.detach())
         raw.setblocking(False)
         connection = self.reactor.open(raw, 1000)
-        session = self.server.add_session({}, connection)
+        session = self.server.eio.add_session({}, connection)
         connection.start(session)
         peer = Peer(theirs)
         self.peers.append(peer)
@@ -85,7 +85,7 @@ class World:
         answer = peer.read()
         assert answer is not None
         assert answer.startswith("40")
-        return session, peer, session.clients["/"].sid
+        return session, peer, connection_of(session).clients["/"].sid
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def world() -> Iterator[World]:
     mode = ThreadingMode()
     app = RecordingApplication()
     server = Server(app, options.build({"outbox_max_bytes": 100_000}), mode)
-    reactor = Reactor(mode, server.report)
+    reactor = Reactor(mode, server.eio.report)
     world = World(app, server, reactor)
     yield world
     for peer in world.peers:
@@ -307,6 +307,6 @@ def test_a_peer_that_is_gone_before_the_answer_is_nobody_s_error(world: World) -
     theirs.close()
     connection = world.reactor.open(raw, 1000)
     connection.write_head(b"HTTP/1.1 101 Switching Protocols")
-    session = world.server.add_session({}, connection)
+    session = world.server.eio.add_session({}, connection)
     connection.start(session)
     wait_until(lambda: session.closed)

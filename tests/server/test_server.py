@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -17,10 +18,12 @@ from flask_socketio_core.common.sids import new_sid
 from flask_socketio_core.contracts import Handle
 from flask_socketio_core.contracts.clients import Client, Emission
 from flask_socketio_core.errors import CallTimeout, ConnectionRefusedError, ProtocolError
+from flask_socketio_core.server import clients
 from flask_socketio_core.server.calling import call
+from flask_socketio_core.server.connection import Connection
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.transport.session import Session
-from support.engine import DirectTransport, ManualMode, RecordingApplication, WokenTransport
+from support.engine import DirectTransport, ManualMode, RecordingApplication, WokenTransport, connection_of
 from support.servers import wait_until
 
 
@@ -36,7 +39,7 @@ class Bench:
 
     def open(self) -> Session:
         transport = WokenTransport()
-        session = self.server.add_session({"HTTP_HOST": "here"}, transport)
+        session = self.server.eio.add_session({"HTTP_HOST": "here"}, transport)
         self._transports[session.sid] = transport
         return session
 
@@ -46,7 +49,7 @@ class Bench:
         session.receive("40" if namespace == "/" else f"40{namespace},")
         self.mode.run_jobs()
         self.sent(session)
-        return session, session.clients[namespace].sid
+        return session, connection_of(session).clients[namespace].sid
 
     def tick(self, *, late_s: float = 0.0) -> None:
         """Let the one timer go off, in time or so much later."""
@@ -70,7 +73,7 @@ def test_a_client_is_told_its_sid_after_its_handler_let_it_in(bench: Bench) -> N
     assert bench.sent(session) == []
     bench.mode.run_jobs()
     assert bench.app.log == [("connect", "/", {"token": 1}), ("connected", "/")]
-    sid = session.clients["/"].sid
+    sid = connection_of(session).clients["/"].sid
     assert bench.sent(session) == [f'40{{"sid":"{sid}"}}']
 
 
@@ -84,7 +87,7 @@ def test_names_of_namespaces_are_bounded() -> None:
     refusal, welcome = bench.sent(session)
     assert refusal == '44/fivee,{"message":"name of 6 characters, the server allows 5 (max_name_length)"}'
     assert str(welcome).startswith("40/four,")
-    assert sorted(session.clients) == ["/four"]
+    assert sorted(connection_of(session).clients) == ["/four"]
 
 
 def test_rooms_of_a_client_are_bounded_and_so_are_their_names() -> None:
@@ -113,12 +116,12 @@ def test_a_connection_may_be_in_so_many_namespaces_only() -> None:
     refusal, *_ = bench.sent(session)
     assert str(refusal).startswith('44/c,{"message":"too many namespaces on one connection')
     assert "2 (max_namespaces)" in str(refusal)
-    assert sorted(session.clients) == sorted(bench.server.namespaces()) == ["/a", "/b"]
+    assert sorted(connection_of(session).clients) == sorted(bench.server.namespaces()) == ["/a", "/b"]
     session.receive("41/a,")
     bench.mode.run_jobs()
     session.receive("40/c,")
     bench.mode.run_jobs()
-    assert sorted(session.clients) == ["/b", "/c"], "there is room again"
+    assert sorted(connection_of(session).clients) == ["/b", "/c"], "there is room again"
 
 
 def test_what_a_connect_handler_emits_arrives_behind_connect(bench: Bench) -> None:
@@ -149,7 +152,7 @@ def test_a_refused_client_gets_the_reason_and_nothing_that_was_emitted(
     session.receive("40")
     bench.mode.run_jobs()
     assert bench.sent(session) == [expected]
-    assert session.clients == {}
+    assert connection_of(session).clients == {}
     assert bench.server.members(None) == []
     assert ("disconnect", "/", "client disconnect") not in bench.app.log
 
@@ -197,7 +200,7 @@ def test_an_event_right_behind_connect_waits_for_the_connect_handler(bench: Benc
     bench.mode.run_jobs()
     assert [entry[0] for entry in bench.app.log] == ["connect", "connected", "event"]
     assert bench.sent(session)[1:] == ["431[]"]
-    assert not session.backlog
+    assert not connection_of(session).backlog
 
 
 def test_an_event_right_behind_connect_of_a_refused_client_is_dropped(bench: Bench) -> None:
@@ -207,7 +210,7 @@ def test_an_event_right_behind_connect_of_a_refused_client_is_dropped(bench: Ben
     session.receive('421["early"]')
     bench.mode.run_jobs()
     assert [entry[0] for entry in bench.app.log] == ["connect"]
-    assert not session.backlog
+    assert not connection_of(session).backlog
 
 
 def test_an_event_for_a_namespace_that_was_not_joined_is_dropped(bench: Bench) -> None:
@@ -300,16 +303,17 @@ def test_the_server_disconnects_one_namespace_only(bench: Bench) -> None:
     bench.mode.run_jobs()
     assert bench.sent(session) == ["41"]
     assert bench.app.log[-1] == ("disconnect", "/", "server disconnect")
-    assert list(session.clients) == ["/chat"]
+    assert list(connection_of(session).clients) == ["/chat"]
 
 
 def test_a_client_that_left_while_its_handler_ran_is_said_goodbye_after_it(bench: Bench) -> None:
     session = bench.open()
     session.receive("40")
+    connection = connection_of(session)
     session.lost()
     bench.mode.run_jobs()
     assert bench.app.log == [("connect", "/", None), ("disconnect", "/", "transport close")]
-    assert session.clients == {}
+    assert connection.clients == {}
 
 
 @pytest.mark.parametrize(
@@ -326,7 +330,7 @@ def test_a_client_that_its_connect_handler_disconnects_is_refused(
     bench.mode.run_jobs()
     assert bench.app.log[-1] == ("disconnect", "/", "server disconnect")
     assert bench.sent(session)[-1:] == told
-    assert session.clients == {}
+    assert connection_of(session).clients == {}
 
 
 def test_a_farewell_after_the_connect_handler_is_waited_for(bench: Bench) -> None:
@@ -405,13 +409,13 @@ def test_shutdown_waits_for_the_last_although_the_first_are_through() -> None:
 
     class Late(WokenTransport):
         def close(self, code: int) -> None:
-            assert wait_until(lambda: said == ["/"] and not server._farewells, timeout_s=15)
+            assert wait_until(lambda: said == ["/"] and not server._shared.disconnecting, timeout_s=15)
 
     server = Server(Farewell(), options.build({}), mode)
     for transport, namespace in ((WokenTransport(), "/"), (Late(), "/chat")):
-        session = server.add_session({}, transport)
+        session = server.eio.add_session({}, transport)
         session.receive("40" if namespace == "/" else f"40{namespace},")
-        assert wait_until(lambda session=session: not session.backlog, timeout_s=15)  # type: ignore[misc]  # a default
+        assert wait_until(lambda session=session: not connection_of(session).backlog, timeout_s=15)  # type: ignore[misc]  # a default
     assert server.shutdown(5) == 0
     assert said == ["/", "/chat"]
     mode.close()
@@ -439,16 +443,35 @@ def test_a_process_that_stood_still_reads_before_it_closes_the_silent(bench: Ben
     here, gone = (bench.join()[0] for _ in range(2))
     bench.tick()
     bench.tick(late_s=30.0)
-    states = [(session.closed, bench.server.overdue(session)) for session in (here, gone)]
+    states = [(session.closed, bench.server.eio.overdue(session)) for session in (here, gone)]
     assert states == [(False, False)] * 2
     here.receive("3")
     bench.tick(late_s=late_s)
     assert [session.closed for session in (here, gone)] == [False, True]
 
 
+def test_what_was_kept_of_a_client_on_polling_is_freed_when_it_leaves(bench: Bench) -> None:
+    def count() -> int:
+        kept = (Session, Connection, clients.Client)
+        return sum(isinstance(found, kept) for found in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = count()
+        session, _ = bench.join()
+        assert count() == before + 3
+        session.receive("1")
+        bench.mode.run_jobs()
+        del session
+        assert count() == before
+    finally:
+        gc.enable()
+
+
 def test_a_direct_transport_gets_frames(bench: Bench) -> None:
     transport = DirectTransport()
-    session = bench.server.add_session({}, transport)
+    session = bench.server.eio.add_session({}, transport)
     session.receive("40")
     bench.mode.run_jobs()
     transport.written = b""
@@ -461,7 +484,7 @@ def test_a_call_that_is_not_answered_leaves_nothing_behind(bench: Bench) -> None
     for _ in range(3):
         with pytest.raises(CallTimeout):
             call(bench.server, bench.mode, Emission("ask"), sid, 0)
-    assert not session.clients["/"].acks
+    assert not connection_of(session).clients["/"].acks
 
 
 def test_a_call_to_a_room_leaves_nothing_behind_at_those_who_do_not_answer(bench: Bench) -> None:
@@ -470,7 +493,7 @@ def test_a_call_to_a_room_leaves_nothing_behind_at_those_who_do_not_answer(bench
         bench.server.enter_room(sid, "room")
     with pytest.raises(CallTimeout):
         call(bench.server, bench.mode, Emission("ask"), "room", 0)
-    assert [session.clients["/"].acks for session, _ in sessions] == [{}, {}]
+    assert [connection_of(session).clients["/"].acks for session, _ in sessions] == [{}, {}]
 
 
 @pytest.mark.parametrize("welcome", [SystemExit(), ConnectionRefusedError("no", object())])
@@ -487,7 +510,7 @@ def test_a_client_whose_connect_handler_went_wrong_is_refused_and_forgotten(
     bench.mode.run_jobs()
     refusal = "41" if always_connect else '44{"message":"Connection rejected by server"}'
     assert bench.sent(session)[-1] == refusal
-    assert session.clients == {}
+    assert connection_of(session).clients == {}
     assert bench.server.members(None) == []
 
 
@@ -524,15 +547,15 @@ def test_two_threads_that_set_the_timer_at_once_set_one(bench: Bench) -> None:
 def test_a_timer_that_is_set_too_late_does_not_replace_an_earlier_one(bench: Bench) -> None:
     original = bench.mode.call_later
     session, _ = bench.join()
-    bench.server.unschedule(session)
+    bench.server.eio.unschedule(session)
 
     def call_later(delay_s: float, callback: Callable[[], object]) -> Handle:
         bench.mode.call_later = original  # type: ignore[method-assign]  # once
-        bench.server._arm(bench.now_s + 1)  # what another thread does meanwhile
+        bench.server.eio._timer._arm(bench.now_s + 1)  # what another thread does meanwhile
         return original(delay_s, callback)
 
     bench.mode.call_later = call_later  # type: ignore[method-assign]
-    bench.server._arm(bench.now_s + 10)
+    bench.server.eio._timer._arm(bench.now_s + 10)
     ((delay_s, _),) = bench.mode.timers
     assert delay_s < 2
 
@@ -544,10 +567,10 @@ def test_a_process_that_had_no_thread_left_for_its_timer_sets_it_later() -> None
     threading.stack_size(1 << 46)  # more than there is
     try:
         with pytest.raises(RuntimeError, match="can't start new thread"):
-            server.add_session({}, transport)
+            server.eio.add_session({}, transport)
     finally:
         threading.stack_size(0)
-    server.add_session({}, WokenTransport())
+    server.eio.add_session({}, WokenTransport())
     assert wait_until(lambda: transport.woken > 0, timeout_s=15), "not even the first one is pinged"
     server.shutdown()
     mode.close()
@@ -565,4 +588,4 @@ def test_a_client_may_come_back_as_soon_as_it_was_disconnected(bench: Bench) -> 
     bench.server.disconnect(sid)
     bench.mode.run_jobs()
     assert [entry[0] for entry in bench.app.log].count("connect") == 2
-    assert session.clients["/"].sid != sid
+    assert connection_of(session).clients["/"].sid != sid

@@ -8,7 +8,7 @@ from flask_socketio_core.errors import ProtocolError
 from flask_socketio_core.server.clients import Client, Phase
 from flask_socketio_core.transport.packets import Outgoing
 from flask_socketio_core.transport.session import GOING_AWAY
-from support.engine import DirectTransport, Host, WokenTransport, event
+from support.engine import DirectTransport, Host, WokenTransport, connection_of, event
 
 
 def test_a_packet_is_written_directly_when_the_socket_takes_it() -> None:
@@ -195,7 +195,7 @@ def test_a_client_that_joins_no_namespace_is_closed() -> None:
 def test_a_client_whose_connect_handler_does_not_return_is_closed() -> None:
     host = Host(connect_timeout=10)
     session = host.open(DirectTransport())
-    session.clients["/"] = Client("client", "/", session)
+    connection_of(session).clients["/"] = Client("client", "/", connection_of(session))
     session.on_due(110)
     assert host.closed == ["transport close"]
     assert host.connect_timeouts == 1
@@ -205,7 +205,7 @@ def test_a_client_whose_connect_handler_does_not_return_is_closed() -> None:
 def test_what_is_held_back_for_a_pending_client_is_bounded(policy: str) -> None:
     host = Host(outbox_policy=policy)
     session = host.open(DirectTransport())
-    session.clients["/"] = client = Client("client", "/", session)
+    connection_of(session).clients["/"] = client = Client("client", "/", connection_of(session))
     for number in range(100):
         if not session.closed:
             client.send(event(number))
@@ -224,7 +224,7 @@ def test_acknowledgements_that_are_waited_for_are_bounded_and_expire() -> None:
 
     host = Host(max_pending_acks=10, ack_timeout=60)
     session = host.open(DirectTransport())
-    session.clients["/"] = client = Client("client", "/", session)
+    connection_of(session).clients["/"] = client = Client("client", "/", connection_of(session))
     client.phase = Phase.CONNECTED
     for _ in range(15):
         client.expect_ack(first)
@@ -240,7 +240,7 @@ def test_acknowledgements_that_are_waited_for_are_bounded_and_expire() -> None:
 def test_without_monitoring_nothing_is_pinged() -> None:
     host = Host(monitor=False)
     session = host.open(DirectTransport())
-    session.clients["/"] = client = Client("client", "/", session)
+    connection_of(session).clients["/"] = client = Client("client", "/", connection_of(session))
     client.phase = Phase.CONNECTED
     assert session.on_due(145) is None
 

@@ -33,7 +33,7 @@ class Polled:
 
     def __init__(self, server: Server, mode: ThreadingMode, reactor: Reactor) -> None:
         self.transport = PollingTransport()
-        self.session: Session = server.add_session({}, self.transport)
+        self.session: Session = server.eio.add_session({}, self.transport)
         self.received: list[str] = []
         self._server, self._mode, self._reactor = server, mode, reactor
         self.session.receive("40")
@@ -53,7 +53,7 @@ class Polled:
         raw = _socket.socket(fileno=ours.detach())
         raw.setblocking(False)
         connection = self._reactor.open(raw, 1000)
-        connection.start(Probe(self._server, self.session, connection, self._mode.create_lock()))
+        connection.start(Probe(self._server.eio, self.session, connection, self._mode.create_lock()))
         theirs.sendall(masked(TEXT, b"2probe"))
         assert theirs.recv(8) == b"\x81\x063probe"
         self.poll_and_keep()  # the one that is pending, which is answered at once
@@ -77,7 +77,7 @@ class Polled:
 def parts() -> Iterator[tuple[Server, ThreadingMode, Reactor]]:
     mode = ThreadingMode()
     server = Server(RecordingApplication(), options.build({"outbox_max_bytes": 10_000_000}), mode)
-    reactor = Reactor(mode, server.report)
+    reactor = Reactor(mode, server.eio.report)
     yield server, mode, reactor
     server.shutdown(5)
     reactor.close()

@@ -76,7 +76,7 @@ class Described(RecordingApplication):
 def test_every_kind_of_handler_is_named() -> None:
     app, mode = Described(), ManualMode()
     server = Server(app, options.build({}), mode)
-    session = server.add_session({}, WokenTransport())
+    session = server.eio.add_session({}, WokenTransport())
     for packet in ("40/chat,", '42/chat,["say"]', "41/chat,"):
         session.receive(packet)
         mode.run_jobs()

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from flask_socketio_core.common import options
-from flask_socketio_core.server.server import FAREWELL_PATIENCE_S, Server
+from flask_socketio_core.server.connection import DISCONNECT_PATIENCE_S, Connection
+from flask_socketio_core.server.server import Server
 from flask_socketio_core.server.workers import DEFAULT_SHARE, MOST_AHEAD, Workers
 from flask_socketio_core.transport.session import Session
-from support.engine import Host, ManualMode, RecordingApplication, WokenTransport
+from support.engine import Host, ManualMode, RecordingApplication, WokenTransport, connection_of
 
 Job = Callable[[], object]
 
@@ -23,38 +24,38 @@ class Pool:
     """Workers whose jobs end when the test says so."""
 
     def __init__(self, most: int, share: int | None) -> None:
-        self.started: deque[tuple[Session, int]] = deque()
+        self.started: deque[tuple[Connection, int]] = deque()
         self.workers = Workers(self._start, threading.Lock(), most, share)
 
     def _start(self, job: Job) -> None:
         job()
 
-    def send(self, session: Session, *numbers: int) -> None:
+    def send(self, connection: Connection, *numbers: int) -> None:
         for number in numbers:
-            session.backlog.append(None)
-            self.workers.start(session, partial(self.started.append, (session, number)))
+            connection.backlog.append(None)
+            self.workers.start(connection, partial(self.started.append, (connection, number)))
 
-    def end(self, session: Session) -> None:
-        session.backlog.pop()
-        self.workers.ended(session)
+    def end(self, connection: Connection) -> None:
+        connection.backlog.pop()
+        self.workers.ended(connection)
 
-    def running(self) -> Counter[Session]:
-        return Counter({session: running(session) for session, _ in self.started})
+    def running(self) -> Counter[Connection]:
+        return Counter({connection: running(connection) for connection, _ in self.started})
 
-    def numbers(self, session: Session) -> list[int]:
-        return [number for found, number in self.started if found is session]
-
-
-def running(session: Session) -> int:
-    return len(session.backlog) - len(session.waiting or ())
+    def numbers(self, connection: Connection) -> list[int]:
+        return [number for found, number in self.started if found is connection]
 
 
-def session() -> Session:
-    return Host().open(WokenTransport())
+def running(connection: Connection) -> int:
+    return len(connection.backlog) - len(connection.waiting or ())
+
+
+def connection() -> Connection:
+    return connection_of(Host().open(WokenTransport()))
 
 
 def test_a_connection_has_no_more_than_its_share_and_goes_on_one_for_one() -> None:
-    pool, one = Pool(100, 3), session()
+    pool, one = Pool(100, 3), connection()
     pool.send(one, *range(10))
     assert pool.numbers(one) == [0, 1, 2]
     for count in range(4, 11):
@@ -67,17 +68,17 @@ def test_a_connection_has_no_more_than_its_share_and_goes_on_one_for_one() -> No
 
 
 def test_others_do_not_wait_for_one_that_waits() -> None:
-    pool, greedy, other = Pool(100, 3), session(), session()
+    pool, greedy, other = Pool(100, 3), connection(), connection()
     pool.send(greedy, *range(10))
     pool.send(other, 0, 1)
     assert pool.numbers(other) == [0, 1]
 
 
 def test_the_last_tenth_is_for_those_who_have_none() -> None:
-    pool, greedy = Pool(20, 20), session()
+    pool, greedy = Pool(20, 20), connection()
     pool.send(greedy, *range(30))
     assert len(pool.numbers(greedy)) == 18
-    others = [session() for _ in range(4)]
+    others = [connection() for _ in range(4)]
     for other in others:
         pool.send(other, 0, 1)
         assert pool.numbers(other) == [0], "it has one now"
@@ -85,8 +86,8 @@ def test_the_last_tenth_is_for_those_who_have_none() -> None:
 
 def test_who_waits_for_a_worker_gets_one_in_turn() -> None:
     pool = Pool(10, 9)
-    first, second, third = sessions = [session() for _ in range(3)]
-    for one in sessions:
+    first, second, third = connections = [connection() for _ in range(3)]
+    for one in connections:
         pool.send(one, *range(20))
     assert pool.running() == {first: 9, second: 1, third: 1}
     for _ in range(6):
@@ -94,12 +95,12 @@ def test_who_waits_for_a_worker_gets_one_in_turn() -> None:
     # Eleven were two more than nine tenths; then the second, the third, the first and the second had their turn.
     assert pool.running() == {first: 4, second: 3, third: 2}
     while len(pool.numbers(third)) < 20:
-        pool.end(max(sessions, key=running))
-    assert min(len(pool.numbers(one)) for one in sessions) >= 18, "nobody is far behind"
+        pool.end(max(connections, key=running))
+    assert min(len(pool.numbers(one)) for one in connections) >= 18, "nobody is far behind"
 
 
 def test_who_has_none_any_more_goes_on_although_all_are_busy() -> None:
-    pool, greedy, other = Pool(10, 9), session(), session()
+    pool, greedy, other = Pool(10, 9), connection(), connection()
     pool.send(greedy, *range(9))
     pool.send(other, 0, 1)
     assert pool.numbers(other) == [0]
@@ -109,12 +110,12 @@ def test_who_has_none_any_more_goes_on_although_all_are_busy() -> None:
 
 def test_all_that_wait_are_run_in_the_end() -> None:
     pool = Pool(7, 2)
-    sessions = [session() for _ in range(12)]
-    for one in sessions:
+    connections = [connection() for _ in range(12)]
+    for one in connections:
         pool.send(one, *range(5))
-    while any(one.backlog for one in sessions):
-        pool.end(next(one for one in sessions if one.backlog))
-    assert all(pool.numbers(one) == list(range(5)) for one in sessions)
+    while any(one.backlog for one in connections):
+        pool.end(next(one for one in connections if one.backlog))
+    assert all(pool.numbers(one) == list(range(5)) for one in connections)
     assert not pool.workers._turns
     assert not pool.workers._running
 
@@ -123,7 +124,7 @@ def test_a_job_that_cannot_be_started_is_not_counted() -> None:
     def refuse(job: Job) -> None:
         raise RuntimeError("can't start new thread")
 
-    workers, one = Workers(refuse, threading.Lock(), 10, None), session()
+    workers, one = Workers(refuse, threading.Lock(), 10, None), connection()
     one.backlog.append(None)
     with pytest.raises(RuntimeError):
         workers.start(one, lambda: None)
@@ -132,7 +133,7 @@ def test_a_job_that_cannot_be_started_is_not_counted() -> None:
 
 @pytest.mark.parametrize(("most", "share"), [(1000, DEFAULT_SHARE), (20, 4), (1, 1)])
 def test_the_default_share_is_a_fifth_of_few_workers(most: int, share: int) -> None:
-    pool, one = Pool(most, None), session()
+    pool, one = Pool(most, None), connection()
     pool.send(one, *range(2 * DEFAULT_SHARE))
     assert len(pool.numbers(one)) == share
 
@@ -140,7 +141,7 @@ def test_the_default_share_is_a_fifth_of_few_workers(most: int, share: int) -> N
 def make_server(app: RecordingApplication, **keywords: Any) -> tuple[Server, ManualMode, Session]:
     mode = ManualMode()
     server = Server(app, options.build(keywords), mode)
-    session = server.add_session({}, WokenTransport("websocket"))
+    session = server.eio.add_session({}, WokenTransport("websocket"))
     session.receive("40")
     mode.run_jobs()
     return server, mode, session
@@ -154,7 +155,7 @@ def test_fewer_events_than_a_share_are_one_spawned_job_each() -> None:
     one.receive('42["e",5]')
     assert len(mode.jobs) == 5
     mode.run_jobs()
-    assert not one.backlog
+    assert not connection_of(one).backlog
 
 
 def test_what_another_sends_is_behind_a_few_only() -> None:
@@ -163,35 +164,35 @@ def test_what_another_sends_is_behind_a_few_only() -> None:
         one.receive(f'42["e",{number}]')
     assert len(mode.jobs) == 2 * MOST_AHEAD
     mode.run_jobs()
-    assert not one.backlog
-    assert not one.ahead
-    assert not server._workers._running
+    assert not connection_of(one).backlog
+    assert not connection_of(one).ahead
+    assert not server._shared.workers._running
 
 
 def test_events_that_waited_for_the_connect_handler_are_no_more_than_others() -> None:
     server, mode, _ = make_server(RecordingApplication(), max_handlers_per_client=5)
-    one = server.add_session({}, WokenTransport("websocket"))
+    one = server.eio.add_session({}, WokenTransport("websocket"))
     one.receive("40")
     for number in range(20):
         one.receive(f'42["e",{number}]')
     mode.jobs.popleft()()
     assert len(mode.jobs) == 5
     mode.run_jobs()
-    assert not one.backlog
-    assert not one.early
+    assert not connection_of(one).backlog
+    assert not connection_of(one).early
 
 
 def test_what_a_refused_client_has_sent_is_counted_no_longer() -> None:
     app = RecordingApplication()
     server, mode, _ = make_server(app)
     app.welcome = False
-    one = server.add_session({}, WokenTransport("websocket"))
+    one = server.eio.add_session({}, WokenTransport("websocket"))
     one.receive("40")
     one.receive('42["e"]')
     mode.run_jobs()
-    assert not one.backlog
-    assert not one.early
-    assert not server._workers._running
+    assert not connection_of(one).backlog
+    assert not connection_of(one).early
+    assert not server._shared.workers._running
 
 
 def test_a_child_that_a_handler_has_forked_runs_nothing_that_waits_in_its_parent() -> None:
@@ -222,10 +223,11 @@ def test_disconnect_handlers_do_not_wait_for_handlers_that_never_return() -> Non
     mode.run_jobs()
     for number in range(5):
         one.receive(f'42["e",{number}]')
+    connection = connection_of(one)
     stuck = [mode.jobs.popleft() for _ in range(2)]  # they have a worker and keep it
     one.close("transport close")
     assert not mode.jobs
-    patience = [timer for timer in mode.timers if timer[0] == FAREWELL_PATIENCE_S]
+    patience = [timer for timer in mode.timers if timer[0] == DISCONNECT_PATIENCE_S]
     assert len(patience) == 1
     patience[0][1]()
     assert len(mode.jobs) == 1, "one at a time"
@@ -234,11 +236,13 @@ def test_disconnect_handlers_do_not_wait_for_handlers_that_never_return() -> Non
         ("disconnect", "/"),
         ("disconnect", "/chat"),
     ]
-    assert not server._farewells
-    assert len(server._workers._running) == running(one) == 2, "only what is stuck keeps a worker"
+    assert not server._shared.disconnecting
+    assert len(server._shared.workers._running) == running(connection) == 2, (
+        "only what is stuck keeps a worker"
+    )
     for job in stuck:
         job()
     mode.run_jobs()
-    assert not one.backlog
-    assert not server._workers._running
+    assert not connection.backlog
+    assert not server._shared.workers._running
     assert [entry[0] for entry in app.log].count("event") == 5

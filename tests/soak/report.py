@@ -29,7 +29,16 @@ ROWS = (
     "pending_bytes",
     "outbox_bytes",
 )
-OBJECTS = ("_Worker", "greenlet", "Session", "Connection", "PollingTransport", "Timer", "HubHandle", "socket")
+OBJECTS = (
+    "_Worker",
+    "greenlet",
+    "Session",
+    "DetachedConnection",
+    "PollingTransport",
+    "Timer",
+    "HubHandle",
+    "socket",
+)
 
 
 def markdown(outcome: Outcome) -> str:

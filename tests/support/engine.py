@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from flask_socketio_core.common import options
+from flask_socketio_core.common.repeats import Repeats
 from flask_socketio_core.contracts import (
     AsyncCapabilities,
     AsyncMode,
@@ -17,7 +20,8 @@ from flask_socketio_core.contracts import (
     Task,
 )
 from flask_socketio_core.contracts.clients import Client
-from flask_socketio_core.server.packets import Codec, Decoder
+from flask_socketio_core.server.connection import Connection
+from flask_socketio_core.server.shared import Shared
 from flask_socketio_core.transport.packets import Outgoing
 from flask_socketio_core.transport.session import Session, SessionSettings
 from flask_socketio_core.websocket_protocol.deflate import Deflate
@@ -32,8 +36,6 @@ def settings(**changes: Any) -> SessionSettings:
         "outbox_max_bytes": 1000,
         "outbox_max_packets": 10,
         "outbox_policy": "disconnect",
-        "max_pending_acks": 10,
-        "ack_timeout": 60,
         "max_packets_per_s": 1000,
     }
     return SessionSettings(**(values | changes))
@@ -99,28 +101,51 @@ class WokenTransport:
         self.held = False
 
 
+class RecordingConnection(Connection):
+    """Records what a session tells it; its clients are the test's."""
+
+    def __init__(self, session: Session, shared: Shared, host: Host) -> None:
+        super().__init__(session, shared)
+        self.host = host
+
+    def on_message(self, message: str | bytes, admitted: bool = False) -> None:
+        self.host.messages.append(message)
+
+    def on_connect_timeout(self) -> bool:
+        self.host.connect_timeouts += 1
+        return super().on_connect_timeout()
+
+    def on_closed(self, reason: str) -> None:
+        self.host.closed.append(reason)
+
+
 class Host:
     """Records what a session tells its server; its clock is set by the test."""
 
-    def __init__(self, **changes: Any) -> None:
+    logger = logging.getLogger("flask_socketio_core.server")
+
+    def __init__(self, max_pending_acks: int = 10, ack_timeout: float = 60, **changes: Any) -> None:
         self.settings = settings(**changes)
         self.now_s = 100.0
         self.clock: Callable[[], float] = lambda: self.now_s
+        self.repeats = Repeats(self.clock)
         self.messages: list[str | bytes] = []
         self.closed: list[str] = []
         self.overflows: list[tuple[int, int]] = []
         self.rescheduled = 0
         self.connect_timeouts = 0
         self.too_fast = 0
+        checked = options.build({"max_pending_acks": max_pending_acks, "ack_timeout": ack_timeout})
+        eio: Any = self  # as far as connections use it
+        self.shared = Shared(RecordingApplication(), checked, ManualMode(), eio)
 
     def open(self, transport: Any) -> Session:
-        return Session("sid", {}, self, transport, threading.Lock(), Decoder(Codec()), self.now_s)
+        session = Session("sid", {}, self, transport, threading.Lock(), self.now_s)
+        session.listener = RecordingConnection(session, self.shared, self)
+        return session
 
-    def on_message(self, session: Session, message: str | bytes) -> None:
-        self.messages.append(message)
-
-    def on_closed(self, session: Session, reason: str) -> None:
-        self.closed.append(reason)
+    def remove(self, session: Session) -> None:
+        assert session.closed
 
     def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
         self.overflows.append((packets, size_bytes))
@@ -128,14 +153,14 @@ class Host:
     def on_too_fast(self, session: Session) -> None:
         self.too_fast += 1
 
-    def on_rested(self, session: Session) -> None:
-        session.release()
-
-    def on_connect_timeout(self, session: Session) -> None:
-        self.connect_timeouts += 1
-
     def reschedule(self, session: Session) -> None:
         self.rescheduled += 1
+
+
+def connection_of(session: Session) -> Connection:
+    """Return what Socket.IO keeps of an open session."""
+    assert isinstance(session.listener, Connection)
+    return session.listener
 
 
 def event(number: int) -> Outgoing:

@@ -64,7 +64,7 @@ class Member:
         self.events: list[list[Any]] = []
         self.left = False
         self._transport = WokenTransport()
-        self._session = node.server.add_session({}, self._transport)
+        self._session = node.server.eio.add_session({}, self._transport)
         self._partial: Any = None
         self._session.receive("40" if namespace == "/" else f"40{namespace},")
         self.sid = ""

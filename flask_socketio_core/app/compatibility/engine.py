@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from ...contracts import Task
-    from ...server.interface import Connection
+    from ...server.interface import OpenSession
     from ..interfaces import Facade
 
 
@@ -170,7 +170,7 @@ class SocketsView(LeftOut, LiveMapping[str, "SocketView"]):
     def __init__(self, facade: Facade) -> None:
         self._facade = facade
 
-    def _sessions(self) -> Mapping[str, Connection]:
+    def _sessions(self) -> Mapping[str, OpenSession]:
         return self._facade._server.sessions
 
     def __getitem__(self, engine_sid: str) -> SocketView:
@@ -222,7 +222,7 @@ class SocketView(LeftOut):
         "fileno": "the engine keeps the descriptor to itself",
     }
 
-    def __init__(self, session: Connection) -> None:
+    def __init__(self, session: OpenSession) -> None:
         self._session = session
 
     @property
@@ -286,7 +286,7 @@ class WaitingView(LeftOut):
         "get": "the engine alone takes packets out",
     }
 
-    def __init__(self, session: Connection) -> None:
+    def __init__(self, session: OpenSession) -> None:
         self._session = session
 
     def qsize(self) -> int:

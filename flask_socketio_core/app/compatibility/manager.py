@@ -85,8 +85,7 @@ class ManagerAttributes(LeftOut):
 
         Instead: ``get_participants(namespace, None)``, which has both.
         """
-        session = self._facade._server.sessions.get(eio_sid)
-        client = session.clients.get(full_namespace(namespace)) if session is not None else None
+        client = self._facade._server.client_of(eio_sid, full_namespace(namespace))
         return client.sid if client is not None else None
 
     def disconnect(self, sid: str, namespace: str, **ignored: Any) -> None:

@@ -12,7 +12,17 @@ from flask import Flask, jsonify
 
 from support.apps import base
 
-COUNTED = ("Session", "Client", "Connection", "PollingTransport", "Probe", "Mailbox", "greenlet", "_Worker")
+COUNTED = (
+    "Session",
+    "Connection",
+    "Client",
+    "DetachedConnection",
+    "PollingTransport",
+    "Probe",
+    "Mailbox",
+    "greenlet",
+    "_Worker",
+)
 
 
 def make_app() -> tuple[Flask, Any]:

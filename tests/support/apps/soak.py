@@ -14,6 +14,7 @@ from typing import Any
 from flask import Flask, jsonify, request, session
 
 from flask_socketio_core.errors import CallTimeout, ClientGone
+from flask_socketio_core.server.connection import Connection
 from support.apps import base
 
 #: Of what the library or the web server makes per connection, request or job; the green libraries' by their names.
@@ -21,6 +22,7 @@ COUNTED = (
     "Session",
     "Client",
     "Connection",
+    "DetachedConnection",
     "PollingTransport",
     "Probe",
     "Mailbox",
@@ -114,18 +116,19 @@ def held(socketio: Any) -> dict[str, Any]:
     binding = socketio._binding()
     server, link = binding.engine.server, binding.cluster._current()
     sessions = list(server.sessions.values())
-    clients = [client for session in sessions for client in list(session.clients.values())]
+    connections = [session.listener for session in sessions if isinstance(session.listener, Connection)]
+    clients = [client for connection in connections for client in list(connection.clients.values())]
     outboxes = [session._outbox for session in sessions if session._outbox is not None]
     return {
         "sessions": len(sessions),
         "clients": sum(len(rooms) for rooms in list(server._rooms.values())),
         "rooms": sum(len(rooms.names()) for rooms in list(server._rooms.values())),
-        "timed": len(server._wheel),
+        "timed": len(server.eio._timer),
         "acks": sum(len(client.acks or ()) for client in clients) + len(link.acks) + len(link.unanswered),
-        "unfinished": sum(len(session.backlog) for session in sessions),
-        "pending_bytes": server._pending.total,
+        "unfinished": sum(len(connection.backlog) for connection in connections),
+        "pending_bytes": server._shared.pending.total,
         "outbox_bytes": sum(outbox.size_bytes for outbox in outboxes),
-        "farewells": server._farewells,
+        "farewells": server._shared.disconnecting,
         "threads": len(os.listdir("/proc/self/task")),
         "descriptors": len(os.listdir("/proc/self/fd")),
         "resident_bytes": resident_bytes(),

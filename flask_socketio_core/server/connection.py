@@ -1,0 +1,499 @@
+"""What Socket.IO keeps of one connection: its clients, what they have sent, and the jobs that come of it.
+
+An Engine.IO session hands it the messages and tells it of time and of the end; it runs the handlers and answers. The
+session reads nothing more as long as too much of it is unfinished.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..common.quoting import printable
+from ..common.reasons import Reason
+from ..common.sids import new_sid
+from ..errors import InvalidData, ProtocolError, refusals
+from .clients import Client, Phase
+from .mailbox import Mailbox
+from .packets import ACK, CONNECT, DISCONNECT, EVENT, Decoder
+from .pending import SMALL_MESSAGE
+
+if TYPE_CHECKING:
+    from ..transport.packets import Outgoing
+    from ..transport.session import Session
+    from .mailbox import JobQueue
+    from .pending import Sender
+    from .shared import Shared
+
+Job = Callable[[], object]
+
+INVALID_NAMESPACE = {"message": "Invalid namespace"}
+"""What a client is told about a namespace that does not exist. Source: Socket.IO's server."""
+
+REFUSED = {"message": "Connection rejected by server"}
+REFUSED_PLAINLY = {"message": "Connection refused by server"}
+"""What a client is told when a connect handler returned ``False``, or disconnected it. Source: python-socketio."""
+
+DISCONNECT_PATIENCE_S = 1.0
+"""How long the disconnect handlers of a client that left wait behind what it has sent, if its handlers do not return,
+seconds."""
+
+CONNECTED = Phase.CONNECTED
+
+
+class Connection:
+    """The listener of one session.
+
+    :param shared: what all connections have in common.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_shared",
+        "ahead",
+        "app_data",
+        "arriving_bytes",
+        "arriving_since_s",
+        "backlog",
+        "clients",
+        "early",
+        "mailbox",
+        "pending_bytes",
+        "session",
+        "unread",
+        "waiting",
+    )
+
+    def __init__(self, session: Session, shared: Shared) -> None:
+        self.session = session
+        self.clients: dict[str, Client] = {}  # by namespace; changed under the session's lock
+        self.app_data: Any = None
+        self._shared = shared
+        self._decoder = Decoder(shared.codec)
+        # See workers.py, whose lock guards the last two.
+        self.backlog: list[None] = []
+        self.waiting: deque[Job] | None = None
+        self.ahead = 0
+        self.mailbox: JobQueue | None = None  # where handlers run in order
+        if shared.ordered:
+            self.mailbox = Mailbox(shared.mode.spawn, shared.mode.create_lock())
+        self.early = 0  # events that wait for connect handlers; guarded by the session's lock
+        # See pending.py, whose lock guards the first two and changes of the last one.
+        self.pending_bytes = 0
+        self.arriving_bytes = 0
+        self.arriving_since_s = math.inf
+        self.unread: deque[str | bytes] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self.session.closed
+
+    @property
+    def max_pending_acks(self) -> int:
+        """How many acknowledgements of one client are waited for."""
+        return self._shared.options.max_pending_acks
+
+    def now_s(self) -> float:
+        """Return the clock's reading, seconds."""
+        return self._shared.eio.clock()
+
+    # what the session tells
+
+    def on_message(self, message: str | bytes, admitted: bool = False) -> None:
+        """Take one Socket.IO packet, or a binary attachment.
+
+        :param admitted: it is counted as pending already, or too small for that.
+        :raises ProtocolError: if it breaks the protocol.
+        """
+        if (
+            (len(message) > SMALL_MESSAGE or self.unread)
+            and not admitted
+            and not self._shared.pending.admit(self, message)
+        ):
+            self.session.hold()
+            if self._caught_up():  # it was read in the meantime
+                self.session.release()
+            return
+        packet = self._decoder.decode(message)
+        if packet is None:
+            if self.arriving_bytes:
+                self.arriving_since_s = self.now_s()
+            return
+        kind, namespace, ack_id, data = packet
+        if kind == EVENT:
+            client = self.clients.get(namespace)
+            if client is None:
+                self._on_stray(namespace)
+                if self.arriving_bytes:
+                    self._forget_arrived()
+                return
+            job: Job = partial(self._run_event, client, ack_id, data)
+            if self.arriving_bytes:
+                job = CountedJob(job, self)
+            if client.phase is CONNECTED:
+                self._run(job)
+            elif client.hold_event(job):
+                self._limit()
+            elif client.phase is CONNECTED:  # it was let in at this very moment
+                self._run(job)
+        elif kind == ACK:
+            self._on_ack(namespace, ack_id, data)
+        elif kind == CONNECT:
+            self._on_connect(namespace, data)
+        elif kind == DISCONNECT:
+            client = self.clients.get(namespace)
+            if client is not None:
+                self._client_left(client, Reason.CLIENT_DISCONNECT)
+        else:
+            raise ProtocolError(f"unexpected Socket.IO packet of type {kind}")
+        if self.arriving_bytes:
+            self._forget_arrived()
+
+    def on_connect_timeout(self) -> bool:
+        """Say whether a client has joined; log, from a worker, if it is a connect handler that takes longer."""
+        clients = list(self.clients.values())
+        if not all(client.pending for client in clients):
+            return True
+        eio = self._shared.eio
+        more = eio.repeats.take("connect timeout") if clients else None
+        if more is not None:
+            self._shared.mode.spawn(
+                partial(
+                    eio.logger.warning,
+                    "session %s ends: the connect handler of %s has not returned within connect_timeout=%g s%s",
+                    self.session.sid,
+                    ", ".join(printable(repr(client.namespace)) for client in clients),
+                    self._shared.options.connect_timeout,
+                    more,
+                )
+            )
+        return False
+
+    def on_due(self, now_s: float) -> bool:
+        """Give up acknowledgements; ``False`` if the attachments of a packet have not come, and could have.
+
+        They have the time of a heartbeat.
+        """
+        options = self._shared.options
+        if (
+            not self.session.held or self.unread
+        ) and now_s - self.arriving_since_s > options.ping_interval + options.ping_timeout:
+            return False
+        for client in list(self.clients.values()):
+            if client.acks:
+                client.expire_acks(now_s - options.ack_timeout)
+        return True
+
+    def on_rested(self) -> None:
+        """Read on, unless the handlers cannot keep up either."""
+        self._read_on()
+
+    def on_closed(self, reason: str) -> None:
+        """Run the disconnect handlers of the clients."""
+        self._start_unread(self._shared.pending.forget(self))
+        for client in list(self.clients.values()):
+            self._client_left(client, reason)
+        self._hurry_disconnects()
+
+    # what is pending
+
+    def _forget_arrived(self) -> None:
+        """Count what has just arrived as pending no longer: nobody goes on with it."""
+        self.give_back(self.take_arrived())
+
+    def take_arrived(self) -> int:
+        """Return how many pending bytes the packet stands for that has just arrived."""
+        return self._shared.pending.take(self)
+
+    def give_back(self, cost: int) -> None:
+        """Count bytes as pending no longer, and read on where that was waited for."""
+        ready = self._shared.pending.give_back(self, cost)
+        self._read_on()
+        self._start_unread(ready)
+
+    def _start_unread(self, ready: Sender | None) -> None:
+        if ready is not None:
+            self._shared.mode.spawn(ready.take_unread)
+
+    def take_unread(self) -> None:
+        """Take the messages that had to wait because of what the process had pending."""
+        pending = self._shared.pending
+        while (message := pending.next_unread(self)) is not None:
+            try:
+                self.on_message(message, admitted=True)
+            except Exception as error:  # noqa: BLE001  # as in the shells: it ends this connection only
+                self._shared.eio.report(error, f"session {self.session.sid}")
+                self.session.violate(error if isinstance(error, ProtocolError) else ProtocolError(str(error)))
+            pending.was_read(self)
+        self._start_unread(pending.next_ready())
+        self._read_on()
+
+    def _run(self, job: Job) -> None:
+        """Run a job that calls :meth:`_finish` at its end; read no more while too many are unfinished."""
+        shared, backlog = self._shared, self.backlog
+        backlog.append(None)  # before the start: the job may end at once
+        try:
+            if self.mailbox is None:
+                shared.workers.start(self, job)
+            else:
+                self.mailbox.put(job)
+        except BaseException:  # no thread left; it ends the connection
+            if isinstance(job, CountedJob):
+                job.give_back()
+            raise
+        if len(backlog) >= shared.some_pending or self.pending_bytes:
+            self._limit()
+
+    def _limit(self) -> None:
+        """Read no more if too many jobs are unfinished."""
+        shared = self._shared
+        count = len(self.backlog) + self.early
+        if count >= shared.most_pending or self.pending_bytes >= shared.most_pending_bytes:
+            self.session.hold()
+            if self._caught_up():  # the handlers were faster, and saw nothing to release
+                self.session.release()
+
+    def _caught_up(self) -> bool:
+        return (
+            len(self.backlog) + self.early <= self._shared.few_pending
+            and self.pending_bytes - self.arriving_bytes <= self._shared.few_pending_bytes
+            and not self.unread
+            and not self.session.rests
+        )
+
+    def _read_on(self) -> None:
+        """Read on if the handlers have caught up."""
+        if self.session.held and self._caught_up():
+            self.session.release()
+
+    def _finish(self) -> None:
+        self.backlog.pop()
+        if self.mailbox is None:
+            self._shared.workers.ended(self)
+        if self.session.held:
+            self._read_on()
+
+    # events and acks
+
+    def _on_stray(self, namespace: str) -> None:
+        """Learn of an event for a namespace without a client."""
+
+    def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
+        shared = self._shared
+        try:
+            event, args = data[0], tuple(data[1:])
+            answer = shared.application.on_event(client, event, args)
+            if ack_id is not None and answer is not None:
+                try:
+                    outgoing = shared.codec.encode_ack(answer, client.namespace, ack_id)
+                except InvalidData as error:
+                    self._acknowledge_otherwise(client, event, args, ack_id, error)
+                else:
+                    client.send(outgoing)
+        finally:
+            self._finish()
+
+    def _acknowledge_otherwise(
+        self, client: Client, event: str, args: tuple[Any, ...], ack_id: int, error: InvalidData
+    ) -> None:
+        """Let the application say what to acknowledge instead of something that cannot be sent."""
+        shared = self._shared
+        answer = shared.application.on_invalid_ack(client, event, args, error)
+        if answer is not None:
+            try:
+                outgoing = shared.codec.encode_ack(answer, client.namespace, ack_id)
+            except InvalidData as another:
+                shared.eio.report(
+                    another, f"what the error handler of event {printable(repr(event))} answered {client.sid}"
+                )
+            else:
+                client.send(outgoing)
+
+    def _on_ack(self, namespace: str, ack_id: int | None, data: list[Any]) -> None:
+        client = self.clients.get(namespace)
+        callback = client.take_ack(ack_id) if client is not None and ack_id is not None else None
+        if callback is not None:
+            callback(*data)
+
+    # clients that come
+
+    def _on_connect(self, namespace: str, auth: Any) -> None:
+        session, shared, options = self.session, self._shared, self._shared.options
+        present = self.clients.get(namespace)
+        if present is not None and present.phase is not Phase.GONE:
+            return  # a repeated CONNECT changes nothing; one who left may come back while its handler still runs
+        if not shared.application.accepts(namespace):
+            session.send(shared.codec.encode_connect_error(INVALID_NAMESPACE, namespace))
+            return
+        most = options.max_name_length
+        if len(namespace) > most:
+            text = f"name of {len(namespace)} characters, the server allows {most} (max_name_length)"
+            session.send(shared.codec.encode_connect_error({"message": text}, namespace))
+            return
+        most = options.max_namespaces
+        if present is None and len(self.clients) >= most:
+            text = f"too many namespaces on one connection, the server allows {most} (max_namespaces)"
+            session.send(shared.codec.encode_connect_error({"message": text}, namespace))
+            return
+        client = Client(new_sid(), namespace, self)
+        with session.lock:
+            if session.closed:
+                return
+            self.clients[namespace] = client
+        shared.namespaces.add(client)
+        if options.always_connect:
+            client.accept(shared.codec.encode_connect(client.sid, namespace))
+        job: Job = partial(self._run_connect, client, auth)
+        if self.arriving_bytes:
+            job = CountedJob(job, self)
+        self._run(job)
+
+    def _run_connect(self, client: Client, auth: Any) -> None:
+        try:
+            self._ask(client, auth)
+        except BaseException:  # a green library's Timeout, say: nobody let the client in
+            self._refuse(client, REFUSED)
+            raise
+        finally:
+            self._finish()
+
+    def _ask(self, client: Client, auth: Any) -> None:
+        """Have the connect handler decide about a client."""
+        refusal: Any = REFUSED
+        welcome = False
+        try:
+            welcome = self._shared.application.on_connect(client, auth)
+        except ConnectionRefusedError:
+            refusal = REFUSED_PLAINLY
+        except refusals() as error:
+            refusal = error.error_args
+        if not welcome:
+            self._refuse(client, refusal)
+        elif client.confirm():
+            self._let_in(client)
+        else:  # it left while its connect handler ran, which has let it in
+            self._start_disconnect(client)
+            self._hurry_disconnects()
+
+    def _let_in(self, client: Client) -> None:
+        if client.accept(self._shared.codec.encode_connect(client.sid, client.namespace)):
+            for job in client.take_early():
+                self._run(job)
+        self._shared.application.on_connected(client)
+
+    def _refuse(self, client: Client, refusal: Any) -> None:
+        left = client.leave(Reason.SERVER_DISCONNECT) is not None
+        self._forget(client)  # before the client learns of it and tries again
+        if not left:
+            return
+        try:
+            answer = self._encode_refusal(client.namespace, refusal)
+        except (TypeError, ValueError) as error:
+            self._shared.eio.report(
+                error,
+                f"what a connect handler on namespace '{printable(client.namespace)}' refused a client with",
+            )
+            answer = self._encode_refusal(client.namespace, REFUSED)
+        self.session.send(answer)
+
+    def _encode_refusal(self, namespace: str, refusal: Any) -> Outgoing:
+        if self._shared.options.always_connect:
+            return self._shared.codec.encode_disconnect(namespace)  # which has no room for the refusal
+        return self._shared.codec.encode_connect_error(refusal, namespace)
+
+    # clients that go
+
+    def disconnect(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
+        """Disconnect a client; one whose connect handler still runs is refused.
+
+        :param run: runs the disconnect handler; ``None`` for a worker, as when the client leaves by itself.
+        """
+        # It leaves before it learns of it and comes back.
+        before = client.leave(Reason.SERVER_DISCONNECT)
+        if before is None:
+            return
+        codec = self._shared.codec
+        if before is Phase.PENDING:  # clients wait for a CONNECT or its refusal, and ignore anything else
+            self.session.send(codec.encode_connect_error(REFUSED, client.namespace))
+        else:
+            self.session.send(codec.encode_disconnect(client.namespace))
+        if client.accepted:  # or else its connect handler still runs
+            self._start_disconnect(client, run)
+
+    def _client_left(self, client: Client, reason: str) -> None:
+        if client.leave(reason) and client.accepted:
+            self._start_disconnect(client)
+
+    def _start_disconnect(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
+        """Have the disconnect handler of a client run that was let in and has left."""
+        self._shared.begin_disconnect()
+        job = partial(self._run_disconnect, client)
+        if run is None:
+            self._run(job)
+        else:
+            self.backlog.append(None)
+            if self.mailbox is None:
+                self._shared.workers.begin()
+            run(job)
+
+    def _hurry_disconnects(self) -> None:
+        """Have the disconnect handlers of a closed session run, although its other handlers may never return."""
+        if self.session.closed and self.waiting is not None:
+            workers = self._shared.workers
+            self._shared.mode.call_later(
+                DISCONNECT_PATIENCE_S, partial(workers.hurry, self, self._is_disconnect)
+            )
+
+    def _is_disconnect(self, job: Job) -> bool:
+        return isinstance(job, partial) and job.func == self._run_disconnect
+
+    def _run_disconnect(self, client: Client) -> None:
+        try:
+            self._shared.application.on_disconnect(client, client.reason)
+        finally:
+            self._forget(client)
+            self._shared.end_disconnect()
+            self._finish()
+
+    def _forget(self, client: Client) -> None:
+        for job in client.take_early():
+            if isinstance(job, CountedJob):
+                job.give_back()
+        self._read_on()
+        with self.session.lock:
+            if self.clients.get(client.namespace) is client:
+                del self.clients[client.namespace]
+        self._shared.namespaces.remove(client)
+
+
+class CountedJob:
+    """A job whose data is counted as pending until it has run.
+
+    :param connection: its packet has just arrived.
+    """
+
+    __slots__ = ("_connection", "_cost", "_job")
+
+    def __init__(self, job: Job, connection: Connection) -> None:
+        self._job: Job | None = job
+        self._connection = connection
+        self._cost = connection.take_arrived()
+
+    def __call__(self) -> None:
+        """Run it."""
+        job, self._job = self._job, None
+        assert job is not None
+        try:
+            job()
+        finally:
+            del job  # and its data
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Count it no longer."""
+        cost, self._cost = self._cost, 0
+        self._connection.give_back(cost)
