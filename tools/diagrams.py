@@ -69,12 +69,12 @@ EVENT = (
         (1,),
     ),
     Step("an Engine.IO packet, with a clock", "transport/session.py", (0, 3), (2,)),
-    Step("an event with its arguments, for a client", "server/packets.py  server.py", (0, 4), (3,)),
+    Step("an event with its arguments, for a client", "server/connection.py  packets.py", (0, 4), (3,)),
     Step("a worker, or the client's mailbox first", "server/workers.py  mailbox.py", (1, 4), (4,)),
     Step("which handler", "app/dispatch.py  handlers.py", (1, 3), (5,)),
     Step("in which Flask context", "app/request_context.py  light_context.py", (1, 2), (6,)),
     Step("your handler; observers before and after", "", (1, 1), (7,)),
-    Step("what it returns is acknowledged", "server/server.py  transport/outbox.py", (1, 0), (8,)),
+    Step("what it returns is acknowledged", "server/connection.py  transport/outbox.py", (1, 0), (8,)),
 )
 EMISSION = (
     Step("emit() in a handler, socketio.emit() anywhere", "app/context.py  sending.py", (0, 0)),
