@@ -183,7 +183,7 @@ def test_a_hanging_publish_shows_in_the_health_of_a_process_that_only_sends() ->
     cluster = emitter(Bus(Rude, URL, "channel"))
     gate = threading.Event()
     Rude.made[0].does = {"publish": lambda: gate.wait(20)}
-    thread = threading.Thread(target=cluster.emit, args=("event", ()))
+    thread = threading.Thread(target=cluster.emit, args=(Emission("event"),))
     thread.start()
     wait_until(lambda: not cluster.health().up, "report")
     gate.set()

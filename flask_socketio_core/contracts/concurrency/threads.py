@@ -30,17 +30,15 @@ AWAKE_AT_FIRST = 2
 STALL_S = 0.005
 """How long jobs may wait before it is asked whether the awake threads are blocked, seconds: Python's own switch
 interval, within which a runnable thread gets its turn."""
-HURRY_S = 0.001
-"""The same shortly after there were more threads, seconds: their jobs may have blocked them, too."""
 BUSY_SHARE = 0.7
 """Share of one processor from which on more threads would not help."""
-PATIENCE_S = 0.02
-"""How long no job may be taken until there are more threads although the processor works, seconds."""
-HELP_PATIENCE_S = 0.08
-"""How long a helping thread may take no job until it is taken for blocked although others take jobs and the processor
-works, seconds: they may have kept it from its turn."""
-GROWTH, LEAST_GROWTH = 0.5, 8
-"""By which share of itself, and at least, the number of awake threads grows at each stall, as far as jobs wait."""
+PATIENCE = 4
+"""After how many times :data:`STALL_S` without any job taken there are more threads although the processor works."""
+HELP_PATIENCE = 16
+"""After how many times :data:`STALL_S` without a job of its own a helping thread is taken for blocked although others
+take jobs and the processor works: they may have kept it from its turn."""
+GROWTH = 0.5
+"""By which share the number of awake threads grows at each stall."""
 DECAY_S = 1.0
 """How often the number of awake threads is lowered by a tenth, seconds."""
 HELP_BATCH = 64
@@ -68,7 +66,7 @@ class _Usage:
 
         On a machine that others keep busy, too, it gets only a part of a processor; then it is preempted.
         """
-        passed_s = time.monotonic() - self.taken_at_s
+        passed_s = max(time.monotonic() - self.taken_at_s, STALL_S)
         worked = time.process_time() - self.cpu_s >= BUSY_SHARE * passed_s
         return worked or count_preemptions() > self.preempted
 
@@ -316,34 +314,29 @@ class ThreadPool:
     def _watch(self) -> None:
         gate = self._supervisor = _Gate()
         while True:
-            self._watch_backlog()
+            stalls = help_stalls = 0
+            while self._has_backlog():
+                taken, help_over, usage = self._taken, self._help_over, _Usage()
+                helped = self._taken_by_helpers
+                waiting = bool(self._jobs) or help_over is not None
+                time.sleep(STALL_S)
+                stalls = stalls + 1 if waiting and taken == self._taken else 0
+                help_stalls = (
+                    help_stalls + 1 if help_over is not None and helped == self._taken_by_helpers else 0
+                )
+                busy = usage.was_busy()
+                blocked = stalls >= (PATIENCE if busy else 1)
+                helper_blocked = blocked or help_stalls >= (HELP_PATIENCE if busy else 1)
+                if helper_blocked and help_over is not None:
+                    self._end_help(help_over)
+                if self._jobs and (not busy or stalls >= (1 if help_over is None else PATIENCE)):
+                    self._grow()
             if not gate.wait(IDLE_S):
                 with self._lock:
                     if not self._supervised:
                         self._supervisor = None
                         return
                 gate.wait()
-
-    def _watch_backlog(self) -> None:
-        stalled_s = help_stalled_s = hurried_until_s = 0.0
-        while self._has_backlog():
-            taken, help_over, usage = self._taken, self._help_over, _Usage()
-            helped = self._taken_by_helpers
-            waiting = bool(self._jobs) or help_over is not None
-            pause_s = HURRY_S if usage.taken_at_s < hurried_until_s else STALL_S
-            time.sleep(pause_s)
-            busy = usage.was_busy()
-            stalled_s = stalled_s + pause_s if waiting and taken == self._taken else 0
-            help_stalled_s = (
-                help_stalled_s + pause_s if help_over is not None and helped == self._taken_by_helpers else 0
-            )
-            blocked = stalled_s >= (PATIENCE_S if busy else pause_s)
-            helper_blocked = blocked or help_stalled_s >= (HELP_PATIENCE_S if busy else pause_s)
-            if helper_blocked and help_over is not None:
-                self._end_help(help_over)
-            if self._jobs and (not busy or stalled_s >= (STALL_S if help_over is None else PATIENCE_S)):
-                self._grow()
-                hurried_until_s = time.monotonic() + 2 * STALL_S
 
     def _has_backlog(self) -> bool:
         with self._lock:
@@ -361,7 +354,7 @@ class ThreadPool:
             waiting = len(self._jobs)
             saturated = waiting > 0 and self._awake >= self._max and not self._saturated
             self._saturated = self._saturated or saturated
-            self._target = min(self._max, self._target + max(LEAST_GROWTH, int(self._target * GROWTH)))
+            self._target = min(self._max, self._target + max(1, int(self._target * GROWTH)))
             self._next_decay_s = time.monotonic() + DECAY_S
             missing = min(waiting, self._target - self._awake)
         for _ in range(missing):
