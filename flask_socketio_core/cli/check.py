@@ -7,7 +7,6 @@ import json
 import click
 from flask.cli import ScriptInfo, pass_script_info
 
-from ..contracts.process import observe
 from ..contracts.urls import Secrets
 from ..errors import ConfigurationError
 from . import check_view, launch
@@ -47,15 +46,11 @@ def check_command(info: ScriptInfo, timeout_s: float, as_json: bool) -> None:
 
 
 def _check(info: ScriptInfo, timeout_s: float) -> Report:
-    patched = observe().patched_by is not None
-    app = info.load_app()
+    app = launch.load_patched(info)
     extension = extension_of(app)
     binding = extension.binding_of(app)
     if binding.cluster is None:
         return Report()
-    if not patched:
-        # One greenlet that listens on unpatched sockets would hold up everything else, time-outs included.
-        launch.patch_first(launch.patch_of(extension.plugins))
     url = binding.options.message_queue or ""
     return Report(
         queue=extension.plugins.message_queue or "",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import traceback
 from dataclasses import replace
+from typing import Any
 
 import click
 from flask.cli import NoAppException, ScriptInfo, pass_script_info
 
 from ..errors import ConfigurationError, PartBroken
 from ..selection import Description, Plugins
-from . import events_view, plugins_view
+from . import events_view, launch, plugins_view
 from .check import check_command
 from .loading import extension_of
 from .run import run_command
@@ -30,6 +32,7 @@ class Commands(click.Group):
             click.echo(f"error: {problem}", err=True)
         for name in sorted(found.commands.keys() & self.commands.keys()):
             click.echo(f"error: a plugin has a command {name!r}, which is taken", err=True)
+        found.commands = {name: _patched_first(command) for name, command in found.commands.items()}
         return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -39,6 +42,25 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; plugins are asked for those that are not ours."""
         return self.commands.get(cmd_name) or self._of_plugins.commands.get(cmd_name)
+
+
+def _patched_first(command: click.Command) -> click.Command:
+    """Return a plugin's command that runs with the standard library patched, if the application's mode needs that."""
+    callback = command.callback
+    if callback is None:
+        return command
+
+    @functools.wraps(callback)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            launch.load_patched(click.get_current_context().ensure_object(ScriptInfo))
+        except NoAppException:
+            pass  # a command that needs one says so itself
+        return callback(*args, **kwargs)
+
+    command = copy.copy(command)  # the plugin's own stays as it is
+    command.callback = run
+    return command
 
 
 @click.group("socketio", cls=Commands, short_help="Show what Socket.IO runs on, or run it.")

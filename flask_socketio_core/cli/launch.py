@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from ..contracts.process import observe
 from ..selection import ASYNC_MODE
 
 if TYPE_CHECKING:
+    from flask import Flask
+    from flask.cli import ScriptInfo
+
+    from ..app.extension import SocketIO
     from ..selection import Description
 
 GUARD = "_FLASK_SOCKETIO_PATCHED"
@@ -47,6 +52,20 @@ def patch_of(description: Description) -> str | None:
     """Return what patches for the selected async mode, ``None`` if it needs no patch."""
     modes = (part for part in description.parts if part.kind == ASYNC_MODE and part.selected)
     return next((part.patch for part in modes), None)
+
+
+def load_patched(info: ScriptInfo) -> Flask:
+    """Load the application; start over, patched, if its async mode needs that to listen to its message queue.
+
+    One greenlet that listens on unpatched sockets would hold up everything else, time-outs included.
+    """
+    # Looked at before the application patches, which is too late for what Flask has imported.
+    patched = observe().patched_by is not None
+    app = info.load_app()
+    extension: SocketIO | None = app.extensions.get("socketio")
+    if not patched and extension is not None and extension.binding_of(app).cluster is not None:
+        patch_first(patch_of(extension.plugins))
+    return app
 
 
 def patch_first(patch: str | None) -> None:

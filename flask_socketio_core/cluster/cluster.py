@@ -190,6 +190,16 @@ class Cluster:
             self._pid = os.getpid()
         return self._link
 
+    def _current_that_may_listen(self) -> Link:
+        """Return the link to ask with: a process that does not serve begins to listen with its first question.
+
+        :raises PartUnsuitable: as :meth:`check`.
+        """
+        link = self._current()
+        if not link.listener.started:
+            self.check()
+        return link
+
     def _make_queue(self) -> MessageQueue:
         try:
             return self._make()
@@ -285,7 +295,7 @@ class Cluster:
         """
         assert emission.to is not None  # one addressee is asked
         to = emission.to[0]
-        link = self._current()
+        link = self._current_that_may_listen()
         link.listen_for_answers(patience_s)
         now_s = self._clock()
         link.acks.expire(now_s)
@@ -405,7 +415,9 @@ class Cluster:
         """Ask servers; see :meth:`~flask_socketio_core.contracts.servers.Servers.ask`."""
         self._be_closed_at_exit()
         here = include_self and self._server is not None
-        return self._current().asking.ask(topic, payload, timeout_s=timeout_s, node=node, here=here)
+        return self._current_that_may_listen().asking.ask(
+            topic, payload, timeout_s=timeout_s, node=node, here=here
+        )
 
     def announce_topics(self) -> None:
         """Tell the other servers which topics there are now."""
