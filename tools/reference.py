@@ -46,7 +46,7 @@ ONLY = {
     "rabbitmq.py": "`rabbitmq` only: ",
 }
 #: The plugin that docs/plugins.md shows, which is tested as it stands there.
-STRANGER = Path("tests/third_party/socketio_pigeon")
+STRANGERS = Path("tests/third_party")
 #: Fields that nobody gives by name: half of the pair that another option may be.
 UNNAMED = ("ping_interval_grace",)
 MARK = re.compile(r"(<!-- generated: (?P<part>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -210,15 +210,22 @@ def health() -> str:
     return f"{health}\n\nEach of `peers`, a `Peer`:\n\n{peer.partition(chr(10) * 2)[2]}"
 
 
-def queue_plugin() -> str:
+def files_of(distribution: str, *modules: str) -> str:
     """Return the files of a plugin, each as a code block of its name."""
-    names = ("pyproject.toml", "socketio_pigeon/hooks.py", "socketio_pigeon/queue.py")
     blocks = []
-    for name in names:
+    for name in ("pyproject.toml", *(f"{distribution}/{module}" for module in modules)):
         language = {".toml": "toml", ".py": "python"}[Path(name).suffix]
-        text = (ROOT / STRANGER / name).read_text(encoding="utf-8")
+        text = (ROOT / STRANGERS / distribution / name).read_text(encoding="utf-8")
         blocks.append(f"`{name}`:\n\n```{language} {name}\n{text.strip()}\n```")
     return "\n\n".join(blocks)
+
+
+def queue_plugin() -> str:
+    return files_of("socketio_pigeon", "hooks.py", "queue.py")
+
+
+def feature_plugin() -> str:
+    return files_of("socketio_census", "hooks.py")
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -229,6 +236,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "left-out": left_out,
     "health": health,
     "queue-plugin": queue_plugin,
+    "feature-plugin": feature_plugin,
 }
 
 

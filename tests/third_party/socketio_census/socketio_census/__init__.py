@@ -1,0 +1,1 @@
+"""Counts the clients of all servers, and keeps a rate."""
