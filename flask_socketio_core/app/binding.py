@@ -192,11 +192,11 @@ class Binding:
         """
         assert self.engine is not None
         if self._failed is not None:
-            raise self._failed
+            raise self._failed.with_traceback(None)  # or it would keep the frames of every request
         if self.started_in != os.getpid() and self.engine.server.accepting:
             self._start(environ)
         if self._unsuitable is not None:
-            raise self._unsuitable
+            raise self._unsuitable.with_traceback(None)
         if self._worker is not None and "sid=" in environ.get("QUERY_STRING", ""):
             # A client counts once, as its WebSocket would, however often it polls.
             gunicorn.uncount(self._worker)
