@@ -78,8 +78,6 @@ class Around:
         else:
             name, args = event, given
         last = partial(self._handle, call, name, function)
-        if not plugins.surrounds_events:
-            return last(args)
         return plugins.around_event(last, client=client, event=name, args=args)
 
     def _connect(self, call: HandlerCall, function: Callable[..., Any], auth: Any) -> Any:

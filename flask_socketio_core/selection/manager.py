@@ -7,7 +7,6 @@ import os
 import sys
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,7 +62,7 @@ class Plugins:
         socketio: object | None = None,
         strict: bool = True,
     ) -> None:
-        self._socketio = None if socketio is None else weakref.ref(socketio)  # it has these plugins: no cycle
+        self._socketio = socketio
         self.facts = process.observe() if facts is None else facts
         self._trace = _write_trace if os.environ.get(TRACE_SWITCH) else None
         found, self.problems = discovery.discover(extra)
@@ -260,7 +259,7 @@ class Plugins:
                 return last(value)
             owner, function, names = layers[depth]
             self._note("%s -> %s", hook, owner)
-            known = {"socketio": self._owner_object(), **facts, changing: value}
+            known = {"socketio": self._socketio, **facts, changing: value}
             known["proceed"] = lambda changed=value: go_on(depth + 1, changed)
             return function(*[known[name] for name in names])
 
@@ -275,7 +274,7 @@ class Plugins:
         """
         for owner, function, names in self._observers["socketio_setup"]:
             self._note("socketio_setup -> %s", owner)
-            facts = {"socketio": self._owner_object(), "app": app}
+            facts = {"socketio": self._socketio, "app": app}
             try:
                 function(*[facts[name] for name in names])
             except Exception as error:
@@ -340,7 +339,7 @@ class Plugins:
         self._tell("socketio_bus_gap", duration_s=duration_s, since=since, missed=missed, resumed=resumed)
 
     def _tell(self, hook: str, **facts: Any) -> None:
-        facts["socketio"] = self._owner_object()
+        facts["socketio"] = self._socketio
         for owner, function, names in self._observers[hook]:
             self._note("%s -> %s", hook, owner)
             try:
@@ -351,9 +350,6 @@ class Plugins:
                 )  # it may fail at each event of a client
                 if more is not None:
                     log_error(logger, error, "plugin %s failed in %s%s", owner, hook, more)
-
-    def _owner_object(self) -> object | None:
-        return None if self._socketio is None else self._socketio()
 
     def _observers_of(self, hook: str) -> tuple[Observer, ...]:
         # Called without pluggy's own loop, in which one plugin's exception keeps the others from being told.
