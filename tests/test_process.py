@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -39,7 +40,11 @@ def facts_of(tmp_path: Path) -> Iterator[FactsOf]:
     started: list[subprocess.Popen[bytes]] = []
 
     def run(
-        command: Sequence[str], *, first_line: str = "", stop: signal.Signals = signal.SIGTERM
+        command: Sequence[str],
+        *,
+        first_line: str = "",
+        stop: signal.Signals = signal.SIGTERM,
+        port: int | None = None,
     ) -> ProcessFacts:
         (tmp_path / "app.py").write_text(first_line + APP)
         with (tmp_path / "output").open("wb") as output:
@@ -54,6 +59,8 @@ def facts_of(tmp_path: Path) -> Iterator[FactsOf]:
         started.append(process)
         facts = tmp_path / FACTS
         wait_until(lambda: facts.exists() or process.poll() is not None, timeout_s=LIMIT_S)
+        if port is not None:
+            wait_until(lambda: answers(port), timeout_s=LIMIT_S)
         for _ in range(LIMIT_S):  # uWSGI takes no notice of a signal before it has loaded the application
             process.send_signal(stop)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -68,6 +75,17 @@ def facts_of(tmp_path: Path) -> Iterator[FactsOf]:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=1.0)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status == 404
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def python(*arguments: str) -> list[str]:
@@ -137,15 +155,17 @@ def test_uwsgi_and_its_loop_are_seen(facts_of: FactsOf, options: list[str], loop
     if loop is not None:
         pytest.importorskip(f"flask_socketio_async_{loop}", reason=f"{loop} is not installed")
     paths = [argument for path in sys.path if path for argument in ("--pythonpath", path)]
+    port = free_port()
     command = [
         program,
         "--http",
-        f"{HOST}:{free_port()}",
+        f"{HOST}:{port}",
         *options,
         "--master",
         *paths,
         "--module",
         "app:app",
     ]
-    facts = facts_of(command, stop=signal.SIGINT)
+    # A worker that a signal reaches between its fork and its loop stays, and its master waits a minute for it.
+    facts = facts_of(command, stop=signal.SIGINT, port=port)
     assert (facts.uwsgi, facts.uwsgi_loop) == (True, loop)
