@@ -77,7 +77,7 @@ class Dispatcher:
     """The engine's :class:`~flask_socketio_core.server.interface.Application` for one Flask application.
 
     :param owner: the ``SocketIO`` object.
-    :param plugins: observers to be told.
+    :param observers: the plugins, which are told and asked.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Dispatcher:
         handlers: Handlers,
         options: Options,
         mode: AsyncMode,
-        plugins: Plugins,
+        observers: Plugins,
         owner: object,
     ) -> None:
         self.app = app
@@ -96,8 +96,8 @@ class Dispatcher:
         self._handlers = handlers
         self._options = options
         self._mode = mode
-        self._plugins = plugins
-        self._around = Around(handlers, plugins, self._log_failed)
+        self.observers = observers
+        self._around = Around(handlers, observers, self._log_failed)
         self.contexts = Contexts(app, managed=options.manage_session)
         namespaces = options.namespaces
         self._accepts_all = namespaces == ANY
@@ -130,8 +130,10 @@ class Dispatcher:
 
     def on_connected(self, client: Client) -> None:
         """Tell the observers."""
-        if self._plugins.observes("socketio_connected"):
-            self._plugins.connected(sid=client.sid, namespace=client.namespace, environ=dict(client.environ))
+        if self.observers.observes("socketio_connected"):
+            self.observers.connected(
+                sid=client.sid, namespace=client.namespace, environ=dict(client.environ), client=client
+            )
 
     def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Run an event's handler and return what it acknowledges; ``None`` if there is none, or it failed."""
@@ -154,13 +156,9 @@ class Dispatcher:
         try:
             self._trigger(client, "disconnect", (reason,), (reason,))
         finally:
-            self._plugins.disconnected(sid=client.sid, namespace=client.namespace, reason=reason)
-
-    def on_outbox_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
-        """Tell the observers."""
-        self._plugins.outbox_overflow(
-            sid=engine_sid, policy=self._options.outbox_policy, packets=packets, size_bytes=size_bytes
-        )
+            self.observers.disconnected(
+                sid=client.sid, namespace=client.namespace, reason=reason, client=client
+            )
 
     def handle(
         self, client: Client, event: str | None, handler: Callable[..., Any], args: tuple[Any, ...]
@@ -319,7 +317,7 @@ class Dispatcher:
     def _invoke(self, call: HandlerCall, function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
         """Call a handler; what it raises goes to the observers and to the error handler of its namespace."""
         try:
-            if (self._plugins.attends_events or self._handlers.attendants) and not call.attended:
+            if (self.observers.attends_events or self._handlers.attendants) and not call.attended:
                 return self._around.call(call, function, given)
             return function(*given)
         except EventRejected:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..common.keywords import Recipients, Room
     from ..contracts import Task
+    from ..contracts.clients import Client
     from ..server.interface import Emitter, OpenSession, OwnServer
     from .interfaces import Served
 
@@ -124,6 +125,17 @@ class ServerFacade(ServerAttributes):
         return _rooms(self._server, sid, namespace)
 
     # clients
+
+    def client(self, sid: str, namespace: str | None = None) -> Client:
+        """Return a client, which says to which connection it belongs: ``client.engine_sid``.
+
+        :raises KeyError: if it is not connected to this process.
+        """
+        return self._server.client(sid, full_namespace(namespace))
+
+    def clients_of(self, engine_sid: str) -> list[Client]:
+        """Return the clients of a connection of this process, one for each of its namespaces."""
+        return list(self._server.clients_of(engine_sid))
 
     def transport(self, sid: str, namespace: str | None = None) -> str:
         """Return ``"polling"`` or ``"websocket"``.

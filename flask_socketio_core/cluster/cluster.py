@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..server.interface import LocalServer
     from .asking import Context
     from .gaps import Gap
+    from .link import MessageObservers
 
 #: Queues inherited from a parent process. They are neither used nor closed here: their connections are the parent's,
 #: and to be collected as garbage would close some of them.
@@ -58,6 +59,7 @@ class Cluster:
         carries any number of them, and numbers that JSON does not have.
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
     :param on_gap: called when this server was cut off from the others and hears them again.
+    :param observers: told of messages, if they want to know of them.
     :param topics: what this server can be asked about.
     :param context: makes what handlers of topics run in.
     :raises UnknownOption: for an option that neither the cluster nor the queue knows.
@@ -77,6 +79,7 @@ class Cluster:
         max_attachments: int | None = 10,
         on_state: Callable[[bool, str], object] | None = None,
         on_gap: Callable[[Gap], object] | None = None,
+        observers: MessageObservers | None = None,
         topics: Topics | None = None,
         context: Context = nullcontext,
         logger: logging.Logger | None = None,
@@ -100,6 +103,7 @@ class Cluster:
         self._max_attachments = max_attachments
         self._on_state = on_state
         self._on_gap = on_gap
+        self._observers = observers
         self._topics = Topics() if topics is None else topics
         self._context = context
         self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
@@ -224,6 +228,7 @@ class Cluster:
             on_message=self._on_message,
             on_state=partial(self._report, self._on_state),
             on_gap=partial(self._report, self._on_gap),
+            observers=self._observers,
             secrets=self._secrets,
             topics=self._topics,
             context=self._context,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..common.quoting import MOST_SENTENCE, printable
 from ..common.repeats import Repeats
@@ -108,11 +108,21 @@ class BusHealth:
     lag_s: float | None
 
 
+class MessageObservers(Protocol):
+    """Whom to tell of messages."""
+
+    observes_bus_messages: bool
+
+    def bus_message(self, *, method: str, node: str | None, size_bytes: int) -> None:
+        """Tell of a message of another process."""
+
+
 class Link:
     """Send and receive messages; keep the connection alive and say when it is not.
 
     :param on_message: called with every new message of another node, and with ``callback`` and ``gone`` messages.
-    :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
+    :param on_state: called with ``up`` and a sentence when the bus is there for the first time, was lost or restored.
+    :param observers: told of messages of other processes, if they want to know of them.
     :param on_gap: called in a worker when this server was cut off, hears again, and knows what it has missed.
     :param secrets: what is kept out of each text about the queue.
     :param topics: what this server can be asked about.
@@ -136,6 +146,7 @@ class Link:
         secrets: Secrets,
         topics: Topics,
         context: Context,
+        observers: MessageObservers | None = None,
         signer: Signer | None = None,
     ) -> None:
         self.node = uuid.uuid4().hex
@@ -161,6 +172,8 @@ class Link:
         self._on_message = on_message
         self._on_state = on_state
         self._on_gap = on_gap
+        self._observers = observers
+        self._told_state = False
         self._secrets = secrets
         self._name = secrets.mask(queue.url)
         self.outbox = Outbox(
@@ -467,6 +480,9 @@ class Link:
             is_new = False
         if is_new:
             self._received += 1
+            if self._observers is not None and self._observers.observes_bus_messages:
+                node = sender if isinstance(sender, str) else None
+                self._observers.bus_message(method=message["method"], node=node, size_bytes=len(raw))
             self._on_message(message)
         elif signature is not None:
             self._tell_dropped("heard before", "heard before: sent twice after an outage, or replayed")
@@ -600,6 +616,10 @@ class Link:
         detail = f"heard nothing for {away_s:.1f} s, {what}{cause}" if away_s else "connected"
         level = logging.WARNING if away_s and not resumed else logging.INFO
         self._solved("listening", detail, level)
+        with self._problems_lock:
+            is_first, self._told_state = not self._told_state, True
+        if is_first:
+            self._on_state(True, detail)
 
     def _note_skip(self, reason: str) -> None:
         self._skipped = reason
@@ -650,6 +670,7 @@ class Link:
         cause, refused = self._secrets.tell(error), isinstance(error, QueueRefused)
         with self._problems_lock:
             was_up = not self._problems
+            self._told_state = True
             self._problems[which] = cause
             (self._refused.add if refused else self._refused.discard)(which)
         self._logger.log(

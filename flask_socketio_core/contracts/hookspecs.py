@@ -45,14 +45,17 @@ __all__ = [
     "SETTING_UP",
     "SURROUNDING",
     "hookimpl",
+    "socketio_ack",
     "socketio_around_connect",
     "socketio_around_emit",
     "socketio_around_event",
     "socketio_async_modes",
     "socketio_bus_gap",
+    "socketio_bus_message",
     "socketio_bus_state",
     "socketio_cli",
     "socketio_connected",
+    "socketio_delivered",
     "socketio_disconnected",
     "socketio_emit",
     "socketio_event_after",
@@ -60,8 +63,14 @@ __all__ = [
     "socketio_event_error",
     "socketio_message_queues",
     "socketio_outbox_overflow",
+    "socketio_refused",
+    "socketio_room_entered",
+    "socketio_room_left",
+    "socketio_session_closed",
+    "socketio_session_opened",
     "socketio_setup",
     "socketio_teardown",
+    "socketio_transport_changed",
     "socketio_websocket_providers",
     "socketio_workers_saturated",
 ]
@@ -230,7 +239,70 @@ def socketio_around_emit(emission: Emission, proceed: Callable[..., None], socke
 
 
 @hookspec
-def socketio_connected(sid: str, namespace: str, environ: dict[str, Any], socketio: Any) -> None:
+def socketio_session_opened(
+    engine_sid: str, transport: str, address: str, environ: dict[str, Any], socketio: Any
+) -> None:
+    """Observe that an Engine.IO session begins, before any client of it has joined a namespace.
+
+    Called in the task of its first request, outside of a Flask context.
+
+    :param transport: ``"polling"`` or ``"websocket"``.
+    :param address: the client's, as ``REMOTE_ADDR`` has it; behind a proxy that is the proxy's, unless ``ProxyFix``
+        is in place. Empty if the server does not say.
+    :param environ: WSGI environ of that request, without the server's own objects.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_session_closed(
+    engine_sid: str, transport: str, address: str, reason: str, socketio: Any
+) -> None:
+    """Observe that an Engine.IO session has ended; once for each that was opened.
+
+    Called in a worker, outside of a Flask context; for one session always after :func:`socketio_session_opened` and
+    :func:`socketio_transport_changed`. The disconnect handlers of its clients may still run.
+
+    :param transport: what carried it in the end.
+    :param reason: one of ``SocketIO.reason``'s values.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_transport_changed(engine_sid: str, transport: str, before: str, socketio: Any) -> None:
+    """Observe that a session was upgraded; called as :func:`socketio_session_closed`.
+
+    :param transport: what carries it now, ``"websocket"``.
+    :param before: what carried it, ``"polling"``.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_refused(environ: dict[str, Any], status: int, code: int, message: str, socketio: Any) -> None:
+    """Observe that a request to Socket.IO's path is answered with an error, before it is.
+
+    Called in the request's own task, outside of a Flask context. A client that is refused by a connect handler is no
+    refused request.
+
+    :param environ: the request's, without the server's own objects.
+    :param status: HTTP status.
+    :param code: Engine.IO's: 0 unknown transport, 1 unknown session, 2 wrong method for a handshake, 3 bad request (an
+        origin, a host, a limit), 5 unsupported protocol.
+    :param message: what the client is told.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_connected(
+    sid: str, namespace: str, environ: dict[str, Any], client: Client, socketio: Any
+) -> None:
     """Observe that a client was accepted on a namespace, after its CONNECT packet was sent.
 
     Called once per client and namespace, in the worker that ran the connect handler. Must not block for long.
@@ -242,7 +314,7 @@ def socketio_connected(sid: str, namespace: str, environ: dict[str, Any], socket
 
 
 @hookspec
-def socketio_disconnected(sid: str, namespace: str, reason: str, socketio: Any) -> None:
+def socketio_disconnected(sid: str, namespace: str, reason: str, client: Client, socketio: Any) -> None:
     """Observe that an accepted client left a namespace, after its disconnect handler ran.
 
     :param reason: one of ``SocketIO.reason``'s values.
@@ -252,8 +324,34 @@ def socketio_disconnected(sid: str, namespace: str, reason: str, socketio: Any) 
 
 
 @hookspec
-def socketio_event_before(sid: str, namespace: str, event: str, args: tuple[Any, ...], socketio: Any) -> None:
+def socketio_room_entered(sid: str, namespace: str, room: Any, socketio: Any) -> None:
+    """Observe that a client of this process is in a room in which it was not before; its own room is none.
+
+    Called in the task that put it there. The room is what was given to ``join_room()``, text as a rule.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_room_left(sid: str, namespace: str, room: Any, socketio: Any) -> None:
+    """Observe that a client of this process is in a room no longer: taken out, the room was closed, or the client left.
+
+    Of a client that has left it is called for each of its rooms, after :func:`socketio_disconnected`.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_event_before(
+    sid: str, namespace: str, event: str, args: tuple[Any, ...], waited_s: float, socketio: Any
+) -> None:
     """Observe an event of a client, right before its handler runs, inside the handler's Flask context.
+
+    :param waited_s: time from its arrival until a worker took it up, seconds; with ``async_handlers="ordered"``, and
+        while its client's connect handler runs, it waits for that, too. A disconnect handler waits from the moment at
+        which the client has left.
 
     .. versionadded:: 0.1
     """
@@ -270,8 +368,12 @@ def socketio_event_after(sid: str, namespace: str, event: str, duration_s: float
 
 
 @hookspec
-def socketio_event_error(sid: str, namespace: str, event: str, error: BaseException, socketio: Any) -> None:
+def socketio_event_error(
+    sid: str, namespace: str, event: str, error: BaseException, duration_s: float, socketio: Any
+) -> None:
     """Observe that an event's handler raised, before the application's error handlers are asked.
+
+    :param duration_s: time the handler took until then, seconds.
 
     .. versionadded:: 0.1
     """
@@ -284,6 +386,36 @@ def socketio_emit(
     """Observe that this process emits an event, before it is delivered or published.
 
     :param to: rooms or sids addressed; ``None`` for every client of the namespace.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_delivered(
+    event: str, namespace: str, to: tuple[Any, ...] | None, recipients: int, size_bytes: int, socketio: Any
+) -> None:
+    """Observe that an event was handed to clients of this process, be it emitted here or by another server.
+
+    Called once for an event, in the task that emits it, or in the one that listens to the message queue.
+
+    :param to: rooms or sids addressed; ``None`` for every client of the namespace.
+    :param recipients: how many clients of this process it is for; 0 if none is here. One that reads too slowly may
+        lose it all the same.
+    :param size_bytes: what each of them is sent, as uncompressed WebSocket frames, bytes; 0 without recipients.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_ack(sid: str, namespace: str, event: str, latency_s: float, socketio: Any) -> None:
+    """Observe that a client of this process has acknowledged an event that was sent to it.
+
+    Called in a worker, outside of a Flask context, about when the callback is.
+
+    :param event: what it has acknowledged.
+    :param latency_s: time since the event was sent, seconds.
 
     .. versionadded:: 0.1
     """
@@ -314,11 +446,29 @@ def socketio_workers_saturated(max_workers: int, socketio: Any) -> None:
 
 @hookspec
 def socketio_bus_state(up: bool, detail: str, socketio: Any) -> None:
-    """Observe that the connection to the message queue was lost or restored.
+    """Observe how the connection to the message queue is: once when this process joins, then when it changes.
 
-    :param up: ``True`` if messages flow again.
+    Called first when the connection is there, or could not be had. Then each time that it was lost or restored. A process
+    that only sends joins when it first waits for an answer; what it loses it learns of when it sends.
+
+    :param up: ``True`` if messages flow.
     :param detail: one sentence without credentials: the cause, or how long the bus was away and what was lost. Without
         an outage before it: how many messages were lost because the broker takes them too slowly.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_bus_message(method: str, node: str | None, size_bytes: int, socketio: Any) -> None:
+    """Observe a message of another process from the message queue, before it is acted on.
+
+    Called in the task that listens, so it must be quick. Signs of life are not told, nor what is dropped: what cannot be
+    read, has no valid signature, or was heard before.
+
+    :param method: what it asks for: ``"emit"``, ``"enter_room"``, ``"disconnect"``, ``"callback"`` and so on.
+    :param node: id of the sender; ``None`` for one of python-socketio's processes.
+    :param size_bytes: its size on the queue, bytes.
 
     .. versionadded:: 0.1
     """

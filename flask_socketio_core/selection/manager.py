@@ -223,6 +223,9 @@ class Plugins:
         self.observes_events = any(
             self.observes(f"socketio_event_{moment}") for moment in ("before", "after", "error")
         )
+        self.observes_acks = self.observes("socketio_ack")
+        self.observes_deliveries = self.observes("socketio_delivered")
+        self.observes_bus_messages = self.observes("socketio_bus_message")
         self.attends_events = self.surrounds_connects or self.surrounds_events or self.observes_events
 
     def around_connect(self, last: Callable[[Any], Any], *, client: Client, auth: Any) -> Any:
@@ -298,29 +301,97 @@ class Plugins:
 
     # -- telling -----------------------------------------------------------------------------------------------
 
-    def connected(self, *, sid: str, namespace: str, environ: dict[str, Any]) -> None:
+    def session_opened(
+        self, *, engine_sid: str, transport: str, address: str, environ: dict[str, Any]
+    ) -> None:
+        """Tell ``socketio_session_opened``."""
+        self._tell(
+            "socketio_session_opened",
+            engine_sid=engine_sid,
+            transport=transport,
+            address=address,
+            environ=environ,
+        )
+
+    def session_closed(self, *, engine_sid: str, transport: str, address: str, reason: str) -> None:
+        """Tell ``socketio_session_closed``."""
+        self._tell(
+            "socketio_session_closed",
+            engine_sid=engine_sid,
+            transport=transport,
+            address=address,
+            reason=reason,
+        )
+
+    def transport_changed(self, *, engine_sid: str, transport: str, before: str) -> None:
+        """Tell ``socketio_transport_changed``."""
+        self._tell("socketio_transport_changed", engine_sid=engine_sid, transport=transport, before=before)
+
+    def refused(self, *, environ: dict[str, Any], status: int, code: int, message: str) -> None:
+        """Tell ``socketio_refused``."""
+        self._tell("socketio_refused", environ=environ, status=status, code=code, message=message)
+
+    def connected(self, *, sid: str, namespace: str, environ: dict[str, Any], client: Client) -> None:
         """Tell ``socketio_connected``."""
-        self._tell("socketio_connected", sid=sid, namespace=namespace, environ=environ)
+        self._tell("socketio_connected", sid=sid, namespace=namespace, environ=environ, client=client)
 
-    def disconnected(self, *, sid: str, namespace: str, reason: str) -> None:
+    def disconnected(self, *, sid: str, namespace: str, reason: str, client: Client) -> None:
         """Tell ``socketio_disconnected``."""
-        self._tell("socketio_disconnected", sid=sid, namespace=namespace, reason=reason)
+        self._tell("socketio_disconnected", sid=sid, namespace=namespace, reason=reason, client=client)
 
-    def event_before(self, *, sid: str, namespace: str, event: str, args: tuple[Any, ...]) -> None:
+    def room_entered(self, *, sid: str, namespace: str, room: Any) -> None:
+        """Tell ``socketio_room_entered``."""
+        self._tell("socketio_room_entered", sid=sid, namespace=namespace, room=room)
+
+    def room_left(self, *, sid: str, namespace: str, room: Any) -> None:
+        """Tell ``socketio_room_left``."""
+        self._tell("socketio_room_left", sid=sid, namespace=namespace, room=room)
+
+    def event_before(
+        self, *, sid: str, namespace: str, event: str, args: tuple[Any, ...], waited_s: float
+    ) -> None:
         """Tell ``socketio_event_before``."""
-        self._tell("socketio_event_before", sid=sid, namespace=namespace, event=event, args=args)
+        self._tell(
+            "socketio_event_before", sid=sid, namespace=namespace, event=event, args=args, waited_s=waited_s
+        )
 
     def event_after(self, *, sid: str, namespace: str, event: str, duration_s: float) -> None:
         """Tell ``socketio_event_after``."""
         self._tell("socketio_event_after", sid=sid, namespace=namespace, event=event, duration_s=duration_s)
 
-    def event_error(self, *, sid: str, namespace: str, event: str, error: BaseException) -> None:
+    def event_error(
+        self, *, sid: str, namespace: str, event: str, error: BaseException, duration_s: float
+    ) -> None:
         """Tell ``socketio_event_error``."""
-        self._tell("socketio_event_error", sid=sid, namespace=namespace, event=event, error=error)
+        self._tell(
+            "socketio_event_error",
+            sid=sid,
+            namespace=namespace,
+            event=event,
+            error=error,
+            duration_s=duration_s,
+        )
 
     def emit(self, *, event: str, namespace: str, to: tuple[str, ...] | None, args: tuple[Any, ...]) -> None:
         """Tell ``socketio_emit``."""
         self._tell("socketio_emit", event=event, namespace=namespace, to=to, args=args)
+
+    def delivered(
+        self, *, event: str, namespace: str, to: tuple[Any, ...] | None, recipients: int, size_bytes: int
+    ) -> None:
+        """Tell ``socketio_delivered``."""
+        self._tell(
+            "socketio_delivered",
+            event=event,
+            namespace=namespace,
+            to=to,
+            recipients=recipients,
+            size_bytes=size_bytes,
+        )
+
+    def ack(self, *, sid: str, namespace: str, event: str, latency_s: float) -> None:
+        """Tell ``socketio_ack``."""
+        self._tell("socketio_ack", sid=sid, namespace=namespace, event=event, latency_s=latency_s)
 
     def outbox_overflow(self, *, sid: str, policy: str, packets: int, size_bytes: int) -> None:
         """Tell ``socketio_outbox_overflow``."""
@@ -333,6 +404,10 @@ class Plugins:
     def bus_state(self, *, up: bool, detail: str) -> None:
         """Tell ``socketio_bus_state``."""
         self._tell("socketio_bus_state", up=up, detail=detail)
+
+    def bus_message(self, *, method: str, node: str | None, size_bytes: int) -> None:
+        """Tell ``socketio_bus_message``."""
+        self._tell("socketio_bus_message", method=method, node=node, size_bytes=size_bytes)
 
     def bus_gap(self, *, duration_s: float, since: float, missed: int | None, resumed: bool) -> None:
         """Tell ``socketio_bus_gap``."""

@@ -83,8 +83,8 @@ class Client:
         self.accepted = False
         self.reason = ""
         self.rooms: set[str] | None = None
-        # The callback of each ack that is owed, and when it was asked for; the oldest first.
-        self.acks: dict[int, tuple[AckCallback, float]] | None = None
+        # The callback of each ack that is owed, when it was asked for, and by which event; the oldest first.
+        self.acks: dict[int, tuple[AckCallback, float, str]] | None = None
         self.ack_count = 0
         self.held_back: Outbox | None = None
         self.early: list[Callable[[], object]] | None = None
@@ -177,7 +177,7 @@ class Client:
         self.session.settle()
         return True
 
-    def expect_ack(self, callback: AckCallback) -> int | None:
+    def expect_ack(self, callback: AckCallback, event: str) -> int | None:
         """Register a callback and return the id of its ack packet; ``None`` if the client is gone."""
         with self.session.lock:
             if self.phase is Phase.GONE:
@@ -185,7 +185,7 @@ class Client:
             self.ack_count += 1
             if self.acks is None:
                 self.acks = {}
-            self.acks[self.ack_count] = callback, self.connection.now_s()
+            self.acks[self.ack_count] = callback, self.connection.now_s(), event
             if len(self.acks) > self.connection.max_pending_acks:
                 del self.acks[next(iter(self.acks))]
             return self.ack_count
@@ -197,17 +197,19 @@ class Client:
             while acks and next(iter(acks.values()))[1] < before_s:
                 del acks[next(iter(acks))]
 
-    def take_ack(self, ack_id: int) -> AckCallback | None:
-        """Return and forget the callback of an ack; ``None`` if nobody waits for that id."""
+    def take_ack(self, ack_id: int) -> tuple[AckCallback, float, str] | None:
+        """Return and forget what waits for an ack: the callback, when it was asked for, and by which event.
+
+        :returns: ``None`` if nobody waits for that id.
+        """
         with self.session.lock:
-            found = self.acks.pop(ack_id, None) if self.acks else None
-            return None if found is None else found[0]
+            return self.acks.pop(ack_id, None) if self.acks else None
 
     def forget_acks(self, callback: AckCallback) -> None:
         """Call a callback no more, whatever the client acknowledges."""
         with self.session.lock:
             if self.acks:
-                for ack_id in [key for key, (value, _) in self.acks.items() if value == callback]:
+                for ack_id in [key for key, (value, *_) in self.acks.items() if value == callback]:
                     del self.acks[ack_id]
 
     def leave(self, reason: str) -> Phase | None:

@@ -17,6 +17,7 @@ from ..common.reasons import Reason
 from ..common.sids import new_sid
 from ..errors import InvalidData, ProtocolError, refusals
 from .clients import Client, Phase
+from .interface import waited
 from .mailbox import Mailbox
 from .packets import ACK, CONNECT, DISCONNECT, EVENT, Decoder
 from .pending import SMALL_MESSAGE
@@ -132,6 +133,8 @@ class Connection:
                     self._forget_arrived()
                 return
             job: Job = partial(self._run_event, client, ack_id, data)
+            if self._shared.observers.observes_events:
+                job = partial(self._run_event, client, ack_id, data, self.now_s())
             if self.arriving_bytes:
                 job = CountedJob(job, self)
             if client.phase is CONNECTED:
@@ -277,13 +280,21 @@ class Connection:
         if self.session.held:
             self._read_on()
 
+    def _mark(self) -> float | None:
+        """Return when a job began to wait, if somebody wants to know how long it does."""
+        return self.now_s() if self._shared.observers.observes_events else None
+
     # events and acks
 
     def _on_stray(self, namespace: str) -> None:
         """Learn of an event for a namespace without a client."""
 
-    def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
+    def _run_event(
+        self, client: Client, ack_id: int | None, data: list[Any], since_s: float | None = None
+    ) -> None:
         shared = self._shared
+        if since_s is not None:
+            waited.set(self.now_s() - since_s)
         try:
             event, args = data[0], tuple(data[1:])
             answer = shared.application.on_event(client, event, args)
@@ -315,9 +326,21 @@ class Connection:
 
     def _on_ack(self, namespace: str, ack_id: int | None, data: list[Any]) -> None:
         client = self.clients.get(namespace)
-        callback = client.take_ack(ack_id) if client is not None and ack_id is not None else None
-        if callback is not None:
-            callback(*data)
+        if client is None or ack_id is None or (asked := client.take_ack(ack_id)) is None:
+            return
+        callback, asked_s, event = asked
+        shared = self._shared
+        if shared.observers.observes_acks:
+            shared.eio.tell(
+                partial(
+                    shared.observers.ack,
+                    sid=client.sid,
+                    namespace=namespace,
+                    event=event,
+                    latency_s=self.now_s() - asked_s,
+                )
+            )
+        callback(*data)
 
     # clients that come
 
@@ -347,12 +370,14 @@ class Connection:
         shared.namespaces.add(client)
         if options.always_connect:
             client.accept(shared.codec.encode_connect(client.sid, namespace))
-        job: Job = partial(self._run_connect, client, auth)
+        job: Job = partial(self._run_connect, client, auth, self._mark())
         if self.arriving_bytes:
             job = CountedJob(job, self)
         self._run(job)
 
-    def _run_connect(self, client: Client, auth: Any) -> None:
+    def _run_connect(self, client: Client, auth: Any, since_s: float | None) -> None:
+        if since_s is not None:
+            waited.set(self.now_s() - since_s)
         try:
             self._ask(client, auth)
         except BaseException:  # a green library's Timeout, say: nobody let the client in
@@ -431,7 +456,7 @@ class Connection:
     def _start_disconnect(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
         """Have the disconnect handler of a client run that was let in and has left."""
         self._shared.begin_disconnect()
-        job = partial(self._run_disconnect, client)
+        job = partial(self._run_disconnect, client, self._mark())
         if run is None:
             self._run(job)
         else:
@@ -451,7 +476,9 @@ class Connection:
     def _is_disconnect(self, job: Job) -> bool:
         return isinstance(job, partial) and job.func == self._run_disconnect
 
-    def _run_disconnect(self, client: Client) -> None:
+    def _run_disconnect(self, client: Client, since_s: float | None) -> None:
+        if since_s is not None:
+            waited.set(self.now_s() - since_s)
         try:
             self._shared.application.on_disconnect(client, client.reason)
         finally:
@@ -467,7 +494,9 @@ class Connection:
         with self.session.lock:
             if self.clients.get(client.namespace) is client:
                 del self.clients[client.namespace]
-        self._shared.namespaces.remove(client)
+        left = self._shared.namespaces.remove(client)
+        if left:
+            self._shared.tell_left(left, client)
 
 
 class CountedJob:

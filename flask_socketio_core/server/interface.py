@@ -7,16 +7,44 @@ wraps a server and a message queue. A delivery that came from a bus and one from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..contracts.clients import Client
+from ..transport.observers import Observers as EngineObservers
 
 if TYPE_CHECKING:
     import logging
 
     from ..contracts.clients import AckCallback, Emission
     from ..errors import InvalidData
+
+
+waited: ContextVar[float] = ContextVar("flask_socketio_core.waited", default=0.0)
+"""How long the event that is being handled has waited for a worker, seconds; set only if somebody observes events."""
+
+
+class Observers(EngineObservers, Protocol):
+    """Whom to tell; see the lower half of it. The attributes are asked for each event, so they are no calls."""
+
+    observes_events: bool
+    observes_acks: bool
+    observes_deliveries: bool
+
+    def ack(self, *, sid: str, namespace: str, event: str, latency_s: float) -> None:
+        """Tell of an acknowledgement of a client."""
+
+    def room_entered(self, *, sid: str, namespace: str, room: Any) -> None:
+        """Tell of a client that is in a room now."""
+
+    def room_left(self, *, sid: str, namespace: str, room: Any) -> None:
+        """Tell of a client that is in a room no longer."""
+
+    def delivered(
+        self, *, event: str, namespace: str, to: tuple[Any, ...] | None, recipients: int, size_bytes: int
+    ) -> None:
+        """Tell of an event that was handed to clients of this process."""
 
 
 class KeptClient(Client, Protocol):
@@ -72,6 +100,10 @@ class OpenSession(Protocol):
 class Application(Protocol):
     """What the engine calls. All methods but :meth:`host_refusal` and :meth:`accepts` run in a worker and may block."""
 
+    @property
+    def observers(self) -> Observers:
+        """Whom to tell what happens."""
+
     def host_refusal(self, environ: dict[str, Any]) -> str | None:
         """Say why a request's ``Host`` is refused, or ``None`` if it is not. Called for every HTTP request."""
 
@@ -101,9 +133,6 @@ class Application(Protocol):
 
     def on_disconnect(self, client: Client, reason: str) -> None:
         """Run the disconnect handlers of an accepted client, once. Its rooms can still be read."""
-
-    def on_outbox_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
-        """Learn that a client's outbox reached its limit and the policy was applied."""
 
 
 class Emitter(Protocol):
@@ -198,6 +227,9 @@ class OwnServer(LocalServer, Protocol):
 
     def client_of(self, engine_sid: str, namespace: str) -> Client | None:
         """Return the client of a session on a namespace, ``None`` if there is none."""
+
+    def clients_of(self, engine_sid: str) -> Sequence[Client]:
+        """Return the clients of a session that are connected, one for each of its namespaces."""
 
     def room_names(self, namespace: str = "/") -> list[str]:
         """Return the rooms of a namespace in which clients of this process are, without their sids."""

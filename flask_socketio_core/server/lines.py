@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
+
+from ..transport.serial import Serial
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
 
 MOST_WAITING = 10_000
 """So many lines wait for a handler that is slow; further ones are counted instead."""
-
-MOST_AT_ONCE = 100
-"""So many lines are written before a green loop's other work gets its turn."""
 
 FLUSH_S = 1.0
 """How long the end of a server waits for its last lines, seconds."""
@@ -70,14 +68,14 @@ class Lines:
 
     def __init__(self, mode: AsyncMode) -> None:
         self._mode = mode
+        self._waiting = Serial(mode)
         self.forget()
 
     def forget(self) -> None:
         """Start afresh in a forked child: the lines are the parent's."""
         self._lock = self._mode.create_lock()
-        self._waiting: deque[Callable[[], object]] = deque()
+        self._waiting.forget()
         self._left_out = 0
-        self._writing = False
 
     def teller(self, logger: logging.Logger, *, on: bool) -> Tell:
         """Return what writes lines to a logger, or to nobody."""
@@ -88,46 +86,16 @@ class Lines:
             if len(self._waiting) >= MOST_WAITING:
                 self._left_out += 1
                 return
-            if self._left_out:
-                missing, self._left_out = self._left_out, 0
-                self._waiting.append(
-                    partial(logger.warning, "%d lines left out: log handlers are slow", missing)
-                )
-        self._put(partial(logger.info, text, *args))
+            missing, self._left_out = self._left_out, 0
+        if missing:
+            self._waiting.put(partial(logger.warning, "%d lines left out: log handlers are slow", missing))
+        self._waiting.put(partial(logger.info, text, *args))
 
     def flush(self) -> None:
         """Wait until what was told is written, for a while."""
         written = self._mode.create_event()
-        self._put(written.set)
+        self._waiting.put(written.set)
         written.wait(FLUSH_S)
-
-    def _put(self, write: Callable[[], object]) -> None:
-        with self._lock:
-            self._waiting.append(write)
-            if self._writing:
-                return
-            self._writing = True
-        self._go_on()
-
-    def _go_on(self) -> None:
-        try:
-            self._mode.spawn(self._write_some)
-        except Exception:  # noqa: BLE001  # no thread left, say: a line is no reason to fail, the next one tries again
-            self._writing = False
-
-    def _write_some(self) -> None:
-        try:
-            for _ in range(MOST_AT_ONCE):
-                with self._lock:
-                    if not self._waiting:
-                        self._writing = False
-                        return
-                    write = self._waiting.popleft()
-                write()
-        except BaseException:
-            self._go_on()  # the handler's own error is the mode's to report
-            raise
-        self._go_on()
 
 
 def _say_nothing(text: str, *args: object) -> None:

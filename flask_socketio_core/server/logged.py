@@ -79,7 +79,7 @@ class LoggedServer(Server):
             options,
             self.mode,
             self._listen,
-            application.on_outbox_overflow,
+            application.observers,
             logger=logger,
             clock=clock,
         )
@@ -146,9 +146,9 @@ class LoggedConnection(Connection):
             )
         super()._on_connect(namespace, auth)
 
-    def _run_connect(self, client: Client, auth: Any) -> None:
+    def _run_connect(self, client: Client, auth: Any, since_s: float | None) -> None:
         self._tell("client %s of session %s connects [%s]", client.sid, client.engine_sid, _place(client))
-        super()._run_connect(client, auth)
+        super()._run_connect(client, auth, since_s)
 
     def _let_in(self, client: Client) -> None:
         self._tell("client %s is connected [%s]", client.sid, _place(client))
@@ -158,9 +158,11 @@ class LoggedConnection(Connection):
         self._tell("client %s is refused [%s]", client.sid, _place(client))
         super()._refuse(client, refusal)
 
-    def _run_event(self, client: Client, ack_id: int | None, data: list[Any]) -> None:
+    def _run_event(
+        self, client: Client, ack_id: int | None, data: list[Any], since_s: float | None = None
+    ) -> None:
         self._tell("received event '%s' from %s [%s]", printable(data[0]), client.sid, _place(client))
-        super()._run_event(client, ack_id, data)
+        super()._run_event(client, ack_id, data, since_s)
 
     def _on_stray(self, namespace: str) -> None:
         self._tell(

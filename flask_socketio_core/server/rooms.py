@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,36 +44,40 @@ class Rooms:
         with self._lock:
             self._clients[client.sid] = client
 
-    def remove(self, client: Client) -> None:
-        """Take a client out of the namespace and of its own rooms."""
+    def remove(self, client: Client) -> Iterable[str]:
+        """Take a client out of the namespace and of its rooms, which are returned."""
         with self._lock:
             self._clients.pop(client.sid, None)
-            for room in client.rooms or ():
+            rooms, client.rooms = client.rooms or (), None
+            for room in rooms:
                 self._discard(room, client.sid)
-            client.rooms = None
+            return rooms
 
-    def enter(self, client: Client, room: str) -> None:
-        """Put a client into a room.
+    def enter(self, client: Client, room: str) -> bool:
+        """Put a client into a room; ``False`` if it is there already, or has left.
 
         :raises ValueError: if the room is another client's sid, on whatever server; if its name is too long, or the
             client in too many.
         """
         if room == client.sid:
-            return
+            return False
         refuse_sid("enter", room)
         self._check_length(room)
         with self._lock:
             if client.sid not in self._clients:
-                return  # it left in the meantime
+                return False  # it left in the meantime
             if client.rooms is None:
                 client.rooms = set()
-            elif len(client.rooms) >= self._max_rooms and room not in client.rooms:
+            elif room in client.rooms:
+                return False
+            elif len(client.rooms) >= self._max_rooms:
                 raise ValueError(
                     f"cannot enter room {room!r}: client {client.sid} is in {self._max_rooms} rooms, "
                     f"the most that max_rooms={self._max_rooms} allows"
                 )
             self._rooms.setdefault(room, {})[client.sid] = client
             client.rooms.add(room)
+            return True
 
     def _check_length(self, room: Any) -> None:
         # Rooms need not be text: a tuple is as long as it is written.
@@ -84,23 +88,27 @@ class Rooms:
                 f"max_name_length={self._max_name_length} allows no more"
             )
 
-    def leave(self, client: Client, room: str) -> None:
-        """Take a client out of a room; nothing happens if it is not there."""
+    def leave(self, client: Client, room: str) -> bool:
+        """Take a client out of a room; ``False`` if it is not there."""
         with self._lock:
-            if client.rooms and room in client.rooms:
-                client.rooms.discard(room)
-                self._discard(room, client.sid)
+            if not client.rooms or room not in client.rooms:
+                return False
+            client.rooms.discard(room)
+            self._discard(room, client.sid)
+            return True
 
-    def close(self, room: str) -> None:
-        """Take everybody out of a room.
+    def close(self, room: str) -> Collection[Client]:
+        """Take everybody out of a room, and return who was in it.
 
         :raises ValueError: if the room is a client's sid, on whatever server.
         """
         refuse_sid("close", room)
         with self._lock:
-            for client in self._rooms.pop(room, {}).values():
+            members = self._rooms.pop(room, {}).values()
+            for client in members:
                 if client.rooms:
                     client.rooms.discard(room)
+            return members
 
     def of(self, client: Client) -> list[str]:
         """Return the rooms of a client, its own sid first."""
@@ -164,14 +172,19 @@ class Namespaces:
                 rooms = self.rooms[client.namespace] = self._new_rooms(self._create_lock())
             rooms.add(client)
 
-    def remove(self, client: Client) -> None:
-        """Take a client out, and forget a namespace without any: with ``namespaces="*"`` clients make them up."""
+    def remove(self, client: Client) -> Iterable[str]:
+        """Take a client out, and return the rooms that it was in.
+
+        A namespace without any client is forgotten: with ``namespaces="*"`` clients make them up.
+        """
         with self._lock:
             rooms = self.rooms.get(client.namespace)
-            if rooms is not None:
-                rooms.remove(client)
-                if not rooms:
-                    del self.rooms[client.namespace]
+            if rooms is None:
+                return ()
+            left = rooms.remove(client)
+            if not rooms:
+                del self.rooms[client.namespace]
+            return left
 
     def find(self, sid: str, namespace: str) -> Client | None:
         """Return a client, or ``None``."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode
     from ..contracts.clients import AckCallback, Emission
+    from ..transport.packets import Outgoing
     from ..transport.session import Session
     from .connection import Job
     from .interface import Application
@@ -62,6 +63,7 @@ class Server:
         self.eio = self._make_eio(application, options, clock, choose_logger(options.logger, LOGGER))
         """The Engine.IO server, whose sessions carry the clients."""
         self._shared = Shared(application, options, mode, self.eio)
+        self._observers = application.observers
         forget_after_fork(self)
 
     def _make_eio(
@@ -72,7 +74,7 @@ class Server:
         logger: logging.Logger,
     ) -> EngineIOServer:
         return EngineIOServer(
-            options, self.mode, self._listen, application.on_outbox_overflow, logger=logger, clock=clock
+            options, self.mode, self._listen, application.observers, logger=logger, clock=clock
         )
 
     def _listen(self, session: Session) -> Connection:
@@ -115,6 +117,13 @@ class Server:
         connection = session.listener if session is not None else None
         return connection.clients.get(namespace) if isinstance(connection, Connection) else None
 
+    def clients_of(self, engine_sid: str) -> list[Client]:
+        """Return the clients of a session that are connected, one for each of its namespaces."""
+        session = self.eio.sessions.get(engine_sid)
+        connection = session.listener if session is not None else None
+        clients = list(connection.clients.values()) if isinstance(connection, Connection) else []
+        return [client for client in clients if client.phase is CONNECTED]
+
     @property
     def _rooms(self) -> dict[str, Rooms]:
         return self._shared.namespaces.rooms
@@ -126,8 +135,9 @@ class Server:
         event, args, namespace, to, skip, on_ack, volatile, _ = emission
         rooms = self._rooms.get(namespace)
         clients = rooms.select(to, skip) if rooms is not None else []
+        outgoing: Outgoing | None = None
         if on_ack is not None:
-            self._emit_with_ack(event, args, clients, on_ack)
+            outgoing = self._emit_with_ack(event, args, clients, on_ack)
         elif clients:
             outgoing = self._shared.codec.encode_event(event, args, namespace, None)
             for client in clients:
@@ -135,12 +145,22 @@ class Server:
                     client.session.send(outgoing, volatile)
                 else:
                     client.send(outgoing, volatile)
+        if self._observers.observes_deliveries:
+            self._observers.delivered(
+                event=event,
+                namespace=namespace,
+                to=to,
+                recipients=len(clients),
+                size_bytes=0 if outgoing is None else outgoing.size,
+            )
 
     def _emit_with_ack(
         self, event: str, args: tuple[Any, ...], clients: list[Client], on_ack: AckCallback
-    ) -> None:
+    ) -> Outgoing | None:
+        """Send an event that is to be acknowledged; return what the last client is sent."""
+        outgoing = None
         for client in clients:
-            ack_id = client.expect_ack(on_ack)
+            ack_id = client.expect_ack(on_ack, event)
             if ack_id is not None:
                 try:
                     outgoing = self._shared.codec.encode_event(event, args, client.namespace, ack_id)
@@ -148,6 +168,7 @@ class Server:
                     client.forget_acks(on_ack)
                     raise
                 client.send(outgoing)
+        return outgoing
 
     def forget_acks(self, to: str, namespace: str, on_ack: AckCallback) -> None:
         """Wait no longer for what :meth:`emit` asked for; see :meth:`LocalServer.forget_acks`."""
@@ -163,21 +184,22 @@ class Server:
                 f"cannot enter room {room!r}: sid {sid!r} is not connected to namespace {namespace!r}"
             )
         rooms = self._rooms.get(namespace)
-        if rooms is not None:
-            rooms.enter(client, room)
+        if rooms is not None and rooms.enter(client, room) and self._observers.observes("socketio_room_entered"):
+            self._observers.room_entered(sid=sid, namespace=namespace, room=room)
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Take a client of this process out of a room."""
         client = self._find(sid, namespace)
         rooms = self._rooms.get(namespace)
-        if client is not None and rooms is not None:
-            rooms.leave(client, room)
+        if client is not None and rooms is not None and rooms.leave(client, room):
+            self._shared.tell_left((room,), client)
 
     def close_room(self, room: str, namespace: str = "/") -> None:
         """Take every client of this process out of a room."""
         rooms = self._rooms.get(namespace)
         if rooms is not None:
-            rooms.close(room)
+            for client in rooms.close(room):
+                self._shared.tell_left((room,), client)
 
     def disconnect(self, sid: str, namespace: str = "/", run: Callable[[Job], object] | None = None) -> None:
         """Disconnect a client of this process; one whose connect handler still runs is refused.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from ..common.sendable import carries_all
 from .packets import Codec
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode, Event
     from ..transport.server import EngineIOServer
+    from .clients import Client
     from .interface import Application
 
 ATTACHED_FACTOR = 10
@@ -34,6 +36,7 @@ class Shared:
         self, application: Application, options: Options, mode: AsyncMode, eio: EngineIOServer
     ) -> None:
         self.application = application
+        self.observers = application.observers
         self.options = options
         self.mode = mode
         self.eio = eio
@@ -70,6 +73,12 @@ class Shared:
     def forget(self) -> None:
         """Have no clients in a forked child: they are the parent's."""
         self._start_empty()
+
+    def tell_left(self, rooms: Iterable[Any], client: Client) -> None:
+        """Tell of the rooms that a client was in and is no longer."""
+        if self.observers.observes("socketio_room_left"):
+            for room in rooms:
+                self.observers.room_left(sid=client.sid, namespace=client.namespace, room=room)
 
     def begin_disconnect(self) -> None:
         """Count a disconnect handler that is to run."""

@@ -22,13 +22,16 @@ from ..errors import PayloadTooLarge, ProtocolError, WrongSerializer
 from .addresses import Addresses
 from .descriptors import most_connections, raise_limit
 from .packets import EIO_OPEN, Outgoing
+from .serial import Serial
 from .session import GOING_AWAY, Session, SessionSettings
 from .timer import Timer
+from .wsgi import stored_environ
 
 if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode
     from .addresses import Place, TooMany
+    from .observers import Observers
     from .session import Listener, Transport
     from .timer import Timed
     from .wsgi import Refusal
@@ -40,8 +43,7 @@ class EngineIOServer:
     :param options: the checked options.
     :param mode: the selected async mode.
     :param listen: makes the listener of a new session.
-    :param on_overflow: told the sid of a session whose outbox reached its limit, and how many packets and bytes wait;
-        from a worker.
+    :param observers: whom to tell what happens.
     :param logger: logs what is noteworthy.
     :param clock: monotonic clock, seconds.
     """
@@ -51,7 +53,7 @@ class EngineIOServer:
         options: Options,
         mode: AsyncMode,
         listen: Callable[[Session], Listener],
-        on_overflow: Callable[[str, int, int], object],
+        observers: Observers,
         *,
         logger: logging.Logger,
         clock: Callable[[], float] = time.monotonic,
@@ -75,7 +77,8 @@ class EngineIOServer:
         self.accepting = True
         """``False`` once the server is ending."""
         self._listen = listen
-        self._on_overflow = on_overflow
+        self._observers = observers
+        self._told = Serial(mode)
         shortest_s = min(
             options.ping_interval, options.ping_timeout, options.connect_timeout, options.upgrade_timeout
         )
@@ -96,6 +99,7 @@ class EngineIOServer:
     def forget(self) -> None:
         """Have no sessions in a forked child: they are the parent's."""
         self._start_empty()
+        self._told.forget()
         self._timer.forget()
 
     @cached_property
@@ -134,6 +138,13 @@ class EngineIOServer:
 
     def add(self, session: Session) -> None:
         """Start a session; from now on the server may close it."""
+        if self._observers.observes("socketio_session_opened"):
+            self._observers.session_opened(
+                engine_sid=session.sid,
+                transport=session.transport.name,
+                address=_address(session),
+                environ=dict(session.environ),
+            )
         with self._lock:
             self.sessions[session.sid] = session
         self.reschedule(session)
@@ -145,6 +156,16 @@ class EngineIOServer:
         self._timer.remove(session)
         if session.place is not None:
             session.place.leave()
+        if self._observers.observes("socketio_session_closed"):
+            self.tell(
+                partial(
+                    self._observers.session_closed,
+                    engine_sid=session.sid,
+                    transport=session.transport.name,
+                    address=_address(session),
+                    reason=session.close_reason,
+                )
+            )
 
     def close_sessions(self) -> None:
         """Close all sessions of a process that ends; their clients shall come back, to another one."""
@@ -187,8 +208,31 @@ class EngineIOServer:
 
     # what is noteworthy
 
+    def tell(self, job: Callable[[], object]) -> None:
+        """Tell observers something from a worker, in the order in which it happened."""
+        self._told.put(job)
+
+    def on_upgraded(self, session: Session, before: str) -> None:
+        """Tell of a session that was moved."""
+        if self._observers.observes("socketio_transport_changed"):
+            self.tell(
+                partial(
+                    self._observers.transport_changed,
+                    engine_sid=session.sid,
+                    transport=session.transport.name,
+                    before=before,
+                )
+            )
+
     def on_refused(self, environ: dict[str, Any], refusal: Refusal) -> None:
-        """Learn that a request is answered with an error."""
+        """Tell of a request that is answered with an error."""
+        if self._observers.observes("socketio_refused"):
+            self._observers.refused(
+                environ=stored_environ(environ),
+                status=refusal.status,
+                code=refusal.code,
+                message=str(refusal),
+            )
 
     def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
         """Log an overflow and tell it, from a worker."""
@@ -209,7 +253,9 @@ class EngineIOServer:
                 options.outbox_policy,
                 more,
             )
-        self._on_overflow(sid, packets, size_bytes)
+        self._observers.outbox_overflow(
+            sid=sid, policy=options.outbox_policy, packets=packets, size_bytes=size_bytes
+        )
 
     def on_too_fast(self, session: Session) -> None:
         """Log, from a worker, that nothing is read from a session for a while."""
@@ -259,6 +305,10 @@ class EngineIOServer:
             self.mode.spawn(partial(self.logger.log, level, "%s: %s%s", where, error, more))
         else:
             self.mode.spawn(partial(log_error, self.logger, error, "unexpected error in %s%s", where, more))
+
+
+def _address(session: Session) -> str:
+    return str(session.environ.get("REMOTE_ADDR") or "")
 
 
 def new_engine_sid() -> str:

@@ -177,6 +177,9 @@ class SessionHost(Protocol):
     def on_too_fast(self, session: Session) -> None:
         """Learn that nothing is read from a session for a while, because it has sent too much too fast."""
 
+    def on_upgraded(self, session: Session, before: str) -> None:
+        """Learn that a session was moved from a transport of this name."""
+
 
 class Session:
     """The state of one connection. Thread-safe; holds its lock for a few instructions or one non-blocking write."""
@@ -576,6 +579,7 @@ class Session:
             old.release()  # a request that still waits to be received is
         old.wake()  # a poll that still waits is answered
         self.settle()
+        self._host.on_upgraded(self, old.name)
         return True
 
     def close(self, reason: str, *, code: int = 1000) -> bool:

@@ -116,16 +116,40 @@ class TestDescribing:
 
 
 class TestObserving:
+    def test_socketio_session_opened(self, told: Told) -> None:
+        facts = {"engine_sid": "e", "transport": "polling", "address": "::1", "environ": {"PATH_INFO": "/"}}
+        assert told("socketio_session_opened", **facts) == facts
+
+    def test_socketio_session_closed(self, told: Told) -> None:
+        facts = {"engine_sid": "e", "transport": "polling", "address": "::1", "reason": "ping timeout"}
+        assert told("socketio_session_closed", **facts) == facts
+
+    def test_socketio_transport_changed(self, told: Told) -> None:
+        facts = {"engine_sid": "e", "transport": "websocket", "before": "polling"}
+        assert told("socketio_transport_changed", **facts) == facts
+
+    def test_socketio_refused(self, told: Told) -> None:
+        facts = {"environ": {"PATH_INFO": "/"}, "status": 400, "code": 1, "message": "Session ID unknown"}
+        assert told("socketio_refused", **facts) == facts
+
     def test_socketio_connected(self, told: Told) -> None:
-        facts = {"sid": "s", "namespace": "/", "environ": {"PATH_INFO": "/"}}
+        facts = {"sid": "s", "namespace": "/", "environ": {"PATH_INFO": "/"}, "client": object()}
         assert told("socketio_connected", **facts) == facts
 
     def test_socketio_disconnected(self, told: Told) -> None:
-        facts = {"sid": "s", "namespace": "/", "reason": "client disconnect"}
+        facts = {"sid": "s", "namespace": "/", "reason": "client disconnect", "client": object()}
         assert told("socketio_disconnected", **facts) == facts
 
+    def test_socketio_room_entered(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "room": ("a", 1)}
+        assert told("socketio_room_entered", **facts) == facts
+
+    def test_socketio_room_left(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "room": "a"}
+        assert told("socketio_room_left", **facts) == facts
+
     def test_socketio_event_before(self, told: Told) -> None:
-        facts = {"sid": "s", "namespace": "/", "event": "e", "args": (1, b"2")}
+        facts = {"sid": "s", "namespace": "/", "event": "e", "args": (1, b"2"), "waited_s": 0.5}
         assert told("socketio_event_before", **facts) == facts
 
     def test_socketio_event_after(self, told: Told) -> None:
@@ -133,12 +157,24 @@ class TestObserving:
         assert told("socketio_event_after", **facts) == facts
 
     def test_socketio_event_error(self, told: Told) -> None:
-        facts = {"sid": "s", "namespace": "/", "event": "e", "error": ValueError("no")}
+        facts = {"sid": "s", "namespace": "/", "event": "e", "error": ValueError("no"), "duration_s": 0.25}
         assert told("socketio_event_error", **facts) == facts
 
     def test_socketio_emit(self, told: Told) -> None:
         facts = {"event": "e", "namespace": "/", "to": ("room",), "args": ({},)}
         assert told("socketio_emit", **facts) == facts
+
+    def test_socketio_delivered(self, told: Told) -> None:
+        facts = {"event": "e", "namespace": "/", "to": None, "recipients": 3, "size_bytes": 20}
+        assert told("socketio_delivered", **facts) == facts
+
+    def test_socketio_ack(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "event": "e", "latency_s": 0.1}
+        assert told("socketio_ack", **facts) == facts
+
+    def test_socketio_bus_message(self, told: Told) -> None:
+        facts = {"method": "emit", "node": None, "size_bytes": 300}
+        assert told("socketio_bus_message", **facts) == facts
 
     def test_socketio_outbox_overflow(self, told: Told) -> None:
         facts = {"sid": "s", "policy": "disconnect", "packets": 10_001, "size_bytes": 5}

@@ -84,7 +84,8 @@ def test_who_observes_several_objects_is_told_which(client: SocketIOTestClient, 
 def test_a_client_that_comes_is_told_after_its_connect_handler(
     client: SocketIOTestClient, record: Record
 ) -> None:
-    assert [name for name, _ in record] == ["event_before", "event_after", "connected"]
+    names = [name for name, _ in record]
+    assert names == ["session_opened", "event_before", "room_entered", "event_after", "connected"]
     (connected,) = told(record, "connected")
     assert connected["namespace"] == "/"
     assert connected["environ"]["PATH_INFO"] == "/socket.io/"
@@ -93,7 +94,7 @@ def test_a_client_that_comes_is_told_after_its_connect_handler(
 def test_an_event_is_told_before_and_after_its_handler(client: SocketIOTestClient, record: Record) -> None:
     record.clear()
     client.emit("say", "hello")
-    assert [name for name, _ in record] == ["event_before", "emit", "event_after"]
+    assert [name for name, _ in record] == ["event_before", "emit", "delivered", "event_after"]
     (before,), (after,) = told(record, "event_before"), told(record, "event_after")
     assert (before["event"], before["namespace"], before["args"]) == ("say", "/", ("hello",))
     assert (after["event"], after["sid"]) == ("say", before["sid"])
@@ -111,7 +112,7 @@ def test_an_error_is_told_before_the_application_handles_it(
 ) -> None:
     record.clear()
     client.emit("fail")
-    assert [name for name, _ in record] == ["event_before", "event_error", "emit"]
+    assert [name for name, _ in record] == ["event_before", "event_error", "emit", "delivered"]
     (failed,) = told(record, "event_error")
     assert (failed["event"], str(failed["error"])) == ("fail", "as asked")
     assert [event["name"] for event in client.get_received()] == ["sorry"]

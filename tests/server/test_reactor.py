@@ -189,7 +189,7 @@ def test_a_stalled_client_does_not_slow_the_others_and_is_cut_off(world: World) 
         if stalled.closed:
             break
     assert stalled.closed
-    wait_until(lambda: any(entry[0] == "overflow" for entry in world.app.log))
+    wait_until(lambda: any(hook == "outbox_overflow" for hook, _ in world.app.observers.told))
     stalled_peer.sock.close()
 
 

@@ -227,14 +227,14 @@ def test_acknowledgements_that_are_waited_for_are_bounded_and_expire() -> None:
     connection_of(session).clients["/"] = client = Client("client", "/", connection_of(session))
     client.phase = Phase.CONNECTED
     for _ in range(15):
-        client.expect_ack(first)
+        client.expect_ack(first, "first")
     assert client.take_ack(5) is None
-    assert client.take_ack(6) is first
+    assert client.take_ack(6) == (first, 100.0, "first")
     host.now_s = 130
-    client.expect_ack(second)
+    client.expect_ack(second, "second")
     session.on_due(161)
     assert client.take_ack(15) is None
-    assert client.take_ack(16) is second
+    assert client.take_ack(16) == (second, 130, "second")
 
 
 def test_without_monitoring_nothing_is_pinged() -> None:

@@ -135,6 +135,7 @@ class Host:
         self.rescheduled = 0
         self.connect_timeouts = 0
         self.too_fast = 0
+        self.upgraded_from = ""
         checked = options.build({"max_pending_acks": max_pending_acks, "ack_timeout": ack_timeout})
         eio: Any = self  # as far as connections use it
         self.shared = Shared(RecordingApplication(), checked, ManualMode(), eio)
@@ -146,6 +147,9 @@ class Host:
 
     def remove(self, session: Session) -> None:
         assert session.closed
+
+    def on_upgraded(self, session: Session, before: str) -> None:
+        self.upgraded_from = before
 
     def on_overflow(self, session: Session, packets: int, size_bytes: int) -> None:
         self.overflows.append((packets, size_bytes))
@@ -226,10 +230,28 @@ class _TimerHandle:
             self._mode.timers.remove(self._timer)
 
 
+class RecordingObservers:
+    """Observes all, or nothing but overflows, and records what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.observe(False)
+
+    def observe(self, all_of_it: bool = True) -> None:
+        self.observes_events = self.observes_acks = self.observes_deliveries = all_of_it
+
+    def observes(self, hook: str) -> bool:
+        return self.observes_events
+
+    def __getattr__(self, hook: str) -> Callable[..., None]:
+        return lambda **facts: self.told.append((hook, facts))
+
+
 class RecordingApplication:
     """Records what clients do; answers what the test sets."""
 
     def __init__(self) -> None:
+        self.observers: Any = RecordingObservers()
         self.namespaces = {"/", "/chat"}
         self.refused_hosts: dict[str, str] = {}
         self.welcome: bool | BaseException = True
@@ -264,5 +286,3 @@ class RecordingApplication:
     def on_invalid_ack(self, client: Any, event: str, args: tuple[Any, ...], error: Exception) -> None:
         raise error
 
-    def on_outbox_overflow(self, engine_sid: str, packets: int, size_bytes: int) -> None:
-        self.log.append(("overflow", packets, size_bytes))
