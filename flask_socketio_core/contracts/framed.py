@@ -19,7 +19,7 @@ from ..websocket_protocol.frames import (
     pong_frame,
     text_frame,
 )
-from ..websocket_protocol.handshake import accept_value, response_head
+from ..websocket_protocol.handshake import HEADERS, accept_value, response_head
 from .websocket_provider import BlockingTransport
 
 if TYPE_CHECKING:
@@ -158,6 +158,8 @@ def open_framed(
     if not handshake_done:
         key = environ["HTTP_SEC_WEBSOCKET_KEY"].strip()
         deflate, headers = agree(environ, environ.get(DEFLATE))
+        if HEADERS in environ:
+            headers = environ[HEADERS](environ, headers)
         try:
             sendall(response_head(accept_value(key), headers))
         except GONE:

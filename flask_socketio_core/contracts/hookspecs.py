@@ -18,6 +18,8 @@ describe        descriptors; they have no side effect              lists its plu
 set up          nothing; they do once what a feature needs         ends the serving (set-up), is logged (the rest)
 surround        what goes on; they may change, refuse or answer    counts as raised by the handler, or by ``emit()``
 observe         nothing; all that are not named in the others      is logged and changes nothing
+                (:func:`socketio_response_headers` may add to
+                the response)
 ==============  =================================================  ==================================================
 
 A hook that nobody implements costs nothing. An implementation may accept fewer arguments than its hook has; each of
@@ -28,7 +30,7 @@ function for one that surrounds or observes with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -64,6 +66,7 @@ __all__ = [
     "socketio_message_queues",
     "socketio_outbox_overflow",
     "socketio_refused",
+    "socketio_response_headers",
     "socketio_room_entered",
     "socketio_room_left",
     "socketio_session_closed",
@@ -294,6 +297,34 @@ def socketio_refused(environ: dict[str, Any], status: int, code: int, message: s
     :param code: Engine.IO's: 0 unknown transport, 1 unknown session, 2 wrong method for a handshake, 3 bad request (an
         origin, a host, a limit), 5 unsupported protocol.
     :param message: what the client is told.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_response_headers(
+    environ: dict[str, Any], headers: Sequence[tuple[str, str]], first: bool, socketio: Any
+) -> Mapping[str, str] | Iterable[tuple[str, str]] | None:
+    """Add headers to a response of our own: to a handshake, a poll, what was posted, a refusal, and to a WebSocket's 101.
+
+    ::
+
+        @hookimpl
+        def socketio_response_headers(first):
+            if first:
+                return {"Set-Cookie": f"node={NODE}; Path=/; HttpOnly"}
+
+    Called in the request's own task, outside of a Flask context, for each response; so it must be quick. Not called where
+    the web server writes the 101 by itself; ``docs/hooks.md`` says where.
+
+    :param environ: the request's, without the server's own objects.
+    :param headers: what is sent so far, by us and by the plugins before this one.
+    :param first: whether this is the first response of a session.
+    :returns: what to add: names with their values, as a mapping or in pairs. A header takes the place of one that has its
+        name, but for ``Set-Cookie``, ``Link``, ``Server-Timing`` and ``Vary``. One that would break the response
+        (``Content-Length``, ``Connection``, ``Sec-WebSocket-Accept``, a value with a line break) is logged and left
+        out; all others are sent.
 
     .. versionadded:: 0.1
     """

@@ -139,7 +139,7 @@ class WebSocketProvider(ABC):
         the engine does not, and a web server that misses it writes an error to its log, or to the client, when the
         connection ends. Only a server with a function of its own that answers the handshake (uWSGI) is given none.
         Agree on no extension, except through :func:`~flask_socketio_core.contracts.framed.open_framed`, which
-        compresses if the option says so.
+        compresses if the option says so, and sends the headers that plugins add.
 
         :param max_message_bytes: a larger message must be refused before all of it is buffered: ``receive`` raises
             :class:`~flask_socketio_core.errors.PayloadTooLarge`, and the connection is closed with code 1009.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..common import headers as response_headers
 from ..common.repeats import Repeats, kind_of
 from ..common.tracebacks import log_error
 from ..contracts import AsyncModeInfo, QueueInfo, Verdict, WebSocketProviderInfo, process
@@ -24,6 +25,7 @@ from .records import Candidate, Plugin, Selection, one_line
 if TYPE_CHECKING:
     import pluggy
 
+    from ..common.headers import Headers
     from ..contracts.clients import Client, Emission
     from ..contracts.process import ProcessFacts
     from .description import Description
@@ -226,6 +228,7 @@ class Plugins:
         self.observes_acks = self.observes("socketio_ack")
         self.observes_deliveries = self.observes("socketio_delivered")
         self.observes_bus_messages = self.observes("socketio_bus_message")
+        self.adds_headers = self.observes("socketio_response_headers")
         self.attends_events = self.surrounds_connects or self.surrounds_events or self.observes_events
 
     def around_connect(self, last: Callable[[Any], Any], *, client: Client, auth: Any) -> Any:
@@ -267,6 +270,25 @@ class Plugins:
             return function(*[known[name] for name in names])
 
         return go_on(0, value)
+
+    def response_headers(self, *, environ: dict[str, Any], headers: Headers, first: bool) -> Headers:
+        """Ask ``socketio_response_headers``; return the response's headers with what was added."""
+        hook = "socketio_response_headers"
+        for owner, function, names in self._observers[hook]:
+            self._note("%s -> %s", hook, owner)
+            known = {"environ": environ, "headers": tuple(headers), "first": first, "socketio": self._socketio}
+            try:
+                added = response_headers.pairs(function(*[known[name] for name in names]))
+            except Exception as error:  # noqa: BLE001  # the response is sent all the same
+                self._log_failure(owner, hook, error)
+                continue
+            for name, value in added:
+                problem = response_headers.why_not(name, value)
+                if problem is None:
+                    headers = response_headers.add(headers, str(name), str(value))
+                elif (more := self._repeats.take((owner, hook, problem))) is not None:
+                    logger.error("plugin %s adds a header that is left out: %s%s", owner, problem, more)
+        return headers
 
     # -- setting up --------------------------------------------------------------------------------------------
 
@@ -420,11 +442,12 @@ class Plugins:
             try:
                 function(*[facts[name] for name in names])
             except Exception as error:  # noqa: BLE001  # an observer must not change what it observes
-                more = self._repeats.take(
-                    (owner, hook, kind_of(error))
-                )  # it may fail at each event of a client
-                if more is not None:
-                    log_error(logger, error, "plugin %s failed in %s%s", owner, hook, more)
+                self._log_failure(owner, hook, error)
+
+    def _log_failure(self, owner: str, hook: str, error: Exception) -> None:
+        more = self._repeats.take((owner, hook, kind_of(error)))  # it may fail at each event of a client
+        if more is not None:
+            log_error(logger, error, "plugin %s failed in %s%s", owner, hook, more)
 
     def _observers_of(self, hook: str) -> tuple[Observer, ...]:
         # Called without pluggy's own loop, in which one plugin's exception keeps the others from being told.

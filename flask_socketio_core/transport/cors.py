@@ -10,9 +10,8 @@ from ..common.origins import ANY, DEFAULT_PORTS, Origin, OriginList, parse
 from ..common.quoting import printable
 
 if TYPE_CHECKING:
+    from ..common.headers import Headers
     from ..common.options import Options
-
-Headers = list[tuple[str, str]]
 
 _FIELD_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 """Names of header fields. Source: RFC 9110, section 5.1."""

@@ -45,7 +45,7 @@ from .wsgi import (
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-    from .cors import Headers
+    from ..common.headers import Headers
     from .server import EngineIOServer
     from .session import Session
     from .websocket import WebSocketEntrance
@@ -176,9 +176,8 @@ class Endpoint:
             and self._websocket.available(environ)
         )
         body = encode_payload(self._server.open_packet(session, upgrades=upgrades).packets)
-        return self._respond(
-            environ, start_response, 200, body, TEXT_PLAIN, sid_cookie(self._options.cookie, session.sid)
-        )
+        cookie = sid_cookie(self._options.cookie, session.sid)
+        return self._respond(environ, start_response, 200, body, TEXT_PLAIN, cookie, first=True)
 
     def _poll_or_post(
         self, environ: WSGIEnvironment, start_response: StartResponse, session: Session
@@ -237,14 +236,17 @@ class Endpoint:
         body: bytes,
         content_type: str,
         headers: Headers | None = None,
+        *,
+        first: bool = False,
     ) -> list[bytes]:
-        all_headers = [
+        all_headers: Headers = [
             ("Content-Type", content_type),
             ("Cache-Control", "no-store"),
             NOSNIFF,
             *(headers or ()),
         ]
         all_headers += self._cors.headers(environ)
+        all_headers = self._server.response_headers(first, environ, all_headers)
         if self._options.http_compression and len(body) >= self._options.compression_threshold:
             body, encoding = compress(
                 body, environ.get("HTTP_ACCEPT_ENCODING", ""), partial(self._server.mode.sleep, GIVE_WAY_S)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from ..common.headers import Headers
 
 
 class Observers(Protocol):
@@ -10,6 +13,15 @@ class Observers(Protocol):
 
     What it takes an effort to say is said only if :meth:`observes`.
     """
+
+    adds_headers: bool
+    """Whether :meth:`response_headers` is to be asked."""
+
+    def response_headers(self, *, environ: dict[str, Any], headers: Headers, first: bool) -> Headers:
+        """Return a response's headers with what others add.
+
+        :param first: whether it is the first response of a session.
+        """
 
     def observes(self, hook: str) -> bool:
         """Say whether anybody implements a hook."""

@@ -28,6 +28,7 @@ from .timer import Timer
 from .wsgi import stored_environ
 
 if TYPE_CHECKING:
+    from ..common.headers import Headers
     from ..common.options import Options
     from ..contracts import AsyncMode
     from .addresses import Place, TooMany
@@ -211,6 +212,17 @@ class EngineIOServer:
     def tell(self, job: Callable[[], object]) -> None:
         """Tell observers something from a worker, in the order in which it happened."""
         self._told.put(job)
+
+    def response_headers(self, first: bool, environ: dict[str, Any], headers: Headers) -> Headers:
+        """Return a response's headers with what plugins add.
+
+        :param first: whether it is the first response of a session.
+        """
+        if not self._observers.adds_headers:
+            return headers
+        return self._observers.response_headers(
+            environ=stored_environ(environ), headers=headers, first=first
+        )
 
     def on_upgraded(self, session: Session, before: str) -> None:
         """Tell of a session that was moved."""

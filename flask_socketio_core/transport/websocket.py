@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import Reason
@@ -10,7 +11,7 @@ from ..contracts.concurrency.servers import name_server
 from ..contracts.detach import detach
 from ..errors import ProtocolError
 from ..websocket_protocol.deflate import DEFLATE, Deflate, agree
-from ..websocket_protocol.handshake import check_upgrade, refusal_headers, response_head
+from ..websocket_protocol.handshake import HEADERS, check_upgrade, refusal_headers, response_head
 from .admission import check_capacity, check_handshake, placed
 from .blocking import BlockingConnection
 from .reactor import Reactor, Target
@@ -85,6 +86,7 @@ class WebSocketEntrance:
                 return self._detached(environ, start_response, session, place, location, accept)
         if self._deflate is not None:
             environ[DEFLATE] = self._deflate
+        environ[HEADERS] = partial(self._server.response_headers, session is None)
         opened = provider.open(
             environ, start_response, max_message_bytes=self._server.options.max_http_buffer_size
         )
@@ -124,6 +126,8 @@ class WebSocketEntrance:
     ) -> Iterable[bytes]:
         # Where the server has answered the handshake, it has agreed on nothing.
         deflate, headers = agree(environ, None if location.handshake_done else self._deflate)
+        if not location.handshake_done:
+            headers = self._server.response_headers(session is None, environ, headers)
         detached = detach(location)
         connection = self.reactor.open(detached.sock, self._server.options.max_http_buffer_size, deflate)
         try:

@@ -17,7 +17,7 @@ from ..websocket_protocol.deflate import level_for
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    from .cors import Headers
+    from ..common.headers import Headers
 
 UNKNOWN_TRANSPORT = (0, "Transport unknown")
 UNKNOWN_SID = (1, "Session ID unknown")

@@ -22,6 +22,13 @@ GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What a server appends to the client's key. Source: RFC 6455, section 1.3."""
 
 
+HEADERS = "flask_socketio_core.headers"
+"""Where an environ has what adds headers to the answer, for the blocking shell.
+
+It is called with the environ and what there is so far, and returns all.
+"""
+
+
 def check_upgrade(environ: Mapping[str, Any]) -> str:
     """Check a request for a WebSocket and return the value of ``Sec-WebSocket-Accept``.
 

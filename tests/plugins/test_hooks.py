@@ -192,6 +192,42 @@ class TestObserving:
         assert told("socketio_bus_gap", **facts) == facts
 
     @pytest.mark.usefixtures("nothing_installed")
+    def test_socketio_response_headers(self, caplog: pytest.LogCaptureFixture) -> None:
+        asked: list[tuple[object, ...]] = []
+
+        class Inner:
+            @hookimpl
+            def socketio_response_headers(self, environ: object, headers: object, first: object) -> object:
+                asked.append((environ, headers, first))
+                return [("Set-Cookie", "a=1"), ("cache-control", "private"), ("X-Own", "inner")]
+
+        class Outer:
+            @hookimpl
+            def socketio_response_headers(self, headers: object) -> object:
+                asked.append((headers,))
+                return {"X-Own": "outer", "Content-Length": "5", "X-Late": "a\r\nX-Evil: b", "X-Last": "1"}
+
+        class Wrong:
+            @hookimpl
+            def socketio_response_headers(self) -> object:
+                return "X-Text: 1"
+
+        ours = [("Cache-Control", "no-store"), ("Set-Cookie", "io=sid")]
+        plugins = Plugins(extra=[Outer(), Inner(), Wrong()])
+        found = plugins.response_headers(environ={"PATH_INFO": "/"}, headers=ours, first=True)
+        kept = [("Set-Cookie", "io=sid"), ("Set-Cookie", "a=1"), ("cache-control", "private")]
+        assert found == [*kept, ("X-Own", "outer"), ("X-Last", "1")]
+        assert asked[0] == ({"PATH_INFO": "/"}, tuple(ours), True)
+        assert asked[1] == ((*kept, ("X-Own", "inner")),)
+        assert ours == [("Cache-Control", "no-store"), ("Set-Cookie", "io=sid")]
+        plugins.response_headers(environ={}, headers=ours, first=False)
+        said = [record.getMessage() for record in caplog.records]
+        assert len(said) == 3, "once a minute"
+        assert "'Outer' (registered in code) adds a header that is left out: Content-Length is the" in caplog.text
+        assert "the value of X-Late has a line break" in caplog.text
+        assert "TypeError: expected a mapping of names to values" in caplog.text
+
+    @pytest.mark.usefixtures("nothing_installed")
     def test_what_nobody_implements_is_not_observed(self) -> None:
         plugins = Plugins()
         assert [hook for hook in HOOKS if plugins.observes(hook)] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -142,3 +142,29 @@ def test_many_that_come_and_go_are_each_told_once_and_in_order(server: Server) -
     for name, facts in server.journal():
         by_sid.setdefault(facts["engine_sid"], []).append(name)
     assert list(by_sid.values()) == [["session_opened", "transport_changed", "session_closed"]] * 10
+
+
+def added(headers: Mapping[str, str]) -> tuple[str, str]:
+    return headers["x-first"], headers["x-method"]
+
+
+def test_headers_are_added_to_each_response_of_a_polling_session(server: Server) -> None:
+    polling = Polling(server.port)
+    assert added(polling.opened.headers) == ("True", "GET")
+    assert polling.opened.headers["content-length"] == str(len(polling.opened.body)), "no plugin's"
+    posted = polling.post("40")
+    assert (posted.text, added(posted.headers)) == ("ok", ("False", "POST"))
+    assert added(polling.get().headers) == ("False", "GET")
+    refused = server.get(target(transport="pigeon"))
+    assert (refused.status, added(refused.headers)) == (400, ("False", "GET"))
+
+
+def test_headers_are_added_to_the_101_of_a_websocket(server: Server) -> None:
+    assert added(WebSocket(server.port).headers) == ("True", "GET")
+    polling = Polling(server.port)
+    assert added(WebSocket(server.port, sid=polling.sid).headers) == ("False", "GET")
+
+
+def test_a_header_that_may_not_be_added_is_told_in_the_log(server: Server) -> None:
+    Polling(server.port)
+    assert "adds a header that is left out: Content-Length is the server's own" in server.log_text()

@@ -235,6 +235,7 @@ class RecordingObservers:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []
+        self.adds_headers = False
         self.observe(False)
 
     def observe(self, all_of_it: bool = True) -> None:

@@ -16,6 +16,7 @@ OBSERVED = [
     for name in vars(hookspecs)
     if name.startswith("socketio_") and not any(name in kind for kind in KINDS)
 ]
+OBSERVED.remove("socketio_response_headers")  # it is asked for every response
 
 
 def make_app() -> tuple[Flask, Any]:
@@ -26,6 +27,10 @@ def make_app() -> tuple[Flask, Any]:
     socketio = library.SocketIO(app, **base.options())
     for hook in OBSERVED:
         socketio.observe(observer(hook, journal, socketio))
+
+    @socketio.observe
+    def socketio_response_headers(environ: dict[str, Any], first: bool) -> dict[str, str]:
+        return {"X-First": str(first), "Content-Length": "1", "X-Method": environ["REQUEST_METHOD"]}
 
     @socketio.on("join")
     def join(room: str) -> None:

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -66,6 +67,12 @@ class WebSocket:
             redirect_limit=0,
         )
         remember(self)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers of the 101, names in lower case."""
+        found: Mapping[str, str] = self._socket.getheaders()
+        return found
 
     def send(self, message: str | bytes) -> None:
         """Send one message, as a text or a binary frame."""
