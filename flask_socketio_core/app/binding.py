@@ -14,6 +14,7 @@ import flask
 
 from ..cluster.cluster import Cluster
 from ..cluster.servers import OneServer
+from ..common.reasons import check_reason
 from ..common.sendable import carries_all
 from ..common.tracebacks import log_error
 from ..contracts import urls
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from ..common.options import Options
+    from ..common.reasons import DisconnectReason
     from ..contracts import AsyncMode, Event, Handle, Task
     from ..contracts.clients import Emission
     from ..selection import Plugins
@@ -344,16 +346,20 @@ class Binding:
             return answer
         return answer[0] if answer else None
 
-    def disconnect(self, sid: str, namespace: str, *, ignore_queue: bool = False) -> None:
+    def disconnect(
+        self, sid: str, namespace: str, reason: DisconnectReason, *, ignore_queue: bool = False
+    ) -> None:
         """Disconnect a client; that of this process has had its disconnect handler when this returns.
 
+        :raises ValueError: if the reason is not one of an application's.
         :param ignore_queue: only if it is connected to this process.
         """
+        check_reason(reason)
         server = self.server
         if server is not None and (ignore_queue or server.is_connected(sid, namespace)):
-            server.disconnect(sid, namespace, run_nested)
+            server.disconnect(sid, namespace, reason, run_nested)
         else:
-            self.emitter.disconnect(sid, namespace)
+            self.emitter.disconnect(sid, namespace, reason)
 
     def _acknowledger(self, callback: Callable[..., Any]) -> Callable[..., None]:
         if self.dispatcher is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 
+from ..common.reasons import DisconnectReason, Reason
 from ..common.values import full_namespace
 from .addressing import EMIT_KEYWORDS, need_context, refuse_unknown
 from .dispatch import current_call, current_client
@@ -163,13 +164,21 @@ def rooms(sid: str | None = None, namespace: str | None = None) -> list[Room]:
     return extension.server.rooms(sid, namespace=namespace)
 
 
-def disconnect(sid: str | None = None, namespace: str | None = None, silent: bool = False) -> None:
+def disconnect(
+    sid: str | None = None,
+    namespace: str | None = None,
+    silent: bool = False,
+    *,
+    reason: DisconnectReason = Reason.KICKED,
+) -> None:
     """Disconnect a client from a namespace; see :func:`join_room`.
 
     :param silent: has no effect, as in Flask-SocketIO.
+    :param reason: what its disconnect handler is told: ``SocketIO.reason.KICKED``, ``REPLACED`` or ``EXPIRED``.
+    :raises ValueError: for another reason.
     """
     extension, sid, namespace = _client("disconnect()", sid, namespace)
-    extension.server.disconnect(sid, namespace=namespace)
+    extension.server.disconnect(sid, namespace=namespace, reason=reason)
 
 
 def _client(function: str, sid: str | None, namespace: str | None) -> tuple[SocketIO, str, str]:

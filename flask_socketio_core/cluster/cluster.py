@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..common.reasons import DisconnectReason, Reason, by_application
 from ..common.sendable import FAILURES, check_name, explain
 from ..common.sids import refuse_sid
 from ..common.tracebacks import log_error
@@ -371,13 +372,16 @@ class Cluster:
             self._server.close_room(room, namespace)
         self._tell("close_room", namespace, room=room)
 
-    def disconnect(self, sid: str, namespace: str = "/") -> None:
-        """Disconnect a client from a namespace, wherever it is connected."""
+    def disconnect(self, sid: str, namespace: str = "/", reason: DisconnectReason = Reason.KICKED) -> None:
+        """Disconnect a client from a namespace, wherever it is connected.
+
+        :param reason: for its disconnect handler; not told at python-socketio's processes.
+        """
         if self._is_here(sid, namespace):
             assert self._server is not None
-            self._server.disconnect(sid, namespace)
+            self._server.disconnect(sid, namespace, reason)
         else:
-            self._tell("disconnect", namespace, sid=sid)
+            self._tell("disconnect", namespace, sid=sid, reason=reason.detail)
 
     def _is_here(self, sid: str, namespace: str) -> bool:
         return self._server is not None and self._server.is_connected(sid, namespace)
@@ -566,7 +570,7 @@ class Cluster:
     def _on_disconnect(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], full_namespace(message.get("namespace"))
         if server.is_connected(sid, namespace):
-            server.disconnect(sid, namespace)
+            server.disconnect(sid, namespace, by_application(message.get("reason")))
 
 
 _HANDLERS: Mapping[str, Callable[[Cluster, LocalServer, Message], None]] = {

@@ -1,18 +1,82 @@
-"""Why a client was disconnected: the values that disconnect handlers receive.
-
-Source: python-socketio's ``Server.reason``.
-"""
+"""Why a client was disconnected: what disconnect handlers and hooks receive."""
 
 from __future__ import annotations
 
 from typing import Final
 
 
-class Reason:
-    """The disconnect reasons, as class attributes."""
+class DisconnectReason(str):
+    """One of python-socketio's five texts, to which it is equal, and :attr:`detail`, which tells more of them apart."""
 
-    CLIENT_DISCONNECT: Final = "client disconnect"
-    SERVER_DISCONNECT: Final = "server disconnect"
-    PING_TIMEOUT: Final = "ping timeout"
-    TRANSPORT_CLOSE: Final = "transport close"
-    TRANSPORT_ERROR: Final = "transport error"
+    __slots__ = ("detail",)
+
+    detail: str
+    """``"kicked"``, ``"shutdown"``, ``"overflow"``, ``"replaced"``, ``"expired"``, or ``""``."""
+
+    def __new__(cls, text: str, detail: str = "") -> DisconnectReason:
+        """Return a reason.
+
+        :param text: one of python-socketio's five.
+        """
+        reason = super().__new__(cls, text)
+        reason.detail = detail
+        return reason
+
+    def __reduce__(self) -> tuple[type[DisconnectReason], tuple[str, str]]:
+        return DisconnectReason, (str(self), self.detail)
+
+
+class Reason:
+    """The disconnect reasons, as class attributes.
+
+    The first five are those of python-socketio's ``Server.reason``. Each of the others is equal to one of them, so
+    whoever compares with those sees no difference, and has a :attr:`~DisconnectReason.detail`: compare that, or with
+    ``is``.
+    """
+
+    CLIENT_DISCONNECT: Final = DisconnectReason("client disconnect")
+    SERVER_DISCONNECT: Final = DisconnectReason("server disconnect")
+    PING_TIMEOUT: Final = DisconnectReason("ping timeout")
+    TRANSPORT_CLOSE: Final = DisconnectReason("transport close")
+    TRANSPORT_ERROR: Final = DisconnectReason("transport error")
+
+    KICKED: Final = DisconnectReason("server disconnect", "kicked")
+    """The application called ``disconnect()``."""
+    SHUTDOWN: Final = DisconnectReason("server disconnect", "shutdown")
+    """The server's process ends."""
+    OVERFLOW: Final = DisconnectReason("transport error", "overflow")
+    """The client did not read, and ``outbox_policy`` is ``"disconnect"``; or no dropping helped."""
+    REPLACED: Final = DisconnectReason("server disconnect", "replaced")
+    """The application lets another connection of the same user take its place: ``disconnect(reason=...)``."""
+    EXPIRED: Final = DisconnectReason("server disconnect", "expired")
+    """What let the client in is no longer valid, says the application: ``disconnect(reason=...)``."""
+
+
+def shown(reason: str) -> str:
+    """Return a reason with its detail, for a log."""
+    detail = getattr(reason, "detail", "")
+    return f"{reason} ({detail})" if detail else str(reason)
+
+
+def by_application(detail: object) -> DisconnectReason:
+    """Return the reason for which the application of some server disconnects a client.
+
+    :param detail: as that server tells it; not to be trusted.
+    """
+    for reason in (Reason.KICKED, Reason.REPLACED, Reason.EXPIRED):
+        if detail == reason.detail:
+            return reason
+    return Reason.KICKED
+
+
+def check_reason(reason: object) -> DisconnectReason:
+    """Refuse what an application cannot disconnect a client for.
+
+    :raises ValueError: if it is something else.
+    """
+    if reason is Reason.KICKED or reason is Reason.REPLACED or reason is Reason.EXPIRED:
+        return reason
+    raise ValueError(
+        f"reason={reason!r} is not why an application disconnects a client: give SocketIO.reason.KICKED, REPLACED or "
+        "EXPIRED"
+    )

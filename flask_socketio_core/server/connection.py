@@ -432,13 +432,16 @@ class Connection:
 
     # clients that go
 
-    def disconnect(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
+    def disconnect(
+        self, client: Client, reason: str = Reason.KICKED, run: Callable[[Job], object] | None = None
+    ) -> None:
         """Disconnect a client; one whose connect handler still runs is refused.
 
+        :param reason: a value of :class:`Reason`, for its disconnect handler.
         :param run: runs the disconnect handler; ``None`` for a worker, as when the client leaves by itself.
         """
         # It leaves before it learns of it and comes back.
-        before = client.leave(Reason.SERVER_DISCONNECT)
+        before = client.leave(reason)
         if before is None:
             return
         codec = self._shared.codec

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..common.reasons import DisconnectReason, Reason
 from ..contracts.clients import Client
 from ..transport.observers import Observers as EngineObservers
 
@@ -157,8 +158,11 @@ class Emitter(Protocol):
         :raises ValueError: if the room is a client's sid, on whatever server.
         """
 
-    def disconnect(self, sid: str, namespace: str = "/") -> None:
-        """Disconnect a client from a namespace; nothing happens if it is not connected."""
+    def disconnect(self, sid: str, namespace: str = "/", reason: DisconnectReason = Reason.KICKED) -> None:
+        """Disconnect a client from a namespace; nothing happens if it is not connected.
+
+        :param reason: for its disconnect handler.
+        """
 
 
 class LocalServer(Emitter, Protocol):
@@ -241,9 +245,14 @@ class OwnServer(LocalServer, Protocol):
         """
 
     def disconnect(
-        self, sid: str, namespace: str = "/", run: Callable[[Callable[[], object]], object] | None = None
+        self,
+        sid: str,
+        namespace: str = "/",
+        reason: DisconnectReason = Reason.KICKED,
+        run: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
         """Disconnect a client of this process.
 
+        :param reason: for its disconnect handler.
         :param run: runs the disconnect handler; ``None`` for a worker, as when the client leaves by itself.
         """

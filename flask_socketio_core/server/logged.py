@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.quoting import printable
+from ..common.reasons import DisconnectReason, Reason, shown
 from ..transport.packets import EIO_MESSAGE, EIO_OPEN
 from ..transport.server import EngineIOServer
 from ..transport.session import Session
@@ -114,10 +115,16 @@ class LoggedServer(Server):
         self._tell("room %s is closing [%s]", printable(str(room)), printable(namespace))
         super().close_room(room, namespace)
 
-    def disconnect(self, sid: str, namespace: str = "/", run: Callable[[Job], object] | None = None) -> None:
+    def disconnect(
+        self,
+        sid: str,
+        namespace: str = "/",
+        reason: DisconnectReason = Reason.KICKED,
+        run: Callable[[Job], object] | None = None,
+    ) -> None:
         """Tell of a client that the application disconnects."""
         self._tell("disconnecting %s [%s]", sid, printable(namespace))
-        super().disconnect(sid, namespace, run)
+        super().disconnect(sid, namespace, reason, run)
 
     def shutdown(self, timeout_s: float = 3.0, listens: Callable[[], bool] = lambda: False) -> int:
         """Tell of the end, and have the last lines written."""
@@ -178,7 +185,8 @@ class LoggedConnection(Connection):
         super()._on_ack(namespace, ack_id, data)
 
     def _start_disconnect(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
-        self._tell("client %s is disconnected: %s [%s]", client.sid, client.reason, _place(client))
+        reason = shown(client.reason)
+        self._tell("client %s is disconnected: %s [%s]", client.sid, reason, _place(client))
         super()._start_disconnect(client, run)
 
 
@@ -208,7 +216,8 @@ class LoggedEngineIOServer(EngineIOServer):
 
     def remove(self, session: Session) -> None:
         """Tell of a session that ended."""
-        self._tell("%s: closed over %s: %s", session.sid, session.transport.name, session.close_reason)
+        reason = shown(session.close_reason)
+        self._tell("%s: closed over %s: %s", session.sid, session.transport.name, reason)
         super().remove(session)
 
     def on_refused(self, environ: dict[str, Any], refusal: Refusal) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..common.reasons import DisconnectReason, Reason
 from ..transport.fork import forget_after_fork
 from ..transport.server import EngineIOServer
 from .clients import Client, Phase
@@ -184,7 +185,11 @@ class Server:
                 f"cannot enter room {room!r}: sid {sid!r} is not connected to namespace {namespace!r}"
             )
         rooms = self._rooms.get(namespace)
-        if rooms is not None and rooms.enter(client, room) and self._observers.observes("socketio_room_entered"):
+        if (
+            rooms is not None
+            and rooms.enter(client, room)
+            and self._observers.observes("socketio_room_entered")
+        ):
             self._observers.room_entered(sid=sid, namespace=namespace, room=room)
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
@@ -201,14 +206,21 @@ class Server:
             for client in rooms.close(room):
                 self._shared.tell_left((room,), client)
 
-    def disconnect(self, sid: str, namespace: str = "/", run: Callable[[Job], object] | None = None) -> None:
+    def disconnect(
+        self,
+        sid: str,
+        namespace: str = "/",
+        reason: DisconnectReason = Reason.KICKED,
+        run: Callable[[Job], object] | None = None,
+    ) -> None:
         """Disconnect a client of this process; one whose connect handler still runs is refused.
 
+        :param reason: for its disconnect handler.
         :param run: runs the disconnect handler; ``None`` for a worker, as when the client leaves by itself.
         """
         client = self._find(sid, namespace)
         if client is not None:
-            client.connection.disconnect(client, run)
+            client.connection.disconnect(client, reason, run)
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Say whether an accepted or pending client of this process has that sid."""

@@ -168,7 +168,7 @@ class Endpoint:
         with placed(self._server, environ) as place:
             session = self._server.add_session(stored_environ(environ), PollingTransport(), place)
         if not self._server.accepting:  # since check_capacity(): shutdown() may have missed this one
-            session.close(Reason.SERVER_DISCONNECT, code=GOING_AWAY)
+            session.close(Reason.SHUTDOWN, code=GOING_AWAY)
             check_capacity(self._server, 0)
         upgrades = (
             self._options.allow_upgrades

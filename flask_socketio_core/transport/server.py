@@ -173,7 +173,7 @@ class EngineIOServer:
         with self._lock:
             sessions = list(self.sessions.values())
         for session in sessions:
-            session.close(Reason.SERVER_DISCONNECT, code=GOING_AWAY)
+            session.close(Reason.SHUTDOWN, code=GOING_AWAY)
 
     def open_packet(self, session: Session, *, upgrades: bool) -> Outgoing:
         """Return the OPEN packet that tells a client about its session.
@@ -220,9 +220,7 @@ class EngineIOServer:
         """
         if not self._observers.adds_headers:
             return headers
-        return self._observers.response_headers(
-            environ=stored_environ(environ), headers=headers, first=first
-        )
+        return self._observers.response_headers(environ=stored_environ(environ), headers=headers, first=first)
 
     def on_upgraded(self, session: Session, before: str) -> None:
         """Tell of a session that was moved."""

@@ -29,7 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..common.reasons import Reason
+from ..common.reasons import DisconnectReason, Reason
 from ..errors import ProtocolError
 from .bucket import TokenBucket
 from .outbox import Outbox
@@ -337,7 +337,7 @@ class Session:
         packets, size_bytes, ends = overflow
         self._host.on_overflow(self, packets, size_bytes)
         if ends:
-            self.close(Reason.TRANSPORT_ERROR, code=1008)
+            self.close(Reason.OVERFLOW, code=1008)
             return False
         return True
 
@@ -585,10 +585,12 @@ class Session:
     def close(self, reason: str, *, code: int = 1000) -> bool:
         """End the session, once.
 
-        :param reason: a value of :class:`Reason`, for the disconnect handlers.
+        :param reason: a value of :class:`Reason`, for the disconnect handlers; or a text, of the application's own.
         :param code: WebSocket close code. With :data:`GOING_AWAY` the client is sent no CLOSE packet.
         :returns: ``False`` if it was closed already.
         """
+        if not isinstance(reason, DisconnectReason):
+            reason = DisconnectReason(reason)
         with self.lock:
             if self.closed:
                 return False

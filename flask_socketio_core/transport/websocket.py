@@ -150,5 +150,5 @@ class WebSocketEntrance:
         self._server.add(session)
         session.send(self._server.open_packet(session, upgrades=False))
         if not self._server.accepting:  # since check_capacity(): shutdown() may have missed this one
-            session.close(Reason.SERVER_DISCONNECT, code=GOING_AWAY)
+            session.close(Reason.SHUTDOWN, code=GOING_AWAY)
         return session

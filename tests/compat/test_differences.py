@@ -147,6 +147,21 @@ def test_disconnect_inside_the_connect_handler_refuses_the_client() -> None:
     assert play(flask_socketio_core) == (False, ["server disconnect"])
 
 
+def test_reason_has_a_detail_and_is_the_same_text() -> None:
+    def play(library: Any) -> list[Any]:
+        reasons: list[Any] = []
+        app = Flask(__name__)
+        extension = library.SocketIO(app, async_mode="threading", monitor_clients=False)
+        extension.on_event("kick me", lambda: library.disconnect())
+        extension.on_event("disconnect", reasons.append)
+        extension.test_client(app).emit("kick me")
+        assert reasons == [extension.reason.SERVER_DISCONNECT] == ["server disconnect"]
+        return [getattr(reason, "detail", None) for reason in reasons]
+
+    assert play(flask_socketio) == [None]
+    assert play(flask_socketio_core) == ["kicked"]
+
+
 def test_refusal_after_always_connect_has_no_payload(reference: OpenStage, ours: OpenStage) -> None:
     def play(stage: Stage) -> list[str]:
         client = stage.client(connect=None)
