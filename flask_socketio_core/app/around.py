@@ -54,17 +54,13 @@ class Around:
         if not plugins.observes_events:
             return self._surround(call, event, function, given)
         sid, namespace = client.sid, client.namespace
-        plugins.event_before(
-            sid=sid, namespace=namespace, event=event, args=call.args, waited_s=waited.get()
-        )
+        plugins.event_before(sid=sid, namespace=namespace, event=event, args=call.args, waited_s=waited.get())
         began_s = time.perf_counter()
         try:
             answer = self._surround(call, event, function, given)
         except BaseException as error:
             duration_s = time.perf_counter() - began_s
-            plugins.event_error(
-                sid=sid, namespace=namespace, event=event, error=error, duration_s=duration_s
-            )
+            plugins.event_error(sid=sid, namespace=namespace, event=event, error=error, duration_s=duration_s)
             raise
         duration_s = time.perf_counter() - began_s
         plugins.event_after(sid=sid, namespace=namespace, event=event, duration_s=duration_s)

@@ -257,6 +257,7 @@ class Dispatcher:
         attributes = {
             "sid": client.sid,
             "namespace": client.namespace,
+            "client": client,
             "event": {"message": event, "args": call.args},
             CALL: call,
         }

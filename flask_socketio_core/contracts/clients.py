@@ -51,5 +51,26 @@ class Client(Protocol):
     def environ(self) -> dict[str, Any]:
         """WSGI environ of the connection's first request, without the server's own objects. Shared: copy to change."""
 
+    @property
+    def connected_at(self) -> float:
+        """When it asked to join the namespace, seconds since the epoch."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """A dictionary of the application's own, to be read and changed in place, for what JSON can carry: it is what
+        is told of a client to other servers. Empty at first.
+
+        A dictionary that is set is copied and checked; what is put into it later is checked when it is carried.
+
+        :raises InvalidData: when it is set to what JSON cannot carry; says where.
+        :raises TypeError: when it is set to what is no dictionary.
+        """
+
+    @data.setter
+    def data(self, data: dict[str, Any]) -> None: ...
+
+    user: Any
+    """Who it is to the application, of any type; stays in this process. ``None`` at first."""
+
     app_data: Any
     """Whatever the application wants to keep with the connection, for all its namespaces; ``None`` at first."""

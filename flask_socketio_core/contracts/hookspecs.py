@@ -306,7 +306,7 @@ def socketio_refused(environ: dict[str, Any], status: int, code: int, message: s
 def socketio_response_headers(
     environ: dict[str, Any], headers: Sequence[tuple[str, str]], first: bool, socketio: Any
 ) -> Mapping[str, str] | Iterable[tuple[str, str]] | None:
-    """Add headers to a response of our own: to a handshake, a poll, what was posted, a refusal, and to a WebSocket's 101.
+    """Add headers to a response of our own: to a handshake, a poll, what was posted, a refusal, a WebSocket's 101.
 
     ::
 
@@ -315,14 +315,14 @@ def socketio_response_headers(
             if first:
                 return {"Set-Cookie": f"node={NODE}; Path=/; HttpOnly"}
 
-    Called in the request's own task, outside of a Flask context, for each response; so it must be quick. Not called where
-    the web server writes the 101 by itself; ``docs/hooks.md`` says where.
+    Called in the request's own task, outside of a Flask context, for each response; so it must be quick. Not called
+    where the web server writes the 101 by itself; ``docs/hooks.md`` says where.
 
     :param environ: the request's, without the server's own objects.
     :param headers: what is sent so far, by us and by the plugins before this one.
     :param first: whether this is the first response of a session.
-    :returns: what to add: names with their values, as a mapping or in pairs. A header takes the place of one that has its
-        name, but for ``Set-Cookie``, ``Link``, ``Server-Timing`` and ``Vary``. One that would break the response
+    :returns: what to add: names with their values, as a mapping or in pairs. A header takes the place of one that has
+        its name, but for ``Set-Cookie``, ``Link``, ``Server-Timing`` and ``Vary``. One that would break the response
         (``Content-Length``, ``Connection``, ``Sec-WebSocket-Accept``, a value with a line break) is logged and left
         out; all others are sent.
 
@@ -479,8 +479,8 @@ def socketio_workers_saturated(max_workers: int, socketio: Any) -> None:
 def socketio_bus_state(up: bool, detail: str, socketio: Any) -> None:
     """Observe how the connection to the message queue is: once when this process joins, then when it changes.
 
-    Called first when the connection is there, or could not be had. Then each time that it was lost or restored. A process
-    that only sends joins when it first waits for an answer; what it loses it learns of when it sends.
+    Called first when the connection is there, or could not be had, then each time that it was lost or restored. A
+    process that only sends joins when it first waits for an answer; what it loses it learns of when it sends.
 
     :param up: ``True`` if messages flow.
     :param detail: one sentence without credentials: the cause, or how long the bus was away and what was lost. Without
@@ -494,8 +494,8 @@ def socketio_bus_state(up: bool, detail: str, socketio: Any) -> None:
 def socketio_bus_message(method: str, node: str | None, size_bytes: int, socketio: Any) -> None:
     """Observe a message of another process from the message queue, before it is acted on.
 
-    Called in the task that listens, so it must be quick. Signs of life are not told, nor what is dropped: what cannot be
-    read, has no valid signature, or was heard before.
+    Called in the task that listens, so it must be quick. Signs of life are not told, nor what is dropped: what cannot
+    be read, has no valid signature, or was heard before.
 
     :param method: what it asks for: ``"emit"``, ``"enter_room"``, ``"disconnect"``, ``"callback"`` and so on.
     :param node: id of the sender; ``None`` for one of python-socketio's processes.

@@ -276,7 +276,12 @@ class Plugins:
         hook = "socketio_response_headers"
         for owner, function, names in self._observers[hook]:
             self._note("%s -> %s", hook, owner)
-            known = {"environ": environ, "headers": tuple(headers), "first": first, "socketio": self._socketio}
+            known = {
+                "environ": environ,
+                "headers": tuple(headers),
+                "first": first,
+                "socketio": self._socketio,
+            }
             try:
                 added = response_headers.pairs(function(*[known[name] for name in names]))
             except Exception as error:  # noqa: BLE001  # the response is sent all the same

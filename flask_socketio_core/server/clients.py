@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..common.sendable import FAILURES, encode_strictly, explain
 from ..transport.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -46,7 +48,9 @@ class Owner(Protocol):
     def now_s(self) -> float:
         """Return the clock's reading, seconds."""
 
-    def disconnect(self, client: Client, run: Callable[[Callable[[], object]], object] | None) -> None:
+    def disconnect(
+        self, client: Client, reason: str, run: Callable[[Callable[[], object]], object] | None
+    ) -> None:
         """Disconnect one of its clients; see :meth:`Server.disconnect`."""
 
 
@@ -58,9 +62,11 @@ class Client:
     """
 
     __slots__ = (
+        "_data",
         "accepted",
         "ack_count",
         "acks",
+        "connected_at",
         "connection",
         "early",
         "gone_callbacks",
@@ -71,6 +77,7 @@ class Client:
         "rooms",
         "session",
         "sid",
+        "user",
         "user_session",
     )
 
@@ -90,6 +97,9 @@ class Client:
         self.early: list[Callable[[], object]] | None = None
         self.gone_callbacks: list[Callable[[], None]] | None = None
         self.user_session: dict[str, Any] | None = None
+        self.user: Any = None
+        self.connected_at = time.time()
+        self._data: dict[str, Any] | None = None  # made when it is first asked for
 
     @property
     def pending(self) -> bool:
@@ -100,6 +110,26 @@ class Client:
     def engine_sid(self) -> str:
         """The Engine.IO session id."""
         return self.session.sid
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The application's own dictionary; see :attr:`~flask_socketio_core.contracts.clients.Client.data`."""
+        if self._data is None:
+            with self.session.lock:
+                if self._data is None:
+                    self._data = {}
+        return self._data
+
+    @data.setter
+    def data(self, data: dict[str, Any]) -> None:
+        if not isinstance(data, dict):
+            raise TypeError(f"the data of a client is a dictionary, not of type {type(data).__name__}")
+        copy = dict(data)
+        try:
+            encode_strictly(copy)
+        except FAILURES as error:
+            raise explain(f"data of client {self.sid}", copy, error, encode_strictly) from error
+        self._data = copy
 
     @property
     def app_data(self) -> Any:

@@ -375,9 +375,9 @@ def test_a_server_that_does_not_hear_itself_listens_anew() -> None:
     moody.deaf = True
     try:
         wait_until(lambda: moody.subscriptions == 2, "second subscription")
-        wait_until(lambda: node.states and node.states[-1][0], "recovery")
-        assert node.states[0][0] is False
-        assert "our own messages have not come back" in node.states[0][1]
+        wait_until(lambda: len(node.states) == 3, "recovery")
+        assert [up for up, _ in node.states] == [True, False, True]
+        assert "our own messages have not come back" in node.states[1][1]
     finally:
         node.close()
 

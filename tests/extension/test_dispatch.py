@@ -452,9 +452,12 @@ class _Client:
     sid = "sid"
     namespace = "/"
     engine_sid = "engine"
+    connected_at = 0.0
     app_data: Any = None
+    user: Any = None
 
     def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
         self.environ = create_environ("/socket.io/")
 
 

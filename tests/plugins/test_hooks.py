@@ -223,7 +223,10 @@ class TestObserving:
         plugins.response_headers(environ={}, headers=ours, first=False)
         said = [record.getMessage() for record in caplog.records]
         assert len(said) == 3, "once a minute"
-        assert "'Outer' (registered in code) adds a header that is left out: Content-Length is the" in caplog.text
+        assert (
+            "'Outer' (registered in code) adds a header that is left out: Content-Length is the"
+            in caplog.text
+        )
         assert "the value of X-Late has a line break" in caplog.text
         assert "TypeError: expected a mapping of names to values" in caplog.text
 

@@ -14,6 +14,7 @@ from flask_socketio_core import SocketIO, SocketIOTestClient, emit, join_room
 from flask_socketio_core.contracts import hookspecs
 from flask_socketio_core.errors import InvalidHook
 from support.plugins import MakeDistribution
+from support.servers import wait_until
 
 OTHERS = hookspecs.DESCRIBING | hookspecs.SETTING_UP | hookspecs.SURROUNDING
 OBSERVED = [name for name in vars(hookspecs) if name.startswith("socketio_") and name not in OTHERS]
@@ -186,6 +187,42 @@ def test_a_process_that_only_sends_can_be_observed(record: Record) -> None:
     socketio.emit("news")
     assert seen == ["news"]
     socketio.close()
+
+
+def test_the_bus_is_told_at_the_start_and_message_by_message(record: Record) -> None:
+    url = "memory://observed-bus"
+    told: list[tuple[Any, ...]] = []
+    apps = [Flask(name) for name in ("first", "second")]
+    servers = [SocketIO(app, message_queue=url) for app in apps]
+
+    @servers[1].observe
+    def socketio_bus_state(up: bool, detail: str) -> None:
+        told.append((up, detail))
+
+    @servers[1].observe
+    def socketio_bus_message(method: str, node: str, size_bytes: int) -> None:
+        told.append((method, node, size_bytes > 50))
+
+    @servers[1].observe
+    def socketio_delivered(event: str, to: object, recipients: int) -> None:
+        told.append((event, to, recipients))
+
+    try:
+        for socketio, app in zip(servers, apps, strict=True):
+            socketio.on_event("connect", lambda: None)
+            socketio.test_client(app)
+        sender = servers[0].health()
+        assert sender is not None
+        assert wait_until(lambda: len(told) == 1, timeout_s=10)
+        servers[0].emit("news", to="nobody's room")
+        servers[0].emit("news")
+        assert wait_until(lambda: len(told) == 5, timeout_s=10)
+        message = ("emit", sender.node, True)
+        delivered = [("news", ("nobody's room",), 0), ("news", None, 1)]
+        assert told == [(True, "connected"), message, delivered[0], message, delivered[1]]
+    finally:
+        for socketio in servers:
+            socketio.close()
 
 
 def test_an_observer_with_a_misspelt_name_is_told_the_nearest(socketio: SocketIO) -> None:

@@ -589,3 +589,29 @@ def test_a_client_may_come_back_as_soon_as_it_was_disconnected(bench: Bench) -> 
     bench.mode.run_jobs()
     assert [entry[0] for entry in bench.app.log].count("connect") == 2
     assert connection_of(session).clients["/"].sid != sid
+
+
+def test_without_observers_an_event_reads_no_clock_and_tells_nothing() -> None:
+    readings: list[float] = []
+    mode, app = ManualMode(), RecordingApplication()
+
+    def clock() -> float:
+        readings.append(100.0)
+        return 100.0
+
+    server = Server(app, options.build({}), mode, clock=clock)
+    session = server.eio.add_session({}, WokenTransport())
+    session.receive("40")
+    mode.run_jobs()
+
+    def handle() -> int:
+        before = len(readings)
+        session.receive('42["event"]')
+        server.emit(Emission("news", ()))
+        mode.run_jobs()
+        return len(readings) - before
+
+    assert (handle(), app.observers.told) == (0, [])
+    app.observers.observe()
+    assert handle() == 2, "when it came, and when it was taken up"
+    assert [hook for hook, _ in app.observers.told] == ["delivered"]

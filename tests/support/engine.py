@@ -286,4 +286,3 @@ class RecordingApplication:
 
     def on_invalid_ack(self, client: Any, event: str, args: tuple[Any, ...], error: Exception) -> None:
         raise error
-

@@ -46,13 +46,18 @@ def make_app() -> tuple[Flask, Any]:
         socketio.emit("said", text, to=room, callback=lambda *_: None)
 
     @socketio.on("fail")
-    def fail() -> None:
-        socketio.sleep(0.05)
+    def fail(after_s: float = 0) -> None:
+        socketio.sleep(after_s)
         raise ValueError("as asked")
+
+    @socketio.on("connect")
+    @socketio.on("disconnect")
+    def come_and_go() -> None:
+        """Have a handler, which observers are told of."""
 
     @socketio.on("map")
     def map_both_ways() -> list[Any]:
-        client = socketio.server.client(request.sid)  # type: ignore[attr-defined]  # ours
+        client = socketio.server.client(request.sid)
         others = socketio.server.clients_of(client.engine_sid)
         return [client.engine_sid, [[other.sid, other.namespace] for other in others]]
 

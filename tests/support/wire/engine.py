@@ -71,8 +71,7 @@ class WebSocket:
     @property
     def headers(self) -> Mapping[str, str]:
         """Return the headers of the 101, names in lower case."""
-        found: Mapping[str, str] = self._socket.getheaders()
-        return found
+        return self._socket.getheaders() or {}
 
     def send(self, message: str | bytes) -> None:
         """Send one message, as a text or a binary frame."""
