@@ -8,6 +8,7 @@
     │   ├── InvalidOption             (also a ValueError)
     │   ├── PluginError               a plugin is wrong in itself
     │   │   ├── DuplicatePlugin
+    │   │   ├── DuplicateSetting
     │   │   ├── InvalidHook
     │   │   ├── PluginFailed          its set-up raised; ``__cause__`` says what
     │   │   └── InvalidDescriptor     what it describes, or the class behind that, is not as the contract says
@@ -103,6 +104,10 @@ class PluginError(ConfigurationError):
 
 class DuplicatePlugin(PluginError):
     """Two distributions register one entry-point name."""
+
+
+class DuplicateSetting(PluginError):
+    """A plugin declares a setting that another one has, or an option of ours."""
 
 
 class InvalidHook(PluginError):

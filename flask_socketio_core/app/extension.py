@@ -110,11 +110,12 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         middleware = _middlewares(app).get(self)
         before = middleware.binding.keywords if middleware is not None else {}
         keywords = {**self._options, **before, **options}
-        checked = option_rules.build({**_configured(app), **keywords})
-        _check_path(app, self, checked.path)
         if self._chosen_for_sending:
             self._plugins, self._chosen_for_sending = None, False  # what serves is chosen in another way
-        binding = self._bind(app, checked, self._plugins_here())
+        plugins = self._plugins_here()
+        checked = option_rules.build({**_configured(app, plugins), **keywords})
+        _check_path(app, self, checked.path)
+        binding = self._bind(app, checked, plugins)
         binding.keywords = keywords
         if middleware is None:
             middleware = SocketIOMiddleware(binding, app.wsgi_app)
@@ -388,9 +389,12 @@ def _middlewares(app: Flask) -> dict[SocketIO, SocketIOMiddleware]:
     return found
 
 
-def _configured(app: Flask) -> dict[str, Any]:
-    """Return the options in the application's configuration, and warn once of each key that looks like one."""
-    found, others = option_rules.from_config(app.config)
+def _configured(app: Flask, plugins: Plugins) -> dict[str, Any]:
+    """Return the options in the application's configuration, and warn once of each key that looks like one.
+
+    :raises InvalidOption: for a value that a plugin's setting cannot take.
+    """
+    found, others = option_rules.from_config(app.config, plugins.setting_names())
     told: set[str] = app.extensions.setdefault(UNKNOWN_KEYS, set())
     for key, meant in others.items():
         if key not in told:
@@ -400,6 +404,7 @@ def _configured(app: Flask) -> dict[str, Any]:
                 key,
                 f": {meant}" if meant else "",
             )
+    plugins.check_settings(app.config)
     return found
 
 

@@ -30,6 +30,7 @@ def view(description: Description, notes: tuple[str, ...] = ()) -> str:
     for kind, how in KINDS.items():
         lines += ["", *_parts(description, kind, how)]
     lines += _others(description)
+    lines += _settings(description)
     lines += ["", *_footer(description)]
     for problem in description.problems:
         lines += ["", *paragraph(f"error: {problem}")]
@@ -62,6 +63,19 @@ def _others(description: Description) -> list[str]:
         return []
     rows = [(" ", plugin.name, owner_of(plugin), _status(plugin)) for plugin in others]
     return ["", *table([(" ", "Other plugins", "distribution", "status"), *rows])]
+
+
+def _settings(description: Description) -> list[str]:
+    """Show what the plugins read in an application's configuration."""
+    rows = [
+        (" ", setting.key, owner_of(plugin), setting.default, f"{setting.text} ({setting.expected})")
+        for plugin in description.plugins
+        for setting in plugin.settings
+    ]
+    if not rows:
+        return []
+    header = (" ", "Key of app.config", "distribution", "default", "meaning")
+    return ["", *table([header, *rows], flexible=(3, 4))]
 
 
 def _status(plugin: PluginDescription) -> str:

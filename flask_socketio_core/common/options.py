@@ -17,8 +17,7 @@ from ..errors import InvalidOption, UnknownOption
 from . import origins, values
 from .foreign_options import instead_of
 from .json_modules import tried
-
-CONFIG_PREFIX = "SOCKETIO_"
+from .settings import CONFIG_PREFIX
 
 TRANSPORTS = ("polling", "websocket")
 LONGEST_SILENCE_S = 2_147_483
@@ -207,27 +206,30 @@ def check_names(names: Iterable[str]) -> None:
             )
 
 
-def from_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def from_config(
+    config: Mapping[str, Any], others: Iterable[str] = ()
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Collect ``SOCKETIO_...`` keys of a Flask configuration.
 
+    :param others: names of options that are not ours but plugins'.
     :returns: keyword arguments; and the keys that are no options, which an application may have for itself, each with
         what was perhaps meant, or ``""``.
     """
-    known = option_names()
-    found, others = {}, {}
+    ours, theirs = option_names(), tuple(others)
+    found, strange = {}, {}
     for key, value in config.items():
         if not key.startswith(CONFIG_PREFIX):
             continue
         name = key.removeprefix(CONFIG_PREFIX).lower()
-        if name in known:
+        if name in ours:
             found[name] = value
-        else:
+        elif name not in theirs or not key.isupper():
             # Without the prefix, which all have in common.
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-            others[key] = instead_of(name) or (
+            near = difflib.get_close_matches(name, (*ours, *theirs), n=1, cutoff=0.7)
+            strange[key] = instead_of(name) or (
                 f"did you mean {CONFIG_PREFIX}{near[0].upper()}?" if near else ""
             )
-    return found, others
+    return found, strange
 
 
 def build(keywords: Mapping[str, Any]) -> Options:

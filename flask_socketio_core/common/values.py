@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
-EXPECTED = {bool: "true or false", int: "a whole number", float: "a number"}
+EXPECTED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a list",
+    dict: "a dict",
+}
 """What :func:`convert` takes, for messages."""
 
 
 def convert(kind: type, value: Any) -> Any:
-    """Return a value as ``bool``, ``int`` or ``float``; one of another kind as it is.
+    """Return a value as ``bool``, ``int``, ``float``, ``tuple`` or ``dict``; one of another kind as it is.
 
     :raises ValueError: if it is not what it should be; see :data:`EXPECTED`.
     :raises OverflowError: for a number that is far too large.
@@ -26,7 +34,21 @@ def convert(kind: type, value: Any) -> Any:
         return boolean(value)
     if kind is int:
         return whole(value)
+    if kind in (tuple, dict):
+        return several(kind, value)
     return number(value) if kind is float else value
+
+
+def several(kind: type, value: Any) -> Any:
+    """Return a list as a ``tuple``, which may be written as text with commas, or a mapping as a ``dict``.
+
+    :raises ValueError: if it is none.
+    """
+    if isinstance(value, Mapping) is not (kind is dict) or not isinstance(value, Iterable):
+        raise ValueError(f"not {EXPECTED[kind]}")
+    if isinstance(value, (bytes, bytearray)):
+        raise ValueError("not a list of texts")
+    return dict(value) if kind is dict else listed(value)
 
 
 def boolean(value: Any) -> bool:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .async_mode import AsyncModeInfo
     from .clients import Client, Emission
     from .message_queue import QueueInfo
+    from .settings import Setting
     from .websocket_provider import WebSocketProviderInfo
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "socketio_room_left",
     "socketio_session_closed",
     "socketio_session_opened",
+    "socketio_settings",
     "socketio_setup",
     "socketio_teardown",
     "socketio_transport_changed",
@@ -82,7 +84,14 @@ __all__ = [
 PROJECT_NAME = "flask_socketio_core"
 """pluggy's project name and the entry-point group."""
 
-DESCRIBING = frozenset({"socketio_async_modes", "socketio_websocket_providers", "socketio_message_queues"})
+DESCRIBING = frozenset(
+    {
+        "socketio_async_modes",
+        "socketio_websocket_providers",
+        "socketio_message_queues",
+        "socketio_settings",
+    }
+)
 """The hooks that describe."""
 
 SETTING_UP = frozenset({"socketio_setup", "socketio_teardown", "socketio_cli"})
@@ -131,6 +140,35 @@ def socketio_message_queues() -> QueueInfo | Sequence[QueueInfo] | None:
 
     :returns: one descriptor, several, or ``None``. Two plugins that claim one URL scheme are an error, reported with
         both distributions when that scheme is used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_settings() -> Setting[Any] | Sequence[Setting[Any]] | None:
+    """Declare the settings that this plugin has in an application's configuration.
+
+    ::
+
+        RATE = Setting("census_rate", float, 100.0, "most events of a client per second", above=0)
+
+        @hookimpl
+        def socketio_settings():
+            return RATE
+
+        @hookimpl
+        def socketio_setup(socketio, app):
+            rate = configured(RATE, app.config)  # app.config["SOCKETIO_CENSUS_RATE"]
+
+    Called once per ``SocketIO`` object, when it is initialised for its first application. For each application the
+    values in its configuration are checked then: one that a setting cannot take is an
+    :class:`~flask_socketio_core.errors.InvalidOption`.
+
+    :returns: one setting, several, or ``None``; a name is a Python identifier in lower case that begins with the
+        plugin's. One that another plugin or the core has is a
+        :class:`~flask_socketio_core.errors.DuplicateSetting`, with both distributions. An exception lists the plugin as
+        broken.
 
     .. versionadded:: 0.1
     """

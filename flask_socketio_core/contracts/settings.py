@@ -1,57 +1,54 @@
-"""Options of a message queue: named once with type, unit and default, given as a dict or in the URL's query."""
+"""Options of plugins, each declared once as a :class:`Setting`.
+
+Those of a message queue are given in ``message_queue_options`` or in the URL's query, and :func:`read` there. Those of
+any other plugin are keys of the application's configuration: the hook ``socketio_settings`` returns them, so that they
+are checked at the start, and :func:`configured` returns the value of one::
+
+    RATE = Setting("census_rate", float, 100.0, "most events of a client per second", above=0)
+
+    @hookimpl
+    def socketio_settings():
+        return RATE
+
+    @hookimpl
+    def socketio_setup(socketio, app):
+        rate = configured(RATE, app.config)  # app.config["SOCKETIO_CENSUS_RATE"], a float
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from ..common import descriptor_rules as rules
-from ..common import values
 from ..common.options import unknown_keyword
+from ..common.settings import Setting
 from ..errors import InvalidOption, UnknownOption
 
-__all__ = ["Setting", "read"]
+__all__ = ["Setting", "configured", "read"]
+
+T = TypeVar("T")
+SHOWN = (bool, int, float)
+"""Of these the value is shown in messages; it cannot be a password, unless that is a number."""
 
 
-#: The kinds of value, as messages call them.
-_NAMES = {**values.EXPECTED, str: "text", object: "a Python object"}
+def configured(setting: Setting[T], config: Mapping[str, Any]) -> T:
+    """Return the value of a plugin's setting: that of its key in the application's configuration, or its default.
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One option.
-
-    :param name: as the user writes it; the unit is in the name (``_s`` seconds, ``_bytes``) or in the text.
-    :param kind: ``bool``, ``int``, ``float``, ``str``, or ``object`` for a value that is passed on as it is.
-    :param default: used when the user gives nothing.
-    :param text: what it does, one short sentence.
-    :param above: numbers must be greater than this.
-    :raises InvalidDescriptor: if one of these is wrong.
+    :param config: ``app.config``; the key is ``SOCKETIO_`` and the setting's name in capitals.
+    :raises InvalidOption: for a value that it cannot have.
     """
-
-    name: str
-    kind: type
-    default: Any
-    text: str
-    above: float | None = None
-
-    def __post_init__(self) -> None:
-        rules.check(self, name=rules.name, kind=_kind, text=rules.text)
-        try:
-            checked = _checked(self, self.default)
-            if isinstance(self.default, str) and not isinstance(checked, str):
-                raise InvalidOption(_expected(self))
-        except InvalidOption as error:
-            rules.refuse(self, f"default={self.default!r:.40} does not suit it: {error}")
-
-
-def _kind(value: Any) -> str:
-    return "" if value in _NAMES else "expected bool, int, float, str or object"
+    value = config.get(setting.config_key)
+    if value is None:
+        return setting.default
+    try:
+        return setting.checked(value)
+    except ValueError as error:
+        shown = f"={value!r:.80}" if setting.kind in SHOWN or setting.choices else ""
+        raise InvalidOption(f"app.config[{setting.config_key!r}]{shown}: {error} ({setting.text})") from None
 
 
 def read(
-    known: tuple[Setting, ...], options: Mapping[str, Any], query: Mapping[str, str], *, where: str
+    known: tuple[Setting[Any], ...], options: Mapping[str, Any], query: Mapping[str, str], *, where: str
 ) -> dict[str, Any]:
     """Check the options given and return a value for every known one.
 
@@ -73,37 +70,25 @@ def read(
     return found
 
 
-def _from_url(setting: Setting, text: str) -> Any:
-    if setting.kind is object:
+def _from_url(setting: Setting[Any], text: str) -> Any:
+    if setting.kind in (object, dict):
         raise InvalidOption(
             f"{setting.name}= in the message queue URL can only be given in message_queue_options ({setting.text})"
         )
     return _checked(setting, text, f"{setting.name}= in the message queue URL")
 
 
-def _checked(setting: Setting, value: Any, what: str = "") -> Any:
+def _checked(setting: Setting[Any], value: Any, what: str = "") -> Any:
     """Return a value as one of its type, text of numbers and switches included."""
-    if value is None and setting.default is None:
-        return None
     try:
-        found: Any = values.convert(setting.kind, value)
-        found = float(found) if setting.kind is float else found
-        if (setting.above is None or found > setting.above) and isinstance(found, setting.kind):
-            return found
-    except (ValueError, OverflowError):
-        pass
-    # The value is not shown: it may be a password that was given under the wrong name.
-    what = what or f"message queue option {setting.name}"
-    raise InvalidOption(f"{what}: {_expected(setting)} ({setting.text})")
-
-
-def _expected(setting: Setting) -> str:
-    limit = "" if setting.above is None else f" greater than {setting.above:g}"
-    return f"expected {_NAMES[setting.kind]}{limit}"
+        return setting.checked(value)
+    except ValueError as error:
+        what = what or f"message queue option {setting.name}"
+        raise InvalidOption(f"{what}: {error} ({setting.text})") from None
 
 
 #: What ``message_queue_options`` may hold for every queue, besides the queue's own options.
-SETTINGS = (
+SETTINGS: tuple[Setting[Any], ...] = (
     Setting(
         "heartbeat_interval_s", float, 5.0, "seconds between a server's signs of life on the bus", above=0
     ),

@@ -9,6 +9,7 @@ from .description import (
     Description,
     PartDescription,
     PluginDescription,
+    SettingDescription,
 )
 from .manager import Plugins
 from .records import Selection
@@ -22,4 +23,5 @@ __all__ = [
     "PluginDescription",
     "Plugins",
     "Selection",
+    "SettingDescription",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import choice
-from .description import Description, PartDescription, PluginDescription
+from .description import Description, PartDescription, PluginDescription, SettingDescription
 from .records import one_line
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .choice import Kind
     from .parts import Info
     from .records import Candidate, Plugin, Selection
+    from .settings import Declared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ def describe(
     modes: Sequence[Candidate[AsyncModeInfo]],
     providers: Sequence[Candidate[WebSocketProviderInfo]],
     queues: Sequence[Candidate[QueueInfo]],
+    settings: Declared,
     chosen: Chosen,
     under_flask_run: Selection[AsyncModeInfo] | None,
     installable: tuple[str, ...],
@@ -43,7 +45,7 @@ def describe(
     parts += [(item.plugin.name, _queue(item, chosen)) for item in queues]
     return Description(
         plugins=tuple(
-            _plugin(plugin, tuple(part for owner, part in parts if owner == plugin.name))
+            _plugin(plugin, tuple(part for owner, part in parts if owner == plugin.name), settings)
             for plugin in plugins
         ),
         async_mode=chosen.mode.info.name if chosen.mode else None,
@@ -55,7 +57,7 @@ def describe(
     )
 
 
-def _plugin(plugin: Plugin, parts: tuple[PartDescription, ...]) -> PluginDescription:
+def _plugin(plugin: Plugin, parts: tuple[PartDescription, ...], settings: Declared) -> PluginDescription:
     status = "ok" if plugin.error is None else f"error: {one_line(plugin.error)}"
     return PluginDescription(
         name=plugin.name,
@@ -65,6 +67,16 @@ def _plugin(plugin: Plugin, parts: tuple[PartDescription, ...]) -> PluginDescrip
         hooks=plugin.hooks,
         status="skipped: not named in SOCKETIO_LOAD_PLUGINS" if plugin.skipped else status,
         parts=parts,
+        settings=tuple(
+            SettingDescription(
+                key=setting.config_key,
+                expected=setting.expected,
+                default=repr(setting.default),
+                text=setting.text,
+            )
+            for setting, owner in settings
+            if owner.name == plugin.name
+        ),
     )
 
 

@@ -39,6 +39,22 @@ class PartDescription:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettingDescription:
+    """One setting that a plugin has in an application's configuration.
+
+    :param key: of ``app.config``.
+    :param expected: what its value can be.
+    :param default: as Python writes it.
+    :param text: what it does.
+    """
+
+    key: str
+    expected: str
+    default: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PluginDescription:
     """One plugin and what it provides.
 
@@ -53,6 +69,7 @@ class PluginDescription:
     hooks: tuple[str, ...]
     status: str
     parts: tuple[PartDescription, ...]
+    settings: tuple[SettingDescription, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,8 +16,9 @@ from ..common.repeats import Repeats, kind_of
 from ..common.tracebacks import log_error
 from ..contracts import AsyncModeInfo, QueueInfo, Verdict, WebSocketProviderInfo, process
 from ..contracts.hookspecs import DESCRIBING, SETTING_UP
-from ..errors import InvalidHook, PartUnsuitable, PluginFailed, SelectionError
-from . import choice, describing, discovery, parts, requirements
+from ..contracts.settings import Setting
+from ..errors import DuplicateSetting, InvalidHook, PartUnsuitable, PluginFailed, SelectionError
+from . import choice, describing, discovery, parts, requirements, settings
 from .choice import ASYNC_MODE, PROVIDER, QUEUE, Kind, Offers
 from .parts import Info
 from .records import Candidate, Plugin, Selection, one_line
@@ -34,6 +35,7 @@ TRACE_SWITCH = "SOCKETIO_TRACE_PLUGINS"
 
 logger = logging.getLogger(__name__)
 InfoT = TypeVar("InfoT", bound=Info)
+DescriptorT = TypeVar("DescriptorT")
 Observer = tuple[str, Callable[..., object], tuple[str, ...]]
 
 
@@ -79,6 +81,7 @@ class Plugins:
         self._modes: list[Candidate[AsyncModeInfo]] | None = None
         self._providers: list[Candidate[WebSocketProviderInfo]] | None = None
         self._queues: list[Candidate[QueueInfo]] | None = None
+        self._settings: settings.Declared | None = None
         self._chosen_mode: Selection[AsyncModeInfo] | None = None
         self._chosen_providers: tuple[Selection[WebSocketProviderInfo], ...] | None = None
         self._chosen_queue: Selection[QueueInfo] | None = None
@@ -149,6 +152,30 @@ class Plugins:
         self._note("selected message queue %s: %s", chosen.info.name, chosen.reason)
         return chosen
 
+    # -- settings ----------------------------------------------------------------------------------------------
+
+    def setting_names(self) -> tuple[str, ...]:
+        """Return the names of the settings that the plugins have, which are no options of ours.
+
+        :raises DuplicateSetting: if two plugins declare one, or one declares an option of ours.
+        """
+        return tuple(setting.name for setting, _ in self._declared_settings())
+
+    def check_settings(self, config: Mapping[str, Any]) -> None:
+        """Check the plugins' settings in an application's configuration.
+
+        :raises InvalidOption: for a value that one cannot take.
+        :raises PluginFailed: if a plugin fails at a value.
+        """
+        settings.check(self._declared_settings(), config)
+
+    def _declared_settings(self) -> settings.Declared:
+        if self._settings is None:
+            declared = self._described("socketio_settings", Setting, settings.complaint)
+            settings.refuse_rivals(declared)
+            self._settings = declared
+        return self._settings
+
     def describe(self, *, load: bool = False) -> Description:
         """Return every plugin with what it provides and what was selected, as plain data.
 
@@ -165,11 +192,17 @@ class Plugins:
         modes = [look(item) for item in self._mode_candidates()]
         provider_parts = [look(item) for item in self._provider_candidates()]
         queues = [look(item) for item in self._queue_candidates()]
+        try:
+            declared = self._declared_settings()
+        except DuplicateSetting as exc:
+            declared = []
+            problems.append(str(exc))
         return describing.describe(
             plugins=list(self._plugins.values()),  # only now it is known which of them could not describe
             modes=modes,
             providers=provider_parts,
             queues=queues,
+            settings=declared,
             chosen=describing.Chosen(mode=mode, providers=providers, queue=self._chosen_queue),
             under_flask_run=self._under_flask_run(),
             installable=self._installable(),
@@ -485,18 +518,29 @@ class Plugins:
         return self._queues
 
     def _ask(self, hook: str, kind: type[InfoT]) -> list[Candidate[InfoT]]:
-        candidates = []
+        return [self._candidate(info, plugin, self.facts) for info, plugin in self._described(hook, kind)]
+
+    def _described(
+        self, hook: str, kind: type[DescriptorT], complaint: Callable[[list[DescriptorT]], str] | None = None
+    ) -> list[tuple[DescriptorT, Plugin]]:
+        """Return what the plugins describe.
+
+        :param complaint: says what is wrong with what one plugin returned, if anything.
+        """
+        found = []
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             name = implementation.plugin_name
             self._note("%s -> %s", hook, self._owner(name))
             try:
                 infos = _infos(implementation.function(), kind, hook)
+                if complaint is not None and (wrong := complaint(infos)):
+                    raise InvalidHook(f"{hook} returned {wrong}")
             except Exception as exc:  # noqa: BLE001  # listed as broken, with its cause
                 self._plugins[name] = replace(self._plugins[name], error=exc)
                 self._report(self._plugins[name])
                 continue
-            candidates += [self._candidate(info, self._plugins[name], self.facts) for info in infos]
-        return candidates
+            found += [(info, self._plugins[name]) for info in infos]
+        return found
 
     def _candidate(self, info: InfoT, plugin: Plugin, facts: ProcessFacts) -> Candidate[InfoT]:
         missing = requirements.missing(info.requires)
@@ -546,7 +590,7 @@ def _loaded(candidate: Candidate[Any]) -> Candidate[Any]:
     return candidate
 
 
-def _infos(result: object, kind: type[InfoT], hook: str) -> list[InfoT]:
+def _infos(result: object, kind: type[DescriptorT], hook: str) -> list[DescriptorT]:
     """Return a hook's result as a list, or say what is wrong with it."""
     if result is None:
         return []

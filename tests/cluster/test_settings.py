@@ -10,7 +10,7 @@ from flask_socketio_core import queues
 from flask_socketio_core.errors import InvalidDescriptor, InvalidOption, UnknownOption
 from flask_socketio_core.queues import Setting
 
-KNOWN = (
+KNOWN: tuple[Setting[Any], ...] = (
     Setting("timeout_s", float, 2.0, "seconds", above=0),
     Setting("size", int, 10, "a number", above=0),
     Setting("check", bool, True, "whether to look"),
@@ -78,7 +78,7 @@ def test_a_refusal_does_not_show_the_value() -> None:
     [
         (
             ("size", "int", 10, "a number"),
-            "Setting 'size': kind='int': expected bool, int, float, str or object",
+            "Setting 'size': kind='int': expected bool, int, float, str, tuple, dict or object",
         ),
         (("size", int, "10", "a number"), "Setting 'size': default='10' does not suit it: .* a whole number"),
         (("size", int, 0, "a number", 0), "default=0 does not suit it: .* greater than 0"),

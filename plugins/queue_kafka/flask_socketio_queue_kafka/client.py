@@ -28,7 +28,7 @@ ANSWER_MS = 10_000
 #: Longest pause between two attempts to connect, milliseconds.
 RECONNECT_MS = 1000
 
-SETTINGS = (
+SETTINGS: tuple[Setting[Any], ...] = (
     Setting(
         "publish_timeout_s", float, 2.0, "seconds a publish may take, a first connection included", above=0
     ),

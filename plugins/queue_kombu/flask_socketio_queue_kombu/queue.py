@@ -38,7 +38,7 @@ SETTLE_S = 0.1
 #: Messages after which a publisher asks the broker whether it is still there.
 ASK_EVERY = 500
 
-SETTINGS = (
+SETTINGS: tuple[Setting[Any], ...] = (
     Setting("publish_timeout_s", float, 2.0, "seconds a publish may take", above=0),
     Setting("connect_timeout", float, 2.0, "seconds a connection attempt may take", above=0),
     Setting("login_method", str, None, "SASL mechanism, as Kombu names it"),
@@ -57,7 +57,7 @@ class KombuQueue(MessageQueue):
     capabilities: ClassVar[QueueCapabilities] = QueueCapabilities(
         ordered=False, max_message_bytes=16 * 1024 * 1024
     )
-    known_settings: ClassVar[tuple[Setting, ...]] = SETTINGS
+    known_settings: ClassVar[tuple[Setting[Any], ...]] = SETTINGS
     label: ClassVar[str] = "kombu"
 
     def __init__(self, url: str, channel: str, *, mode: AsyncMode, options: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ class RedisBase(MessageQueue):
     Messages are published on a bare connection: what redis-py's client does around a command costs more than it.
     """
 
-    own_settings: ClassVar[tuple[Setting, ...]] = ()
+    own_settings: ClassVar[tuple[Setting[Any], ...]] = ()
     label: ClassVar[str]
 
     def __init__(self, url: str, channel: str, *, mode: AsyncMode, options: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ DEFAULT_HOST = ("localhost", 6379)
 DEFAULT_SENTINEL = ("localhost", 26379)
 
 #: Options that both Redis queues know. Names without a unit are redis-py's own.
-SETTINGS = (
+SETTINGS: tuple[Setting[Any], ...] = (
     Setting("username", str, None, "user name, when it is not in the URL"),
     Setting("password", str, None, "password, when it is not in the URL"),
     Setting("db", int, None, "database number, when it is not in the URL"),
@@ -54,7 +54,7 @@ class ClientFactory:
     """Make clients for one URL; connects to nothing."""
 
     def __init__(
-        self, url: str, options: Mapping[str, Any], known: tuple[Setting, ...], *, where: str
+        self, url: str, options: Mapping[str, Any], known: tuple[Setting[Any], ...], *, where: str
     ) -> None:
         """Check the URL and the options.
 

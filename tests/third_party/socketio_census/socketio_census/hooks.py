@@ -13,6 +13,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from flask_socketio_core import EventRejected, Namespace
+from flask_socketio_core.contracts.settings import Setting, configured
 from flask_socketio_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from flask_socketio_core.contracts.clients import Client
 
 TOPIC = "socketio-census.count"
+RATE = Setting("census_rate", int, 100, "most events of a client per second", above=0)
 
 
 class Census:
     """What one application has counted in this process."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: int) -> None:
         self.rate = rate
         self.sids: set[str] = set()
         self.events: Counter[str] = Counter()
@@ -67,8 +69,13 @@ class CensusNamespace(Namespace):
 
 
 @hookimpl
+def socketio_settings() -> Setting[int]:
+    return RATE
+
+
+@hookimpl
 def socketio_setup(socketio: SocketIO, app: Flask) -> None:
-    census = _censuses[socketio] = Census(app.config.get("SOCKETIO_CENSUS_RATE", 100))
+    census = _censuses[socketio] = Census(configured(RATE, app.config))
     socketio.on_namespace(CensusNamespace("/census", socketio))
     socketio.servers.on_topic(TOPIC, lambda payload, node: len(census.sids))
 
