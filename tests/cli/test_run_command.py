@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import socketio
 from click.testing import Result
 from flask import Flask
 
 from flask_socketio_core import SocketIO
+from support.clients import python_client
 from support.servers import HOST, descendants, find_program, free_port, wait_until
 from support.wire.http import HttpError, request
 
@@ -78,7 +78,7 @@ class Running:
 
     def call(self, event: str, argument: int) -> object:
         """Ask over a real client's WebSocket."""
-        client = socketio.Client(reconnection=False, handle_sigint=False)
+        client = python_client()
         client.connect(f"http://{HOST}:{self.port}", transports=["websocket"], wait_timeout=5)
         try:
             answer: object = client.call(event, argument, timeout=5)

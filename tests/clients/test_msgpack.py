@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import socketio
 
+from support.clients import python_client
 from support.servers import THREADING, AppSpec, Server, serving, wait_until
 from support.wire.engine import Closed, Polling, WebSocket
 
@@ -28,7 +29,7 @@ def packing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids="-".join)
 def test_events_acks_and_refusals_in_msgpack(packing: Server, transports: list[str]) -> None:
-    client: Any = socketio.Client(serializer="msgpack", reconnection=False, handle_sigint=False)
+    client: Any = python_client(serializer="msgpack")
     refusals: list[Any] = []
     client.on("connect_error", refusals.append)
     client.on("question", lambda *args: ("answer", *args))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import socketio
 
-from support.clients import handle_in_order
+from support.clients import python_client
 from support.servers import Server, ServerKind, wait_until
 from support.wire.http import request
 
@@ -29,7 +29,7 @@ class PythonClient:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.inner: Any = handle_in_order(socketio.Client(reconnection=False, handle_sigint=False))
+        self.inner: Any = python_client()
         self.events: queue.Queue[tuple[Any, ...]] = queue.Queue()
         self.errors: queue.Queue[Any] = queue.Queue()
         self.inner.on("*", lambda event, *args: self.events.put((event, *args)))

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import socketio as python_socketio
 
 from flask_socketio_core import SocketIO
-from support.clients import handle_in_order
+from support.clients import python_client
 from support.nodes import Bus, wait_until
 from support.operations import Operator, Remote
 from support.servers import AppSpec, Server, ServerKind, serving
@@ -28,7 +27,7 @@ class Person:
 
     def __init__(self, server: Server, *rooms: str) -> None:
         self.heard: list[tuple[Any, ...]] = []
-        self.client = handle_in_order(python_socketio.Client(reconnection=False))
+        self.client = python_client()
         self.client.on("question", lambda *args: ("answer", *args))
         self.client.on("*", lambda *event: self.heard.append(event))
         self.client.connect(server.url, transports=["websocket"], wait_timeout=10)

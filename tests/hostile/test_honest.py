@@ -15,9 +15,8 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
-import socketio as python_socketio
 
-from support.clients import CURRENT, JS, handle_in_order, node
+from support.clients import CURRENT, JS, node, python_client
 from support.crowd import Crowd, allows
 from support.servers import (
     MODE_KINDS,
@@ -78,7 +77,7 @@ class Talker:
     """A person with python-socketio's client."""
 
     def __init__(self, server: Server, *transports: str) -> None:
-        self.client = handle_in_order(python_socketio.Client(reconnection=False))
+        self.client = python_client()
         self.heard: list[tuple[str, int]] = []
         self.acknowledged: list[int] = []
         self.client.on("said", lambda author, number: self.heard.append((author, number)))

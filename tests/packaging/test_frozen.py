@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import socketio
 
+from support.clients import python_client
 from support.servers import HOST, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def program(fresh_environment: Callable[[], Environment], tmp_path_factory: pyte
 
 @pytest.fixture
 def client() -> Iterator[socketio.Client]:
-    client = socketio.Client(reconnection=False)
+    client = python_client()
     yield client
     client.disconnect()
 

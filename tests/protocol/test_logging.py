@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import socketio
 
+from support.clients import python_client
 from support.servers import MODE_KINDS, THREADING, AppSpec, Server, kind_params, serving, wait_until
 from support.wire.engine import Polling, WebSocket, target
 
@@ -43,7 +43,7 @@ def assert_told(server: Server, *expected: str) -> list[str]:
 
 def chat(server: Server, transports: list[str]) -> tuple[str, str]:
     """Join, say, part and leave; return the Socket.IO and the Engine.IO sid."""
-    client: Any = socketio.Client(reconnection=False, handle_sigint=False)
+    client: Any = python_client()
     said: list[str] = []
 
     @client.on("said")  # type: ignore[untyped-decorator]  # python-socketio has no types

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import pytest
+import socketio
 
 from support import jars
-from support.servers import TESTS
-
-if TYPE_CHECKING:
-    import socketio
+from support.servers import TESTS, wait_until
 
 JS = TESTS / "js"
 CURRENT = "socket.io-client"
 JAVA_VERSION = "2.1.2"
+POSTED_S = 5.0
+"""How long a client may take to post what it has before it leaves, seconds."""
 
 
 def node() -> str:
@@ -49,13 +49,17 @@ def _is_missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
-def handle_in_order(client: socketio.Client) -> socketio.Client:
-    """Let a client handle messages one by one, in one thread of their own.
+def python_client(**options: Any) -> socketio.Client:
+    """Make a client of python-socketio that does not connect again, without two races that it has of its own.
 
     By default each message has its thread, and one may overtake another: even an attachment the packet that it belongs
-    to. The thread that reads may not handle them, because a DISCONNECT waits for its end.
+    to. Here messages are handled one by one, in one thread; the one that reads may not handle them, because a
+    DISCONNECT waits for its end. And one that leaves while it posts drops what it has not posted yet, its DISCONNECT
+    and CLOSE, too, and then waits for the answer to its poll until the server's next PING. Here it has posted all.
     """
-    trigger = client.eio._trigger_event
+    client = socketio.Client(reconnection=False, handle_sigint=False, **options)
+    engine = client.eio
+    trigger, leave = engine._trigger_event, engine.disconnect
     thread = ThreadPoolExecutor(1)
 
     def trigger_in_order(*args: Any, run_async: bool = False, **keywords: Any) -> Any:
@@ -63,5 +67,13 @@ def handle_in_order(client: socketio.Client) -> socketio.Client:
             return thread.submit(trigger, *args, run_async=False, **keywords)
         return trigger(*args, run_async=False, **keywords)
 
-    client.eio._trigger_event = trigger_in_order
+    def leave_when_posted(abort: bool = False, reason: str | None = None) -> None:
+        if not abort and engine.state == "connected":
+            wait_until(
+                lambda: engine.queue.unfinished_tasks == 0 or engine.write_loop_task is None,
+                timeout_s=POSTED_S,
+            )
+        leave(abort=abort, reason=reason)
+
+    engine._trigger_event, engine.disconnect = trigger_in_order, leave_when_posted
     return client

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import socketio
 
+from support.clients import python_client
 from support.environments import Environment, run
 from support.servers import HOST, free_port, wait_until
 from support.wire.http import HttpError, request
@@ -130,7 +130,7 @@ class Client:
     """A real client whose events wait in a queue."""
 
     def __init__(self, port: int, transport: str) -> None:
-        self.inner: Any = socketio.Client(reconnection=False, handle_sigint=False)
+        self.inner: Any = python_client()
         self.said: queue.Queue[Any] = queue.Queue()
         self.inner.on("said", self.said.put)
         self.inner.connect(f"http://{HOST}:{port}", transports=[transport], wait_timeout=5)
