@@ -59,9 +59,13 @@ def test_two_servers_of_one_process_ask_each_other() -> None:
         second.servers.on_topic("told", lambda payload, node: told.append((payload, node)))
         first.servers.tell("told", 1)
         wait_until(lambda: told == [(1, first.servers.node)], "what was told")
-        health = first.health()
-        assert health is not None
-        assert [(peer.protocol, peer.topics) for peer in health.peers] == [(1, ("number", "told"))]
+
+        def known_of_the_other() -> list[tuple[int, tuple[str, ...]]]:
+            health = first.health()
+            assert health is not None
+            return [(peer.protocol, peer.topics) for peer in health.peers]
+
+        wait_until(lambda: known_of_the_other() == [(1, ("number", "told"))], "news of the second topic")
     finally:
         for client in clients:
             client.disconnect()
