@@ -54,6 +54,8 @@ DOORS = ("server.interface", "server.engine", "server.calling")
 TRANSPORTS_OF_OTHERS = ("app.test_client", "app.test_transport", "testing.echo")
 #: What has the plugin manager's library: its user, the marker of the specifications.
 PLUGGY = ("selection", "contracts.hookspecs")
+#: What knows of forks, and what knows its own process again after it has replaced its program.
+KNOWS_FORKS = ("contracts.fork", "cli.launch")
 #: What a plugin may import, besides ``contracts`` and what is in it.
 DOORS_OF_PLUGINS = ("errors", "hookspecs", "queues")
 
@@ -217,6 +219,18 @@ def pluggy_elsewhere(core: Package) -> list[str]:
     ]
 
 
+def forks_elsewhere(package: Package) -> list[str]:
+    """Return where the interpreter is to tell of forks, or process ids are compared, except in the module for that."""
+    return [
+        f"{name}, line {node.lineno}: {ast.unparse(node)}"
+        for name, path in package.paths.items()
+        for node in ast.walk(parse(path.read_text()))
+        if (isinstance(node, ast.Attribute) and ast.unparse(node) == "os.register_at_fork")
+        or (isinstance(node, ast.Compare) and "getpid" in ast.unparse(node))
+        if not within(name, KNOWS_FORKS)
+    ]
+
+
 def clients_of_tests_in_production(core: Package) -> list[str]:
     """Return the modules that are loaded with the package and load a test client."""
     testing = ("testing", "test_client", "app.test_client", "app.test_transport")
@@ -270,6 +284,7 @@ RULES: dict[str, Callable[[Package], list[str]]] = {
         flask_elsewhere,
         ways_past_the_doors_of_the_engine,
         pluggy_elsewhere,
+        forks_elsewhere,
         clients_of_tests_in_production,
         unnamed_exports,
     )
@@ -283,6 +298,7 @@ BREAKS = {
     "flask_elsewhere": ("server.clients", "from flask import Flask"),
     "ways_past_the_doors_of_the_engine": ("app.sending", "from ..server.rooms import Rooms"),
     "pluggy_elsewhere": ("cluster.cluster", "import pluggy"),
+    "forks_elsewhere": ("cluster.link", "STARTED_HERE = PID == os.getpid()"),
     "clients_of_tests_in_production": ("app.sending", "from .test_client import SocketIOTestClient"),
     "unnamed_exports": ("contracts.stray", "import sys"),
 }
@@ -347,6 +363,7 @@ PLUGINS = [
 def test_our_plugins_use_what_every_author_may_use(plugin: Package, core: Package) -> None:
     assert beside_the_room(plugin, core, ("contracts", *DOORS_OF_PLUGINS)) == []
     assert circles(plugin) == []
+    assert forks_elsewhere(plugin) == []
 
 
 @pytest.mark.parametrize(

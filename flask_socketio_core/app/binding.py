@@ -19,10 +19,11 @@ from ..common.sendable import carries_all
 from ..common.tracebacks import log_error
 from ..contracts import urls
 from ..contracts.concurrency import gunicorn
-from ..contracts.concurrency.forks import StartedTasks
+from ..contracts.fork import ProcessFlag
 from ..errors import PartUnsuitable, PluginFailed
 from ..server import calling
 from ..server.engine import Engine
+from .background_tasks import StartedTasks
 from .client_managers import adopt
 from .dispatch import Dispatcher, run_nested
 from .facade import ServerFacade
@@ -105,10 +106,10 @@ class Binding:
             self._make_engine(app, handlers, owner)
         self.cluster = self._make_cluster() if options.message_queue else None
         self.servers = self.cluster or self._make_one_server()
-        self.started_in = 0
-        """Id of the process that serves; 0 before the first request."""
-        self.set_up_in = 0
-        """Id of the process in which plugins are set up; 0 before the first request of whatever kind."""
+        self.started = ProcessFlag()
+        """Whether this process serves: since its first request to our path."""
+        self.plugins_set_up = ProcessFlag()
+        """Whether the plugins are set up in this process: since its first request of whatever kind."""
         self._setting_up: Event | None = None
         self._set_up_lock = mode.create_lock()
         self._failed: PluginFailed | None = None
@@ -196,7 +197,7 @@ class Binding:
         assert self.engine is not None
         if self._failed is not None:
             raise self._failed.with_traceback(None)  # or it would keep the frames of every request
-        if self.started_in != os.getpid() and self.engine.server.accepting:
+        if not self.started.is_set() and self.engine.server.accepting:
             self._start(environ)
         if self._unsuitable is not None:
             raise self._unsuitable.with_traceback(None)
@@ -211,7 +212,7 @@ class Binding:
         if not self.server.accepting or _is_setting_up.get(False):
             return
         with self._set_up_lock:
-            if self.set_up_in == os.getpid():
+            if self.plugins_set_up.is_set():
                 return
             done, mine = self._setting_up, self.mode.create_event()
             if done is None:
@@ -228,13 +229,13 @@ class Binding:
         finally:
             _is_setting_up.set(False)
             with self._set_up_lock:
-                self.set_up_in = os.getpid()
+                self.plugins_set_up.set()
                 self._setting_up = None
             mine.set()
 
     def _start(self, environ: WSGIEnvironment) -> None:
         """Do what has to be done once per process that serves, at its first request."""
-        self.started_in = os.getpid()
+        self.started.set()
         self._tell_of_inherited_tasks()
         verdict = self.mode.check_request(environ)
         self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
@@ -274,7 +275,7 @@ class Binding:
 
         :raises PluginFailed: if a plugin could not be set up.
         """
-        if self.set_up_in != os.getpid():
+        if not self.plugins_set_up.is_set():
             self.set_up()
         if self._failed is not None:
             raise self._failed
@@ -283,7 +284,7 @@ class Binding:
 
     def resume(self) -> None:
         """Take connections again, after an earlier :meth:`shutdown`."""
-        self.started_in = 0  # the first request joins the other servers again
+        self.started.clear()  # the first request joins the other servers again
         if self.engine is not None:
             self.engine.server.accepting = True
 
@@ -295,9 +296,9 @@ class Binding:
         at_exit, self._at_exit = self._at_exit, None
         if self.engine is not None:
             self.engine.shutdown(timeout_s, gunicorn.still_listens)
-        self.started_in = 0  # not before: a request that comes meanwhile must start nothing
-        if self.set_up_in == os.getpid() and self.app is not None:
-            self.set_up_in = 0
+        self.started.clear()  # not before: a request that comes meanwhile must start nothing
+        if self.plugins_set_up.is_set() and self.app is not None:
+            self.plugins_set_up.clear()
             if self._failed is None:
                 self.plugins.tear_down(self.app)
         if self.cluster is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..common.reasons import DisconnectReason
     from ..contracts import AsyncMode, Task
     from ..contracts.clients import Emission
+    from ..contracts.fork import ProcessFlag
     from ..server.interface import Emitter, OwnServer
     from .dispatch import Dispatcher
     from .handlers import Handlers, NamespaceBase
@@ -67,8 +68,8 @@ class Served(Protocol):
     keywords: dict[str, Any]
     """The options as the application gave them."""
 
-    started_in: int
-    """Id of the process that serves; 0 before the first request."""
+    started: ProcessFlag
+    """Whether this process serves: since its first request to our path."""
 
     @property
     def facade(self) -> Facade:

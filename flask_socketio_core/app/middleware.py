@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,7 @@ class SocketIOMiddleware(MiddlewareAttributes):
         """Serve one request (WSGI)."""
         binding = self.binding
         environ["flask.app"] = binding.app
-        if binding.set_up_in != os.getpid():
+        if not binding.plugins_set_up.is_set():
             binding.set_up()
         if environ.get("PATH_INFO", "").startswith(self._prefix):
             return self._handle(environ, start_response)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -18,6 +17,7 @@ from ..common.tracebacks import log_error
 from ..common.values import full_namespace
 from ..contracts import settings
 from ..contracts.clients import Emission
+from ..contracts.fork import ProcessFlag
 from ..contracts.settings import SETTINGS
 from ..contracts.urls import Secrets, mask_logs
 from ..errors import ConfigurationError, InvalidData, PartUnsuitable
@@ -109,7 +109,7 @@ class Cluster:
         self._context = context
         self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
         self._clock = clock
-        self._pid = os.getpid()
+        self._linked = ProcessFlag(is_set=True)
         self._link = self._new_link()
         mask_logs(self._secrets, self._logger, type(self._link.queue).__module__.partition(".")[0])
         self._closed = False
@@ -188,11 +188,11 @@ class Cluster:
         return probe(self._make_queue(), self._mode, timeout_s, self._secrets, self._signer)
 
     def _current(self) -> Link:
-        if self._pid != os.getpid():
+        if not self._linked.is_set():
             _inherited.append(self._link)
             self._link = self._new_link()
             self._closed, self._at_exit = False, None
-            self._pid = os.getpid()
+            self._linked.set()
         return self._link
 
     def _current_that_may_listen(self) -> Link:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import uuid
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..contracts.fork import ProcessFlag
 from ..contracts.servers import Servers
 from .asking import Asking, Context
 from .envelope import Wire
@@ -94,7 +94,7 @@ class OneServer:
         self._context = context
         self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
         self._clock = clock
-        self._pid = os.getpid()
+        self._here = ProcessFlag(is_set=True)
         self._asking = self._new_asking()
 
     @property
@@ -113,9 +113,9 @@ class OneServer:
         return self._current().ask(topic, payload, timeout_s=timeout_s, node=node, here=include_self)
 
     def _current(self) -> Asking:
-        if self._pid != os.getpid():
+        if not self._here.is_set():
             self._asking = self._new_asking()
-            self._pid = os.getpid()
+            self._here.set()
         return self._asking
 
     def _new_asking(self) -> Asking:

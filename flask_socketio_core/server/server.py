@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import DisconnectReason, Reason
-from ..transport.fork import forget_after_fork
+from ..contracts.fork import register_at_fork
 from ..transport.server import EngineIOServer
 from .clients import Client, Phase
 from .connection import Connection
@@ -65,7 +65,7 @@ class Server:
         """The Engine.IO server, whose sessions carry the clients."""
         self._shared = Shared(application, options, mode, self.eio)
         self._observers = application.observers
-        forget_after_fork(self)
+        register_at_fork(after_in_child=self.forget)
 
     def _make_eio(
         self,

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ..common.quoting import printable
-from ..transport.fork import forget_after_fork
+from ..contracts.fork import register_at_fork
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
@@ -45,7 +45,7 @@ class Watchdog:
         self._watching: object | None = None  # what the thread that watches now was given
         self._loop_thread = 0
         self._beat_s = 0.0
-        forget_after_fork(self)
+        register_at_fork(after_in_child=self.forget)
 
     def start(self) -> None:
         """Begin to watch; does nothing if it was begun."""

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..common.reasons import Reason
+from ..contracts.fork import register_at_fork
 from ..errors import ProtocolError
 from ..websocket_protocol.deflate import DeflatedFrameReader
 from ..websocket_protocol.frames import BINARY, CLOSE, PING, FrameReader, close_frame, pong_frame
-from .fork import forget_after_fork
 from .packets import Outgoing
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ class Reactor:
         self._watch: Handle | None = None
         self._watched = False
         self._connections: dict[int, DetachedConnection] = {}
-        forget_after_fork(self)
+        register_at_fork(after_in_child=self.forget)
 
     def __len__(self) -> int:
         return len(self._connections)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
@@ -23,6 +22,6 @@ def change(binding: Served, **options: Any) -> None:
             f"{names} cannot change any more: {len(server.sessions)} clients are connected to this process; set it "
             "before the first one comes, best as an argument of SocketIO() or init_app()"
         )
-    if binding.started_in == os.getpid():
+    if binding.started.is_set():
         binding.shutdown()
     binding.owner.init_app(binding.app, **options)

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..fork import ProcessFlag
 from .gunicorn import find_worker
 from .jobs import log_failure
 
@@ -53,7 +53,7 @@ class ExitNotice:
     def __init__(self, mode: AsyncMode, callback: Callable[[], object]) -> None:
         self._mode = mode
         self._callback = callback
-        self._pid = os.getpid()
+        self._here = ProcessFlag(is_set=True)
         self._lock = mode.create_lock()
         self._begun = False
         self._done = mode.create_event()
@@ -70,7 +70,7 @@ class ExitNotice:
 
     def run(self) -> None:
         """Call back now, or wait for the task that does."""
-        if os.getpid() != self._pid:
+        if not self._here.is_set():
             return
         if not self._begin():
             self._done.wait(PATIENCE_S)
@@ -88,7 +88,7 @@ class ExitNotice:
             return not begun
 
     def _look(self) -> None:
-        if self._begun or os.getpid() != self._pid:
+        if self._begun or not self._here.is_set():
             return
         if self._worker.alive:
             self._mode.call_later(LOOK_S, self._look)

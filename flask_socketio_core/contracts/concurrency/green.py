@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import sys
 from _thread import interrupt_main
 from abc import abstractmethod
@@ -17,6 +16,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from ...errors import PartUnsuitable
 from ..async_mode import AsyncCapabilities, AsyncMode
+from ..fork import ProcessFlag
 from ..verdict import Verdict
 from .exit import ExitNotice
 from .greenlets import GreenletPool
@@ -289,7 +289,7 @@ class HubHandle:
         self._mode = mode
         self._start = start
         self._stop: Job | None = None
-        self._pid = os.getpid()
+        self._here = ProcessFlag(is_set=True)
         self.cancelled = False
         if mode.at_home:
             self._begin()
@@ -301,7 +301,7 @@ class HubHandle:
         if self.cancelled:
             return
         self.cancelled = True
-        if os.getpid() != self._pid:
+        if not self._here.is_set():
             self._mode.drop_in_child(self._end)
         elif self._mode.at_home:
             self._end()

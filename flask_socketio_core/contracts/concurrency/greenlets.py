@@ -6,15 +6,14 @@ block like any other greenlet, because blocking means to switch to the hub, and 
 
 from __future__ import annotations
 
-import os
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
 from greenlet import GreenletExit, greenlet
 
+from ..fork import register_at_fork
 from .jobs import Job, log_failure, run_job
 
 __all__ = ["GreenletPool"]
@@ -56,7 +55,7 @@ class GreenletPool:
         self._count = 0
         self._scheduled = False
         self._saturated = False
-        _pools.add(self)
+        register_at_fork(after_in_child=self._forget_jobs)
 
     @property
     def size(self) -> int:
@@ -72,9 +71,8 @@ class GreenletPool:
         """End idle greenlets; on the hub's thread."""
         self._idle.clear()  # a greenlet that nobody refers to any more is ended by its destructor
 
-    def forget_jobs(self) -> None:
-        """Leave what waits to the parent, in a forked child."""
-        self._jobs.clear()
+    def _forget_jobs(self) -> None:
+        self._jobs.clear()  # what waits is the parent's
         self._scheduled = False
 
     def _wake(self) -> None:
@@ -157,15 +155,3 @@ class _Worker(greenlet):
                     return
         finally:
             pool.ended(self)
-
-
-_pools: weakref.WeakSet[GreenletPool] = weakref.WeakSet()
-
-
-def _forget_jobs() -> None:
-    for pool in list(_pools):
-        pool.forget_jobs()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_jobs)

@@ -12,15 +12,14 @@ while. On a machine so busy that a working thread looks like a blocked one, it t
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ..fork import register_at_fork
 from .jobs import Job, log_failure, run_job
 
 __all__ = ["ThreadPool"]
@@ -111,7 +110,7 @@ class ThreadPool:
         self._max = max_workers
         self._on_saturated = on_saturated
         self._reset()
-        _pools.add(self)
+        register_at_fork(after_in_child=self._reset)  # the threads and their jobs stay in the parent
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
@@ -370,15 +369,3 @@ def _start(target: Callable[[], None], name: str) -> bool:
     except RuntimeError:  # the interpreter is ending, or the system has no thread left: the others go on
         return False
     return True
-
-
-_pools: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
-
-
-def _forget_threads() -> None:
-    for pool in list(_pools):
-        pool._reset()  # the threads and their jobs stayed in the parent
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)

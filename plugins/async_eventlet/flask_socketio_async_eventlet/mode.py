@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +15,7 @@ from flask_socketio_core.contracts.concurrency.exit import stopping_on_signals
 from flask_socketio_core.contracts.concurrency.green import GreenMode, HubHandle
 from flask_socketio_core.contracts.concurrency.reloader import run_with_reloader
 from flask_socketio_core.contracts.concurrency.servers import NOT_SERVING, is_gunicorn
+from flask_socketio_core.contracts.fork import register_at_fork
 
 from .hub import GreenEvent, WakeUp, start_watch
 from .patching import PATCH_LINE
@@ -43,6 +42,7 @@ class EventletMode(GreenMode):
         super().__init__(max_workers=max_workers)
         self._wake_up: WakeUp | None = None
         self._serving: Any = None  # the greenthread that accepts connections
+        register_at_fork(after_in_child=self._leave_parent)
 
     def sleep(self, seconds: float) -> None:
         self.settle()
@@ -78,17 +78,18 @@ class EventletMode(GreenMode):
             self._wake_up = None
             self._hub = None
 
-    def leave_parent(self) -> None:
-        """Begin again in a forked child, with a hub of its own.
+    def _leave_parent(self) -> None:
+        """Begin again in a forked child, with a hub of its own, if the parent has used one.
 
         Parent and child share the old hub's epoll set: taking something out of it here would take it from the parent,
         and what the parent's sockets do would be told to the child.
         """
+        if self._wake_up is None:
+            return
         eventlet.hubs.use_hub()
         self._hub = None
-        if self._wake_up is not None:
-            self._wake_up.close()
-            self._wake_up = None
+        self._wake_up.close()
+        self._wake_up = None
         self._pool = self._make_pool()
 
     # serving
@@ -130,7 +131,6 @@ class EventletMode(GreenMode):
         hub = eventlet.hubs.get_hub()
         if self._wake_up is None or self._wake_up.hub is not hub:
             self._wake_up = WakeUp(hub)
-            _at_work.add(self)
         return hub
 
     def _hub_greenlet(self) -> greenlet:
@@ -161,15 +161,3 @@ class EventletMode(GreenMode):
         timer = self.hub().schedule_call_global(max(delay_s, 0), callback)
         stop: Job = timer.cancel
         return stop
-
-
-_at_work: weakref.WeakSet[EventletMode] = weakref.WeakSet()
-
-
-def _leave_parents() -> None:
-    for mode in list(_at_work):
-        mode.leave_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_parents)

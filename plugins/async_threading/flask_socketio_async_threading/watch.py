@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import select
 import socket
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flask_socketio_core.contracts.concurrency.jobs import Job, guarded, log_failure
+from flask_socketio_core.contracts.fork import ProcessFlag, register_at_fork
 
 if TYPE_CHECKING:
     from flask_socketio_core.contracts.concurrency.threads import ThreadPool
@@ -36,7 +35,7 @@ class Watch:
         self._fd = fd
         self._pool = pool
         self._callback = guarded(callback, log_failure)
-        self._pid = os.getpid()
+        self._here = ProcessFlag(is_set=True)
         self._stopped = False
         self._running = threading.Lock()
         self._wake, self._waker = socket.socketpair()
@@ -49,7 +48,7 @@ class Watch:
             return
         self._stopped = True
         self._waker.close()  # the thread reads end-of-file and ends
-        if os.getpid() != self._pid:
+        if not self._here.is_set():
             self._wake.close()  # in a forked child there is no thread
         elif threading.current_thread() is not self._thread and self._running.acquire(timeout=CANCEL_S):
             self._running.release()
@@ -97,7 +96,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._reset()
-        _clocks.add(self)
+        register_at_fork(after_in_child=self._reset)  # its thread stays in the parent
 
     def _reset(self) -> None:
         self._changed = threading.Condition(threading.Lock())
@@ -141,15 +140,3 @@ class Clock:
                     self._changed.wait(wait_s)
             self._running = False
             return None
-
-
-_clocks: weakref.WeakSet[Clock] = weakref.WeakSet()
-
-
-def _forget_timers() -> None:
-    for clock in list(_clocks):
-        clock._reset()  # its thread stayed in the parent
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_timers)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from flask_socketio_core.contracts.concurrency.forks import StartedTasks
+from flask_socketio_core.app.background_tasks import StartedTasks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 

@@ -1,0 +1,97 @@
+"""What a fork changes is told to the objects that live, and a flag is set in the process that has set it."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable
+
+import pytest
+
+from flask_socketio_core.contracts.fork import ProcessFlag, register_at_fork
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+
+
+def fork(tell: Callable[[], object]) -> str:
+    """Fork, and return what a function returns in the child."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, str(tell()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        text = told.read()
+    os.waitpid(child, 0)
+    return text
+
+
+class Pool:
+    """Something with what does not survive a fork."""
+
+    def __init__(self, calls: list[str], name: str = "pool") -> None:
+        self.calls, self.name = calls, name
+        register_at_fork(
+            before=self.before, after_in_parent=self.after_in_parent, after_in_child=self.after_in_child
+        )
+
+    def before(self) -> None:
+        self.calls.append(f"{self.name} before")
+
+    def after_in_parent(self) -> None:
+        self.calls.append(f"{self.name} in parent")
+
+    def after_in_child(self) -> None:
+        self.calls.append(f"{self.name} in child")
+
+
+class BrokenPool(Pool):
+    def after_in_child(self) -> None:
+        raise ValueError("broken")
+
+
+def test_methods_are_called_in_the_order_in_which_they_were_registered_and_before_a_fork_in_the_reverse() -> (
+    None
+):
+    calls: list[str] = []
+    kept = [Pool(calls, "first"), Pool(calls, "second")]
+    assert fork(lambda: calls) == str(["second before", "first before", "first in child", "second in child"])
+    assert calls == ["second before", "first before", "first in parent", "second in parent"]
+    assert len(kept) == 2
+
+
+def test_an_object_that_nobody_has_any_more_is_not_kept_for_a_fork() -> None:
+    calls: list[str] = []
+    Pool(calls)
+    gc.collect()
+    assert fork(lambda: calls) == "[]"
+    assert calls == []
+
+
+def test_an_error_of_one_object_keeps_no_other_from_being_told(caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[str] = []
+    kept = [BrokenPool(calls, "broken"), Pool(calls, "sound")]
+    told = fork(lambda: (calls[-1], caplog.messages))
+    assert "sound in child" in told
+    assert "BrokenPool.after_in_child, called because of a fork, failed: ValueError('broken')" in told
+    assert len(kept) == 2
+
+
+def test_a_flag_is_set_in_the_process_that_has_set_it_only() -> None:
+    flag = ProcessFlag(is_set=True)
+    assert fork(flag.is_set) == "False"
+    assert flag.is_set()
+    flag.clear()
+    assert not flag.is_set()
+    flag.set()
+
+    def set_in_child() -> tuple[bool, bool]:
+        before = flag.is_set()
+        flag.set()
+        return before, flag.is_set()
+
+    assert fork(set_in_child) == "(False, True)"
+    assert flag.is_set()
