@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from ..common.reasons import DisconnectReason, Reason
 from ..common.values import full_namespace
 from ..errors import EventRejected, refusals
 from .dispatch import current_client, invoke
@@ -184,9 +185,11 @@ class Namespace(NamespaceBase):
         """Return python-socketio's session of a client as a context manager that saves it."""
         return self.server.session(sid, namespace=self._or_mine(namespace))
 
-    def disconnect(self, sid: str, namespace: str | None = None) -> None:
-        """Disconnect a client from this namespace."""
-        self.server.disconnect(sid, namespace=self._or_mine(namespace))
+    def disconnect(
+        self, sid: str, namespace: str | None = None, *, reason: DisconnectReason = Reason.KICKED
+    ) -> None:
+        """Disconnect a client from this namespace; see :func:`~flask_socketio_core.disconnect`."""
+        self.server.disconnect(sid, namespace=self._or_mine(namespace), reason=reason)
 
     def _or_mine(self, namespace: str | None) -> str:
         if namespace:

@@ -113,14 +113,18 @@ def test_both_directions_are_used_at_once(server: EncryptedServer) -> None:
 
 
 def test_messages_are_compressed_for_a_client_that_offers_it(server: EncryptedServer) -> None:
-    if server.mode == "gevent" and importlib.util.find_spec("geventwebsocket") is not None:
-        pytest.skip("gevent-websocket answers the handshake, and agrees on nothing")
     text = b"compress me " * 200
     with server.join(b"Sec-WebSocket-Extensions: permessage-deflate\r\n") as client:
         client.send(masked(TEXT, b'421["echo","%s"]' % text))
         _, answer = client.read_frame()
         assert len(answer) < 100
         assert zlib.decompressobj(wbits=-15).decompress(answer) == b'431["%s"]' % text
+
+
+def test_headers_are_added_to_the_answer_to_a_handshake(server: EncryptedServer) -> None:
+    with RawClient(server.port, tls=True) as client:
+        client.send(handshake(PATH))
+        assert "X-First: True" in client.read_head().split("\r\n")
 
 
 def test_a_client_that_does_not_speak_tls_ends_only_itself(server: EncryptedServer) -> None:

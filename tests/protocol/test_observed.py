@@ -20,7 +20,7 @@ ROUTES = {
 
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS))
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    spec = AppSpec(app="observed", options={"async_handlers": "ordered"})
+    spec = AppSpec(app="observed", options={"async_handlers": "ordered", "outbox_max_bytes": 1_000_000})
     with serving(request.param, spec, tmp_path_factory.mktemp("observed")) as server:
         yield server
 
@@ -70,6 +70,7 @@ def test_a_visit_is_told_from_its_first_request_to_its_end(server: Server, route
     assert opened.pop("environ")["PATH_INFO"] == "/socket.io/"
     assert opened == {"engine_sid": visit.engine_sid, "transport": first, "address": "127.0.0.1"}
     assert closed.pop("reason") in ("client disconnect", "transport close")
+    assert closed.pop("detail") == ""
     assert closed == {"engine_sid": visit.engine_sid, "transport": last, "address": "127.0.0.1"}
     changed = {"engine_sid": visit.engine_sid, "transport": "websocket", "before": "polling"}
     assert visit.told("transport_changed") == [changed] * (first != last)
@@ -94,9 +95,7 @@ def test_a_visit_is_told_from_its_first_request_to_its_end(server: Server, route
 
 
 def test_an_event_says_how_long_it_waited_and_how_long_a_failed_handler_took(server: Server) -> None:
-    websocket = WebSocket(server.port)
-    websocket.send("40")
-    assert str(websocket.receive()).startswith("0") and str(websocket.receive()).startswith("40")
+    websocket = joined(server)
     for packet in ('42["fail",0.3]', '42["join","hall"]', "1"):
         websocket.send(packet)
     journal = server.wait_journal("event_error", "disconnected", timeout_s=10)
@@ -147,6 +146,49 @@ def test_many_that_come_and_go_are_each_told_once_and_in_order(server: Server) -
     for name, facts in server.journal():
         by_sid.setdefault(facts["engine_sid"], []).append(name)
     assert list(by_sid.values()) == [["session_opened", "transport_changed", "session_closed"]] * 10
+
+
+def joined(server: Server) -> WebSocket:
+    """Return a client that is let in."""
+    websocket = WebSocket(server.port)
+    websocket.send("40")
+    assert str(websocket.receive()).startswith("0") and str(websocket.receive()).startswith("40")
+    return websocket
+
+
+def why(server: Server) -> list[tuple[str, str, str]]:
+    """Return what is told of the end of a client and of its session, in alphabetical order."""
+    names = ("disconnected", "session_closed")
+    journal = server.wait_journal(*names, timeout_s=10)
+    return sorted((name, facts["reason"], facts["detail"]) for name, facts in journal if name in names)
+
+
+@pytest.mark.parametrize("reason", ["KICKED", "REPLACED", "EXPIRED"])
+def test_why_the_application_disconnected_a_client_is_told_to_observers_and_not_to_it(
+    server: Server, reason: str
+) -> None:
+    websocket = joined(server)
+    websocket.send(f'42["kick me","{reason}"]')
+    assert websocket.receive() == "41"
+    websocket.send("1")
+    assert why(server) == [
+        ("disconnected", "server disconnect", reason.lower()),
+        ("session_closed", "client disconnect", ""),
+    ]
+
+
+def test_a_client_that_does_not_read_is_told_apart_from_one_whose_connection_broke(server: Server) -> None:
+    websocket = joined(server)
+    for _ in range(200):  # 20 MB, more than sockets take
+        websocket.send('42["flood me"]')
+    assert why(server) == [
+        ("disconnected", "transport error", "overflow"),
+        ("session_closed", "transport error", "overflow"),
+    ]
+    websocket.abort()
+    server.reset()
+    joined(server).send("9")  # no packet
+    assert why(server) == [("disconnected", "transport error", ""), ("session_closed", "transport error", "")]
 
 
 def added(headers: Mapping[str, str]) -> tuple[str, str]:

@@ -22,6 +22,10 @@ def make_app() -> tuple[Flask, Any]:
     app = Flask(__name__)
     socketio = library.SocketIO(app, **base.options())
 
+    @socketio.observe
+    def socketio_response_headers(first: bool) -> dict[str, str]:
+        return {"X-First": str(first)}
+
     @socketio.on("connect")
     def connect() -> None:
         journal.note("connect")

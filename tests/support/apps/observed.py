@@ -50,6 +50,14 @@ def make_app() -> tuple[Flask, Any]:
         socketio.sleep(after_s)
         raise ValueError("as asked")
 
+    @socketio.on("kick me")
+    def kick(reason: str) -> None:
+        library.disconnect(reason=getattr(socketio.reason, reason))
+
+    @socketio.on("flood me")
+    def flood() -> None:
+        socketio.emit("flood", "x" * 100_000, to=request.sid)
+
     @socketio.on("connect")
     @socketio.on("disconnect")
     def come_and_go() -> None:
@@ -77,6 +85,8 @@ def observer(hook: str, journal: base.Journal, extension: Any) -> Any:
         assert facts.pop("socketio") is extension
         if "environ" in facts:
             facts["environ"] = {key: facts["environ"][key] for key in ("PATH_INFO", "QUERY_STRING")}
+        if "reason" in facts:
+            facts["detail"] = facts["reason"].detail
         journal.note(hook.removeprefix("socketio_"), facts)
 
     scope: dict[str, Any] = {"note": note}
