@@ -18,6 +18,12 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask_socketio_core.common.options import GRACE, SETTINGS, Options
+
+if TYPE_CHECKING:
+    from flask_socketio_core.common.settings import Setting
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = Path("flask_socketio_core")
@@ -47,8 +53,6 @@ ONLY = {
 }
 #: The plugin that docs/plugins.md shows, which is tested as it stands there.
 STRANGERS = Path("tests/third_party")
-#: Fields that nobody gives by name: half of the pair that another option may be.
-UNNAMED = ("ping_interval_grace",)
 MARK = re.compile(r"(<!-- generated: (?P<part>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 #: Columns of what is wrapped.
 WIDTH = 116
@@ -100,19 +104,28 @@ def fill(text: str) -> str:
 
 
 def options() -> str:
-    """Return the table of all options, from the fields and the docstring of ``Options``."""
-    module = parse(CORE / "common/options.py")
-    texts = parameters(docstring_of(module, "Options"))
-    constants = constants_of(module)
-    rows = []
-    for field in fields_of(module, "Options"):
-        name = field.target.id if isinstance(field.target, ast.Name) else ""
-        if name in UNNAMED:
-            continue
-        if name not in texts:
-            raise CannotGenerate(f"Options.{name} is not described in the class's docstring")
-        rows.append((f"`{name}`", kind(field.annotation), default(field.value, constants), texts[name]))
+    """Return the table of all options, from that of the core."""
+    rows = [
+        (f"`{name}`", kind_of(setting), f"`{written(setting.default)}`", f"{sentence(setting.text)}.")
+        for name, setting in SETTINGS.items()
+        if name != GRACE
+    ]
     return table(("option", "type", "default", "meaning"), rows)
+
+
+def kind_of(setting: Setting[Any]) -> str:
+    """Return the type of an option as its field has it, with the unit."""
+    annotation = ast.parse(Options.__annotations__[setting.name], mode="eval").body
+    return f"{kind(annotation)}{f' ({setting.unit})' if setting.unit else ''}"
+
+
+def written(default: object) -> str:
+    """Return a default as the user would write it."""
+    if isinstance(default, tuple):
+        return repr(list(default))
+    if isinstance(default, float) and default.is_integer():
+        default = int(default)
+    return grouped(default) if type(default) is int else repr(default)
 
 
 def queue_options() -> str:
@@ -280,16 +293,6 @@ def docstring_of(module: ast.Module, name: str) -> str:
     return ast.get_docstring(class_of(module, name)) or ""
 
 
-def fields_of(module: ast.Module, name: str) -> list[ast.AnnAssign]:
-    return [node for node in class_of(module, name).body if isinstance(node, ast.AnnAssign)]
-
-
-def parameters(docstring: str) -> dict[str, str]:
-    """Return what a docstring says about each ``:param name:``."""
-    found = re.finditer(r"^:param (\w+): (.*(?:\n +.*)*)", docstring, re.MULTILINE)
-    return {match[1]: sentence(" ".join(match[2].split())) for match in found}
-
-
 def sentence(text: str) -> str:
     """Return a docstring's text as Markdown."""
     text = re.sub(r":\w+:`~[\w.]+\.(\w+)`", r"`\1`", text)
@@ -314,22 +317,6 @@ def kind(annotation: ast.expr) -> str:
         re.sub(r"\[.*\]", "", part).replace("Mapping", "dict").replace("tuple", "list") for part in parts
     ]
     return " or ".join(f"`{'any' if part == 'Any' else part}`" for part in dict.fromkeys(plain))
-
-
-def default(value: ast.expr | None, constants: dict[str, ast.expr]) -> str:
-    """Return a field's default as the user would write it."""
-    if isinstance(value, ast.Call):  # field(default_factory=dict), field(default=None, repr=False)
-        words = {word.arg: word.value for word in value.keywords}
-        if "default_factory" in words:
-            return {"dict": "`{}`", "list": "`[]`"}[ast.unparse(words["default_factory"])]
-        value = words.get("default")
-    if isinstance(value, ast.Name):
-        value = constants[value.id]
-    if value is None:
-        raise CannotGenerate("an option has no default")
-    if isinstance(value, ast.Tuple):  # a list to whoever gives it
-        value = ast.List(value.elts, ast.Load())
-    return f"`{number(value)}`"
 
 
 def number(value: ast.expr) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common import values
 from ..contracts import ServeOptions
-from ..contracts.concurrency.servers import explain_bind_error
+from ..contracts.concurrency.servers import TLS_OPTIONS, explain_bind_error
 from ..errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -27,22 +27,6 @@ EVERY_HOST = "0.0.0.0"
 
 UNIX = "unix://"
 """What a path to a socket begins with. Source: Werkzeug's server."""
-
-TLS_OPTIONS = frozenset(
-    (
-        "ssl_context",
-        "certfile",
-        "keyfile",
-        "ca_certs",
-        "cert_reqs",
-        "ssl_version",
-        "ciphers",
-        "server_side",
-        "do_handshake_on_connect",
-        "suppress_ragged_eofs",
-    )
-)
-"""What is about TLS among the server options. Source: ``ssl.wrap_socket``, whose names Flask-SocketIO takes."""
 
 DEBUGGER_OPTIONS = ("use_debugger", "use_evalex")
 """Options of Flask's ``app.run()`` that we deal with ourselves."""

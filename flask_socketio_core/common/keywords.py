@@ -1,7 +1,7 @@
 """The keyword arguments that users write, for type checkers.
 
-:class:`OptionKeywords` has one key per field of :class:`~flask_socketio_core.common.options.Options`, with the types
-that are accepted (``options.build`` normalises them); a test keeps the two in step.
+:class:`OptionKeywords` has one key per option, with the types that are accepted. Type checkers read no table, so it is
+written out; a test holds it against that of :class:`~flask_socketio_core.common.options.Options`.
 """
 
 from __future__ import annotations

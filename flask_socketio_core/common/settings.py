@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
 from . import descriptor_rules as rules
@@ -17,6 +17,10 @@ T = TypeVar("T")
 NUMBERS = (int, float)
 KINDS = {**values.EXPECTED, object: "a Python object"}
 """The kinds of value, as messages call them."""
+
+
+class Unsuitable(ValueError):
+    """A value is not what its setting expects, which is all that there is to say of it; ``parse`` may raise it, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Setting(Generic[T]):
     :param above: numbers must be greater than this.
     :param at_least: numbers must not be less than this.
     :param choices: texts of which it must be one.
+    :param unit: of a number, for messages: ``"seconds"``, ``"bytes"``.
+    :param expects: what it can be, for messages; without it the kind, the unit and the limits say that.
     :param parse: turns a value of the kind into what is kept. What it raises as ``ValueError`` the user reads.
     :raises InvalidDescriptor: if one of these is wrong.
     """
@@ -49,6 +55,8 @@ class Setting(Generic[T]):
     _: KW_ONLY
     at_least: float | None = None
     choices: tuple[str, ...] = ()
+    unit: str = ""
+    expects: str = ""
     parse: Callable[[Any], T] | None = None
 
     def __post_init__(self) -> None:
@@ -60,13 +68,15 @@ class Setting(Generic[T]):
             above=self._limit,
             at_least=self._limit,
             choices=rules.several(lambda value: ""),
+            unit=rules.text,
+            expects=rules.text,
             parse=rules.optional(rules.function),
         )
         if self.default is None or self.parse is not None:
             return
         try:
             found = self._converted(self.default)
-        except ValueError:
+        except Unsuitable:
             found = None
         if self.kind is not object and type(found) is not type(self.default):
             instead = "" if found is None else f", write {found!r:.40}"
@@ -84,12 +94,13 @@ class Setting(Generic[T]):
     @property
     def expected(self) -> str:
         """What it can be, for messages: ``"a whole number greater than 0"``."""
+        if self.expects:
+            return self.expects
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        limit = "" if self.above is None else f" greater than {self.above:g}"
-        return f"{KINDS[self.kind]}{limit}" + (
-            "" if self.at_least is None else f", {self.at_least:g} or more"
-        )
+        words = f"{KINDS[self.kind]} of {self.unit}" if self.unit else KINDS[self.kind]
+        words += "" if self.above is None else f" greater than {self.above:g}"
+        return words + ("" if self.at_least is None else f", {self.at_least:g} or more")
 
     @property
     def config_key(self) -> str:
@@ -99,19 +110,23 @@ class Setting(Generic[T]):
     def checked(self, value: Any) -> T:
         """Return a value as it is kept; ``None`` stays if that is the default.
 
-        :raises ValueError: if it cannot be that. The text is what is expected, or what ``parse`` says; it does not show
-            the value, which may be a password under a wrong name.
+        :raises Unsuitable: if it is not :attr:`expected`. The text does not show it: it may be a password under a wrong
+            name.
+        :raises ValueError: with what ``parse`` says.
         """
         if value is None and self.default is None:
             return self.default
         found: T = self._converted(value)
-        return found if self.parse is None else self.parse(found)
+        try:
+            return found if self.parse is None else self.parse(found)
+        except Unsuitable:
+            raise Unsuitable(f"expected {self.expected}") from None
 
     def _converted(self, value: Any) -> Any:
         try:
             found = values.convert(self.kind, value)
         except (ValueError, OverflowError):
-            raise ValueError(f"expected {self.expected}") from None
+            raise Unsuitable(f"expected {self.expected}") from None
         found = float(found) if self.kind is float else found
         if (
             not isinstance(found, self.kind)
@@ -119,8 +134,27 @@ class Setting(Generic[T]):
             or (self.at_least is not None and not found >= self.at_least)
             or (self.choices and found not in self.choices)
         ):
-            raise ValueError(f"expected {self.expected}")
+            raise Unsuitable(f"expected {self.expected}")
         return found
+
+
+def option(kind: type[Any], default: T, text: str, *, repr: bool = True, **more: Any) -> T:
+    """Return a field of a dataclass that is one of its settings, named like the field.
+
+    :param repr: show the value in the ``repr`` of the dataclass.
+    :param more: the other arguments of :class:`Setting`.
+    """
+    given = {"kind": kind, "default": default, "text": text, **more}
+    kept: dict[str, Any] = {"repr": repr, "metadata": given}
+    found: Any = (
+        field(default_factory=kind, **kept) if isinstance(default, dict) else field(default=default, **kept)
+    )
+    return found  # type: ignore[no-any-return]  # a type checker takes a field for its value
+
+
+def settings_of(dataclass_: type[Any]) -> tuple[Setting[Any], ...]:
+    """Return the settings that the fields of a dataclass are."""
+    return tuple(Setting(item.name, **item.metadata) for item in fields(dataclass_))
 
 
 def _kind(value: Any) -> str:

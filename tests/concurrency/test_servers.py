@@ -10,6 +10,7 @@ import pytest
 
 from flask_socketio_core.contracts import ServeOptions
 from flask_socketio_core.contracts.concurrency.servers import (
+    TLS_OPTIONS,
     explain_bind_error,
     is_gunicorn,
     make_tls_context,
@@ -84,6 +85,28 @@ def test_a_certificate_is_taken_in_every_form(form: str) -> None:
         "context": {"ssl_context": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)},
     }
     assert isinstance(make_tls_context(forms[form]), ssl.SSLContext)
+
+
+@needs_openssl
+def test_every_option_of_tls_is_taken() -> None:
+    certfile, keyfile = certificate()
+    given: dict[str, Any] = {
+        "certfile": certfile,
+        "keyfile": keyfile,
+        "password": "of no use to a key that is not encrypted",
+        "ca_certs": certfile,
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "ciphers": "ECDHE-RSA-AES256-GCM-SHA384",
+        "ssl_version": ssl.PROTOCOL_TLS_SERVER,
+    }
+    assert {*given, "ssl_context"} == set(TLS_OPTIONS)
+    _, context = split_options(ServeOptions(tls=given), (), "it")
+    assert context.get_ca_certs()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert given["ciphers"] in [cipher["name"] for cipher in context.get_ciphers()]
+    assert len(context.get_ciphers()) < len(
+        make_tls_context({"certfile": certfile, "keyfile": keyfile}).get_ciphers()
+    )
 
 
 def test_a_key_alone_is_not_enough() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 from types import ModuleType
@@ -33,12 +32,9 @@ def test_a_part_that_does_not_exist_is_an_error(reference: ModuleType) -> None:
 
 
 LIMITS: dict[str, Any] = {
-    **{
-        item.name: item.default
-        for item in dataclasses.fields(options.Options)
-        if re.match("int|float", str(item.type))
-    },
-    **{setting.name: setting.default for setting in SETTINGS if setting.kind in (int, float)},
+    setting.name: setting.default
+    for setting in (*options.SETTINGS.values(), *SETTINGS)
+    if setting.kind in (int, float)
 }
 """The options that are numbers, those of every queue included, with their defaults."""
 NO_LIMITS = {"ping_interval", "ping_interval_grace", "compression_threshold", "max_loop_block"}

@@ -20,6 +20,7 @@ from flask_socketio_core.app.extension import MIDDLEWARES
 from flask_socketio_core.app.middleware import SocketIOMiddleware
 from flask_socketio_core.app.running import address
 from flask_socketio_core.contracts import ServeOptions
+from flask_socketio_core.contracts.concurrency.servers import TLS_OPTIONS
 from flask_socketio_core.errors import InvalidOption
 from support.flask_apps import MakeApp
 from support.servers import free_port, wait_until
@@ -94,6 +95,14 @@ def test_arguments_are_sorted(
         tls={"certfile": "cert", "ssl_context": "adhoc"},
         server={"backlog": 5},
     )
+
+
+def test_all_that_is_about_tls_goes_where_the_servers_look_for_it(
+    app: Flask, socketio: SocketIO, served: list[tuple[str, int, ServeOptions]]
+) -> None:
+    socketio.run(app, backlog=5, **dict.fromkeys(TLS_OPTIONS, "given"))  # type: ignore[arg-type]  # names of options
+    ((_, _, options),) = served
+    assert (options.tls, options.server) == (dict.fromkeys(TLS_OPTIONS, "given"), {"backlog": 5})
 
 
 def test_debug_brings_log_reloader_and_a_debugger_inside_our_middleware(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import marshal
@@ -18,16 +17,59 @@ import pytest
 from flask import Flask, current_app
 
 from flask_socketio_core import SocketIO, emit
-from flask_socketio_core.app.running import TLS_OPTIONS
 from flask_socketio_core.common.foreign_options import INSTEAD, snake_case
 from flask_socketio_core.common.keywords import OptionKeywords
-from flask_socketio_core.common.options import Options, build, check_names, option_names
+from flask_socketio_core.common.options import GRACE, SETTINGS, Options, build, check_names, option_names
+from flask_socketio_core.common.settings import Setting
+from flask_socketio_core.contracts.concurrency.servers import TLS_OPTIONS
 from flask_socketio_core.errors import ConfigurationError, InvalidOption, NotInitialised, UnknownOption
 from support.flask_apps import End, MakeApp, new_app
 
 
 def test_keyword_types_name_every_option() -> None:
     assert set(OptionKeywords.__annotations__) == set(option_names())
+
+
+def spelt(setting: Setting[Any]) -> str:
+    """Return what a type checker is to take for an option."""
+    kind = {bool: "Switch", int: "Number", float: "Number", str: "str", dict: "Mapping[str, Any]"}[
+        setting.kind
+    ]
+    kind = f"Literal{[*setting.choices]}".replace("'", '"') if setting.choices else kind
+    return kind if setting.default is not None else f"{kind} | None"
+
+
+@pytest.mark.parametrize(
+    "setting", [item for item in SETTINGS.values() if item.kind not in (object, tuple) and item.name != GRACE]
+)
+def test_keyword_types_are_those_of_the_table(setting: Setting[Any]) -> None:
+    annotation = OptionKeywords.__annotations__[setting.name].__forward_arg__.replace("'", '"')
+    pair = " | tuple[Number, Number]" if setting.name == "ping_interval" else ""
+    assert annotation == f"{spelt(setting)}{pair}"
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values())
+def test_each_field_has_the_type_of_its_setting(setting: Setting[Any]) -> None:
+    """A default of ``None`` says nothing about the kind, so that no type checker compares the two."""
+    annotation = Options.__annotations__[setting.name]
+    written = {"dict": "Mapping[str, Any]", "tuple": "tuple[str, ...]"}.get(
+        kind := setting.kind.__name__, kind
+    )
+    if setting.kind is not object:
+        assert annotation == (written if setting.default is not None else f"{written} | None")
+    assert getattr(Options(), setting.name) == setting.default
+
+
+def test_options_come_from_the_environment_as_flask_reads_it(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {"PING_TIMEOUT": "7", "HTTP_COMPRESSION": "off", "TRANSPORTS": "websocket"}.items():
+        monkeypatch.setenv(f"FLASK_SOCKETIO_{name}", text)
+    app, socketio = make_app()
+    app.config.from_prefixed_env()
+    socketio.init_app(app)
+    options = socketio.binding_of(app).options
+    assert (options.ping_timeout, options.http_compression, options.transports) == (7, False, ("websocket",))
 
 
 @pytest.mark.parametrize("give", [SocketIO, lambda **options: SocketIO().init_app(new_app(), **options)])
@@ -65,9 +107,9 @@ def test_options_may_be_written_as_environment_variables_and_scientists_do(
     options = socketio.binding_of(app).options
     expected: dict[str, object] = {
         "max_http_buffer_size": 100_000_000,
-        "ping_timeout": 60,
+        "ping_timeout": 60.0,
         "ping_interval": 2.5,
-        "ping_interval_grace": 1,
+        "ping_interval_grace": 1.0,
         "compression_threshold": 0,
         "max_connections": 10,
         "allow_upgrades": False,
@@ -82,8 +124,8 @@ def test_options_may_be_written_as_environment_variables_and_scientists_do(
     }
 
 
-NUMBERS = [item.name for item in dataclasses.fields(Options) if item.type in ("int", "float", "int | None")]
-SWITCHES = [item.name for item in dataclasses.fields(Options) if item.type == "bool"]
+NUMBERS = [setting.name for setting in SETTINGS.values() if setting.kind in (int, float)]
+SWITCHES = [setting.name for setting in SETTINGS.values() if setting.kind is bool]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +134,7 @@ SWITCHES = [item.name for item in dataclasses.fields(Options) if item.type == "b
         *[
             (name, value)
             for name in NUMBERS
-            if name != "ping_interval_grace"
+            if name != GRACE
             for value in ("many", "", "nan", float("inf"), True, -1, 10**400)
         ],
         *[(name, value) for name in [*SWITCHES, "async_handlers", "logger"] for value in ("flase", "", 2)],

@@ -145,7 +145,10 @@ TLS_OPTIONS = (
     "ssl_version",
     "password",
 )
-"""TLS options that every mode's server takes."""
+"""TLS options that every mode's server takes, and all that there are: what else users give is the web server's.
+
+Source: ``ssl.wrap_socket`` of old, whose names Flask-SocketIO takes, without those that a server has no use for.
+"""
 
 
 def split_options(options: ServeOptions, known: tuple[str, ...], server: str) -> tuple[dict[str, Any], Any]:
