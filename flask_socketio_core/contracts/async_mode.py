@@ -7,6 +7,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..common import descriptor_rules as rules
@@ -61,7 +62,7 @@ class AsyncModeInfo:
 
 
 class Lock(Protocol):
-    """A lock for a few instructions: it must never switch greenlets and never call the hub."""
+    """What :class:`threading.Lock` offers; what happens while one waits for it is said where it is made."""
 
     def __enter__(self) -> bool: ...
     def __exit__(
@@ -141,6 +142,33 @@ class ServeOptions:
     server: Mapping[str, Any] = field(default_factory=dict)
 
 
+class _TokenLock:
+    """A lock made of a queue with one token: waiting for it lets other tasks run in every mode."""
+
+    def __init__(self, tokens: Any) -> None:
+        self._tokens = tokens
+        tokens.put(None)
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        try:
+            self._tokens.get(blocking, timeout if timeout >= 0 else None)
+        except Empty:
+            return False
+        return True
+
+    def release(self) -> None:
+        try:
+            self._tokens.put_nowait(None)
+        except Full:
+            raise RuntimeError("release of a lock that nobody has") from None
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
 class _AtExit:
     """A function that the interpreter calls at its end."""
 
@@ -202,7 +230,18 @@ class AsyncMode(ABC):
 
     @abstractmethod
     def create_lock(self) -> Lock:
-        """Return a native lock that never yields to other greenlets; held only for a few instructions."""
+        """Return a native lock that never yields to other greenlets; held only for a few instructions.
+
+        It must never call the hub: it guards what callbacks of the hub and other OS threads change, too.
+        """
+
+    def create_yielding_lock(self) -> Lock:
+        """Return a lock that may be held for long, as while a broker is asked: who waits for it lets other tasks run.
+
+        For tasks and jobs; a callback of the hub cannot wait for it. What this returns works in every mode; a mode
+        whose library has such a lock may return that.
+        """
+        return _TokenLock(self.create_queue(1))
 
     @abstractmethod
     def create_event(self) -> Event:

@@ -284,6 +284,47 @@ class AsyncModeConformance:
             assert not lock.acquire(False)
         assert lock.acquire(False)
         lock.release()
+        if not mode.capabilities.green:
+            return
+        held, seen = list[int](), list[str]()
+
+        def hold() -> None:
+            with lock:
+                held.append(1)
+                time_sleep(mode)(NEVER_S)
+
+        in_thread(mode, hold)
+        wait_for(mode, lambda: bool(held))
+        mode.spawn(lambda: seen.append("job"))
+        with lock:
+            assert seen == []
+        wait_for(mode, lambda: seen == ["job"])
+
+    def test_a_yielding_lock_excludes_and_gives_up_in_time(self, mode: AsyncMode) -> None:
+        lock = mode.create_yielding_lock()
+        with lock:
+            assert not lock.acquire(False)
+            assert not lock.acquire(timeout=0.02)
+        assert lock.acquire(timeout=0.02)
+        lock.release()
+
+    def test_waiting_for_a_yielding_lock_lets_others_run(self, mode: AsyncMode) -> None:
+        lock, seen = mode.create_yielding_lock(), list[str]()
+
+        def take() -> None:
+            with lock:
+                seen.append("taken")
+
+        def release() -> None:
+            seen.append("released")
+            lock.release()
+
+        lock.acquire()
+        taking = mode.start_task(take)
+        mode.sleep(0.02)
+        mode.spawn(release)
+        taking.join(SOON_S)
+        assert seen == ["released", "taken"]
 
     def test_an_event_is_set_by_a_job(self, mode: AsyncMode) -> None:
         event = mode.create_event()

@@ -75,6 +75,9 @@ class ThreadingMode(AsyncMode):
     def create_lock(self) -> Lock:
         return threading.Lock()
 
+    def create_yielding_lock(self) -> Lock:
+        return threading.Lock()
+
     def create_event(self) -> Event:
         return threading.Event()
 

@@ -62,9 +62,7 @@ class KafkaQueue(MessageQueue):
         self._lock = mode.create_lock()
         self._pending = 0  # messages handed to kafka-python that are not acknowledged
         self._progress_at = 0.0  # since when they wait for the broker's next acknowledgement
-        # A queue with one token is the one lock that yields to other tasks in every mode.
-        self._turn = mode.create_queue(1)
-        self._turn.put(None)
+        self._opening = mode.create_yielding_lock()
         self._positions: dict[int, int] = {}  # partition -> offset of the next message
 
     # ---------------------------------------------------------------------------------------------- publishing
@@ -108,14 +106,11 @@ class KafkaQueue(MessageQueue):
 
     def _open_producer(self) -> Any:
         """Connect once, while other publishers wait for their turn."""
-        self._turn.get()
-        try:
+        with self._opening:
             if self._producer is None:
                 self._clients.ensure_topic()
                 self._producer = self._clients.producer()
             return self._producer
-        finally:
-            self._turn.put(None)
 
     def _check_progress(self) -> None:
         if self._pending and time.monotonic() - self._progress_at > self._stall_s:

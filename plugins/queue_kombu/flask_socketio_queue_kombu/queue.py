@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl, unquote
 
@@ -77,9 +76,7 @@ class KombuQueue(MessageQueue):
         self._unanswered = 0  # messages since the broker's last answer
         self._publisher: Any = None
         self._producer: Any = None
-        # A queue with one token is the one lock that yields to other tasks in every mode.
-        self._turn = mode.create_queue(1)
-        self._turn.put(None)
+        self._turn = mode.create_yielding_lock()
 
     # ---------------------------------------------------------------------------------------------- publishing
 
@@ -119,9 +116,7 @@ class KombuQueue(MessageQueue):
         before the broker has read it. A lost message is not sent again.
         """
         deadline = time.monotonic() + timeout_s
-        try:
-            self._turn.get(timeout=timeout_s)
-        except Empty:
+        if not self._turn.acquire(timeout=timeout_s):
             return self._unanswered
         try:
             if self._unanswered and self._producer is not None:
@@ -133,7 +128,7 @@ class KombuQueue(MessageQueue):
             self._drop_publisher()
             raise
         finally:
-            self._turn.put(None)
+            self._turn.release()
         return self._unanswered
 
     def _ask(self, timeout_s: float) -> None:
@@ -155,27 +150,22 @@ class KombuQueue(MessageQueue):
         if self._closed:
             return
         self._closed = True
-        try:
-            self._turn.get(timeout=self._timeout_s)
-        except Empty:
-            return  # whoever is publishing drops the connection when it is done
-        self._drop_publisher()
-        self._turn.put(None)
+        if self._turn.acquire(timeout=self._timeout_s):  # or else whoever publishes drops it when that is done
+            self._drop_publisher()
+            self._turn.release()
 
     @contextmanager
     def _own_turn(self) -> Iterator[None]:
         self._check_open()
-        try:
-            self._turn.get(timeout=2 * self._timeout_s)
-        except Empty:
-            raise QueueUnavailable("other publishers have not finished with the broker in time") from None
+        if not self._turn.acquire(timeout=2 * self._timeout_s):
+            raise QueueUnavailable("other publishers have not finished with the broker in time")
         try:
             self._check_open()
             yield
         finally:
             if self._closed:
                 self._drop_publisher()
-            self._turn.put(None)
+            self._turn.release()
 
     def _twice(self, action: Callable[[], None]) -> None:
         """Do something on the publishing connection, again on a new one if the old one had died unnoticed.

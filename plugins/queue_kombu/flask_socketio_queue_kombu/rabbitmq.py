@@ -22,7 +22,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter, deque
-from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from flask_socketio_core.contracts import QueueCapabilities
@@ -121,9 +120,7 @@ class RabbitMQQueue(KombuQueue):
 
     def flush(self, timeout_s: float) -> int:
         deadline = time.monotonic() + timeout_s
-        try:
-            self._turn.get(timeout=timeout_s)
-        except Empty:
+        if not self._turn.acquire(timeout=timeout_s):
             return len(self._unconfirmed)
         try:
             self._hand_back_the_rest()
@@ -136,7 +133,7 @@ class RabbitMQQueue(KombuQueue):
                 self._drop_publisher()
             return left
         finally:
-            self._turn.put(None)
+            self._turn.release()
         return 0
 
     def _open_publisher(self, connection: Any) -> Any:
@@ -191,17 +188,15 @@ class RabbitMQQueue(KombuQueue):
             self._watch = self.mode.call_later(WATCH_S, lambda: self.mode.spawn(self._check_confirms))
 
     def _check_confirms(self) -> None:
-        self._turn.get()
-        try:
+        with self._turn:
             self._watch = None
-            if self._unconfirmed:
-                with self._our_errors():
-                    self._read_what_is_there()
-            self._watch_confirms()
-        except QueueUnavailable:
-            self._call_for_help()
-        finally:
-            self._turn.put(None)
+            try:
+                if self._unconfirmed:
+                    with self._our_errors():
+                        self._read_what_is_there()
+                self._watch_confirms()
+            except QueueUnavailable:
+                self._call_for_help()
 
     def _drop_publisher(self) -> bool:
         super()._drop_publisher()

@@ -41,9 +41,7 @@ class PigeonQueue(MessageQueue):
         self._closed = False
         self._listening: set[_Connection] = set()
         self._publisher: _Connection | None = None
-        # A queue with one token is a lock that lets other tasks run while one waits for it, in every mode.
-        self._turn = mode.create_queue(1)
-        self._turn.put(None)
+        self._turn = mode.create_yielding_lock()  # for as long as the broker takes
 
     def publish(self, message: bytes, *, key: str = "") -> None:
         if len(message) > MAX_BYTES:
@@ -81,22 +79,19 @@ class PigeonQueue(MessageQueue):
 
     def _ask(self, command: bytes) -> None:
         """Send a command; the PONG that follows says that the broker has it."""
-        self._turn.get()
-        try:
-            with self._errors():
-                # A broker that was restarted shows only when something is sent: once more, on a new connection.
-                for last in (self._publisher is None, True):
-                    try:
-                        self._publisher = self._publisher or self._connect()
-                        return self._publisher.ask(command)
-                    except OSError:
-                        if self._publisher is not None:
-                            self._publisher.close()
-                        self._publisher = None
-                        if last:
-                            raise
-        finally:
-            self._turn.put(None)
+        with self._turn, self._errors():
+            # A broker that was restarted shows only when something is sent: once more, on a new connection.
+            for last in (self._publisher is None, True):
+                try:
+                    self._publisher = self._publisher or self._connect()
+                    self._publisher.ask(command)
+                    return
+                except OSError:
+                    if self._publisher is not None:
+                        self._publisher.close()
+                    self._publisher = None
+                    if last:
+                        raise
 
     def _connect(self) -> _Connection:
         if self._closed:
