@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from .contracts.queues import QueueURL, Setting, describe, mask, parse, read, unavailable
+from .contracts.queues import (
+    ClientErrors,
+    QueueURL,
+    Setting,
+    check_size,
+    describe,
+    mask,
+    parse,
+    read,
+    unavailable,
+)
 
-__all__ = ["QueueURL", "Setting", "describe", "mask", "parse", "read", "unavailable"]
+__all__ = [
+    "ClientErrors",
+    "QueueURL",
+    "Setting",
+    "check_size",
+    "describe",
+    "mask",
+    "parse",
+    "read",
+    "unavailable",
+]

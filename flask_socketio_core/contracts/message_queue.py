@@ -88,7 +88,7 @@ class MessageQueue(ABC):
 
     Constructing one connects to nothing, starts nothing and never blocks. All methods are thread-safe under the
     selected async mode. Errors of the client library are wrapped in :class:`~flask_socketio_core.errors.QueueError`;
-    :func:`flask_socketio_core.queues.unavailable` does that. What the broker refuses for good (a wrong password, a
+    :class:`flask_socketio_core.queues.ClientErrors` does that. What the broker refuses for good (a wrong password, a
     missing right) is a :class:`~flask_socketio_core.errors.QueueRefused`. No text of an error or a log line has the
     user name or password in it; the core masks them once more.
     Rooms, acks, retries and everything else that several servers say to each other is built on these few methods, in

@@ -1,4 +1,4 @@
-"""For authors of message queues: take a URL apart, check options, and show neither with its secrets.
+"""For authors of message queues: take a URL apart, check options, show neither with its secrets; raise what is ours.
 
 ::
 
@@ -15,6 +15,7 @@
             super().__init__(url, channel, mode=mode, options=options)
             self._url = queues.parse(url)
             self._settings = queues.read(SETTINGS, options, self._url.query, where="pigeon")
+            self._our_errors = queues.ClientErrors("pigeon post", url, OSError)
 
 The user gives an option in ``message_queue_options`` or in the URL's query (``pigeon://host?publish_timeout_s=5``); the
 former wins. What is here changes as the contracts do: by growing.
@@ -22,7 +23,18 @@ former wins. What is here changes as the contracts do: by growing.
 
 from __future__ import annotations
 
+from .queue_errors import ClientErrors, check_size, unavailable
 from .settings import Setting, read
-from .urls import QueueURL, describe, mask, parse, unavailable
+from .urls import QueueURL, describe, mask, parse
 
-__all__ = ["QueueURL", "Setting", "describe", "mask", "parse", "read", "unavailable"]
+__all__ = [
+    "ClientErrors",
+    "QueueURL",
+    "Setting",
+    "check_size",
+    "describe",
+    "mask",
+    "parse",
+    "read",
+    "unavailable",
+]

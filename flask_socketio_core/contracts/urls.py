@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from ..common.tracebacks import printable_traceback
-from ..errors import InvalidOption, QueueError, QueueRefused, QueueUnavailable
+from ..errors import InvalidOption, QueueError
 
-__all__ = ["QueueURL", "describe", "mask", "parse", "unavailable"]
+__all__ = ["QueueURL", "describe", "mask", "parse"]
 
 
 MASK = "***"
@@ -108,16 +108,6 @@ def mask(text: str) -> str:
 def describe(error: BaseException, url: str) -> str:
     """Return an exception as one line of text in which no secret of the URL appears."""
     return Secrets(url).mask(" ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":"))
-
-
-def unavailable(name: str, url: str, error: BaseException, *, refused: bool = False) -> QueueUnavailable:
-    """Return the error that a queue raises for one of its client library, without the secrets of the URL.
-
-    :param name: what the broker is called: ``"Redis"``.
-    :param refused: the broker has answered, and trying again does not help: a :class:`QueueRefused`.
-    """
-    kind, what = (QueueRefused, "refuses us") if refused else (QueueUnavailable, "is unavailable")
-    return kind(f"{name} at {Secrets(url).mask(url)} {what}: {describe(error, url)}")
 
 
 class Secrets:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,6 +56,9 @@ class KafkaQueue(MessageQueue):
         super().__init__(url, channel, mode=mode, options=options)
         self._clients = ClientFactory(url, channel, options)
         self._stall_s = self._clients.settings["publish_timeout_s"]
+        self._our_errors = queues.ClientErrors(
+            "Kafka", url, errors.KafkaError, OSError, refuses=lambda error: isinstance(error, REFUSED)
+        )
         self._producer: Any = None
         self._closed = False
         self._lock = mode.create_lock()
@@ -69,11 +71,9 @@ class KafkaQueue(MessageQueue):
 
     def publish(self, message: bytes, *, key: str = "") -> None:
         self._check_open()
-        limit = self.capabilities.max_message_bytes
-        if limit is not None and len(message) > limit:
-            raise MessageTooLarge(f"message of {len(message)} bytes exceeds the Kafka queue's {limit} bytes")
+        queues.check_size(message, self.max_message_bytes, "Kafka")
         self._check_progress()
-        with self._our_errors():
+        with self._our_errors:
             producer = self._producer or self._open_producer()
             self._note()
             try:
@@ -95,7 +95,7 @@ class KafkaQueue(MessageQueue):
 
     def ping(self) -> None:
         self._check_open()
-        with self._our_errors():
+        with self._our_errors:
             self._clients.ensure_topic()
 
     def close(self) -> None:
@@ -138,11 +138,11 @@ class KafkaQueue(MessageQueue):
 
     def listen(self) -> Iterator[bytes]:
         self._check_open()
-        with self._our_errors():
+        with self._our_errors:
             self._clients.ensure_topic()
             consumer = self._clients.consumer()
         try:
-            with self._our_errors():
+            with self._our_errors:
                 self._check_kept(consumer)
                 self._assign(consumer, first=not self._positions)
             yield b""
@@ -190,7 +190,7 @@ class KafkaQueue(MessageQueue):
     def _messages(self, consumer: Any) -> Iterator[bytes]:
         heard = looked = time.monotonic()
         while not self._closed:
-            with self._our_errors():
+            with self._our_errors:
                 batches = consumer.poll(timeout_ms=int(TICK_S * 1000))
             now = time.monotonic()
             if batches:
@@ -212,18 +212,18 @@ class KafkaQueue(MessageQueue):
 
     def _check_jump(self, consumer: Any) -> None:
         """End listening, so that it begins anew and says so, if kafka-python has skipped what is no longer there."""
-        with self._our_errors():
+        with self._our_errors:
             _, reason = self._skipped(consumer)
         if reason:
             raise QueueUnavailable(reason)
 
     def _check_alive(self, consumer: Any) -> float:
-        with self._our_errors():
+        with self._our_errors:
             consumer.end_offsets(list(consumer.assignment()), timeout_ms=int(self._stall_s * 1000))
         return time.monotonic()
 
     def _look_for_partitions(self, consumer: Any) -> None:
-        with self._our_errors():
+        with self._our_errors:
             found = consumer.partitions_for_topic(self.channel) or set()
             if found - {part.partition for part in consumer.assignment()}:
                 self._assign(consumer, first=False)
@@ -233,10 +233,3 @@ class KafkaQueue(MessageQueue):
     def _check_open(self) -> None:
         if self._closed:
             raise QueueClosed("the Kafka message queue was closed")
-
-    @contextmanager
-    def _our_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (errors.KafkaError, OSError) as error:
-            raise queues.unavailable("Kafka", self.url, error, refused=isinstance(error, REFUSED)) from error

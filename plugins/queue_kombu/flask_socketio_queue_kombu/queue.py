@@ -150,7 +150,9 @@ class KombuQueue(MessageQueue):
         if self._closed:
             return
         self._closed = True
-        if self._turn.acquire(timeout=self._timeout_s):  # or else whoever publishes drops it when that is done
+        if self._turn.acquire(
+            timeout=self._timeout_s
+        ):  # or else whoever publishes drops it when that is done
             self._drop_publisher()
             self._turn.release()
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
 from flask_socketio_core import queues
 from flask_socketio_core.contracts import MessageQueue
-from flask_socketio_core.errors import MessageTooLarge, QueueClosed
+from flask_socketio_core.errors import QueueClosed
 
 from .client import SETTINGS, ClientFactory, close
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from flask_socketio_core.contracts import AsyncMode
     from flask_socketio_core.queues import Setting
@@ -42,14 +41,13 @@ class RedisBase(MessageQueue):
         self._settings = self._clients.settings
         self._client = self._clients.publisher()
         self._idle: list[Any] = []  # connections on which nobody publishes at this moment
+        self._our_errors = queues.ClientErrors("Redis", url, redis.RedisError, OSError, refuses=refuses)
         self._closed = False
 
     def publish(self, message: bytes, *, key: str = "") -> None:
         self._check_open()
-        limit = self.capabilities.max_message_bytes
-        if limit is not None and len(message) > limit:
-            raise MessageTooLarge(f"message of {len(message)} bytes exceeds the Redis queue's {limit} bytes")
-        with self._our_errors():
+        queues.check_size(message, self.max_message_bytes, "Redis")
+        with self._our_errors:
             self._command(*self._publishing(message))
 
     def _publishing(self, message: bytes) -> tuple[str | bytes, ...]:
@@ -83,7 +81,7 @@ class RedisBase(MessageQueue):
 
     def ping(self) -> None:
         self._check_open()
-        with self._our_errors():
+        with self._our_errors:
             self._client.ping()
         if self._closed:  # as above
             close(self._client)
@@ -96,10 +94,7 @@ class RedisBase(MessageQueue):
         if self._closed:
             raise QueueClosed("the Redis message queue was closed")
 
-    @contextmanager
-    def _our_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (redis.RedisError, OSError) as error:
-            refused = isinstance(error, REFUSED) or str(error).startswith(UNKNOWN_COMMAND)
-            raise queues.unavailable("Redis", self.url, error, refused=refused) from error
+
+def refuses(error: BaseException) -> bool:
+    """Say whether Redis has answered and will answer the same again."""
+    return isinstance(error, REFUSED) or str(error).startswith(UNKNOWN_COMMAND)

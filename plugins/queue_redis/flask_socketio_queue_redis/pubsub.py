@@ -37,7 +37,7 @@ class RedisQueue(RedisBase):
         self._check_open()
         client = self._clients.listener(stall_timeout_s=ANSWER_S)
         try:
-            with self._our_errors():
+            with self._our_errors:
                 connection = client.connection_pool.get_connection()
                 connection.send_command("SUBSCRIBE", self.channel)
                 connection.read_response()
@@ -51,7 +51,7 @@ class RedisQueue(RedisBase):
         heard = time.monotonic()
         asked = False
         while not self._closed:
-            with self._our_errors():
+            with self._our_errors:
                 reply = connection.read_response() if connection.can_read(timeout=TICK_S) else None
             now = time.monotonic()
             if reply is not None:
@@ -62,7 +62,7 @@ class RedisQueue(RedisBase):
             if asked and now - heard > SILENCE_S + ANSWER_S:
                 raise QueueUnavailable(f"Redis did not answer a PING within {ANSWER_S:g} s")
             if not asked and now - heard > SILENCE_S:
-                with self._our_errors():
+                with self._our_errors:
                     connection.send_command("PING")
                 asked = True
             yield b""

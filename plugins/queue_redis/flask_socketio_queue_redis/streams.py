@@ -104,7 +104,7 @@ class RedisStreamsQueue(RedisBase):
         self._check_open()
         client = self._clients.listener(stall_timeout_s=TICK_S + GRACE_S)
         try:
-            with self._our_errors():
+            with self._our_errors:
                 if self._position is None:
                     self._position = self._newest(client)
                 else:
@@ -116,10 +116,10 @@ class RedisStreamsQueue(RedisBase):
 
     def _messages(self, client: Any) -> Iterator[bytes]:
         # On the bare connection: redis-py's xread() makes several objects of every field.
-        with self._our_errors():
+        with self._our_errors:
             connection = client.connection_pool.get_connection()
         while not self._closed:
-            with self._our_errors():
+            with self._our_errors:
                 connection.send_command(
                     "XREAD", "COUNT", BATCH, "BLOCK", int(TICK_S * 1000), "STREAMS", self.key, self._position
                 )

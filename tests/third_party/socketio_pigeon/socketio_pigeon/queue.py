@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flask_socketio_core import queues
 from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
-from flask_socketio_core.errors import MessageTooLarge, QueueClosed
+from flask_socketio_core.errors import QueueClosed
 from flask_socketio_core.queues import Setting
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ class PigeonQueue(MessageQueue):
         self._turn = mode.create_yielding_lock()  # for as long as the broker takes
 
     def publish(self, message: bytes, *, key: str = "") -> None:
-        if len(message) > MAX_BYTES:
-            raise MessageTooLarge(
-                f"message of {len(message)} bytes exceeds the pigeon queue's {MAX_BYTES} bytes"
-            )
+        queues.check_size(message, MAX_BYTES, "pigeon")
         self._ask(b"PUB %s %d\r\n%s\r\n" % (self.channel.encode(), len(message), message))
 
     def ping(self) -> None:
