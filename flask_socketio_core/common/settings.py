@@ -110,9 +110,8 @@ class Setting(Generic[T]):
     def checked(self, value: Any) -> T:
         """Return a value as it is kept; ``None`` stays if that is the default.
 
-        :raises Unsuitable: if it is not :attr:`expected`. The text does not show it: it may be a password under a wrong
-            name.
-        :raises ValueError: with what ``parse`` says.
+        :raises ValueError: if it is not :attr:`expected`, or with what ``parse`` says. Its text does not show the value
+            that was given, which may be a password under a wrong name.
         """
         if value is None and self.default is None:
             return self.default

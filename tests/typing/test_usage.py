@@ -26,6 +26,7 @@ from flask_socketio_core import (
 )
 from flask_socketio_core.contracts import Task
 from flask_socketio_core.contracts.servers import Cause
+from flask_socketio_core.contracts.settings import Setting, configured
 
 
 def test_it_can_be_imported() -> None:
@@ -160,3 +161,11 @@ def in_tests(app: Flask, socketio: SocketIO) -> None:
     assert_type(client.get_received("/chat"), list[dict[str, Any]])
     with client:
         pass
+
+
+def settings_of_a_plugin(app: Flask) -> None:
+    assert_type(configured(Setting("census_rate", float, 5.0, "a rate", above=0), app.config), float)
+    store: Setting[str | None] = Setting("census_store", str, None, "a URL")
+    assert_type(configured(store, app.config), "str | None")
+    Setting("census_rate", float, 5.0, "a rate", most=9)  # type: ignore[call-arg]
+    configured(store.name, app.config)  # type: ignore[arg-type]
