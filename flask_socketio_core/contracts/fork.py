@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import types
 import weakref
 from collections.abc import Callable
+from typing import cast
 
 from .concurrency.jobs import describe, log_failure
 
@@ -67,18 +69,21 @@ class _Methods:
     def __init__(self, *, backwards: bool = False) -> None:
         self._backwards = backwards
         self._numbers = itertools.count()
-        self._methods: dict[int, weakref.WeakMethod[Method]] = {}
+        # No WeakMethod: when the interpreter ends, its callback may outlive it, and complains.
+        self._methods: dict[int, tuple[weakref.ref[object], Callable[..., object]]] = {}
 
     def add(self, method: Method | None) -> None:
         if method is not None:
-            number = next(self._numbers)
-            self._methods[number] = weakref.WeakMethod(method, lambda _: self._methods.pop(number, None))
+            number, bound = next(self._numbers), cast("types.MethodType", method)
+            owner = weakref.ref(bound.__self__, lambda _: self._methods.pop(number, None))
+            self._methods[number] = owner, bound.__func__
 
     def call(self) -> None:
         found = list(self._methods.values())
-        for reference in reversed(found) if self._backwards else found:
-            method = reference()
-            if method is not None:
+        for reference, function in reversed(found) if self._backwards else found:
+            owner = reference()
+            if owner is not None:
+                method = types.MethodType(function, owner)
                 try:
                     method()
                 except Exception as error:  # noqa: BLE001  # the others have to be called all the same

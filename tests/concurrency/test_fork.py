@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -95,3 +97,23 @@ def test_a_flag_is_set_in_the_process_that_has_set_it_only() -> None:
 
     assert fork(set_in_child) == "(False, True)"
     assert flag.is_set()
+
+
+PROGRAM = """
+from flask_socketio_core.contracts.fork import register_at_fork
+
+class Pool:
+    def __init__(self):
+        self.me = self  # so that it is collected with the interpreter's last objects
+        register_at_fork(before=self.start, after_in_child=self.start)
+
+    def start(self):
+        pass
+
+pool = Pool()
+"""
+
+
+def test_the_end_of_the_interpreter_says_nothing() -> None:
+    ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
