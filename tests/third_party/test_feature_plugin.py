@@ -17,7 +17,7 @@ from support.brokers.broker import Broker
 from support.servers import HOST, free_port, wait_until
 from support.wire.http import HttpError, request
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 
 CENSUS = Path(__file__).parent / "socketio_census"
 RATE = 5
@@ -86,7 +86,7 @@ def pair(site: Site) -> Iterator[tuple[Running, Running]]:
             processes.append((process, port))
         for _, port in processes:
             log_file = site.folder / f"log-{port}"
-            assert wait_until(lambda port=port: bool(node_of(port)), timeout_s=20), log_file.read_text()  # type: ignore[misc]
+            assert wait_until(lambda port=port: bool(node_of(port)), timeout_s=45), log_file.read_text()  # type: ignore[misc]
         first, second = (Running(process, port, node_of(port)) for process, port in processes)
         yield first, second
     finally:

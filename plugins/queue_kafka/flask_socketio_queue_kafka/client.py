@@ -51,7 +51,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     Setting(
         "retention_s", float, 3600.0, "seconds the topic keeps messages, if it has to be created", above=0
     ),
-    Setting("linger_ms", int, 0, "milliseconds a message may wait for company"),
+    Setting("linger_ms", int, 0, "milliseconds a message may wait for company", at_least=0),
     Setting(
         "fetch_max_wait_ms",
         int,
