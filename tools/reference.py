@@ -40,7 +40,7 @@ QUEUES = (
     (
         "`rabbitmq` and `kombu`",
         (
-            Path("plugins/queue_kombu/flask_socketio_queue_kombu/queue.py"),
+            Path("plugins/queue_kombu/flask_socketio_queue_kombu/connections.py"),
             Path("plugins/queue_kombu/flask_socketio_queue_kombu/rabbitmq.py"),
         ),
     ),

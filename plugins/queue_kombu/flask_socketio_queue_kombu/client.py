@@ -17,6 +17,33 @@ Queue: Any = kombu.entity.Queue
 REDIS = frozenset({"redis", "rediss", "sentinel"})
 """Transports of redis-py."""
 
+TICK_S = 0.5
+"""Seconds between two ``b""`` of a quiet channel."""
+
+CONTENT_TYPE = "application/json"
+CONTENT_ENCODING = "utf-8"
+"""What python-socketio's managers take for JSON."""
+
+
+def shared_exchange(channel: str) -> Any:
+    """Return python-socketio's exchange: transient, because another declaration of the name would be refused."""
+    return Exchange(channel, type="fanout", durable=False)
+
+
+def hear(connection: Any, timeout_s: float) -> bool:
+    """Let what arrives next be handled; ``False`` if nothing does in time."""
+    try:
+        connection.drain_events(timeout=timeout_s)
+    except TimeoutError:
+        return False
+    return True
+
+
+def body_of(message: Any) -> bytes:
+    """Return a received message's bytes."""
+    body = message.body
+    return body.encode() if isinstance(body, str) else bytes(body)
+
 
 def foreign_errors(transport: str) -> tuple[type[BaseException], ...]:
     """Return what a transport raises when its broker is away or refuses something.

@@ -102,7 +102,7 @@ def test_a_refused_message_comes_back_with_all_that_followed(rabbitmq_broker: Br
     assert owner.queue.flush(10) == 0
     rabbitmq_broker.pause()
     owner.publish(1, 4)
-    channel = owner.queue._producer
+    channel = owner.queue._publisher.sender
     rabbitmq_broker.resume()
     with pytest.raises(QueueUnavailable, match=r"refused a message \(basic.nack\)"):
         channel._on_basic_nack(2, False)  # RabbitMQ itself does so only when something breaks in it
@@ -116,7 +116,7 @@ def test_a_publisher_that_is_interrupted_in_a_frame_takes_a_new_connection(rabbi
     owner = Owner(rabbitmq_broker.url)
     owner.publish(0, 1)
     assert owner.queue.flush(10) == 0
-    channel = owner.queue._producer
+    channel = owner.queue._publisher.sender
 
     def send_half(*_: object) -> None:
         channel.connection.transport.sock.sendall(b"\x01\x00\x01\x00")

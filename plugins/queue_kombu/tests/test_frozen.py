@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.errors import QueueUnavailable
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
@@ -27,7 +28,9 @@ pytestmark = [
 #: Seconds in which an error is expected: two attempts of publish_timeout_s or connect_timeout each, and some more.
 IN_TIME_S = 5.0
 
-DEEDS: dict[str, Callable[[KombuQueue], object]] = {
+AnyQueue = KombuQueue | RabbitMQQueue
+
+DEEDS: dict[str, Callable[[MessageQueue], object]] = {
     "publish": lambda queue: queue.publish(b"x"),
     "ping": lambda queue: queue.ping(),
     "listen": lambda queue: next(queue.listen()),
@@ -35,7 +38,7 @@ DEEDS: dict[str, Callable[[KombuQueue], object]] = {
 
 
 @pytest.fixture(params=["rabbitmq", "kombu over amqp", "kombu over redis"])
-def frozen(request: pytest.FixtureRequest) -> Iterator[tuple[type[KombuQueue], Broker, str]]:
+def frozen(request: pytest.FixtureRequest) -> Iterator[tuple[type[AnyQueue], Broker, str]]:
     """Return a class of queues, and the broker that it uses, which works on at the end of the test."""
     name = "redis_broker" if request.param.endswith("redis") else "rabbitmq_broker"
     broker: Broker = request.getfixturevalue(name)
@@ -53,7 +56,7 @@ def fails_in_time(deed: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("deed", DEEDS)
 def test_a_broker_that_freezes_once_it_is_connected(
-    frozen: tuple[type[KombuQueue], Broker, str], deed: str
+    frozen: tuple[type[AnyQueue], Broker, str], deed: str
 ) -> None:
     queue_class, broker, url = frozen
     if deed == "ping" and "redis" in url:
@@ -72,7 +75,7 @@ def test_a_broker_that_freezes_once_it_is_connected(
 
 
 @pytest.mark.parametrize("deed", DEEDS)
-def test_a_broker_that_is_frozen_already(frozen: tuple[type[KombuQueue], Broker, str], deed: str) -> None:
+def test_a_broker_that_is_frozen_already(frozen: tuple[type[AnyQueue], Broker, str], deed: str) -> None:
     queue_class, broker, url = frozen
     queue = queue_class(url, "test", mode=ThreadMode(), options={"connect_timeout": 1.0})
     broker.pause()
