@@ -232,9 +232,10 @@ class Dispatcher:
         instance = self._handlers.find_class(namespace)
         attended = event == "connect" and self._around.attends_connects  # also where nobody handles them
         if instance is not None:
-            sids = (client.sid,) if instance.namespace != ANY else (namespace, client.sid)
+            everywhere = instance.namespace == ANY
+            sids = (namespace, client.sid) if everywhere else (client.sid,)
             call = partial(instance.trigger_event, event, *sids, *args[: len(args) - len(given)])
-            blueprint = self._handlers.blueprints.get(namespace)
+            blueprint = self._handlers.blueprints.get(ANY if everywhere else namespace)
             # Its own methods are invoked by invoke().
             return self._run(
                 HandlerCall(

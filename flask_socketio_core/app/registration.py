@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
 from ..common.values import full_namespace
-from .handlers import Attendant, Handlers
+from .handlers import ANY, Attendant, Handlers
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 Register = Callable[["HandlerRegistration", object], None]
@@ -150,7 +150,7 @@ class Registrar(ABC):
         if callable(pattern) or callable(namespace):
             what = "connect" if moment == "connect" else "event"
             raise TypeError(f"write @{moment if what == 'event' else 'before'}_{what}(), with parentheses")
-        space = None if namespace is None else full_namespace(namespace)
+        space = None if namespace in (None, ANY) else full_namespace(namespace)
 
         def register(function: HandlerT) -> HandlerT:
             _checked_callable(function)

@@ -297,6 +297,30 @@ def test_a_blueprints_class_and_error_handler_and_before_connect_are_of_its_name
     assert client.emit("fail", callback=True, namespace="/admin") == "handled no"
 
 
+def test_a_blueprint_for_every_namespace_brings_what_stands_around_its_class(
+    socketio: SocketIO, connect: Connect
+) -> None:
+    everywhere = SocketBlueprint("*")
+    seen: list[Any] = []
+    everywhere.before_connect()(lambda auth: auth != "stranger")
+    everywhere.before_event()(lambda event, args: seen.append((event, args)))
+
+    class Everywhere(Namespace):
+        def on_say(self, text: str) -> str:
+            return f"said {text}"
+
+    everywhere.on_namespace(Everywhere("*"))
+    socketio.register_blueprint(everywhere)
+    socketio.on("other", namespace="/chat")(lambda: "not the blueprint's")
+    assert not connect(namespace="/chat", auth="stranger").is_connected("/chat")
+    client = connect(namespace="/chat")
+    answers = [
+        client.emit(*event, callback=True, namespace="/chat") for event in (("say", "x"), ("other",))
+    ]
+    assert answers == ["said x", "not the blueprint's"]
+    assert seen == [("say", ("x",))]
+
+
 def test_a_blueprint_is_registered_once_with_each_object(socketio: SocketIO) -> None:
     blueprint = SocketBlueprint()
     socketio.register_blueprint(blueprint)
