@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -45,11 +46,27 @@ class Commands(click.Group):
 
 
 def _patched_first(command: click.Command) -> click.Command:
-    """Return a plugin's command that runs with the standard library patched, if the application's mode needs that."""
-    callback = command.callback
-    if callback is None:
-        return command
+    """Return a plugin's command that runs with the standard library patched, if the application's mode needs that.
 
+    Of a group, each of its commands does, too, and its own function, which runs before theirs.
+    """
+    command = copy.copy(command)  # the plugin's own stays as it is
+    if command.callback is not None:
+        command.callback = _after_patching(command.callback)
+    if isinstance(command, click.Group):
+        get_command = (
+            command.get_command
+        )  # of the plugin's own, which may find its commands in a way of its own
+
+        def get_patched(ctx: click.Context, cmd_name: str) -> click.Command | None:
+            found = get_command(ctx, cmd_name)
+            return None if found is None else _patched_first(found)
+
+        command.get_command = get_patched  # type: ignore[method-assign]  # for this one group
+    return command
+
+
+def _after_patching(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -58,9 +75,7 @@ def _patched_first(command: click.Command) -> click.Command:
             pass  # a command that needs one says so itself
         return callback(*args, **kwargs)
 
-    command = copy.copy(command)  # the plugin's own stays as it is
-    command.callback = run
-    return command
+    return run
 
 
 @click.group("socketio", cls=Commands, short_help="Show what Socket.IO runs on, or run it.")

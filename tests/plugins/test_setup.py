@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,3 +197,44 @@ def test_socketio_cli_adds_commands_and_takes_none_of_ours(
     assert "a plugin has a command 'plugins', which is taken" in listed.output
     assert greeting.output.endswith("hello\n")
     assert "Show which async modes" in ours.output
+
+
+GROUP = """
+import socket
+import click
+from flask_socketio_core.hookspecs import hookimpl
+
+@hookimpl
+def socketio_cli(group):
+    tool = click.Group("tool")  # has no function of its own
+    group.add_command(tool)
+    @tool.group()
+    def inner():
+        click.echo(f"group {socket.socket.__module__}")
+    @inner.command()
+    def where():
+        click.echo(f"command {socket.socket.__module__}")
+"""
+
+
+def test_a_group_of_commands_is_patched_too(make_distribution: MakeDistribution, tmp_path: Path) -> None:
+    pytest.importorskip("flask_socketio_async_gevent", reason="the plugin for gevent is not installed")
+    make_distribution("socketio-tool", plugins={"tool": ("socketio_tool", GROUP)})
+    (tmp_path / "patched_tool.py").write_text(
+        "import flask, flask_socketio_core as core\n\napp = flask.Flask(__name__)\n"
+        "core.SocketIO(app, async_mode='gevent', message_queue='memory://')\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "patched_tool", "socketio", "tool", "inner", "where"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert found.returncode == 0, found.stderr
+    assert [line.partition(".")[0] for line in found.stdout.splitlines()] == [
+        "group gevent",
+        "command gevent",
+    ]
