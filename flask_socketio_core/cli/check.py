@@ -56,5 +56,5 @@ def _check(info: ScriptInfo, timeout_s: float) -> Report:
         queue=extension.plugins.message_queue or "",
         url=Secrets(url).mask(url),
         channel=binding.options.channel,
-        probe=binding.cluster.probe(timeout_s),
+        check=binding.cluster.check_queue(timeout_s),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..cluster.probe import Probe, Step
+from ..cluster.queue_check import QueueCheck, Step
 from .table import paragraph, table
 
 NO_QUEUE = "No message queue is configured: each process serves its own clients, and nothing joins them."
@@ -46,66 +46,69 @@ class Report:
 
     :param queue: name of the message queue; empty without one.
     :param url: its address, with user name and password masked.
-    :param probe: ``None`` without a queue.
+    :param check: ``None`` without a queue.
     """
 
     queue: str = ""
     url: str = ""
     channel: str = ""
-    probe: Probe | None = None
+    check: QueueCheck | None = None
 
     @property
     def ok(self) -> bool:
         """Whether there is nothing to be done."""
-        return self.probe is None or self.probe.up
+        return self.check is None or self.check.up
 
 
 def view(report: Report) -> str:
     """Return the report for a person."""
-    probe = report.probe
-    if probe is None:
+    check = report.check
+    if check is None:
         return "\n".join(paragraph(NO_QUEUE))
     rows = [
         ("message queue", f"{report.url} ({report.queue}, channel {report.channel!r})"),
-        ("state", "up" if probe.up else f"{'REFUSED' if probe.refused else 'DOWN'}: {probe.problem}"),
+        ("state", "up" if check.up else f"{'REFUSED' if check.refused else 'DOWN'}: {check.problem}"),
     ]
-    if probe.round_trip_s is not None:
-        rows += [("round trip", _ms(probe.round_trip_s)), ("other servers", str(len(probe.answers)))]
-    if probe.unauthentic:
-        rows.append(("not signed", f"{probe.unauthentic} messages refused"))
+    if check.round_trip_s is not None:
+        rows += [("round trip", _ms(check.round_trip_s)), ("other servers", str(len(check.answers)))]
+    if check.unauthentic:
+        rows.append(("not signed", f"{check.unauthentic} messages refused"))
     lines = table(rows)
-    if probe.answers:
-        servers = [(item.node, item.async_mode, item.version, _ms(item.after_s)) for item in probe.answers]
-        lines += ["", *table([("Server", "async mode", "version", "answered after"), *servers])]
-    advice = _advice(probe) or ("" if probe.answers else NOBODY)
+    if check.answers:
+        servers = [
+            (item.node, item.async_mode, item.version, _ms(item.after_s), " ".join(item.topics))
+            for item in check.answers
+        ]
+        lines += ["", *table([("Server", "async mode", "version", "answered after", "topics"), *servers])]
+    advice = _advice(check) or ("" if check.answers else NOBODY)
     return "\n".join([*lines, *(["", *paragraph(advice)] if advice else [])])
 
 
 def data(report: Report) -> dict[str, Any]:
     """Return the report for a program."""
-    probe = report.probe
-    if probe is None:
+    check = report.check
+    if check is None:
         return {"configured": False, "up": None}
     return {
         "configured": True,
         "queue": report.queue,
         "url": report.url,
         "channel": report.channel,
-        "up": probe.up,
-        "failed_step": None if probe.up else probe.step.value,
-        "refused": probe.refused,
-        "problem": probe.problem,
-        "advice": _advice(probe),
-        "unauthentic": probe.unauthentic,
-        "round_trip_ms": None if probe.round_trip_s is None else round(probe.round_trip_s * 1000, 3),
-        "servers": [_server(asdict(item)) for item in probe.answers],
+        "up": check.up,
+        "failed_step": None if check.up else check.step.value,
+        "refused": check.refused,
+        "problem": check.problem,
+        "advice": _advice(check),
+        "unauthentic": check.unauthentic,
+        "round_trip_ms": None if check.round_trip_s is None else round(check.round_trip_s * 1000, 3),
+        "servers": [_server(asdict(item)) for item in check.answers],
     }
 
 
-def _advice(probe: Probe) -> str:
-    if probe.unauthentic:
+def _advice(check: QueueCheck) -> str:
+    if check.unauthentic:
         return UNAUTHENTIC
-    return REFUSED if probe.refused else ADVICE.get(probe.step, "")
+    return REFUSED if check.refused else ADVICE.get(check.step, "")
 
 
 def _server(answer: dict[str, Any]) -> dict[str, Any]:

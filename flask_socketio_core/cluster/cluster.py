@@ -27,7 +27,7 @@ from .acks import Awaited
 from .envelope import Message, Wire
 from .link import SUBSCRIBE_S, BusHealth, Link
 from .outbox import Limits
-from .probe import Probe, probe
+from .queue_check import QueueCheck, check_queue
 from .signing import Signer, read_secrets
 from .topics import Topics
 
@@ -180,12 +180,12 @@ class Cluster:
             self._secrets.clean(error)
             raise
 
-    def probe(self, timeout_s: float) -> Probe:
+    def check_queue(self, timeout_s: float) -> QueueCheck:
         """Try whether a message comes back through the broker, on connections of its own and without joining.
 
         :param timeout_s: how long to try, seconds.
         """
-        return probe(self._make_queue(), self._mode, timeout_s, self._secrets, self._signer)
+        return check_queue(self._make_queue(), self._mode, timeout_s, self._secrets, self._signer)
 
     def _current(self) -> Link:
         if not self._linked.is_set():

@@ -27,7 +27,7 @@ from .asking import Asking
 from .envelope import PROTOCOL, Malformed, Message, Wire, sent_by, stamp
 from .gaps import Gap, Gaps
 from .listener import Listener
-from .outbox import Limits, Outbox
+from .outbox import BusOutbox, Limits
 from .peers import MISSED_INTERVALS, Peer, Peers
 from .signing import CLOCK_SKEW_S, Unauthentic
 
@@ -176,7 +176,7 @@ class Link:
         self._told_state = False
         self._secrets = secrets
         self._name = secrets.mask(queue.url)
-        self.outbox = Outbox(
+        self.outbox = BusOutbox(
             queue,
             mode,
             limits,

@@ -71,7 +71,7 @@ class Limits:
     max_age_s: float
 
 
-class Outbox:
+class BusOutbox:
     """Publish in order; buffer, retry and count during an outage.
 
     :param stamp: makes the payload from an encoded message and its sequence number.

@@ -275,9 +275,9 @@ class Peers:
                 for node, state in self._nodes.items()
                 if now_s - state.heard_at > MISSED_INTERVALS * state.interval_s
             ]
-            return {node: self._bury(node) for node in dead}
+            return {node: self._drop(node) for node in dead}
 
-    def _bury(self, node: str) -> int:
+    def _drop(self, node: str) -> int:
         self._nodes.pop(node, None)
         sender = self._senders.get(node)
         return 0 if sender is None else self._give_up(sender, set(sender.missing))

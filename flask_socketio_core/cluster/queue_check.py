@@ -1,6 +1,6 @@
 """Try a message queue once: does our own message come back through the broker, and who else answers?
 
-Whoever probes is no server of the cluster: the others answer, and do not take note of it.
+Who checks is no server of the cluster: the others answer, and do not take note of it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEAVE_S = 2.0
 
 
 class Step(Enum):
-    """How far a probe came."""
+    """How far a check came."""
 
     SUBSCRIBE = "subscribe"
     PUBLISH = "publish"
@@ -41,18 +41,20 @@ class Answer:
 
     :param async_mode: name of its async mode.
     :param version: version of its flask-socketio-core.
+    :param topics: what it can be asked and told about.
     :param after_s: seconds after which its answer was here.
     """
 
     node: str
     async_mode: str
     version: str
+    topics: tuple[str, ...] = ()
     after_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """What a probe found out.
+class QueueCheck:
+    """What a check found out.
 
     :param step: the step that failed; ``Step.DONE`` if none did.
     :param problem: why, without credentials; empty if nothing failed.
@@ -75,25 +77,25 @@ class Probe:
         return self.step is Step.DONE
 
 
-def probe(
+def check_queue(
     queue: MessageQueue, mode: AsyncMode, timeout_s: float, secrets: Secrets, signer: Signer | None = None
-) -> Probe:
+) -> QueueCheck:
     """Subscribe, publish, and wait for the message to come back; then close the queue.
 
     :param timeout_s: seconds for all of it; a broker that does not answer may take the queue's own time-out longer.
     :param secrets: what is kept out of the problem's text.
     :param signer: signs our message and checks the answers; ``None`` without a secret.
     """
-    prober = _Prober(queue, mode, timeout_s, secrets, signer)
-    task = mode.start_task(prober.listen)
+    checker = _Checker(queue, mode, timeout_s, secrets, signer)
+    task = mode.start_task(checker.listen)
     try:
-        return prober.run()
+        return checker.run()
     finally:
         queue.close()
         task.join(LEAVE_S)
 
 
-class _Prober:
+class _Checker:
     def __init__(
         self,
         queue: MessageQueue,
@@ -118,7 +120,7 @@ class _Prober:
         self._round_trip_s: float | None = None
         self._answers: dict[str, Answer] = {}
 
-    def run(self) -> Probe:
+    def run(self) -> QueueCheck:
         if not self._wait(self._subscribed):
             return self._failed(Step.SUBSCRIBE, "no subscription")
         question: Message = {"method": "node", "state": "who", "host_id": self._node}
@@ -128,13 +130,13 @@ class _Prober:
             self._queue.publish(
                 message if self._signer is None else self._signer.sign(message), key=self._node
             )
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is what the probe was for
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is what the check is for
             return self._problem(Step.PUBLISH, error)
         if not self._wait(self._heard):
             return self._failed(Step.HEAR, "our own message did not come back")
         self._mode.sleep(min(ANSWERS_S, max(self._deadline - time.monotonic(), 0)))
         answers = sorted(self._answers.values(), key=lambda answer: answer.after_s)
-        return Probe(
+        return QueueCheck(
             step=Step.DONE,
             round_trip_s=self._round_trip_s,
             answers=tuple(answers),
@@ -145,13 +147,15 @@ class _Prober:
         in_time = event.wait(max(self._deadline - time.monotonic(), 0))
         return in_time and self._error is None
 
-    def _failed(self, step: Step, what: str) -> Probe:
+    def _failed(self, step: Step, what: str) -> QueueCheck:
         if self._error is not None:
             return self._problem(step, self._error)
-        return Probe(step=step, problem=f"{what} within {self._timeout_s:g} s")
+        return QueueCheck(step=step, problem=f"{what} within {self._timeout_s:g} s")
 
-    def _problem(self, step: Step, error: BaseException) -> Probe:
-        return Probe(step=step, problem=self._secrets.tell(error), refused=isinstance(error, QueueRefused))
+    def _problem(self, step: Step, error: BaseException) -> QueueCheck:
+        return QueueCheck(
+            step=step, problem=self._secrets.tell(error), refused=isinstance(error, QueueRefused)
+        )
 
     def listen(self) -> None:
         try:
@@ -183,6 +187,7 @@ class _Prober:
             self._heard.set()
         elif message["method"] == "node" and message.get("state") == "here" and isinstance(node, str):
             mode, version = str(message.get("async_mode", "?")), str(message.get("version", "?"))
+            topics = tuple(message.get("topics") or ())
             self._answers.setdefault(
-                node, Answer(node=node, async_mode=mode, version=version, after_s=after_s)
+                node, Answer(node=node, async_mode=mode, version=version, topics=topics, after_s=after_s)
             )

@@ -41,7 +41,7 @@ class WebSocketTransport(Transport, Protocol):
         """Send one small packet outside of any session, while an upgrade is tried."""
 
 
-class Probe:
+class UpgradeProbe:
     """A WebSocket that asks to take over a polling session.
 
     :param server: keeps the time-out.

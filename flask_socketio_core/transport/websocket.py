@@ -16,7 +16,7 @@ from .admission import check_capacity, check_handshake, placed
 from .blocking import BlockingConnection
 from .reactor import Reactor, Target
 from .session import GOING_AWAY
-from .upgrade import Probe
+from .upgrade import UpgradeProbe
 from .wsgi import BAD_REQUEST, Refusal, stored_environ
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class WebSocketEntrance:
         self, environ: WSGIEnvironment, session: Session | None, place: Place | None, connection: Any
     ) -> Target:
         if session is not None:
-            return Probe(self._server, session, connection, self._server.mode.create_lock())
+            return UpgradeProbe(self._server, session, connection, self._server.mode.create_lock())
         session = self._server.make_session(stored_environ(environ), connection, place)
         connection.target = session  # before the server may close it
         self._server.add(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from click.testing import Result
 from flask_socketio_core.cli import check_view
 from flask_socketio_core.cli.check_view import ADVICE, Report
 from flask_socketio_core.cluster.memory import MemoryQueue
-from flask_socketio_core.cluster.probe import Answer, Probe, Step, probe
+from flask_socketio_core.cluster.queue_check import Answer, QueueCheck, Step, check_queue
 from flask_socketio_core.contracts.urls import Secrets
 from flask_socketio_core.errors import QueueRefused
 from flask_socketio_core.testing.threads import ThreadMode
@@ -41,6 +42,8 @@ def channel() -> str:
 def server(channel: str) -> Iterator[Node]:
     """A server that runs while we check."""
     node = Node(Bus(MemoryQueue, "memory://", channel)).start()
+    for topic in ("reload", "presence"):
+        node.servers.on_topic(topic, lambda payload, node: None)
     yield node
     node.close()
 
@@ -64,6 +67,7 @@ def test_a_queue_that_works_is_up_with_its_round_trip_and_the_servers(
     assert f"memory:// (memory, channel '{channel}')" in result.output
     assert server.cluster.health().node in result.output
     assert "plain-threads" in result.output
+    assert re.search(r"answered after +topics\n.* ms +presence reload\n", result.output)
 
 
 def test_json_says_the_same(invoke: Invoke, server: Node, channel: str) -> None:
@@ -81,6 +85,7 @@ def test_json_says_the_same(invoke: Invoke, server: Node, channel: str) -> None:
     assert answer["node"] == server.cluster.health().node
     assert answer["async_mode"] == "plain-threads"
     assert answer["version"]
+    assert answer["topics"] == ["presence", "reload"]
     assert answer["after_ms"] > 0
 
 
@@ -198,10 +203,10 @@ class Deaf(MemoryQueue):
 
 def test_a_broker_that_delivers_nothing_is_down() -> None:
     mode = ThreadMode()
-    found = probe(Deaf("memory://", "deaf", mode=mode, options={}), mode, 0.3, Secrets("memory://"))
+    found = check_queue(Deaf("memory://", "deaf", mode=mode, options={}), mode, 0.3, Secrets("memory://"))
     assert (found.up, found.step) == (False, Step.HEAR)
     assert found.problem == "our own message did not come back within 0.3 s"
-    page = check_view.view(Report(queue="deaf", url="deaf://", channel="c", probe=found))
+    page = check_view.view(Report(queue="deaf", url="deaf://", channel="c", check=found))
     assert "takes messages and does not deliver them" in " ".join(page.split())
 
 
@@ -211,8 +216,8 @@ def test_a_broker_that_refuses_us_is_shown_as_that() -> None:
             raise QueueRefused("wrong password")
 
     mode = ThreadMode()
-    found = probe(Strict("memory://", "c", mode=mode, options={}), mode, 1, Secrets("memory://"))
-    report = Report(queue="strict", url="strict://", channel="c", probe=found)
+    found = check_queue(Strict("memory://", "c", mode=mode, options={}), mode, 1, Secrets("memory://"))
+    report = Report(queue="strict", url="strict://", channel="c", check=found)
     page = " ".join(check_view.view(report).split())
     assert "REFUSED: wrong password" in page
     assert "a right that this user lacks" in page
@@ -226,7 +231,7 @@ def test_an_unexpected_error_shows_no_password() -> None:
 
     mode = ThreadMode()
     url = "memory://user:secret@bus"
-    found = probe(Broken(url, "c", mode=mode, options={}), mode, 1, Secrets(url))
+    found = check_queue(Broken(url, "c", mode=mode, options={}), mode, 1, Secrets(url))
     assert found.problem == "RuntimeError: cannot use memory://***@bus"
 
 
@@ -236,11 +241,11 @@ def test_the_page_fits_100_columns() -> None:
         for number in range(5)
     )
     for found in (
-        Probe(step=Step.DONE, round_trip_s=0.00123, answers=answers),
-        Probe(step=Step.PUBLISH, problem="word " * 60),
+        QueueCheck(step=Step.DONE, round_trip_s=0.00123, answers=answers),
+        QueueCheck(step=Step.PUBLISH, problem="word " * 60),
     ):
         page = check_view.view(
-            Report(queue="redis", url="redis://" + "h" * 60, channel="c" * 50, probe=found)
+            Report(queue="redis", url="redis://" + "h" * 60, channel="c" * 50, check=found)
         )
         assert [line for line in page.splitlines() if len(line) > 100] == []
 

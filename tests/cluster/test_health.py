@@ -71,7 +71,7 @@ def test_it_tells_lag_peers_and_counts(bus: Bus, node: Node) -> None:
 
 
 def test_a_probe_hears_itself_and_the_servers_and_leaves_nothing(bus: Bus, node: Node) -> None:
-    found = node.cluster.probe(20.0)
+    found = node.cluster.check_queue(20.0)
     assert found.up, found
     assert found.round_trip_s is not None
     assert [answer.node for answer in found.answers] == [node.cluster.health().node]
@@ -92,7 +92,7 @@ def test_a_probe_leaves_no_queue_at_rabbitmq(request: pytest.FixtureRequest) -> 
 
     prober = Node(dataclasses.replace(bus, queue_class=Noting))
     try:
-        assert prober.cluster.probe(20.0).up
+        assert prober.cluster.check_queue(20.0).up
         assert len(names) == 2  # the cluster's own, which was never used, and the probe's
         with kombu.Connection(bus.url) as connection:
             for name in names:

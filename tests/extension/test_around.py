@@ -314,9 +314,7 @@ def test_a_blueprint_for_every_namespace_brings_what_stands_around_its_class(
     socketio.on("other", namespace="/chat")(lambda: "not the blueprint's")
     assert not connect(namespace="/chat", auth="stranger").is_connected("/chat")
     client = connect(namespace="/chat")
-    answers = [
-        client.emit(*event, callback=True, namespace="/chat") for event in (("say", "x"), ("other",))
-    ]
+    answers = [client.emit(*event, callback=True, namespace="/chat") for event in (("say", "x"), ("other",))]
     assert answers == ["said x", "not the blueprint's"]
     assert seen == [("say", ("x",))]
 

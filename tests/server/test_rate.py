@@ -21,7 +21,7 @@ from flask_socketio_core.transport.bucket import TokenBucket
 from flask_socketio_core.transport.polling import PollingTransport
 from flask_socketio_core.transport.reactor import Reactor
 from flask_socketio_core.transport.session import PACKETS_AT_ONCE, Session
-from flask_socketio_core.transport.upgrade import MOST_FRAMES, PROBE, Probe
+from flask_socketio_core.transport.upgrade import MOST_FRAMES, PROBE, UpgradeProbe
 from flask_socketio_core.websocket_protocol.frames import FrameReader
 from support.engine import Host, ManualMode, RecordingApplication, WokenTransport
 
@@ -198,7 +198,7 @@ def test_an_upgrade_of_many_frames_is_given_up() -> None:
         def answer(self, outgoing: Any) -> bool:
             return True
 
-    probe = Probe(server.eio, session, connection := Connection("websocket"), mode.create_lock())
+    probe = UpgradeProbe(server.eio, session, connection := Connection("websocket"), mode.create_lock())
     probe.receive(PROBE)
     probe.allowance -= MOST_FRAMES + 1
     probe.overdrawn()

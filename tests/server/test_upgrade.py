@@ -20,7 +20,7 @@ from flask_socketio_core.testing.rawclient import TEXT, masked
 from flask_socketio_core.transport.polling import PollingTransport
 from flask_socketio_core.transport.reactor import Reactor
 from flask_socketio_core.transport.session import Session
-from flask_socketio_core.transport.upgrade import Probe
+from flask_socketio_core.transport.upgrade import UpgradeProbe
 from support.engine import RecordingApplication, WokenTransport
 
 EMITTERS = 4
@@ -53,7 +53,7 @@ class Polled:
         raw = _socket.socket(fileno=ours.detach())
         raw.setblocking(False)
         connection = self._reactor.open(raw, 1000)
-        connection.start(Probe(self._server.eio, self.session, connection, self._mode.create_lock()))
+        connection.start(UpgradeProbe(self._server.eio, self.session, connection, self._mode.create_lock()))
         theirs.sendall(masked(TEXT, b"2probe"))
         assert theirs.recv(8) == b"\x81\x063probe"
         self.poll_and_keep()  # the one that is pending, which is answered at once
