@@ -7,7 +7,7 @@ whose handler is running is used; in a view, the one that was initialised last.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flask
 
@@ -22,6 +22,27 @@ if TYPE_CHECKING:
 
     from ..common.keywords import Recipients, Room
     from .extension import SocketIO
+
+
+class Helper(NamedTuple):
+    """One of the functions here, for errors.
+
+    :param name: how it is called.
+    :param elsewhere: what does the same where no event is being handled.
+    """
+
+    name: str
+    elsewhere: str
+
+
+EMIT = Helper("emit()", "socketio.emit()")
+SEND = Helper("send()", "socketio.send()")
+CALL = Helper("call()", "socketio.call()")
+JOIN_ROOM = Helper("join_room()", "socketio.server.enter_room()")
+LEAVE_ROOM = Helper("leave_room()", "socketio.server.leave_room()")
+CLOSE_ROOM = Helper("close_room()", "socketio.close_room()")
+ROOMS = Helper("rooms()", "socketio.server.rooms()")
+DISCONNECT = Helper("disconnect()", "socketio.server.disconnect()")
 
 
 def emit(
@@ -52,13 +73,13 @@ def emit(
     The other parameters are those of :meth:`SocketIO.emit`.
     """
     if unknown:
-        refuse_unknown("emit()", unknown, (*EMIT_KEYWORDS, "broadcast"))
-    extension, space = _extension("emit()"), _namespace("emit()", namespace)
+        refuse_unknown(EMIT.name, unknown, (*EMIT_KEYWORDS, "broadcast"))
+    extension, space = _extension(EMIT), _namespace(EMIT, namespace)
     extension.emit(
         event,
         *args,
         namespace=space,
-        to=_recipient("emit()", to, room, broadcast=broadcast),
+        to=_recipient(EMIT, to, room, broadcast=broadcast),
         include_self=include_self,
         skip_sid=skip_sid,
         callback=callback,
@@ -87,13 +108,13 @@ def send(
     The other parameters are those of :func:`emit`.
     """
     if unknown:
-        refuse_unknown("send()", unknown, (*EMIT_KEYWORDS, "broadcast", "json"))
-    extension, space = _extension("send()"), _namespace("send()", namespace)
+        refuse_unknown(SEND.name, unknown, (*EMIT_KEYWORDS, "broadcast", "json"))
+    extension, space = _extension(SEND), _namespace(SEND, namespace)
     extension.send(
         message,
         json=json,
         namespace=space,
-        to=_recipient("send()", to, room, broadcast=broadcast),
+        to=_recipient(SEND, to, room, broadcast=broadcast),
         include_self=include_self,
         skip_sid=skip_sid,
         callback=callback,
@@ -121,9 +142,9 @@ def call(
     :raises ContextError: if something was not given and no event is being handled.
     """
     if unknown:
-        refuse_unknown("call()", unknown, ("namespace", "to", "room", "timeout", "ignore_queue"))
-    extension, space = _extension("call()"), _namespace("call()", namespace)
-    target = _recipient("call()", to, room, broadcast=False)
+        refuse_unknown(CALL.name, unknown, ("namespace", "to", "room", "timeout", "ignore_queue"))
+    extension, space = _extension(CALL), _namespace(CALL, namespace)
+    target = _recipient(CALL, to, room, broadcast=False)
     return extension.call(
         event, *args, namespace=space, to=target, timeout=timeout, ignore_queue=ignore_queue
     )
@@ -137,13 +158,13 @@ def join_room(room: Room, sid: str | None = None, namespace: str | None = None) 
     :raises ValueError: if the room is another client's sid, its name is too long, or the client is in too many rooms.
     :raises ContextError: if something was not given and no event is being handled.
     """
-    extension, sid, namespace = _client("join_room()", sid, namespace)
+    extension, sid, namespace = _client(JOIN_ROOM, sid, namespace)
     extension.server.enter_room(sid, room, namespace=namespace)
 
 
 def leave_room(room: Room, sid: str | None = None, namespace: str | None = None) -> None:
     """Take a client out of a room; see :func:`join_room`."""
-    extension, sid, namespace = _client("leave_room()", sid, namespace)
+    extension, sid, namespace = _client(LEAVE_ROOM, sid, namespace)
     extension.server.leave_room(sid, room, namespace=namespace)
 
 
@@ -154,13 +175,13 @@ def close_room(room: Room, namespace: str | None = None) -> None:
     :raises ValueError: if the room is a client's sid.
     :raises ContextError: if it was not given and no event is being handled.
     """
-    extension, space = _extension("close_room()"), _namespace("close_room()", namespace)
+    extension, space = _extension(CLOSE_ROOM), _namespace(CLOSE_ROOM, namespace)
     extension.close_room(room, namespace=space)
 
 
 def rooms(sid: str | None = None, namespace: str | None = None) -> list[Room]:
     """Return the rooms of a client, its own sid included; see :func:`join_room`."""
-    extension, sid, namespace = _client("rooms()", sid, namespace)
+    extension, sid, namespace = _client(ROOMS, sid, namespace)
     return extension.server.rooms(sid, namespace=namespace)
 
 
@@ -177,58 +198,44 @@ def disconnect(
     :param reason: what its disconnect handler is told: ``SocketIO.reason.KICKED``, ``REPLACED`` or ``EXPIRED``.
     :raises ValueError: for another reason.
     """
-    extension, sid, namespace = _client("disconnect()", sid, namespace)
+    extension, sid, namespace = _client(DISCONNECT, sid, namespace)
     extension.server.disconnect(sid, namespace=namespace, reason=reason)
 
 
-def _client(function: str, sid: str | None, namespace: str | None) -> tuple[SocketIO, str, str]:
-    extension = _extension(function)
+def _client(helper: Helper, sid: str | None, namespace: str | None) -> tuple[SocketIO, str, str]:
+    extension = _extension(helper)
     if sid is None:
         client = current_client()
         if client is None:
-            need_context(function, "sid", "pass sid= and namespace=")
+            need_context(helper.name, "sid", "pass sid= and namespace=")
         sid = client.sid
-    return extension, sid, _namespace(function, namespace)
+    return extension, sid, _namespace(helper, namespace)
 
 
-def _extension(function: str) -> SocketIO:
+def _extension(helper: Helper) -> SocketIO:
     call = current_call()
     extension: SocketIO | None = None if call is None else call.owner
     if extension is None and flask.has_app_context():
         extension = flask.current_app.extensions.get(EXTENSION)
     if extension is None:
-        need_context(
-            function, "application", f"use the method of the same name, socketio.{_method(function)}"
-        )
+        need_context(helper.name, "application", f"use the method of the same name, {helper.elsewhere}")
     return extension
 
 
-def _method(function: str) -> str:
-    name = {
-        "join_room()": "server.enter_room",
-        "leave_room()": "server.leave_room",
-        "rooms()": "server.rooms",
-    }
-    name["disconnect()"] = "server.disconnect"
-    return name.get(function, function.removesuffix("()")) + "()"
-
-
-def _namespace(function: str, namespace: str | None) -> str:
+def _namespace(helper: Helper, namespace: str | None) -> str:
     if namespace is not None:
         return full_namespace(namespace)
     client = current_client()
     if client is None:
-        need_context(function, "namespace", "pass namespace= (and the recipient)")
+        need_context(helper.name, "namespace", "pass namespace= (and the recipient)")
     return client.namespace
 
 
-def _recipient(function: str, to: Recipients, room: Recipients, *, broadcast: bool) -> Any:
+def _recipient(helper: Helper, to: Recipients, room: Recipients, *, broadcast: bool) -> Any:
     chosen = room if to is None else to
     if chosen is not None or broadcast:
         return chosen
     client = current_client()
     if client is None:
-        need_context(
-            function, "recipient", f"pass to= or broadcast=True, or use socketio.{_method(function)}"
-        )
+        need_context(helper.name, "recipient", f"pass to= or broadcast=True, or use {helper.elsewhere}")
     return client.sid
