@@ -11,7 +11,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from ..contracts import OK, QueueInfo, Verdict, WebSocketProviderInfo
 from ..errors import (
@@ -21,7 +21,6 @@ from ..errors import (
     PartBroken,
     PartNotInstalled,
     PartUnsuitable,
-    SelectionError,
     UnknownPart,
 )
 from . import description
@@ -107,7 +106,7 @@ def best(candidates: Sequence[Candidate[InfoT]], offers: Offers) -> Selection[In
     """
     usable = [candidate for candidate in by_priority(candidates) if candidate.usable]
     if not usable:
-        raise _nothing_usable(offers)
+        _refuse_for_want_of_any(offers)
     first = usable[0]
     _refuse_rivals(
         [item for item in candidates if item.info.name == first.info.name], first.info.name, offers
@@ -142,7 +141,7 @@ def named(
     rivals = [candidate for candidate in candidates if candidate.info.name == name]
     _refuse_rivals(rivals, name, offers)
     if not rivals:
-        raise _unknown(name, asked, offers)
+        _refuse_unknown(name, asked, offers)
     chosen = rivals[0]
     refuse_unusable(chosen, asked)
     return Selection(
@@ -234,7 +233,7 @@ def _claimant(
     if not willing:
         claimed = {claimed for item in candidates for claimed in item.info.schemes}
         known = sorted(name for name in claimed if not name.endswith("*"))
-        raise _unknown(scheme, asked, offers, offered=known)
+        _refuse_unknown(scheme, asked, offers, offered=known)
     return _single(willing, scheme, offers), reason
 
 
@@ -331,16 +330,13 @@ def _named_like(plugin: Plugin, name: str, kind: Kind) -> bool:
     return name.partition("+")[0] in words or any(name.startswith(stem) for stem in stems if stem)
 
 
-def _unknown(
+def _refuse_unknown(
     name: str, asked: str, offers: Offers, *, offered: Sequence[str] | None = None
-) -> SelectionError:
-    try:
-        _refuse_broken(name, asked, offers)
-    except PartBroken as error:
-        return error
+) -> NoReturn:
+    _refuse_broken(name, asked, offers)
     absent = offers.absent()
     if name in absent:
-        return PartNotInstalled(
+        raise PartNotInstalled(
             f"{asked} is provided by {absent[name]}, which is not installed\n"
             f"{_installed(offers)}\n  {how_to_get(absent[name])}"
         )
@@ -349,17 +345,12 @@ def _unknown(
     near = difflib.get_close_matches(name, [*names, *absent], n=1, cutoff=0.6)
     if suspects and not near:
         # No slip in the name: what could not say what it provides is the likeliest to provide it.
-        broken = PartBroken(
-            "\n".join(
-                [f"{asked} is not provided by any plugin that works", _installed(offers), *_left_out(offers)]
-            )
-        )
-        broken.__cause__ = suspects[0].error
-        return broken
+        lines = [f"{asked} is not provided by any plugin that works", _installed(offers), *_left_out(offers)]
+        raise PartBroken("\n".join(lines)) from suspects[0].error
     lines = [f"{asked} is not provided by any installed plugin", _installed(offers)]
     lines += _left_out(offers)
     lines += _suggestion(near, names, absent)
-    return UnknownPart("\n".join(lines))
+    raise UnknownPart("\n".join(lines))
 
 
 def _suggestion(near: Sequence[str], names: Sequence[str], absent: Mapping[str, str]) -> list[str]:
@@ -392,18 +383,16 @@ def _left_out(offers: Offers) -> list[str]:
     return lines
 
 
-def _nothing_usable(offers: Offers) -> SelectionError:
+def _refuse_for_want_of_any(offers: Offers) -> NoReturn:
     lines = [f"no {offers.kind.noun} can be used in this process"]
     for item in by_priority(offers.candidates):
         lines.append(f"  {item.info.name} ({item.plugin}): {why_not(item)}")
     lines += _left_out(offers)
     lines += [f"  not installed: {extra}  {how_to_get(dist)}" for extra, dist in offers.absent().items()]
     if not offers.candidates and offers.broken:
-        broken = PartBroken("\n".join(lines))
-        broken.__cause__ = offers.broken[0].error
-        return broken
+        raise PartBroken("\n".join(lines)) from offers.broken[0].error
     kind = PartUnsuitable if any(not item.missing for item in offers.candidates) else PartNotInstalled
-    return kind("\n".join(lines))
+    raise kind("\n".join(lines))
 
 
 def why_not(candidate: Candidate[Info]) -> str:
