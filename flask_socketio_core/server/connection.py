@@ -23,6 +23,8 @@ from .packets import ACK, CONNECT, DISCONNECT, EVENT, Decoder
 from .pending import SMALL_MESSAGE
 
 if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
     from ..transport.packets import Outgoing
     from ..transport.session import Session
     from .mailbox import JobQueue
@@ -529,3 +531,21 @@ class CountedJob:
         """Count it no longer."""
         cost, self._cost = self._cost, 0
         self._connection.give_back(cost)
+
+
+_HANDLERS: dict[CodeType, Callable[[Any], str]] = {
+    Connection._run_event.__code__: lambda variables: str(variables["data"][0]),
+    Connection._run_connect.__code__: lambda variables: "connect",
+    Connection._run_disconnect.__code__: lambda variables: "disconnect",
+}
+"""The methods that run handlers, and how the event is found among the variables of each."""
+
+
+def handler_in(frame: FrameType) -> tuple[str, Client] | None:
+    """Return the event and the client whose handler a frame runs; ``None`` if it is none of ours.
+
+    For another thread, which sees of a greenlet nothing but its stack: a context variable is visible in its own context
+    only, and a record of what runs would have to follow each switch between greenlets.
+    """
+    event = _HANDLERS.get(frame.f_code)
+    return None if event is None else (event(frame.f_locals), frame.f_locals["client"])

@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING
 
 from ..common.quoting import printable
 from ..contracts.fork import register_at_fork
+from .connection import handler_in
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
-    from ..contracts.clients import Client
 
 LOOKS_PER_BOUND = 4
 """How often the loop is asked within the bound."""
-
-RUNNERS = {"_run_event": "", "_run_connect": "connect", "_run_disconnect": "disconnect"}
-"""The methods of a connection that run a client's handlers, and the event; the first one has it among its ``data``."""
 
 
 class Watchdog:
@@ -98,10 +95,9 @@ def describe(frame: FrameType | None) -> str:
 
 def _handler(frame: FrameType | None) -> str:
     while frame is not None:
-        event = RUNNERS.get(frame.f_code.co_name)
-        if event is not None and "client" in frame.f_locals:
-            client: Client = frame.f_locals["client"]
-            event = event or frame.f_locals["data"][0]
+        found = handler_in(frame)
+        if found is not None:
+            event, client = found
             return f"the handler of event '{printable(event)}' on namespace '{printable(client.namespace)}'"
         frame = frame.f_back
     return "code outside of any event handler"
