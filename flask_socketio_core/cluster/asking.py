@@ -214,7 +214,7 @@ class Asking:
 
     def _answer(self, handler: TopicHandler, message: Message) -> None:
         if time.time() - CLOCK_SKEW_S > message["expires_at"]:
-            return  # it has waited for longer than whoever asked
+            return  # it has waited here for longer than the asker waits
         asker, answer = message["node"], {"method": "answer", "id": message["id"]}
         try:
             what = f"the answer on topic {message['topic']!r}"

@@ -396,7 +396,7 @@ class Cluster:
         link.send(message, key)
 
     def _be_closed_at_exit(self) -> None:
-        """Let a process that only sends lose nothing when it ends; whoever has a server closes us with it."""
+        """Let a process that only sends lose nothing when it ends; one that serves closes us with its server."""
         if self._server is None and self._at_exit is None:
             self._at_exit = self._mode.on_exit(self.close)
 
@@ -595,7 +595,7 @@ class _Question:
 
 
 def _are_here(server: LocalServer, to: tuple[Any, ...], namespace: str) -> bool:
-    """Say whether all who are addressed are clients of this process."""
+    """Return whether all who are addressed are clients of this process."""
     return all(server.is_connected(sid, namespace) for sid in to)
 
 

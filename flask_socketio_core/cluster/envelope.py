@@ -172,7 +172,7 @@ def _check_sender(message: Message) -> None:
 
 
 def is_id(value: Any) -> bool:
-    """Say whether a value can be the id of a process, or a topic's name."""
+    """Return whether a value can be the id of a process, or a topic's name."""
     return isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isascii() and value.isprintable()
 
 
@@ -191,7 +191,7 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_room(value: Any, depth: int = 4) -> bool:
-    """Say whether a value can be a room's name: text, a number, or a tuple of them."""
+    """Return whether a value can be a room's name: text, a number, or a tuple of them."""
     if isinstance(value, list):
         return depth > 0 and all(_is_room(item, depth - 1) for item in value)
     return _is_name(value) if isinstance(value, str) else value is None or isinstance(value, (int, float))

@@ -54,7 +54,7 @@ HANGING_S = 10.0
 #: Lines in a minute that say one thing about other servers, of which a cluster may have dozens.
 SERVER_LINES = 20
 #: Seconds between two answers to those who ask who is there, and between two times that losses are told: both take a
-#: worker, and whoever may publish can cause them as often as he likes.
+#: worker, and anyone who may publish can cause them at any rate.
 APART_S = 0.1
 #: Seconds beyond its time that the end of a queue is waited for; a process that was told to end has few.
 END_S = 1.0
@@ -257,7 +257,7 @@ class Link:
     def listen_for_answers(self, timeout_s: float) -> None:
         """Listen, and wait until a subscription exists; a server has had its time for that when it joined.
 
-        Whoever comes first waits, and others at that time; later ones do not wait for a broker that is away.
+        The first caller waits, as do others that come meanwhile; later ones do not wait for a broker that is away.
 
         :param timeout_s: how long to wait, seconds; ``SUBSCRIBE_S`` at most.
         """
@@ -272,7 +272,7 @@ class Link:
     def meet(self, timeout_s: float) -> bool:
         """Wait until the other servers have said that they are there; return whether they are heard.
 
-        Only whoever has just begun to listen waits.
+        Only a process that has just begun to listen waits.
 
         :param timeout_s: how long to wait, seconds; a server waits for half of it, to have time for its own answer.
         """
@@ -561,7 +561,7 @@ class Link:
                 self._tell_loss(self._gaps.lost(time.time() - (now_s - settled_at), lost))
 
     def _tell_of_server(self, level: int, text: str, *values: object) -> None:
-        """Log something about another server; a bounded number of lines, for whoever may publish can make them up."""
+        """Log something about another server; in few lines, because anyone who may publish can make servers up."""
         # As many kinds as lines, each of which is told once a minute.
         more = self._repeats.take((text, next(self._line) % SERVER_LINES))
         if more is not None:
@@ -609,7 +609,7 @@ class Link:
             self._joined_at = now_s
         if away_s and self.serves:
             self._begin_gap(away_s, resumed, now_s)
-        if self.serves:  # whoever answers is heard now, and says what it has sent
+        if self.serves:  # servers that answer are heard now, and say what they have sent
             self._mode.spawn(partial(self._send_news_unless_closed, "hello"))
         what = "what was sent meanwhile follows" if resumed else "what was sent meanwhile may be missing"
         cause = f" ({skipped})" if skipped else ""

@@ -92,7 +92,7 @@ class Listener:
         why = f"{why}, and neither has the one before ended: the queue's listen() is stuck"
         self._logger.error("listening to the message queue ends: %s", why)
         with self._lock:
-            self._run_number += 1  # whoever ends first finds nobody listening
+            self._run_number += 1  # the run that ends first finds nobody listening
             self._orphaned = True
         self._lose(QueueUnavailable(why))
 
@@ -153,7 +153,7 @@ class Listener:
         return None if self._stop.is_set() else QueueUnavailable("the message queue ended its subscription")
 
     def _leave(self, message: bytes) -> None:
-        """Hand over what was heard last: the queue has noted it as heard, so whoever relieves us may not hear it."""
+        """Hand over what was heard last: the queue has noted it as heard, so the next listener may not hear it."""
         if message and not self._stop.is_set():
             self._hand_over(message)
 

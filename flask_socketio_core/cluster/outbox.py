@@ -1,9 +1,9 @@
 """What goes to the broker: one message at a time, in order, kept for a while when the broker is away.
 
-Whoever emits publishes, so that the message is with the broker when ``emit()`` returns. While one task publishes,
+The task that emits publishes, so that the message is with the broker when ``emit()`` returns. While one task publishes,
 others leave their messages with it; no lock is held meanwhile. When the broker is away, messages wait in a bounded
 buffer and a task of its own tries again, so that only one emit per outage waits for a time-out. While it is there, the
-same buffer is filled by those who emit faster than one can publish: they wait for room, and nothing is dropped.
+same buffer is filled by tasks that emit faster than one can publish: they wait for room, and nothing is dropped.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ class BusOutbox:
             return [*self._waiting] if self._held is None else [self._held, *self._waiting]
 
     def _await_room(self) -> None:
-        """Let whoever publishes catch up with those who emit."""
+        """Wait until the task that publishes has caught up with those that emit."""
         if not self._behind():
             return
         deadline = self._clock() + PATIENCE_S
@@ -231,7 +231,7 @@ class BusOutbox:
             self._mode.sleep(ROOM_POLL_S)
 
     def _behind(self) -> bool:
-        """Say whether the buffer is full although the broker is there, as far as we know."""
+        """Return whether the buffer is full although the broker is there, as far as we know."""
         full = len(self._waiting) >= self._limits.max_messages or self._bytes >= self._limits.max_bytes
         return full and self._publishing and not self._overrun and self._down_since is None
 
@@ -315,7 +315,7 @@ class BusOutbox:
             self._begin_retrying(error)
 
     def _note_outage(self) -> bool:
-        """Say whether an outage begins. With the lock held."""
+        """Return whether an outage begins. With the lock held."""
         if self._down_since is not None or self._closed:
             return False
         self._down_since = self._clock()
@@ -417,7 +417,7 @@ class BusOutbox:
         self._bytes += len(message.payload)
 
     def _drop_what_does_not_fit(self) -> None:
-        """Drop the oldest beyond the limits, unless whoever publishes is at them. With the lock held."""
+        """Drop the oldest beyond the limits, unless a task publishes them now. With the lock held."""
         if self._down_since is None and not self._overrun:
             return
         while len(self._waiting) > self._limits.max_messages or self._bytes > self._limits.max_bytes:

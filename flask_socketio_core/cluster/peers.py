@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_SENDERS = 10_000
 #: Most missing messages tracked per sender; what goes beyond is counted as lost at once.
 MAX_MISSING = 10_000
-#: Most nodes known at a time; more are heard, but not watched. Whoever may publish can make them up.
+#: Most nodes known at a time; more are heard, but not watched. Anyone who may publish can make them up.
 MAX_NODES = 1_000
 #: Seconds after which a silent node makes room for a new one, whatever interval it has promised: three of the default.
 PATIENCE_S = 15.0
@@ -95,12 +95,12 @@ class Peers:
         self._displaced_at = -math.inf  # when one that is remembered no longer was heard last
 
     def is_new(self, node: str, seq: int, now_s: float) -> bool:
-        """Say whether a message was not heard before, and note it."""
+        """Return whether a message was not heard before, and note it."""
         with self._lock:
             return self._note(node, seq, now_s)
 
     def is_news(self, node: str, seq: int, count: int, now_s: float) -> bool:
-        """Say whether a signed sign of life is newer than all that were heard of its sender, and note it.
+        """Return whether a signed sign of life is newer than all that were heard of its sender, and note it.
 
         :param count: of its signature.
         """
@@ -113,7 +113,7 @@ class Peers:
             return False
 
     def may_be_forgotten(self, node: str, sent_at: float) -> bool:
-        """Say whether a message may have been heard from a sender that is remembered no longer.
+        """Return whether a message may have been heard from a sender that is remembered no longer.
 
         :param sent_at: a reading of the clock, at the earliest.
         """
@@ -139,7 +139,7 @@ class Peers:
             self.lost -= 1
             return True
         if sender.gap_heard < seq <= sender.gap_end:
-            # Whoever has sent one forged number goes on with its own.
+            # A sender of one forged number goes on with its own.
             sender.gap_heard = seq
             sender.gap_lost -= 1
             self.lost -= 1
@@ -165,7 +165,7 @@ class Peers:
         return sender
 
     def _displace(self) -> None:
-        """Forget the sender that has been silent for longest; none that is watched, whoever makes up the others."""
+        """Forget the sender that has been silent for longest, but none that is watched, however many are made up."""
         while (oldest := next(iter(self._senders))) in self._nodes:
             self._senders.move_to_end(oldest)
         self._displaced_at = max(self._displaced_at, self._senders.pop(oldest).heard_at)
@@ -206,7 +206,7 @@ class Peers:
             return self._account(node, seq, now_s, interval_s / 2)
 
     def _has_room(self, now_s: float) -> bool:
-        """Say whether one more node can be watched; one that is silent for long makes room, whatever it promised."""
+        """Return whether one more node can be watched; one that is silent for long makes room, whatever it promised."""
         if len(self._nodes) < MAX_NODES:
             return True
         silent, state = next(iter(self._nodes.items()))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Handlers that run at a time on one server, if that is no more than a fifth of its workers: these are for clients.
 MOST_AT_ONCE = 20
-#: Messages that wait for one of them; what comes besides is dropped. Whoever may publish can send as many as he likes.
+#: Messages that wait for one of them; what comes besides is dropped. Anyone who may publish can send any number.
 MOST_WAITING = 1_000
 
 

@@ -280,14 +280,14 @@ class AsyncMode(ABC):
         return getattr(importlib.import_module(module), name)
 
     def is_patched(self, module: str) -> bool:
-        """Say whether blocking calls of that standard-library module yield to other tasks.
+        """Return whether blocking calls of that standard-library module yield to other tasks.
 
         A mode with OS threads answers ``True`` for every module.
         """
         return not self.capabilities.green
 
     def check_request(self, environ: WSGIEnvironment) -> Verdict:
-        """Say whether the WSGI server that made this environ fits the mode; called for the first request only.
+        """Return whether the WSGI server that made this environ fits the mode; called for the first request only.
 
         With ``usable=False`` the reason names the server, the mode, and the line to add.
         """

@@ -51,7 +51,7 @@ class ProcessFlag:
         self._pid = os.getpid() if is_set else 0
 
     def is_set(self) -> bool:
-        """Say whether this process has set it."""
+        """Return whether this process has set it."""
         return self._pid == os.getpid()
 
     def set(self) -> None:

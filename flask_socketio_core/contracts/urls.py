@@ -167,7 +167,7 @@ def _userinfo(rest: str) -> str:
 
 
 def _says_nothing(name: str, url: str) -> bool:
-    """Say whether a user name stands in texts anyway, or is known to everybody."""
+    """Return whether a user name stands in texts anyway, or is known to everybody."""
     address = url.rpartition("@")[2]
     return name in _KNOWN_TO_ALL or url.startswith(name) or name in re.split(r"[^\w\-]+", address)
 

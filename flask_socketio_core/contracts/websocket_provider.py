@@ -110,7 +110,7 @@ class WebSocketProvider(ABC):
 
     @abstractmethod
     def detect(self, environ: WSGIEnvironment) -> bool:
-        """Say whether this provider can serve a request with this environ. Cheap; touches no socket."""
+        """Return whether this provider can serve a request with this environ. Cheap; touches no socket."""
 
     def serve_at(self, path: str) -> None:
         """Take note of the engine's path; called before any request, and again for another application.

@@ -171,7 +171,7 @@ def providers(
 
 
 def serves(info: WebSocketProviderInfo, mode_name: str) -> bool:
-    """Say whether a provider can be used with an async mode."""
+    """Return whether a provider can be used with an async mode."""
     return not info.async_modes or mode_name in info.async_modes
 
 
@@ -323,7 +323,7 @@ def _refuse_broken(name: str, asked: str, offers: Offers) -> None:
 
 
 def _named_like(plugin: Plugin, name: str, kind: Kind) -> bool:
-    """Say whether a plugin's names hold the name that was asked for; of ``name+more``, the name."""
+    """Return whether a plugin's names hold the name that was asked for; of ``name+more``, the name."""
     stems = {plugin.name.removeprefix(kind.entry_prefix), plugin.distribution.removeprefix(kind.prefix)}
     stems -= {plugin.name, plugin.distribution}
     words = set(re.split(r"[^a-z0-9]+", f"{plugin.name} {plugin.distribution}".lower()))

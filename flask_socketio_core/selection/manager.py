@@ -245,7 +245,7 @@ class Plugins:
         self._note_observers(record.hooks)
 
     def observes(self, hook: str) -> bool:
-        """Say whether anybody implements a hook that surrounds or observes."""
+        """Return whether anybody implements a hook that surrounds or observes."""
         return bool(self._observers[hook])
 
     def _note_observers(self, hooks: Iterable[str]) -> None:

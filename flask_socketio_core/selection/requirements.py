@@ -67,7 +67,7 @@ def _belongs(requirement: Requirement, extra: str) -> bool:
 
 
 def is_frozen() -> bool:
-    """Say whether this program was frozen, as by PyInstaller: nothing can be installed, it has to be built again."""
+    """Return whether this program was frozen, as by PyInstaller: nothing can be installed, it has to be built again."""
     return bool(getattr(sys, "frozen", False))
 
 

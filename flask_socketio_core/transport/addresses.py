@@ -1,7 +1,7 @@
 """How many connections and handshakes the clients of one address may have. Clock passed in, no I/O.
 
 An address is the WSGI server's ``REMOTE_ADDR``, or the one that ``ProxyFix`` has put in its place. Of IPv6 the first 64
-bits count: whoever has one address there has all of the rest.
+bits count: a client that has one address there has all of the rest.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Observers(Protocol):
         """
 
     def observes(self, hook: str) -> bool:
-        """Say whether anybody implements a hook."""
+        """Return whether anybody implements a hook."""
 
     def session_opened(
         self, *, engine_sid: str, transport: str, address: str, environ: dict[str, Any]

@@ -54,7 +54,7 @@ class Outbox:
         return items
 
     def exceeds(self, max_bytes: int, max_packets: int) -> bool:
-        """Say whether a limit is passed."""
+        """Return whether a limit is passed."""
         return self.size_bytes > max_bytes or len(self._items) > max_packets
 
     def drop_oldest(self, max_bytes: int, max_packets: int) -> int:

@@ -51,7 +51,7 @@ class OvertakenPolls:
         self._until_s[sid] = now_s + OVERTAKEN_S
 
     def take(self, sid: str, now_s: float) -> bool:
-        """Say whether a poll is to be answered, once."""
+        """Return whether a poll is to be answered, once."""
         return self._until_s.pop(sid, 0.0) > now_s
 
 
@@ -73,7 +73,7 @@ class PollingTransport:
 
     @property
     def polled(self) -> bool:
-        """Say whether a poll waits."""
+        """Whether a poll waits."""
         return self._poller is not None
 
     def wake(self) -> None:

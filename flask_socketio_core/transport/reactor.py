@@ -45,7 +45,7 @@ class Target(Protocol):
 
     @property
     def has_waiting(self) -> bool:
-        """Say whether something waits to be written."""
+        """Whether something waits to be written."""
 
     allowance: int
     """So many packets may still come, control frames included, until :meth:`overdrawn` is to be called."""

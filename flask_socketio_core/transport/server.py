@@ -201,7 +201,7 @@ class EngineIOServer:
         self._timer.unschedule(item)
 
     def overdue(self, session: Session) -> bool:
-        """Say whether a client has not answered its ping in time, before the timer finds out.
+        """Return whether a client has not answered its ping in time, before the timer finds out.
 
         Not right after this process stood still: the answer may wait unread.
         """

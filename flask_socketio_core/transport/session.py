@@ -253,7 +253,7 @@ class Session:
 
     @property
     def has_waiting(self) -> bool:
-        """Say whether packets wait in the outbox."""
+        """Whether packets wait in the outbox."""
         return self._outbox is not None
 
     @property
@@ -445,7 +445,7 @@ class Session:
 
     @property
     def rests(self) -> bool:
-        """Say whether nothing is read from the peer because it has sent too much too fast."""
+        """Whether nothing is read from the peer because it has sent too much too fast."""
         return self._read_again_s is not None
 
     def violate(self, error: ProtocolError) -> None:
@@ -502,7 +502,7 @@ class Session:
         return self.next_due()
 
     def overdue(self, now_s: float) -> bool:
-        """Say whether a ping was not answered in time; exact, while the timer may be late by a slot of its wheel."""
+        """Return whether a ping was not answered in time; exact, while the timer may be late by a slot of its wheel."""
         return (
             self._host.settings.monitor
             and self._ping_out
@@ -511,7 +511,7 @@ class Session:
         )
 
     def _is_behind(self, now_s: float) -> bool:
-        """Say whether the answer to a ping may be among what we do not read, or among what we have just begun to."""
+        """Return whether the answer to a ping may be among what we do not read, or among what we have just begun to."""
         return self.held or now_s < self._held_at_s + self._host.settings.ping_timeout
 
     def _beat(self, now_s: float) -> None:

@@ -165,7 +165,7 @@ class Timer:
             handle.cancel()
 
     def is_late(self) -> bool:
-        """Say whether this process stood still a moment ago: what clients have sent meanwhile may wait unread."""
+        """Return whether this process stood still a moment ago: what clients have sent meanwhile may wait unread."""
         return self._catching_up or self._clock() - self._due_s > STOOD_STILL_S
 
     def _arm(self, due_s: float) -> None:

@@ -44,7 +44,7 @@ class WebSocketEntrance:
         self._deflate = Deflate(options.compression_threshold) if options.websocket_compression else None
 
     def available(self, environ: WSGIEnvironment) -> bool:
-        """Say whether some provider can serve the server that made this environ."""
+        """Return whether some provider can serve the server that made this environ."""
         return self._provider(environ) is not None
 
     def enter(

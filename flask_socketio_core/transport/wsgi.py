@@ -184,7 +184,7 @@ def stored_environ(environ: WSGIEnvironment) -> dict[str, Any]:
 
 
 def _leads_to_the_server(name: str, value: object) -> bool:
-    """Say whether a value is a socket, a stream, a function, or a request that has them."""
+    """Return whether a value is a socket, a stream, a function, or a request that has them."""
     kind = type(value)  # not the object itself: it may be a lazy one
     return (
         name.startswith(("wsgi.", "werkzeug."))

@@ -70,7 +70,7 @@ class GreenTask:
         self._done.wait(timeout)
 
     def is_alive(self) -> bool:
-        """Say whether the task has not ended yet."""
+        """Return whether the task has not ended yet."""
         return not self._done.is_set()
 
 
@@ -129,12 +129,12 @@ class GreenMode(AsyncMode):
 
     @property
     def at_home(self) -> bool:
-        """Say whether this is the OS thread whose hub runs the tasks."""
+        """Whether this is the OS thread whose hub runs the tasks."""
         return bool(self._ident() == self._home)
 
     @property
     def is_settled(self) -> bool:
-        """Say whether the home's hub is known."""
+        """Whether the home's hub is known."""
         return self._hub is not None
 
     def hub(self) -> Any:
@@ -259,13 +259,13 @@ class GreenMode(AsyncMode):
             logger.warning("%s", self._unpatched())
 
     def _serves_here(self) -> bool:
-        """Say whether the current greenlet belongs to a hub of the library."""
+        """Return whether the current greenlet belongs to a hub of the library."""
         current = getcurrent()
         return current.parent is not None and self._is_hub(current.parent)
 
     @abstractmethod
     def _is_hub(self, parent: greenlet) -> bool:
-        """Say whether a greenlet runs a hub of the library."""
+        """Return whether a greenlet runs a hub of the library."""
 
     @abstractmethod
     def _advice(self, environ: WSGIEnvironment) -> str:
@@ -280,7 +280,7 @@ class GreenMode(AsyncMode):
 
 
 class HubHandle:
-    """Something that lives on the hub: started and stopped at home, whoever asks for it.
+    """Something that lives on the hub: started and stopped at home, whichever thread asks for it.
 
     :param start: starts it and returns what stops it; called at home.
     """

@@ -28,7 +28,7 @@ def find_worker() -> Any:
 
 
 def still_listens() -> bool:
-    """Say whether this process's worker was told to end and takes connections all the same.
+    """Return whether this process's worker was told to end and takes connections all the same.
 
     Those with gevent do for up to a second, in which they look at ``alive`` no more than once; a client that is refused
     then would have been served by the worker that takes their place.
@@ -40,7 +40,7 @@ def still_listens() -> bool:
 
 
 def _has_left_its_loop(worker: Any) -> bool:
-    """Say whether nothing accepts any more, although the listener is open: after SIGINT gunicorn exits at once."""
+    """Return whether nothing accepts any more, although the listener is open: after SIGINT gunicorn exits at once."""
     try:
         worker.tmp.fileno()
     except ValueError:  # closed by the arbiter's code around the worker

@@ -51,7 +51,7 @@ def run_job(job: Job) -> None:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Say whether an error is Ctrl-C, and not a ``KeyboardInterrupt`` that somebody's ``raise`` statement raised.
+    """Return whether an error is Ctrl-C, and not a ``KeyboardInterrupt`` that somebody's ``raise`` statement raised.
 
     In green modes a signal may interrupt any greenlet, also one that runs a handler. Where it did is no statement that
     raises.

@@ -68,7 +68,7 @@ def warn_of_single_requests(environ: WSGIEnvironment) -> None:
 
 
 def is_gunicorn(environ: WSGIEnvironment) -> bool:
-    """Say whether gunicorn made the environ, whichever its worker class."""
+    """Return whether gunicorn made the environ, whichever its worker class."""
     return "gunicorn" in environ.get("SERVER_SOFTWARE", "") or "gunicorn.socket" in environ
 
 

@@ -61,7 +61,7 @@ class _Usage:
         self.preempted = count_preemptions()
 
     def was_busy(self) -> bool:
-        """Say whether the process has worked since then as much as it was let: more threads would not help.
+        """Return whether the process has worked since then as much as it was let: more threads would not help.
 
         On a machine that others keep busy, too, it gets only a part of a processor; then it is preempted.
         """
@@ -252,7 +252,7 @@ class ThreadPool:
         while True:
             self._run_waiting()
             with self._lock:
-                # In this order: whoever submits a job after this line sees one thread less, and wakes one.
+                # In this order: a job submitted after this line sees one thread less, and wakes one.
                 self._awake -= 1
                 if self._jobs and self._awake < self._target:
                     self._awake += 1

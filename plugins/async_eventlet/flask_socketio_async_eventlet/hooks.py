@@ -32,7 +32,7 @@ def load_provider() -> type[WebSocketProvider]:
 
 
 def suits(facts: ProcessFacts) -> Verdict:
-    """Say whether eventlet can run the requests of the server around us."""
+    """Return whether eventlet can run the requests of the server around us."""
     if facts.patched_by not in (None, "eventlet"):
         return _no(f"{facts.patched_by} has monkey-patched this process: patch with `{PATCH_LINE}` instead")
     if facts.uwsgi:

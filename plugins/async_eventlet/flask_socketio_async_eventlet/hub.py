@@ -67,7 +67,7 @@ class GreenEvent:
         self._waiting: list[greenlet] = []
 
     def is_set(self) -> bool:
-        """Say whether it is set."""
+        """Return whether it is set."""
         return self._is_set
 
     def set(self) -> None:
@@ -81,7 +81,7 @@ class GreenEvent:
         self._is_set = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, at most so many seconds, and say whether it was."""
+        """Wait until it is set, at most so many seconds, and return whether it was."""
         if self.is_set():
             return True
         self._mode.settle()

@@ -16,7 +16,7 @@ _paths: set[str] = set()
 
 
 def is_installed() -> bool:
-    """Say whether there is gevent-websocket."""
+    """Return whether there is gevent-websocket."""
     try:
         return importlib.util.find_spec("geventwebsocket") is not None
     except ValueError:  # somebody has put None in its place

@@ -15,7 +15,7 @@ WORKERS = ("ggevent",)
 
 
 def suits_gevent(facts: ProcessFacts) -> Verdict:
-    """Say whether gevent can run the requests of the server around us."""
+    """Return whether gevent can run the requests of the server around us."""
     if foreign := _patched_by_another(facts):
         return foreign
     if facts.uwsgi:
@@ -28,7 +28,7 @@ def suits_gevent(facts: ProcessFacts) -> Verdict:
 
 
 def suits_uwsgi(facts: ProcessFacts) -> Verdict:
-    """Say whether this is uWSGI with its gevent loop."""
+    """Return whether this is uWSGI with its gevent loop."""
     if not facts.uwsgi:
         return _no("not under uWSGI")
     if facts.uwsgi_loop != "gevent":

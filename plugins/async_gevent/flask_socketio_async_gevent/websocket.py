@@ -42,12 +42,12 @@ class Place:
 
     @property
     def is_plain(self) -> bool:
-        """Say whether the socket carries what it is given, without encryption."""
+        """Whether the socket carries what it is given, without encryption."""
         return isinstance(self.sock, socket) and not isinstance(self.sock, SSLSocket)
 
 
 def _is_open(environ: WSGIEnvironment) -> bool:
-    """Say whether gevent-websocket's handler has answered the handshake already."""
+    """Return whether gevent-websocket's handler has answered the handshake already."""
     return environ.get("wsgi.websocket") is not None
 
 

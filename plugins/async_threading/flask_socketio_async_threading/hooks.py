@@ -34,7 +34,7 @@ def load_gunicorn() -> type[WebSocketProvider]:
 
 
 def suits(facts: ProcessFacts) -> Verdict:
-    """Say whether OS threads can be had: not where a library has replaced them, or runs the requests."""
+    """Return whether OS threads can be had: not where a library has replaced them, or runs the requests."""
     if facts.uwsgi_loop is not None:
         return Verdict(
             usable=False,

@@ -32,7 +32,7 @@ Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 def is_plain(sock: object) -> bool:
-    """Say whether a socket carries what it is given, without encryption."""
+    """Return whether a socket carries what it is given, without encryption."""
     return isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket)
 
 

@@ -102,7 +102,7 @@ class KafkaQueue(MessageQueue):
         self._closed = True
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.close(timeout=0)  # whoever does not want to lose what is left has flushed before
+            producer.close(timeout=0)  # an owner that wants to lose nothing has flushed before
 
     def _open_producer(self) -> Any:
         """Connect once, while other publishers wait for their turn."""

@@ -39,7 +39,7 @@ class Publisher:
         self._on_drop = on_drop
         self._timeout_s = connections.timeout_s
         self.lock = mode.create_yielding_lock()
-        """Held by whoever uses what is here."""
+        """Held while the connection is used."""
         self.connection: Any = None
         self.sender: Any = None
         """What messages are sent on; ``None`` without a connection."""
@@ -116,7 +116,7 @@ class Publisher:
         return self._on_drop()
 
     def close(self) -> None:
-        """Leave the connection for good; whoever has it drops it when he is done."""
+        """Leave the connection for good; a task that has it drops it when it is done."""
         if self.closed:
             return
         self.closed = True

@@ -31,7 +31,7 @@ NAME = "kombu"
 class KombuQueue(MessageQueue):
     """Publish to the fanout exchange ``<channel>``, listen with a queue of our own that is bound to it.
 
-    A message reaches whoever is bound at that moment; nothing is kept for a listener that lost its connection.
+    A message reaches the queues that are bound at that moment; nothing is kept for a listener that lost its connection.
     """
 
     # Order depends on the transport: filesystem names its files by the millisecond.

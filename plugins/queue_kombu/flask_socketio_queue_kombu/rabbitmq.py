@@ -13,8 +13,8 @@ reached nobody. So ours go to an exchange of our own, which feeds the old one. R
 queue that it reaches over both.
 
 A message is confirmed by RabbitMQ when it is safe there. Nobody waits for that: what is not confirmed yet is kept, and
-handed back to be sent again if the connection is lost first. Confirmations are read by whoever publishes, now and then,
-and by a timer when nobody does. Receivers know what is sent twice by its number.
+handed back to be sent again if the connection is lost first. Confirmations are read by the task that publishes, now and
+then, and by a timer when nobody does. Receivers know what is sent twice by its number.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class RabbitMQQueue(MessageQueue):
         )
         self._exchange_name = f"{channel}.v1"
         self._unconfirmed = Unconfirmed()
-        self._to_hand_back: list[Sent] = []  # by whoever publishes next
+        self._to_hand_back: list[Sent] = []  # by the task that publishes next
         self._interrupted = False
         self._looked_at = 0.0
         self._sent_since = 0

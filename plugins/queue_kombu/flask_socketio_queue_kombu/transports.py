@@ -47,7 +47,7 @@ ON_REQUEST = {"sqs": "supports_fanout"}
 
 
 def claims(scheme: str) -> Verdict | None:
-    """Say whether a URL scheme names a transport that can carry a broadcast.
+    """Return whether a URL scheme names a transport that can carry a broadcast.
 
     :param scheme: with or without ``kombu+`` before it.
     :returns: ``None`` if Kombu has no such transport.

@@ -96,5 +96,5 @@ class RedisBase(MessageQueue):
 
 
 def refuses(error: BaseException) -> bool:
-    """Say whether Redis has answered and will answer the same again."""
+    """Return whether Redis has answered and will answer the same again."""
     return isinstance(error, REFUSED) or str(error).startswith(UNKNOWN_COMMAND)

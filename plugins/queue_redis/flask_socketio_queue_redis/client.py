@@ -138,7 +138,7 @@ class ClientFactory:
         return chosen
 
     def _sentinel_only_service(self) -> bool:
-        """Say whether the path of a Sentinel URL leaves the database out: ``redis+sentinel://h:1//service``."""
+        """Return whether the path of a Sentinel URL leaves the database out: ``redis+sentinel://h:1//service``."""
         return self._sentinel and not self._path[0]
 
     def _database(self, text: str) -> int:

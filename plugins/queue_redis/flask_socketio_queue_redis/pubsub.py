@@ -1,4 +1,4 @@
-"""Redis pub/sub: what python-socketio's managers use; a message reaches whoever listens at that moment."""
+"""Redis pub/sub: what python-socketio's managers use; a message reaches those that listen at that moment."""
 
 from __future__ import annotations
 
