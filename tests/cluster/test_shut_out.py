@@ -125,7 +125,9 @@ def test_a_password_that_is_changed_keeps_servers_out_until_it_is_changed_back(
             )
     told = caplog.text + state.detail
     assert FIRST not in told and SECOND not in told
-    assert len(caplog.records) < 40, caplog.text
+    # python-socketio's managers of earlier tests listen for as long as the process lives, and say so.
+    ours = [record for record in caplog.records if record.name.startswith("flask_socketio_core")]
+    assert len(ours) < 40, caplog.text
 
 
 def health(server: Server) -> dict[str, Any]:
