@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..contracts.clients import Client
     from ..errors import InvalidData
     from ..selection import Plugins
+    from ..server.interface import AckReply
     from .handlers import Handlers
 
 Job = Callable[[], object]
@@ -118,7 +119,7 @@ class Dispatcher:
         """Say whether clients may connect to a namespace: one with handlers, or one of the ``namespaces`` option."""
         return self._accepts_all or namespace in self._accepted or self._handlers.has(namespace)
 
-    def on_connect(self, client: Client, auth: Any) -> bool:
+    def on_connect(self, client: Client, auth: Any, reply: Callable[[bool | BaseException], object]) -> None:
         """Run the connect handler; without one, everybody is welcome.
 
         :raises ConnectionRefusedError: if the handler raised it: python-socketio's, or Python's own.
@@ -126,7 +127,7 @@ class Dispatcher:
         client.environ["flask.app"] = self.app
         # An empty auth counts as none, as in python-socketio.
         answer = self._trigger(client, "connect", (client.environ, auth or None), (auth or None,))
-        return answer is not False and answer is not _FAILED
+        reply(answer is not False and answer is not _FAILED)
 
     def on_connected(self, client: Client) -> None:
         """Tell the observers."""
@@ -135,13 +136,20 @@ class Dispatcher:
                 sid=client.sid, namespace=client.namespace, environ=dict(client.environ), client=client
             )
 
-    def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Run an event's handler and return what it acknowledges; ``None`` if there is none, or it failed."""
-        return _acknowledged(self._trigger(client, event, args, args))
+    def on_event(self, client: Client, event: str, args: tuple[Any, ...], reply: AckReply) -> None:
+        """Run an event's handler and reply with what it acknowledges; ``None`` if there is none, or it failed."""
+        answer = self._trigger(client, event, args, args)
+        if answer is None:  # what _acknowledged does, without the call
+            answer = ()
+        elif answer is _FAILED or answer is _UNHANDLED:
+            answer = None
+        elif not isinstance(answer, tuple):
+            answer = (answer,)
+        reply(answer)
 
     def on_invalid_ack(
-        self, client: Client, event: str, args: tuple[Any, ...], error: InvalidData
-    ) -> tuple[Any, ...] | None:
+        self, client: Client, event: str, args: tuple[Any, ...], error: InvalidData, reply: AckReply
+    ) -> None:
         """Treat what a handler returned as if it had raised: its error handler may answer instead."""
         namespace = client.namespace
         handler = self._handlers.find(event, namespace)
@@ -149,9 +157,9 @@ class Dispatcher:
         call = HandlerCall(
             self.owner, self._invoke, client, event, args, self._handle, (client, error), function
         )
-        return _acknowledged(self._run(call, directly=True))
+        reply(_acknowledged(self._run(call, directly=True)))
 
-    def on_disconnect(self, client: Client, reason: str) -> None:
+    def on_disconnect(self, client: Client, reason: str, reply: Callable[[], object]) -> None:
         """Run the disconnect handler."""
         try:
             self._trigger(client, "disconnect", (reason,), (reason,))
@@ -159,6 +167,7 @@ class Dispatcher:
             self.observers.disconnected(
                 sid=client.sid, namespace=client.namespace, reason=reason, client=client
             )
+        reply()
 
     def handle(
         self, client: Client, event: str | None, handler: Callable[..., Any], args: tuple[Any, ...]

@@ -54,6 +54,16 @@ class Owner(Protocol):
         """Disconnect one of its clients; see :meth:`Server.disconnect`."""
 
 
+class PendingJob(Protocol):
+    """A job that has not begun, such as an event's before the connect handler has decided."""
+
+    def run(self) -> bool:
+        """Run it; return whether it is not over then."""
+
+    def give_back(self) -> None:
+        """Count its data as pending no longer."""
+
+
 class Client:
     """A Socket.IO client: a sid on a namespace, one of those of a connection.
 
@@ -94,7 +104,7 @@ class Client:
         self.acks: dict[int, tuple[AckCallback, float, str]] | None = None
         self.ack_count = 0
         self.held_back: Outbox | None = None
-        self.early: list[Callable[[], object]] | None = None
+        self.early: list[PendingJob] | None = None
         self.gone_callbacks: list[Callable[[], None]] | None = None
         self.user_session: dict[str, Any] | None = None
         self.user: Any = None
@@ -166,7 +176,7 @@ class Client:
             return overflow is None or self.session.report_overflow(overflow)
         return self.phase is _CONNECTED and self.session.send(outgoing, volatile)
 
-    def hold_event(self, job: Callable[[], object]) -> bool:
+    def hold_event(self, job: PendingJob) -> bool:
         """Keep an event that came before the connect handler has decided; ``False`` if it has."""
         with self.session.lock:
             if self.phase is not _PENDING:
@@ -177,7 +187,7 @@ class Client:
             self.connection.early += 1
             return True
 
-    def take_early(self) -> list[Callable[[], object]]:
+    def take_early(self) -> list[PendingJob]:
         """Return and forget the events that were kept."""
         with self.session.lock:
             early, self.early = self.early or [], None

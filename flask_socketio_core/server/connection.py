@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 from ..common.quoting import printable
 from ..common.reasons import Reason
 from ..common.sids import new_sid
-from ..errors import InvalidData, ProtocolError, refusals
+from ..errors import ProtocolError, refusals
 from .clients import Client, Phase
-from .interface import waited
+from .jobs import ConnectJob, DisconnectJob, EventJob
 from .mailbox import Mailbox
 from .packets import ACK, CONNECT, DISCONNECT, EVENT, Decoder
 from .pending import SMALL_MESSAGE
 
 if TYPE_CHECKING:
-    from types import CodeType, FrameType
-
     from ..transport.packets import Outgoing
     from ..transport.session import Session
+    from .clients import PendingJob
+    from .jobs import HandlerJob
     from .mailbox import JobQueue
     from .pending import Sender
     from .shared import Shared
@@ -55,7 +55,6 @@ class Connection:
 
     __slots__ = (
         "_decoder",
-        "_shared",
         "ahead",
         "app_data",
         "arriving_bytes",
@@ -66,15 +65,19 @@ class Connection:
         "mailbox",
         "pending_bytes",
         "session",
+        "shared",
         "unread",
         "waiting",
     )
+
+    event_job = EventJob
+    connect_job = ConnectJob
 
     def __init__(self, session: Session, shared: Shared) -> None:
         self.session = session
         self.clients: dict[str, Client] = {}  # by namespace; changed under the session's lock
         self.app_data: Any = None
-        self._shared = shared
+        self.shared = shared
         self._decoder = Decoder(shared.codec)
         # See workers.py, whose lock guards the last two.
         self.backlog: list[None] = []
@@ -98,11 +101,11 @@ class Connection:
     @property
     def max_pending_acks(self) -> int:
         """How many acknowledgements of one client are waited for."""
-        return self._shared.options.max_pending_acks
+        return self.shared.options.max_pending_acks
 
     def now_s(self) -> float:
         """Return the clock's reading, seconds."""
-        return self._shared.eio.clock()
+        return self.shared.eio.clock()
 
     # what the session tells
 
@@ -115,7 +118,7 @@ class Connection:
         if (
             (len(message) > SMALL_MESSAGE or self.unread)
             and not admitted
-            and not self._shared.pending.admit(self, message)
+            and not self.shared.pending.admit(self, message)
         ):
             self.session.hold()
             if self._caught_up():  # it was read in the meantime
@@ -134,11 +137,11 @@ class Connection:
                 if self.arriving_bytes:
                     self._forget_arrived()
                 return
-            job: Job = partial(self._run_event, client, ack_id, data)
-            if self._shared.observers.observes_events:
-                job = partial(self._run_event, client, ack_id, data, self.now_s())
+            job = self.event_job(self, client, ack_id, data)
+            if self.shared.observers.observes_events:
+                job.since_s = self.now_s()
             if self.arriving_bytes:
-                job = CountedJob(job, self)
+                job.cost = self.take_arrived()
             if client.phase is CONNECTED:
                 self._run(job)
             elif client.hold_event(job):
@@ -163,16 +166,16 @@ class Connection:
         clients = list(self.clients.values())
         if not all(client.pending for client in clients):
             return True
-        eio = self._shared.eio
+        eio = self.shared.eio
         more = eio.repeats.take("connect timeout") if clients else None
         if more is not None:
-            self._shared.mode.spawn(
+            self.shared.mode.spawn(
                 partial(
                     eio.logger.warning,
                     "session %s ends: the connect handler of %s has not returned within connect_timeout=%g s%s",
                     self.session.sid,
                     ", ".join(printable(repr(client.namespace)) for client in clients),
-                    self._shared.options.connect_timeout,
+                    self.shared.options.connect_timeout,
                     more,
                 )
             )
@@ -183,7 +186,7 @@ class Connection:
 
         They have the time of a heartbeat.
         """
-        options = self._shared.options
+        options = self.shared.options
         if (
             not self.session.held or self.unread
         ) and now_s - self.arriving_since_s > options.ping_interval + options.ping_timeout:
@@ -195,11 +198,11 @@ class Connection:
 
     def on_rested(self) -> None:
         """Read on, unless the handlers cannot keep up either."""
-        self._read_on()
+        self.read_on()
 
     def on_closed(self, reason: str) -> None:
         """Run the disconnect handlers of the clients."""
-        self._start_unread(self._shared.pending.forget(self))
+        self._start_unread(self.shared.pending.forget(self))
         for client in list(self.clients.values()):
             self._client_left(client, reason)
         self._hurry_disconnects()
@@ -212,50 +215,49 @@ class Connection:
 
     def take_arrived(self) -> int:
         """Return how many pending bytes the packet stands for that has just arrived."""
-        return self._shared.pending.take(self)
+        return self.shared.pending.take(self)
 
     def give_back(self, cost: int) -> None:
         """Count bytes as pending no longer, and read on where that was waited for."""
-        ready = self._shared.pending.give_back(self, cost)
-        self._read_on()
+        ready = self.shared.pending.give_back(self, cost)
+        self.read_on()
         self._start_unread(ready)
 
     def _start_unread(self, ready: Sender | None) -> None:
         if ready is not None:
-            self._shared.mode.spawn(ready.take_unread)
+            self.shared.mode.spawn(ready.take_unread)
 
     def take_unread(self) -> None:
         """Take the messages that had to wait because of what the process had pending."""
-        pending = self._shared.pending
+        pending = self.shared.pending
         while (message := pending.next_unread(self)) is not None:
             try:
                 self.on_message(message, admitted=True)
             except Exception as error:  # noqa: BLE001  # as in the shells: it ends this connection only
-                self._shared.eio.report(error, f"session {self.session.sid}")
+                self.shared.eio.report(error, f"session {self.session.sid}")
                 self.session.violate(error if isinstance(error, ProtocolError) else ProtocolError(str(error)))
             pending.was_read(self)
         self._start_unread(pending.next_ready())
-        self._read_on()
+        self.read_on()
 
-    def _run(self, job: Job) -> None:
-        """Run a job that calls :meth:`_finish` at its end; read no more while too many are unfinished."""
-        shared, backlog = self._shared, self.backlog
+    def _run(self, job: PendingJob) -> None:
+        """Run a job, which :meth:`finish` or :meth:`finish_later` ends; read no more while too many are unfinished."""
+        shared, backlog = self.shared, self.backlog
         backlog.append(None)  # before the start: the job may end at once
         try:
             if self.mailbox is None:
-                shared.workers.start(self, job)
+                shared.workers.start(self, job.run)
             else:
-                self.mailbox.put(job)
+                self.mailbox.put(job.run)
         except BaseException:  # no thread left; it ends the connection
-            if isinstance(job, CountedJob):
-                job.give_back()
+            job.give_back()
             raise
         if len(backlog) >= shared.some_pending or self.pending_bytes:
             self._limit()
 
     def _limit(self) -> None:
         """Read no more if too many jobs are unfinished."""
-        shared = self._shared
+        shared = self.shared
         count = len(self.backlog) + self.early
         if count >= shared.most_pending or self.pending_bytes >= shared.most_pending_bytes:
             self.session.hold()
@@ -264,74 +266,60 @@ class Connection:
 
     def _caught_up(self) -> bool:
         return (
-            len(self.backlog) + self.early <= self._shared.few_pending
-            and self.pending_bytes - self.arriving_bytes <= self._shared.few_pending_bytes
+            len(self.backlog) + self.early <= self.shared.few_pending
+            and self.pending_bytes - self.arriving_bytes <= self.shared.few_pending_bytes
             and not self.unread
             and not self.session.rests
         )
 
-    def _read_on(self) -> None:
+    def read_on(self) -> None:
         """Read on if the handlers have caught up."""
         if self.session.held and self._caught_up():
             self.session.release()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Count a job no longer, whose worker is about to return."""
         self.backlog.pop()
         if self.mailbox is None:
-            self._shared.workers.ended(self)
+            self.shared.workers.ended(self)
         if self.session.held:
-            self._read_on()
+            self.read_on()
 
-    def _mark(self) -> float | None:
-        """Return when a job began to wait, if somebody wants to know how long it does."""
-        return self.now_s() if self._shared.observers.observes_events else None
+    def free_worker(self) -> None:
+        """Give a worker back whose job is not over; :meth:`finish_later` follows."""
+        if self.mailbox is None:
+            self.shared.workers.freed(self)
+
+    def finish_later(self) -> None:
+        """Count a job no longer that has no worker, and go on with what waits for it."""
+        self.backlog.pop()
+        if self.mailbox is None:
+            self.shared.workers.ended_without(self)
+        else:
+            self.mailbox.go_on()
+        if self.session.held:
+            self.read_on()
+
+    def report(self, error: BaseException, what: str) -> None:
+        """Log an error that nobody else will see."""
+        self.shared.eio.report(error, what)
+
+    def _mark(self, job: HandlerJob) -> None:
+        """Note when a job begins to wait, if somebody wants to know how long it does."""
+        if self.shared.observers.observes_events:
+            job.since_s = self.now_s()
 
     # events and acks
 
     def _on_stray(self, namespace: str) -> None:
         """Learn of an event for a namespace without a client."""
 
-    def _run_event(
-        self, client: Client, ack_id: int | None, data: list[Any], since_s: float | None = None
-    ) -> None:
-        shared = self._shared
-        if since_s is not None:
-            waited.set(self.now_s() - since_s)
-        try:
-            event, args = data[0], tuple(data[1:])
-            answer = shared.application.on_event(client, event, args)
-            if ack_id is not None and answer is not None:
-                try:
-                    outgoing = shared.codec.encode_ack(answer, client.namespace, ack_id)
-                except InvalidData as error:
-                    self._acknowledge_otherwise(client, event, args, ack_id, error)
-                else:
-                    client.send(outgoing)
-        finally:
-            self._finish()
-
-    def _acknowledge_otherwise(
-        self, client: Client, event: str, args: tuple[Any, ...], ack_id: int, error: InvalidData
-    ) -> None:
-        """Let the application say what to acknowledge instead of something that cannot be sent."""
-        shared = self._shared
-        answer = shared.application.on_invalid_ack(client, event, args, error)
-        if answer is not None:
-            try:
-                outgoing = shared.codec.encode_ack(answer, client.namespace, ack_id)
-            except InvalidData as another:
-                shared.eio.report(
-                    another, f"what the error handler of event {printable(repr(event))} answered {client.sid}"
-                )
-            else:
-                client.send(outgoing)
-
     def _on_ack(self, namespace: str, ack_id: int | None, data: list[Any]) -> None:
         client = self.clients.get(namespace)
         if client is None or ack_id is None or (asked := client.take_ack(ack_id)) is None:
             return
         callback, asked_s, event = asked
-        shared = self._shared
+        shared = self.shared
         if shared.observers.observes_acks:
             shared.eio.tell(
                 partial(
@@ -347,7 +335,7 @@ class Connection:
     # clients that come
 
     def _on_connect(self, namespace: str, auth: Any) -> None:
-        session, shared, options = self.session, self._shared, self._shared.options
+        session, shared, options = self.session, self.shared, self.shared.options
         present = self.clients.get(namespace)
         if present is not None and present.phase is not Phase.GONE:
             return  # a repeated CONNECT changes nothing; one who left may come back while its handler still runs
@@ -372,55 +360,41 @@ class Connection:
         shared.namespaces.add(client)
         if options.always_connect:
             client.accept(shared.codec.encode_connect(client.sid, namespace))
-        job: Job = partial(self._run_connect, client, auth, self._mark())
+        job = self.connect_job(self, client, auth)
+        self._mark(job)
         if self.arriving_bytes:
-            job = CountedJob(job, self)
+            job.cost = self.take_arrived()
         self._run(job)
 
-    def _run_connect(self, client: Client, auth: Any, since_s: float | None) -> None:
-        if since_s is not None:
-            waited.set(self.now_s() - since_s)
+    def decide(self, client: Client, answer: bool | BaseException) -> None:
+        """Let a client in, or refuse it: with what an error says, if it is one that refuses."""
         try:
-            self._ask(client, auth)
-        except BaseException:  # a green library's Timeout, say: nobody let the client in
+            if answer is not True:
+                self._refuse(client, _refusal(answer))
+            elif client.confirm():
+                self._let_in(client)
+            else:  # it left while its connect handler ran, which has let it in
+                self._start_disconnect(client)
+                self._hurry_disconnects()
+        except BaseException:
             self._refuse(client, REFUSED)
             raise
-        finally:
-            self._finish()
-
-    def _ask(self, client: Client, auth: Any) -> None:
-        """Have the connect handler decide about a client."""
-        refusal: Any = REFUSED
-        welcome = False
-        try:
-            welcome = self._shared.application.on_connect(client, auth)
-        except ConnectionRefusedError:
-            refusal = REFUSED_PLAINLY
-        except refusals() as error:
-            refusal = error.error_args
-        if not welcome:
-            self._refuse(client, refusal)
-        elif client.confirm():
-            self._let_in(client)
-        else:  # it left while its connect handler ran, which has let it in
-            self._start_disconnect(client)
-            self._hurry_disconnects()
 
     def _let_in(self, client: Client) -> None:
-        if client.accept(self._shared.codec.encode_connect(client.sid, client.namespace)):
+        if client.accept(self.shared.codec.encode_connect(client.sid, client.namespace)):
             for job in client.take_early():
                 self._run(job)
-        self._shared.application.on_connected(client)
+        self.shared.application.on_connected(client)
 
     def _refuse(self, client: Client, refusal: Any) -> None:
         left = client.leave(Reason.SERVER_DISCONNECT) is not None
-        self._forget(client)  # before the client learns of it and tries again
+        self.forget(client)  # before the client learns of it and tries again
         if not left:
             return
         try:
             answer = self._encode_refusal(client.namespace, refusal)
         except (TypeError, ValueError) as error:
-            self._shared.eio.report(
+            self.shared.eio.report(
                 error,
                 f"what a connect handler on namespace '{printable(client.namespace)}' refused a client with",
             )
@@ -428,9 +402,9 @@ class Connection:
         self.session.send(answer)
 
     def _encode_refusal(self, namespace: str, refusal: Any) -> Outgoing:
-        if self._shared.options.always_connect:
-            return self._shared.codec.encode_disconnect(namespace)  # which has no room for the refusal
-        return self._shared.codec.encode_connect_error(refusal, namespace)
+        if self.shared.options.always_connect:
+            return self.shared.codec.encode_disconnect(namespace)  # which has no room for the refusal
+        return self.shared.codec.encode_connect_error(refusal, namespace)
 
     # clients that go
 
@@ -446,7 +420,7 @@ class Connection:
         before = client.leave(reason)
         if before is None:
             return
-        codec = self._shared.codec
+        codec = self.shared.codec
         if before is Phase.PENDING:  # clients wait for a CONNECT or its refusal, and ignore anything else
             self.session.send(codec.encode_connect_error(REFUSED, client.namespace))
         else:
@@ -460,92 +434,42 @@ class Connection:
 
     def _start_disconnect(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
         """Have the disconnect handler of a client run that was let in and has left."""
-        self._shared.begin_disconnect()
-        job = partial(self._run_disconnect, client, self._mark())
+        self.shared.begin_disconnect()
+        job = DisconnectJob(self, client)
+        self._mark(job)
         if run is None:
             self._run(job)
         else:
             self.backlog.append(None)
             if self.mailbox is None:
-                self._shared.workers.begin()
-            run(job)
+                self.shared.workers.begin()
+            run(job.run)
 
     def _hurry_disconnects(self) -> None:
         """Have the disconnect handlers of a closed session run, although its other handlers may never return."""
         if self.session.closed and self.waiting is not None:
-            workers = self._shared.workers
-            self._shared.mode.call_later(
+            workers = self.shared.workers
+            self.shared.mode.call_later(
                 DISCONNECT_PATIENCE_S, partial(workers.hurry, self, self._is_disconnect)
             )
 
     def _is_disconnect(self, job: Job) -> bool:
-        return isinstance(job, partial) and job.func == self._run_disconnect
+        return isinstance(getattr(job, "__self__", None), DisconnectJob)
 
-    def _run_disconnect(self, client: Client, since_s: float | None) -> None:
-        if since_s is not None:
-            waited.set(self.now_s() - since_s)
-        try:
-            self._shared.application.on_disconnect(client, client.reason)
-        finally:
-            self._forget(client)
-            self._shared.end_disconnect()
-            self._finish()
-
-    def _forget(self, client: Client) -> None:
+    def forget(self, client: Client) -> None:
+        """Forget a client that is gone, with what it has sent."""
         for job in client.take_early():
-            if isinstance(job, CountedJob):
-                job.give_back()
-        self._read_on()
+            job.give_back()
+        self.read_on()
         with self.session.lock:
             if self.clients.get(client.namespace) is client:
                 del self.clients[client.namespace]
-        left = self._shared.namespaces.remove(client)
+        left = self.shared.namespaces.remove(client)
         if left:
-            self._shared.tell_left(left, client)
+            self.shared.tell_left(left, client)
 
 
-class CountedJob:
-    """A job whose data is counted as pending until it has run.
-
-    :param connection: its packet has just arrived.
-    """
-
-    __slots__ = ("_connection", "_cost", "_job")
-
-    def __init__(self, job: Job, connection: Connection) -> None:
-        self._job: Job | None = job
-        self._connection = connection
-        self._cost = connection.take_arrived()
-
-    def __call__(self) -> None:
-        """Run it."""
-        job, self._job = self._job, None
-        assert job is not None
-        try:
-            job()
-        finally:
-            del job  # and its data
-            self.give_back()
-
-    def give_back(self) -> None:
-        """Count it no longer."""
-        cost, self._cost = self._cost, 0
-        self._connection.give_back(cost)
-
-
-_HANDLERS: dict[CodeType, Callable[[Any], str]] = {
-    Connection._run_event.__code__: lambda variables: str(variables["data"][0]),
-    Connection._run_connect.__code__: lambda variables: "connect",
-    Connection._run_disconnect.__code__: lambda variables: "disconnect",
-}
-"""The methods that run handlers, and how the event is found among the variables of each."""
-
-
-def handler_in(frame: FrameType) -> tuple[str, Client] | None:
-    """Return the event and the client whose handler a frame runs; ``None`` if it is none of ours.
-
-    For another thread, which sees of a greenlet nothing but its stack: a context variable is visible in its own context
-    only, and a record of what runs would have to follow each switch between greenlets.
-    """
-    event = _HANDLERS.get(frame.f_code)
-    return None if event is None else (event(frame.f_locals), frame.f_locals["client"])
+def _refusal(answer: bool | BaseException) -> Any:
+    if isinstance(answer, ConnectionRefusedError):
+        return REFUSED_PLAINLY
+    return answer.error_args if isinstance(answer, refusals()) else REFUSED

@@ -98,8 +98,19 @@ class OpenSession(Protocol):
         """End it, with all its namespaces."""
 
 
+AckReply = Callable[["tuple[Any, ...] | None"], object]
+"""Called with what to acknowledge, positional values, or ``None`` to acknowledge nothing (no handler)."""
+
+
 class Application(Protocol):
-    """What the engine calls. All methods but :meth:`host_refusal` and :meth:`accepts` run in a worker and may block."""
+    """What the engine calls. All methods but :meth:`host_refusal` and :meth:`accepts` run in a worker and may block.
+
+    Those that run handlers answer through a ``reply``, which is called once: before they return, or later and from any
+    thread, with the worker free meanwhile. Until then the handler counts as running: the events behind it wait where
+    they are handled in order, and the shutdown waits for disconnect handlers. What follows from a reply happens in the
+    thread that gives it, :meth:`on_connected` and :meth:`on_invalid_ack` included. A second reply is a
+    ``RuntimeError``; a handler that never replies is one that never returns; one that raises is answered for.
+    """
 
     @property
     def observers(self) -> Observers:
@@ -111,29 +122,28 @@ class Application(Protocol):
     def accepts(self, namespace: str) -> bool:
         """Say whether clients may connect to a namespace. Called on the hub: must not block."""
 
-    def on_connect(self, client: Client, auth: Any) -> bool:
-        """Run the connect handlers. ``False`` refuses the client.
+    def on_connect(self, client: Client, auth: Any, reply: Callable[[bool | BaseException], object]) -> None:
+        """Run the connect handlers.
 
         :param auth: what the client sent with CONNECT, or ``None``.
-        :raises ConnectionRefusedError: refuses the client; python-socketio's, with the data to send, or Python's own.
+        :param reply: ``False`` refuses the client; so does a ``ConnectionRefusedError``, python-socketio's, with the
+            data to send, or Python's own.
+        :raises ConnectionRefusedError: the same as a reply.
         """
 
     def on_connected(self, client: Client) -> None:
         """Learn that an accepted client's CONNECT packet was sent."""
 
-    def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Run an event's handler.
-
-        :returns: what to acknowledge as positional values, or ``None`` to acknowledge nothing (no handler).
-        """
+    def on_event(self, client: Client, event: str, args: tuple[Any, ...], reply: AckReply) -> None:
+        """Run an event's handler, and reply with what it acknowledges."""
 
     def on_invalid_ack(
-        self, client: Client, event: str, args: tuple[Any, ...], error: InvalidData
-    ) -> tuple[Any, ...] | None:
-        """Learn that what :meth:`on_event` returned cannot be sent; return what can be, or ``None`` for nothing."""
+        self, client: Client, event: str, args: tuple[Any, ...], error: InvalidData, reply: AckReply
+    ) -> None:
+        """Learn that what an event was answered with cannot be sent; reply with what can be."""
 
-    def on_disconnect(self, client: Client, reason: str) -> None:
-        """Run the disconnect handlers of an accepted client, once. Its rooms can still be read."""
+    def on_disconnect(self, client: Client, reason: str, reply: Callable[[], object]) -> None:
+        """Run the disconnect handlers of an accepted client, once; reply then. Its rooms can be read until that."""
 
 
 class Emitter(Protocol):

@@ -17,6 +17,7 @@ from ..transport.packets import EIO_MESSAGE, EIO_OPEN
 from ..transport.server import EngineIOServer
 from ..transport.session import Session
 from .connection import Connection
+from .jobs import ConnectJob, EventJob
 from .lines import Lines, choose_logger
 from .packets import CONNECT
 from .server import Server
@@ -134,45 +135,68 @@ class LoggedServer(Server):
         return running
 
 
+class LoggedEventJob(EventJob):
+    """Has an event handled, and tells of it."""
+
+    __slots__ = ()
+
+    connection: LoggedConnection
+
+    def run(self) -> bool:
+        """Tell of the event before it is handled."""
+        client = self.client
+        self.connection.tell(
+            "received event '%s' from %s [%s]", printable(self.event), client.sid, _place(client)
+        )
+        return super().run()
+
+
+class LoggedConnectJob(ConnectJob):
+    """Has it decided whether a client is let in, and tells of it."""
+
+    __slots__ = ()
+
+    connection: LoggedConnection
+
+    def ask(self) -> None:
+        """Tell of the client before its handler runs."""
+        client = self.client
+        self.connection.tell(
+            "client %s of session %s connects [%s]", client.sid, client.engine_sid, _place(client)
+        )
+        super().ask()
+
+
 class LoggedConnection(Connection):
     """A connection that writes lines about what its clients do.
 
     :param tell: writes a line.
     """
 
-    __slots__ = ("_tell",)
+    __slots__ = ("tell",)
+
+    event_job = LoggedEventJob
+    connect_job = LoggedConnectJob
 
     def __init__(self, tell: Tell, session: Session, shared: Shared) -> None:
         super().__init__(session, shared)
-        self._tell = tell
+        self.tell = tell
 
     def _on_connect(self, namespace: str, auth: Any) -> None:
-        if not self._shared.application.accepts(namespace):
-            self._tell(
-                "session %s is refused: invalid namespace [%s]", self.session.sid, printable(namespace)
-            )
+        if not self.shared.application.accepts(namespace):
+            self.tell("session %s is refused: invalid namespace [%s]", self.session.sid, printable(namespace))
         super()._on_connect(namespace, auth)
 
-    def _run_connect(self, client: Client, auth: Any, since_s: float | None) -> None:
-        self._tell("client %s of session %s connects [%s]", client.sid, client.engine_sid, _place(client))
-        super()._run_connect(client, auth, since_s)
-
     def _let_in(self, client: Client) -> None:
-        self._tell("client %s is connected [%s]", client.sid, _place(client))
+        self.tell("client %s is connected [%s]", client.sid, _place(client))
         super()._let_in(client)
 
     def _refuse(self, client: Client, refusal: Any) -> None:
-        self._tell("client %s is refused [%s]", client.sid, _place(client))
+        self.tell("client %s is refused [%s]", client.sid, _place(client))
         super()._refuse(client, refusal)
 
-    def _run_event(
-        self, client: Client, ack_id: int | None, data: list[Any], since_s: float | None = None
-    ) -> None:
-        self._tell("received event '%s' from %s [%s]", printable(data[0]), client.sid, _place(client))
-        super()._run_event(client, ack_id, data, since_s)
-
     def _on_stray(self, namespace: str) -> None:
-        self._tell(
+        self.tell(
             "received an event from session %s, which is not connected [%s]",
             self.session.sid,
             printable(namespace),
@@ -181,12 +205,12 @@ class LoggedConnection(Connection):
     def _on_ack(self, namespace: str, ack_id: int | None, data: list[Any]) -> None:
         client = self.clients.get(namespace)
         sid = f"a session without client, {self.session.sid}," if client is None else client.sid
-        self._tell("received ack %s from %s [%s]", ack_id, sid, printable(namespace))
+        self.tell("received ack %s from %s [%s]", ack_id, sid, printable(namespace))
         super()._on_ack(namespace, ack_id, data)
 
     def _start_disconnect(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
         reason = shown(client.reason)
-        self._tell("client %s is disconnected: %s [%s]", client.sid, reason, _place(client))
+        self.tell("client %s is disconnected: %s [%s]", client.sid, reason, _place(client))
         super()._start_disconnect(client, run)
 
 

@@ -18,11 +18,15 @@ class JobQueue(Protocol):
     def put(self, job: Job) -> None:
         """Run a job after those before it."""
 
+    def go_on(self) -> None:
+        """Learn that a job is over that had returned ``True``."""
+
 
 class Mailbox:
     """Jobs of one connection, run in order on pooled workers, one worker at a time.
 
-    Each job is spawned by itself, so that it gets a context of its own and a busy client cannot keep a worker.
+    Each job is spawned by itself, so that it gets a context of its own and a busy client cannot keep a worker. One that
+    returns ``True`` is not over before :meth:`go_on`, which may even come earlier.
 
     :param spawn: starts a job on a worker.
     :param lock: guards the queue.
@@ -45,13 +49,19 @@ class Mailbox:
             self._running = True
         self._spawn(self._run_next)
 
+    def go_on(self) -> None:
+        """Run the next job."""
+        with self._lock:
+            self._running = bool(self._jobs)
+            again = self._running
+        if again:
+            self._spawn(self._run_next)
+
     def _run_next(self) -> None:
         job = self._jobs.popleft()
+        later: object = False
         try:
-            job()
+            later = job()
         finally:
-            with self._lock:
-                self._running = bool(self._jobs)
-                again = self._running
-            if again:
-                self._spawn(self._run_next)
+            if later is not True:
+                self.go_on()

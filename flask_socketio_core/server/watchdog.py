@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..common.quoting import printable
 from ..contracts.fork import register_at_fork
-from .connection import handler_in
+from .jobs import handler_in
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
@@ -95,9 +95,8 @@ def describe(frame: FrameType | None) -> str:
 
 def _handler(frame: FrameType | None) -> str:
     while frame is not None:
-        found = handler_in(frame)
-        if found is not None:
-            event, client = found
-            return f"the handler of event '{printable(event)}' on namespace '{printable(client.namespace)}'"
+        job = handler_in(frame)
+        if job is not None:
+            return f"the handler of event '{printable(job.event)}' on namespace '{printable(job.client.namespace)}'"
         frame = frame.f_back
     return "code outside of any event handler"

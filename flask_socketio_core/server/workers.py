@@ -102,6 +102,19 @@ class Workers:
         if jobs.waiting is not None or self._turns:
             self._start_waiting(jobs)
 
+    def freed(self, jobs: Jobs) -> None:
+        """Have a worker back whose job is not over, and start what waited for one; :meth:`ended_without` follows."""
+        if not self._running:
+            return  # as above
+        self._running.pop()
+        if self._turns:
+            self._start_waiting(jobs)
+
+    def ended_without(self, jobs: Jobs) -> None:
+        """Start what waited for the end of a job that had no worker any more; the backlog has it no more."""
+        if jobs.waiting is not None or self._turns:
+            self._start_waiting(jobs)
+
     def hurry(self, jobs: Jobs, urgent: Callable[[Job], bool]) -> None:
         """Let some jobs wait no longer for the others of their connection, only for each other."""
         with self._lock:
@@ -112,7 +125,7 @@ class Workers:
                 self._turns.pop(jobs, None)
         lane = Mailbox(self._hand_over, self._lock)
         for job in hurried:
-            lane.put(job)
+            lane.put(partial(_run, job))
 
     def _hand_over(self, job: Job) -> None:
         self._running.append(None)
@@ -168,3 +181,8 @@ class Workers:
     @staticmethod
     def _count_running(jobs: Jobs) -> int:
         return len(jobs.backlog) - len(jobs.waiting or ())
+
+
+def _run(job: Job) -> None:
+    """Run a job and let the next one begin, whether it is over or not."""
+    job()

@@ -385,10 +385,12 @@ def test_unhandled_error_is_logged_with_event_handler_and_traceback(
         raise ValueError("on purpose")
 
     connection = _Client()
+    replies: list[object] = []
     dispatcher = socketio.binding_of(app).dispatcher
     assert dispatcher is not None
     with caplog.at_level(logging.ERROR):
-        assert dispatcher.on_event(connection, "fail", ()) is None  # nothing to acknowledge
+        dispatcher.on_event(connection, "fail", (), replies.append)
+    assert replies == [None]  # nothing to acknowledge
     (record,) = caplog.records
     for part in (
         "event 'fail'",
@@ -414,7 +416,9 @@ def test_a_time_out_is_logged_with_its_handler_as_well(
 
     dispatcher = socketio.binding_of(app).dispatcher
     assert dispatcher is not None
-    assert dispatcher.on_event(_Client(), "wait", ()) is None
+    replies: list[object] = []
+    dispatcher.on_event(_Client(), "wait", (), replies.append)
+    assert replies == [None]
     (record,) = caplog.records
     for part in ("event 'wait'", "waiting_handler", "client sid", "Timeout('5 seconds')"):
         assert part in record.getMessage()
@@ -442,7 +446,9 @@ def test_failing_connect_handler_refuses_the_client(
     socketio.on_event("connect", lambda auth: auth["missing"])
     dispatcher = socketio.binding_of(app).dispatcher
     assert dispatcher is not None
-    assert dispatcher.on_connect(_Client(), {}) is False
+    replies: list[object] = []
+    dispatcher.on_connect(_Client(), {}, replies.append)
+    assert replies == [False]
     assert "handler of event 'connect'" in caplog.text
 
 

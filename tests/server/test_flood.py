@@ -19,6 +19,7 @@ from flask_socketio_core.common import options
 from flask_socketio_core.contracts import BlockingTransport
 from flask_socketio_core.contracts.clients import Client
 from flask_socketio_core.server.engine import Engine
+from flask_socketio_core.server.interface import AckReply
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.testing.rawclient import TEXT, masked
 from flask_socketio_core.transport.blocking import BlockingConnection
@@ -40,10 +41,10 @@ class Gate(RecordingApplication):
         self.open = threading.Event()
         self.handled: list[Any] = []
 
-    def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def on_event(self, client: Client, event: str, args: tuple[Any, ...], reply: AckReply) -> None:
         assert self.open.wait(10)
         self.handled.append(args[0])
-        return None
+        reply(None)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:

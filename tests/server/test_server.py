@@ -402,10 +402,11 @@ def test_shutdown_waits_for_the_last_although_the_first_are_through() -> None:
     mode, said = ThreadingMode(), list[str]()
 
     class Farewell(RecordingApplication):
-        def on_disconnect(self, client: Client, reason: str) -> None:
+        def on_disconnect(self, client: Client, reason: str, reply: Callable[[], object]) -> None:
             if client.namespace == "/chat":
                 time.sleep(0.2)  # a farewell that takes its time
             said.append(client.namespace)
+            reply()
 
     class Late(WokenTransport):
         def close(self, code: int) -> None:

@@ -13,6 +13,7 @@ from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core.common import options
 from flask_socketio_core.contracts.clients import Client
 from flask_socketio_core.server import watchdog
+from flask_socketio_core.server.interface import AckReply
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.server.watchdog import Watchdog, describe
 from support.engine import ManualMode, RecordingApplication, WokenTransport
@@ -61,16 +62,17 @@ def test_a_forked_child_can_start_a_watch_of_its_own() -> None:
 class Described(RecordingApplication):
     """An application each of whose handlers is described as if it blocked the loop."""
 
-    def on_connect(self, client: Client, auth: Any) -> bool:
+    def on_connect(self, client: Client, auth: Any, reply: Callable[[bool | BaseException], object]) -> None:
         self.log.append((describe(sys._getframe()).partition(",")[0],))
-        return True
+        reply(True)
 
-    def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def on_event(self, client: Client, event: str, args: tuple[Any, ...], reply: AckReply) -> None:
         self.log.append((describe(sys._getframe()).partition(",")[0],))
-        return None
+        reply(None)
 
-    def on_disconnect(self, client: Client, reason: str) -> None:
+    def on_disconnect(self, client: Client, reason: str, reply: Callable[[], object]) -> None:
         self.log.append((describe(sys._getframe()).partition(",")[0],))
+        reply()
 
 
 def test_every_kind_of_handler_is_named() -> None:

@@ -21,6 +21,7 @@ from flask_socketio_core.contracts import (
 )
 from flask_socketio_core.contracts.clients import Client
 from flask_socketio_core.server.connection import Connection
+from flask_socketio_core.server.interface import AckReply
 from flask_socketio_core.server.shared import Shared
 from flask_socketio_core.transport.packets import Outgoing
 from flask_socketio_core.transport.session import Session, SessionSettings
@@ -266,23 +267,26 @@ class RecordingApplication:
     def accepts(self, namespace: str) -> bool:
         return namespace in self.namespaces
 
-    def on_connect(self, client: Client, auth: Any) -> bool:
+    def on_connect(self, client: Client, auth: Any, reply: Callable[[bool | BaseException], object]) -> None:
         self.log.append(("connect", client.namespace, auth))
         if self.during_connect is not None:
             self.during_connect(client)
         if isinstance(self.welcome, BaseException):
             raise self.welcome
-        return self.welcome
+        reply(self.welcome)
 
     def on_connected(self, client: Client) -> None:
         self.log.append(("connected", client.namespace))
 
-    def on_event(self, client: Client, event: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def on_event(self, client: Client, event: str, args: tuple[Any, ...], reply: AckReply) -> None:
         self.log.append(("event", client.namespace, event, args))
-        return self.answer
+        reply(self.answer)
 
-    def on_disconnect(self, client: Client, reason: str) -> None:
+    def on_disconnect(self, client: Client, reason: str, reply: Callable[[], object]) -> None:
         self.log.append(("disconnect", client.namespace, reason))
+        reply()
 
-    def on_invalid_ack(self, client: Any, event: str, args: tuple[Any, ...], error: Exception) -> None:
+    def on_invalid_ack(
+        self, client: Any, event: str, args: tuple[Any, ...], error: Exception, reply: AckReply
+    ) -> None:
         raise error

@@ -26,7 +26,7 @@ COUNTED = (
     "PollingTransport",
     "Probe",
     "Mailbox",
-    "CountedJob",
+    "EventJob",
     "Timer",
     "HubHandle",
     "_Worker",
