@@ -99,7 +99,7 @@ class InvalidOption(ConfigurationError, ValueError):
 
 
 class PluginError(ConfigurationError):
-    """A plugin is wrong in itself, whoever asked for it."""
+    """A plugin is wrong in itself, whether or not it was asked for."""
 
 
 class DuplicatePlugin(PluginError):

@@ -75,7 +75,7 @@ def patch_first(patch: str | None) -> None:
 
 
 def patched_from_the_start() -> bool:
-    """Say whether this process was started by :func:`relaunch`."""
+    """Return whether this process was started by :func:`relaunch`."""
     return os.environ.get(GUARD) == str(os.getpid())
 
 

@@ -58,7 +58,7 @@ class Listener:
         self._running = 0  # tasks that have not ended, given-up ones included
         self._lock = mode.create_lock()
         self._cause: type[BaseException] | None = None  # of the loss; None while nothing is lost
-        self._orphaned = False  # nobody listens, since those that did are stuck
+        self._stuck = False  # nobody listens, since those that did are stuck
         self._heard_at = self.ticked_at = clock()
 
     @property
@@ -93,7 +93,7 @@ class Listener:
         self._logger.error("listening to the message queue ends: %s", why)
         with self._lock:
             self._run_number += 1  # the run that ends first finds nobody listening
-            self._orphaned = True
+            self._stuck = True
         self._lose(QueueUnavailable(why))
 
     def wait(self, timeout_s: float) -> bool:
@@ -110,8 +110,8 @@ class Listener:
         finally:
             with self._lock:
                 self._running -= 1
-                orphaned, self._orphaned = self._orphaned, False
-            if orphaned and not self._stop.is_set():
+                stuck, self._stuck = self._stuck, False
+            if stuck and not self._stop.is_set():
                 self.start()
 
     def _listen_again(self, number: int) -> None:

@@ -4,7 +4,7 @@ A message that is missing is a loss once its sender's sign of life says so: it c
 sent, so that the last ones before a silence are counted, too. A process that only sends gives no sign of life, so what
 it loses is not counted.
 
-Messages are noted by the task that listens, and by one that it relieves; another one forgets who is silent.
+Messages are noted by the task that listens, and by the one whose place it took; another one forgets who is silent.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class OriginList:
             (self._parents if is_parent else self._exact).add(origin)
 
     def __contains__(self, origin: Origin) -> bool:
-        """Say whether an origin is listed, or is a subdomain, at any depth, of one with a wildcard."""
+        """Return whether an origin is listed, or is a subdomain, at any depth, of one with a wildcard."""
         if origin in self._exact:
             return True
         labels = origin.host.split(".") if self._parents else []

@@ -69,7 +69,7 @@ def placeholder(number: int) -> dict[str, Any]:
 
 
 def has_binary(value: Any) -> bool:
-    """Say whether there is anything that becomes an attachment."""
+    """Return whether there is anything that becomes an attachment."""
     if isinstance(value, dict):
         return any(map(has_binary, value.values()))
     if isinstance(value, (list, tuple)):
@@ -124,7 +124,7 @@ def _put_back(value: Any, left: list[bytes | None]) -> Any:
         return value
     if not value.get("_placeholder"):
         return {key: _put_back(item, left) for key, item in value.items()}
-    number = value.get("num")  # without one it is no data either: whoever sends it on could not encode it
+    number = value.get("num")  # without one it is no data either: nobody could encode it to send it on
     if number.__class__ is not int or not 0 <= number < len(left):
         raise ValueError(f"placeholder for attachment {printable(repr(number))} of {len(left)}")
     attachment, left[number] = left[number], None
@@ -271,5 +271,5 @@ def _key(key: Any) -> str:
 
 
 def carries_all(serializer: str | type[Any]) -> bool:
-    """Say whether a serializer carries bytes and every number by itself, as msgpack does."""
+    """Return whether a serializer carries bytes and every number by itself, as msgpack does."""
     return serializer == "msgpack" or not getattr(serializer, "uses_binary_events", True)

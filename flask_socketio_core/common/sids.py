@@ -31,7 +31,7 @@ def new_sid() -> str:
 
 
 def is_sid(name: Any) -> bool:
-    """Say whether a room's name has the form of a sid, be there such a client or not."""
+    """Return whether a room's name has the form of a sid, be there such a client or not."""
     return (
         isinstance(name, str)
         and len(name) == LENGTH

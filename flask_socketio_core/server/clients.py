@@ -113,7 +113,7 @@ class Client:
 
     @property
     def pending(self) -> bool:
-        """Say whether the connect handler has not decided yet."""
+        """Whether the connect handler has not decided yet."""
         return self.phase is _PENDING
 
     @property

@@ -162,7 +162,7 @@ class Connection:
             self._forget_arrived()
 
     def on_connect_timeout(self) -> bool:
-        """Say whether a client has joined; log, from a worker, if it is a connect handler that takes longer."""
+        """Return whether a client has joined; log, from a worker, if it is a connect handler that takes longer."""
         clients = list(self.clients.values())
         if not all(client.pending for client in clients):
             return True

@@ -287,7 +287,7 @@ class Codec:
         return _from_packet(packet)
 
     def _is_binary(self) -> bool:
-        """Say whether the packet class makes binary messages of everything."""
+        """Return whether the packet class makes binary messages of everything."""
         try:
             (packet,) = self._encode_with_class(CONNECT, None, "/", None).packets
         except Exception:  # noqa: BLE001  # a serializer of the application's, and it is another error that matters
@@ -443,7 +443,7 @@ _DIGITS = re.compile(r"[0-9]{20}")
 
 
 def _may_overflow(text: str) -> bool:
-    """Say whether there may be a float of 10**309 or more: three digits of exponent, or 210 before it."""
+    """Return whether there may be a float of 10**309 or more: three digits of exponent, or 210 before it."""
     return (
         _EXPONENT.search(text) is not None
         or _CAPITAL_EXPONENT.search(text) is not None

@@ -9,8 +9,8 @@ are fewer than it may have                 as long as nine tenths of all workers
 are as many as it may have                 when one of them has ended
 =========================================  ==================================================================
 
-What has to wait does so in its connection's own queue. So whoever sends a lot waits behind what he has sent, and the
-last tenth of the workers is there for those who have none.
+What has to wait does so in its connection's own queue. So a client that sends a lot waits behind what it has sent, and
+the last tenth of the workers is there for those who have none.
 """
 
 from __future__ import annotations

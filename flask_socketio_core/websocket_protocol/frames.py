@@ -98,7 +98,7 @@ def close_frame(code: int = 1000, reason: str = "") -> bytes:
 
 
 def may_be_sent(code: int) -> bool:
-    """Say whether a close code may stand in a close frame.
+    """Return whether a close code may stand in a close frame.
 
     Source: RFC 6455, section 7.4, and IANA's registry (1012 to 1014); 1004 to 1006 and 1015 are never sent.
     """

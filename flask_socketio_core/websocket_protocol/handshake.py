@@ -93,7 +93,7 @@ def response_head(accept: str, headers: Iterable[tuple[str, str]] = ()) -> bytes
 
 
 def _has_token(environ: Mapping[str, Any], header: str, token: str) -> bool:
-    """Say whether a comma-separated header contains a token, in any case."""
+    """Return whether a comma-separated header contains a token, in any case."""
     return token in (part.strip().lower() for part in environ.get(header, "").split(","))
 
 

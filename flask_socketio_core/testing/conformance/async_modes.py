@@ -608,7 +608,7 @@ def time_sleep(mode: AsyncMode) -> Callable[[float], None]:
 
 
 def has_length(values: list[bytes], length: int) -> bool:
-    """Say whether so many values are there."""
+    """Return whether so many values are there."""
     return len(values) == length
 
 
