@@ -12,7 +12,7 @@ from .transports import claims
 if TYPE_CHECKING:
     from flask_socketio_core.contracts import MessageQueue
 
-_REQUIRES = ("kombu>=5.4,<6",)
+_REQUIRES = ("kombu>=5.4,<6", "amqp>=5.1.1,<6")
 _INSTALL = "pip install flask-socketio-queue-kombu"
 
 
