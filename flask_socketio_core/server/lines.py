@@ -92,9 +92,7 @@ class Lines:
 
     def flush(self) -> None:
         """Wait until what was told is written, for a while."""
-        written = self._mode.create_event()
-        self._waiting.put(written.set)
-        written.wait(FLUSH_S)
+        self._waiting.flush(FLUSH_S)
 
 
 def _say_nothing(text: str, *args: object) -> None:

@@ -295,8 +295,11 @@ class Server:
 
     def _close_sessions(self, timeout_s: float) -> int:
         self.eio.close_sessions()
+        begun_s = self.eio.clock()
         # Not before: the first handlers may be through while the last ones have not begun.
-        return self._shared.wait_for_disconnects(timeout_s)
+        running = self._shared.wait_for_disconnects(timeout_s)
+        self.eio.finish_telling(max(timeout_s - (self.eio.clock() - begun_s), 0))
+        return running
 
     def _find(self, sid: str, namespace: str) -> Client | None:
         return self._shared.namespaces.find(sid, namespace)

@@ -43,6 +43,16 @@ class Serial:
             self._busy = True
         self._go_on()
 
+    def flush(self, timeout_s: float) -> None:
+        """Wait until what was put so far is done.
+
+        :param timeout_s: how long, seconds.
+        """
+        if self._busy:
+            done = self._mode.create_event()
+            self.put(done.set)
+            done.wait(timeout_s)
+
     def _go_on(self) -> None:
         try:
             self._mode.spawn(self._do_some)

@@ -222,6 +222,13 @@ class EngineIOServer:
             return headers
         return self._observers.response_headers(environ=stored_environ(environ), headers=headers, first=first)
 
+    def finish_telling(self, timeout_s: float) -> None:
+        """Wait until observers were told what has happened so far.
+
+        :param timeout_s: how long, seconds.
+        """
+        self._told.flush(timeout_s)
+
     def on_upgraded(self, session: Session, before: str) -> None:
         """Tell of a session that was moved."""
         if self._observers.observes("socketio_transport_changed"):

@@ -11,7 +11,7 @@ from flask import Flask, request
 from flask_socketio_core import Namespace, SocketIO, SocketIOTestClient, disconnect
 from flask_socketio_core.contracts.clients import Client
 from flask_socketio_core.errors import InvalidData
-from support.nodes import wait_until
+from support.servers import wait_until
 
 Made = tuple[Flask, SocketIO, list[Any]]
 
@@ -115,7 +115,7 @@ def test_an_engine_io_sid_is_mapped_to_its_clients_and_back(made: Made) -> None:
         assert all(socketio.server.client(client.sid, client.namespace) is client for client in clients)
         assert sorted(client.namespace for client in clients) == ["/", "/chat"]
         assert {client.engine_sid for client in clients} == {engine_sid}
-    wait_until(lambda: not socketio.server.clients_of(engine_sid), "end of the clients")
+    assert wait_until(lambda: not socketio.server.clients_of(engine_sid), timeout_s=10)
     assert socketio.server.clients_of("nobody") == []
     with pytest.raises(KeyError, match="is not connected"):
         socketio.server.client("nobody")
@@ -154,11 +154,26 @@ def test_a_disconnect_handler_is_told_why_the_application_disconnected(
     assert [reason.detail for reason in reasons] == hooks == [detail]
 
 
-def test_a_process_that_ends_tells_the_disconnect_handlers(made: Made) -> None:
+def test_a_process_that_ends_tells_the_disconnect_handlers_and_the_observers(made: Made) -> None:
     app, socketio, reasons = made
-    socketio.test_client(app)
+
+    @socketio.observe
+    def socketio_session_closed(reason: Any) -> None:
+        socketio.sleep(0.05)
+        reasons.append(reason)
+
+    for _ in range(3):
+        socketio.test_client(app)
     socketio.close()
-    assert [(reason, reason.detail) for reason in reasons] == [("server disconnect", "shutdown")]
+    assert [(reason, reason.detail) for reason in reasons] == [("server disconnect", "shutdown")] * 6
+
+
+def test_a_connection_that_the_application_closes_is_told_as_kicked(made: Made) -> None:
+    app, socketio, reasons = made
+    one = socketio.test_client(app)
+    socketio.server.eio.disconnect(one.eio_sid)
+    assert wait_until(lambda: bool(reasons), timeout_s=10)
+    assert [(reason, reason.detail) for reason in reasons] == [("server disconnect", "kicked")]
 
 
 def test_another_server_tells_why_it_disconnected_a_client() -> None:
@@ -172,11 +187,11 @@ def test_another_server_tells_why_it_disconnected_a_client() -> None:
         servers.append(socketio)
         clients.append(socketio.test_client(app))
         binding = socketio.binding_of(app)
-        wait_until(lambda binding=binding: binding.cluster.await_subscription(0.1), "subscription")  # type: ignore[misc]  # a default
+        assert binding.cluster is not None and binding.cluster.await_subscription(10)
     try:
         sid = only_client(servers[1], clients[1]).sid
         servers[0].server.disconnect(sid, reason=SocketIO.reason.REPLACED)
-        wait_until(lambda: reasons, "farewell")
+        assert wait_until(lambda: bool(reasons), timeout_s=10)
         assert [(reason, reason.detail) for reason in reasons] == [("server disconnect", "replaced")]
     finally:
         for socketio in servers:

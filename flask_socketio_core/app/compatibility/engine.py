@@ -264,7 +264,7 @@ class SocketView(LeftOut):
         :param abort: has no effect.
         :param reason: what the disconnect handlers are told.
         """
-        self._session.close(reason or Reason.SERVER_DISCONNECT)
+        self._session.close(reason or Reason.KICKED)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SocketView) and other._session is self._session
