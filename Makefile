@@ -80,7 +80,7 @@ docs: venv  ## make the documentation as a site, in site/; a warning is an error
 	@$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d .cache/doctrees . site
 	@echo "==> site/index.html"
 
-wheels: venv  ## build the seven wheels into dist/
+wheels: venv  ## build the wheels into dist/
 	@rm -rf dist
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . $(addprefix ./plugins/,$(PLUGINS))
 	@ls dist

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["AckCallback", "Client", "Emission"]
+__all__ = ["AckCallback", "Client", "Emission", "address_of"]
 
 AckCallback = Callable[..., None]
 """Called once with what the client acknowledged, as positional arguments."""
@@ -74,3 +76,28 @@ class Client(Protocol):
 
     app_data: Any
     """Whatever the application wants to keep with the connection, for all its namespaces; ``None`` at first."""
+
+
+def address_of(environ: Mapping[str, Any]) -> str | None:
+    """Return what the clients of one address are counted under; ``None`` if there is none, as behind a Unix socket.
+
+    It is the WSGI server's ``REMOTE_ADDR``, or the one that ``ProxyFix`` has put in its place; of IPv6 the network
+    of the first 64 bits: whoever has one address there has all of the rest.
+    """
+    text = environ.get("REMOTE_ADDR")
+    return _counted(text) if text else None
+
+
+@lru_cache(maxsize=1024)
+def _counted(text: str) -> str:
+    for host in (text, text.rpartition(":")[0].strip("[]")):  # some proxies add the port
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            continue
+        if address.version == 4:
+            return str(address)
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return text

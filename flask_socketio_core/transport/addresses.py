@@ -6,13 +6,12 @@ bits count: a client that has one address there has all of the rest.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ..contracts.clients import address_of
 from .bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -127,24 +126,3 @@ class Addresses:
             self._connections[place.address] -= 1
             if not self._connections[place.address]:
                 del self._connections[place.address]
-
-
-def address_of(environ: Mapping[str, Any]) -> str | None:
-    """Return what a client's requests are counted under; ``None`` if it has no address, as behind a Unix socket."""
-    text = environ.get("REMOTE_ADDR")
-    return _counted(text) if text else None
-
-
-@lru_cache(maxsize=1024)
-def _counted(text: str) -> str:
-    for host in (text, text.rpartition(":")[0].strip("[]")):  # some proxies add the port
-        try:
-            address = ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
-            continue
-        if address.version == 4:
-            return str(address)
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return text

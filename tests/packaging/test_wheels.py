@@ -19,6 +19,7 @@ PLUGINS = (
     "async_eventlet",
     "async_gevent",
     "async_threading",
+    "limits",
     "queue_kafka",
     "queue_kombu",
     "queue_redis",
@@ -40,7 +41,7 @@ def wheel(package: str, wheels: Path) -> ZipFile:
     return ZipFile(path)
 
 
-def test_there_are_seven_distributions(wheels: Path) -> None:
+def test_there_is_a_wheel_for_each_distribution(wheels: Path) -> None:
     assert sorted(path.name.partition("-")[0] for path in wheels.glob("*.whl")) == sorted(PACKAGES)
 
 
@@ -143,6 +144,7 @@ def test_plugin_accepts_one_minor_release_of_the_core(plugin: str, wheels: Path)
         ("kafka", "flask-socketio-queue-kafka"),
         ("kombu", "flask-socketio-queue-kombu"),
         ("rabbitmq", "flask-socketio-queue-kombu"),
+        ("limits", "flask-socketio-limits"),
     ],
 )
 def test_extra_of_the_core_brings_its_plugin(extra: str, distribution: str, wheels: Path) -> None:

@@ -7,9 +7,10 @@ import threading
 import pytest
 
 from flask_socketio_core.common import options
+from flask_socketio_core.contracts.clients import address_of
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.transport import addresses
-from flask_socketio_core.transport.addresses import Addresses, Place, TooMany, address_of
+from flask_socketio_core.transport.addresses import Addresses, Place, TooMany
 from flask_socketio_core.transport.admission import placed
 from flask_socketio_core.transport.wsgi import Refusal
 from support.engine import ManualMode, RecordingApplication, WokenTransport
