@@ -19,7 +19,7 @@ PAUSE_S = 0.001
 """How long a client that sends a lot lets others run, now and then, seconds: one that has more to be read never waits,
 and neither a green socket nor Python's lock would change to another task."""
 
-LAST_WORDS_S = 10.0
+CLOSE_TIMEOUT_S = 10.0
 """How long a closed connection may take to send what waits, seconds; a peer that does not read would take for ever."""
 
 
@@ -69,7 +69,7 @@ class BlockingConnection:
         if self._code is None:
             self._code = code
             if not self._over:
-                self._deadline = self._mode.call_later(LAST_WORDS_S, self._cut_off)
+                self._deadline = self._mode.call_later(CLOSE_TIMEOUT_S, self._cut_off)
         self._wakeup.set()
         self.release()
 

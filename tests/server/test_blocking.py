@@ -64,7 +64,7 @@ def mode() -> Iterator[ThreadingMode]:
 def test_a_peer_that_does_not_read_cannot_keep_a_closed_connection(
     mode: ThreadingMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocking, "LAST_WORDS_S", 0.05)
+    monkeypatch.setattr(blocking, "CLOSE_TIMEOUT_S", 0.05)
     server = Server(RecordingApplication(), options.build({}), mode)
     peer = Stalled()
     connection = BlockingConnection(peer, mode, server.eio.report)

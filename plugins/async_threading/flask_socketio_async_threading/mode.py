@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from flask_socketio_core.contracts import Event, Handle, Lock, ServeOptions, Task
 
-LAST_WORDS_S = 0.1
+STOP_DELAY_S = 0.1
 """How long a server that is stopped goes on, seconds: the request that stopped it has to be answered, and the threads
 of requests end with the process."""
 
@@ -134,7 +134,7 @@ class ThreadingMode(AsyncMode):
             return
 
         def shut_down() -> None:
-            time.sleep(LAST_WORDS_S)
+            time.sleep(STOP_DELAY_S)
             server.shutdown()
 
         # In a thread of its own, because shutdown() waits for the serving loop, which may be what called us.

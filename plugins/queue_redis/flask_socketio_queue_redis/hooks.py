@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _REQUIRES = ("redis>=5.3,!=8.0.0",)
 _INSTALL = "pip install flask-socketio-queue-redis"
 _PLAIN = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
-_KIN = ("valkey", "valkeys", "valkey+sentinel", "valkeys+sentinel")
+_VALKEY = ("valkey", "valkeys", "valkey+sentinel", "valkeys+sentinel")
 _STREAMS = ("redis+streams", "rediss+streams", "unix+streams", "valkey+streams", "valkeys+streams")
 
 
@@ -34,7 +34,7 @@ def socketio_message_queues() -> list[QueueInfo]:
     """Describe Redis pub/sub and Redis Streams."""
     pubsub = QueueInfo(
         name="redis",
-        schemes=_PLAIN + _KIN,
+        schemes=_PLAIN + _VALKEY,
         load=_load_pubsub,
         requires=_REQUIRES,
         install=_INSTALL,
