@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..cluster.link import BusHealth
     from ..common.keywords import OptionKeywords
     from ..contracts import AsyncMode, Task
+    from ..contracts.clients import Load
     from ..contracts.servers import Servers
     from ..selection import Description
     from .facade import ServerFacade
@@ -333,6 +334,15 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         """
         cluster = self._binding().cluster
         return None if cluster is None else cluster.health()
+
+    def load(self) -> Load:
+        """Return what this process has to do for its clients: connections, clients, rooms, what waits, workers.
+
+        For metrics: it looks at each connection.
+
+        :raises RuntimeError: in a process that only sends, which has no clients.
+        """
+        return self.server._server.load()
 
     def start_background_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
         """Run a function in a task of its own, of the kind that the async mode has.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["AckCallback", "Client", "Emission", "address_of"]
+__all__ = ["AckCallback", "Client", "Emission", "Load", "address_of"]
 
 AckCallback = Callable[..., None]
 """Called once with what the client acknowledged, as positional arguments."""
@@ -76,6 +77,33 @@ class Client(Protocol):
 
     app_data: Any
     """Whatever the application wants to keep with the connection, for all its namespaces; ``None`` at first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a process has to do for its clients at the moment.
+
+    :param connections: open connections by the transport that carries them, ``"polling"`` and ``"websocket"``.
+    :param clients: clients by namespace; namespaces without any are not in it.
+    :param rooms: rooms with clients by namespace, those of a single sid left out; likewise.
+    :param outbox_connections: connections whose client has not read everything yet.
+    :param outbox_packets: packets that wait for these clients; one that was written in part is none.
+    :param outbox_bytes: their size, and what is left of those written in part, bytes.
+    :param max_workers: the option of that name.
+    :param busy_workers: handlers that run or have a worker coming. Of clients that have left, with handlers in order
+        (``async_handlers="ordered"``), their disconnect handlers only.
+    :param waiting_handlers: events and the like that wait for a worker, or for those of their client before them.
+    """
+
+    connections: Mapping[str, int]
+    clients: Mapping[str, int]
+    rooms: Mapping[str, int]
+    outbox_connections: int
+    outbox_packets: int
+    outbox_bytes: int
+    max_workers: int
+    busy_workers: int
+    waiting_handlers: int
 
 
 def address_of(environ: Mapping[str, Any]) -> str | None:

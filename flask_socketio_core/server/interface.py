@@ -18,7 +18,7 @@ from ..transport.observers import Observers as EngineObservers
 if TYPE_CHECKING:
     import logging
 
-    from ..contracts.clients import AckCallback, Emission
+    from ..contracts.clients import AckCallback, Emission, Load
     from ..errors import InvalidData
 
 
@@ -238,6 +238,9 @@ class OwnServer(LocalServer, Protocol):
     @property
     def sessions(self) -> Mapping[str, OpenSession]:
         """The open sessions by their Engine.IO sid."""
+
+    def load(self) -> Load:
+        """Return what this process has to do for its clients."""
 
     def client_of(self, engine_sid: str, namespace: str) -> Client | None:
         """Return the client of a session on a namespace, ``None`` if there is none."""

@@ -120,6 +120,10 @@ class Rooms:
         with self._lock:
             return list(self._rooms)
 
+    def count(self) -> int:
+        """Return how many rooms somebody is in, without those of a client alone."""
+        return len(self._rooms)
+
     def members(self, room: str | None) -> list[Client]:
         """Return who is in a room now; ``None`` for the whole namespace."""
         with self._lock:

@@ -7,11 +7,12 @@ is called through :class:`~flask_socketio_core.server.interface.Application`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import DisconnectReason, Reason
+from ..contracts.clients import Load
 from ..contracts.fork import register_at_fork
 from ..transport.server import EngineIOServer
 from .clients import Client, Phase
@@ -124,6 +125,39 @@ class Server:
         connection = session.listener if session is not None else None
         clients = list(connection.clients.values()) if isinstance(connection, Connection) else []
         return [client for client in clients if client.phase is CONNECTED]
+
+    def load(self) -> Load:
+        """Return what this process has to do for its clients; takes time with each connection."""
+        sessions = list(self.eio.sessions.values())
+        connections = dict.fromkeys(("polling", "websocket"), 0)
+        for session in sessions:
+            name = session.transport.name
+            connections[name] = connections.get(name, 0) + 1
+        full = [session for session in sessions if session.has_waiting]
+        rooms = list(self._rooms.items())
+        busy, waiting = self._count_jobs(sessions)
+        return Load(
+            connections=connections,
+            clients={namespace: len(found) for namespace, found in rooms if len(found)},
+            rooms={namespace: count for namespace, found in rooms if (count := found.count())},
+            outbox_connections=len(full),
+            outbox_packets=sum(session.waiting_packets for session in full),
+            outbox_bytes=sum(session.waiting_bytes for session in full),
+            max_workers=self._shared.options.max_workers,
+            busy_workers=busy,
+            waiting_handlers=waiting,
+        )
+
+    def _count_jobs(self, sessions: Iterable[Session]) -> tuple[int, int]:
+        """Return how many handlers have a worker, and how many of open connections wait for one."""
+        shared = self._shared
+        found = (session.listener for session in sessions)
+        connections = [listener for listener in found if isinstance(listener, Connection)]
+        if not shared.ordered:
+            return shared.workers.busy, sum(len(connection.waiting or ()) for connection in connections)
+        backlogs = [len(connection.backlog) for connection in connections]
+        busy = sum(1 for length in backlogs if length)
+        return busy + shared.disconnecting, sum(backlogs) - busy
 
     @property
     def _rooms(self) -> dict[str, Rooms]:

@@ -90,6 +90,11 @@ class Workers:
             jobs.waiting.append(job)
         self._start_waiting(jobs)  # a job that ended meanwhile has not seen it
 
+    @property
+    def busy(self) -> int:
+        """How many jobs have a worker, or one coming."""
+        return len(self._running)
+
     def begin(self) -> None:
         """Count a job that somebody else runs."""
         self._running.append(None)

@@ -262,6 +262,12 @@ class Session:
         with self.lock:
             return len(self._outbox) if self._outbox is not None else 0
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Their size, and that of what was written in part, bytes."""
+        with self.lock:
+            return self._outbox.size_bytes if self._outbox is not None else 0
+
     # sending
 
     def send(self, outgoing: Outgoing, volatile: bool = False) -> bool:

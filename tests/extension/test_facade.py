@@ -109,6 +109,12 @@ def test_transport_and_mode(socketio: SocketIO, sid: str) -> None:
     assert socketio.server.async_mode == socketio.async_mode
 
 
+def test_load(socketio: SocketIO, sid: str) -> None:
+    socketio.server.enter_room(sid, "room")
+    load = socketio.load()
+    assert (sum(load.connections.values()), load.clients, load.rooms) == (1, {"/": 1}, {"/": 1})
+
+
 def test_sending(socketio: SocketIO, connect: Connect) -> None:
     client = connect()
     socketio.server.emit("event", (1, 2))
@@ -140,6 +146,6 @@ def test_shutdown_disconnects_everybody(socketio: SocketIO, connect: Connect) ->
 
 def test_process_that_only_sends_has_no_clients_to_look_at() -> None:
     socketio = SocketIO(message_queue="memory://facade")
-    for look in (lambda: socketio.server.rooms("sid"), lambda: socketio.server.environ):
+    for look in (lambda: socketio.server.rooms("sid"), lambda: socketio.server.environ, socketio.load):
         with pytest.raises(RuntimeError, match=r"this process only sends .* it has no clients to look at"):
             look()

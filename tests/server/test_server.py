@@ -616,3 +616,41 @@ def test_without_observers_an_event_reads_no_clock_and_tells_nothing() -> None:
     app.observers.observe()
     assert handle() == 2, "when it came, and when it was taken up"
     assert [hook for hook, _ in app.observers.told] == ["delivered"]
+
+
+def test_the_load_counts_connections_clients_rooms_and_what_their_outboxes_hold(bench: Bench) -> None:
+    bench.open()
+    session, sid = bench.join()
+    bench.join("/chat")
+    direct = DirectTransport(room=100)
+    full = bench.server.eio.add_session({}, direct)
+    full.receive("40")
+    bench.mode.run_jobs()
+    direct.room = 5
+    bench.server.enter_room(sid, "room")
+    bench.server.emit(Emission("news", ("x" * 100,)))
+    load = bench.server.load()
+    assert load.connections == {"polling": 3, "websocket": 1}
+    assert load.clients == {"/": 2, "/chat": 1}
+    assert load.rooms == {"/": 1}
+    assert (load.outbox_connections, load.outbox_packets) == (2, 1), "one polls, one was written in part"
+    assert 200 < load.outbox_bytes < 300
+    bench.sent(session)
+    full.close("ping timeout")
+    bench.mode.run_jobs()
+    load = bench.server.load()
+    assert load.connections == {"polling": 3, "websocket": 0}
+    assert (load.clients, load.outbox_connections, load.outbox_bytes) == ({"/": 1, "/chat": 1}, 0, 0)
+
+
+@pytest.mark.parametrize("setting", [True, "ordered"])
+def test_the_load_counts_handlers_that_run_and_those_that_wait(setting: Any) -> None:
+    bench = Bench(async_handlers=setting, max_workers=10, max_handlers_per_client=1)
+    for session, _ in (bench.join(), bench.join()):
+        for _ in range(3):
+            session.receive('42["work"]')
+    load = bench.server.load()
+    assert (load.max_workers, load.busy_workers, load.waiting_handlers) == (10, 2, 4)
+    bench.mode.run_jobs()
+    load = bench.server.load()
+    assert (load.busy_workers, load.waiting_handlers) == (0, 0)
