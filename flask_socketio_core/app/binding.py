@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -70,6 +71,11 @@ class AppJson:
         return self._app.json.loads(*args, **kwargs)
 
 
+def _shut_down(binding: weakref.ref[Binding]) -> None:
+    if (found := binding()) is not None:
+        found.shutdown()
+
+
 class Binding:
     """The parts in use.
 
@@ -116,6 +122,7 @@ class Binding:
         self._unsuitable: PartUnsuitable | None = None
         self._tasks = StartedTasks()
         self._at_exit: Handle | None = None
+        self._ends_in_order = ProcessFlag()
         self._worker: Any = None  # gunicorn's, which serves the requests
         self.keywords: dict[str, Any] = {}
         self.facade = ServerFacade(self)
@@ -222,6 +229,8 @@ class Binding:
             return
         _is_setting_up.set(True)
         try:
+            if self.plugins.observes("socketio_teardown"):
+                self._be_shut_down_at_exit()  # this process may end before any client comes
             self.plugins.set_up(self.app)
         except PluginFailed as error:
             self._failed = error
@@ -239,7 +248,7 @@ class Binding:
         self._tell_of_inherited_tasks()
         verdict = self.mode.check_request(environ)
         self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
-        self._at_exit = self.mode.on_exit(self.shutdown)
+        self._be_shut_down_at_exit()
         self._worker = gunicorn.find_worker()
         if self.cluster is not None and self._unsuitable is None:
             try:
@@ -247,6 +256,14 @@ class Binding:
                 self.cluster.await_subscription(JOIN_S)
             except PartUnsuitable as error:
                 self._unsuitable = error
+
+    def _be_shut_down_at_exit(self) -> None:
+        if self._ends_in_order.is_set():
+            return
+        # Not kept alive by that: tests make many applications, and end none.
+        self._at_exit = self.mode.on_exit(partial(_shut_down, weakref.ref(self)))
+        self._ends_in_order.set()
+        weakref.finalize(self, self._at_exit.cancel).atexit = False
 
     def start_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
         """Start a background task."""
@@ -294,6 +311,7 @@ class Binding:
         :param timeout_s: how long the handlers may take, seconds.
         """
         at_exit, self._at_exit = self._at_exit, None
+        self._ends_in_order.clear()
         if self.engine is not None:
             self.engine.shutdown(timeout_s, gunicorn.still_listens)
         self.started.clear()  # not before: a request that comes meanwhile must start nothing

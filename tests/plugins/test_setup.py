@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,40 @@ def test_socketio_teardown_ends_what_was_set_up_and_nothing_else(plugin: Any) ->
     assert words(plugin) == ["setup", "teardown"]
     app.test_client().get("/added")
     assert words(plugin) == ["setup", "teardown"], "it serves no more"
+
+
+def test_socketio_teardown_is_called_in_a_process_that_no_client_came_to(plugin: Any) -> None:
+    program = """
+import os
+from flask import Flask
+from flask_socketio_core import SocketIO
+import socketio_feature
+
+class Calls(list):
+    def append(self, call):
+        print(call[0], flush=True)
+
+socketio_feature.calls = Calls()
+app = Flask("shop")
+SocketIO(app)
+app.test_client().get("/added")
+print("end", flush=True)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout.split() == ["setup", "end", "teardown"], done.stderr
+
+
+def test_what_is_to_be_torn_down_does_not_live_longer_than_its_application(plugin: Any) -> None:
+    app = Flask("shop")
+    binding = weakref.ref(SocketIO(app).binding_of(app))
+    app.test_client().get("/added")
+    plugin.calls.clear()
+    del app
+    gc.collect()
+    assert binding() is None
 
 
 def test_each_application_is_set_up(plugin: Any) -> None:

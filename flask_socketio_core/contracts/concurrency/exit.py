@@ -22,6 +22,7 @@ import contextlib
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +47,12 @@ PATIENCE_S = 6.0
 class ExitNotice:
     """Call back once when this process ends; a forked child never calls back.
 
-    :param mode: runs the callback in a task.
+    :param mode: runs the callback in a task; not kept alive by that.
     :param callback: may block for a few seconds.
     """
 
     def __init__(self, mode: AsyncMode, callback: Callable[[], object]) -> None:
-        self._mode = mode
+        self._mode = weakref.ref(mode)
         self._callback = callback
         self._here = ProcessFlag(is_set=True)
         self._lock = mode.create_lock()
@@ -88,12 +89,13 @@ class ExitNotice:
             return not begun
 
     def _look(self) -> None:
-        if self._begun or not self._here.is_set():
+        mode = self._mode()
+        if mode is None or self._begun or not self._here.is_set():
             return
         if self._worker.alive:
-            self._mode.call_later(LOOK_S, self._look)
+            mode.call_later(LOOK_S, self._look)
         else:
-            self._mode.start_task(self.run)
+            mode.start_task(self.run)
 
 
 _notices: set[ExitNotice] = set()

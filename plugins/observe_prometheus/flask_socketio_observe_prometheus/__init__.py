@@ -1,0 +1,1 @@
+"""Metrics of flask-socketio-core for Prometheus."""
