@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+#: The plugins that a server loads: the parts there are to choose from, and none that measures, too.
+PARTS = "async-eventlet,async-gevent,async-threading,queue-kafka,queue-kombu,queue-memory,queue-redis"
 TICKS = os.sysconf("SC_CLK_TCK")
 SERVER_CORE, GENERATOR_CORE = 0, 1
 
@@ -68,6 +70,7 @@ def running(
             stderr=subprocess.STDOUT,
             env={
                 **os.environ,
+                "SOCKETIO_LOAD_PLUGINS": PARTS,
                 **{name: text.replace("{port}", str(port)) for name, text in (env or {}).items()},
             },
             preexec_fn=_pin_to_server_core,

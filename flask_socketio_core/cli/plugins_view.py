@@ -68,13 +68,13 @@ def _others(description: Description) -> list[str]:
 def _settings(description: Description) -> list[str]:
     """Show what the plugins read in an application's configuration."""
     rows = [
-        (" ", setting.key, owner_of(plugin), setting.default, f"{setting.text} ({setting.expected})")
+        (" ", setting.key, plugin.name, setting.default, f"{setting.text} ({setting.expected})")
         for plugin in description.plugins
         for setting in plugin.settings
     ]
     if not rows:
         return []
-    header = (" ", "Key of app.config", "distribution", "default", "meaning")
+    header = (" ", "Key of app.config", "plugin", "default", "meaning")
     return ["", *table([header, *rows], flexible=(3, 4))]
 
 

@@ -20,6 +20,7 @@ PLUGINS = (
     "async_gevent",
     "async_threading",
     "limits",
+    "observe_prometheus",
     "queue_kafka",
     "queue_kombu",
     "queue_redis",
@@ -145,6 +146,7 @@ def test_plugin_accepts_one_minor_release_of_the_core(plugin: str, wheels: Path)
         ("kombu", "flask-socketio-queue-kombu"),
         ("rabbitmq", "flask-socketio-queue-kombu"),
         ("limits", "flask-socketio-limits"),
+        ("prometheus", "flask-socketio-observe-prometheus"),
     ],
 )
 def test_extra_of_the_core_brings_its_plugin(extra: str, distribution: str, wheels: Path) -> None:

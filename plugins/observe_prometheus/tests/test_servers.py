@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import socketio
 
+from support.scrapes import scrape, wait_for
 from support.servers import MODE_KINDS, AppSpec, Server, kind_params, serving
 from support.wire.engine import Polling, WebSocket
-
-from .scraping import scrape, wait_for
 
 pytestmark = pytest.mark.timeout(60)
 

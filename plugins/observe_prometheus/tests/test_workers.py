@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from support.scrapes import scrape, wait_for
 from support.servers import HOST, AppSpec, Server, ServerKind, kind_params, serving, wait_until
 from support.wire.engine import WebSocket
-
-from .scraping import scrape, wait_for
 
 pytestmark = pytest.mark.timeout(120)
 
