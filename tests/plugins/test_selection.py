@@ -235,7 +235,7 @@ class TestWebSocketProviders:
 
     def test_an_unknown_name_is_refused(self) -> None:
         with pytest.raises(
-            UnknownPart, match=r"websocket_provider='quik' is not provided .*\n.*\n  did you mean 'quick'"
+            UnknownPart, match=r"websocket_provider='quik' is not provided .*\n(.*\n)+  did you mean 'quick'"
         ):
             plugins(Describing(providers=[provider("quick")])).select_websocket_providers("green", "quik")
 
