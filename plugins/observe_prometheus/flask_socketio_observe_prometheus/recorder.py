@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 from typing import TYPE_CHECKING, Any
 
-from flask_socketio_core.errors import ConnectionRefusedError, EventRejected
+from flask_socketio_core.errors import EventRejected, refusals
 
 from .names import OTHER, EventNames, namespace_label, reason_label
 from .socket_io_names import size_of
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
 
     from .families import Families
     from .socket_io_names import SocketIoFamilies
-
-REJECTIONS = (EventRejected, ConnectionRefusedError, builtins.ConnectionRefusedError)
-"""What a handler, or what stands around it, raises on purpose."""
 
 RESERVED = ("connect", "disconnect")
 
@@ -110,7 +106,7 @@ class Recorder:
         """Count an event whose handler raised, or that was rejected."""
         received = self._receiving(socketio, namespace, event)
         received.duration.observe(duration_s)
-        if isinstance(error, REJECTIONS):
+        if isinstance(error, (EventRejected, ConnectionRefusedError, *refusals())):
             received.rejected.inc()
             return
         received.error.inc()
