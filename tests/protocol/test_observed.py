@@ -37,7 +37,10 @@ class Visit:
     def __init__(self, server: Server, transports: list[str]) -> None:
         self.client: Any = socketio.Client(reconnection=False, handle_sigint=False)
         self.client.on("said", lambda text: "heard")
-        self.client.connect(server.url, transports=transports, namespaces=["/", "/second"], retry=False)
+        spaces = ["/", "/second"]
+        self.client.connect(
+            server.url, transports=transports, namespaces=spaces, wait_timeout=10, retry=False
+        )
         try:
             self.engine_sid = self.client.eio.sid
             self.sid = self.client.get_sid()
@@ -96,12 +99,12 @@ def test_a_visit_is_told_from_its_first_request_to_its_end(server: Server, route
 
 def test_an_event_says_how_long_it_waited_and_how_long_a_failed_handler_took(server: Server) -> None:
     websocket = joined(server)
-    for packet in ('42["fail",0.3]', '42["join","hall"]', "1"):
+    for packet in ('42["fail",1]', '42["join","hall"]', "1"):
         websocket.send(packet)
     journal = server.wait_journal("event_error", "disconnected", timeout_s=10)
     (failed,) = [facts for name, facts in journal if name == "event_error"]
     assert (failed["event"], failed["error"]) == ("fail", {"exception": "ValueError", "text": "as asked"})
-    assert 0.29 < failed["duration_s"] < 10
+    assert 0.9 < failed["duration_s"] < 10
     waits = {facts["event"]: facts["waited_s"] for name, facts in journal if name == "event_before"}
     assert waits["join"] > 0.1, "it came while the one before slept"
     assert {"connect", "disconnect"} <= waits.keys()
@@ -134,6 +137,8 @@ def test_many_that_come_and_go_are_each_told_once_and_in_order(server: Server) -
         websocket.send("2probe")
         assert websocket.receive() == "3probe"
         websocket.send("5")
+        websocket.send("40")
+        assert str(websocket.receive()).startswith("40")
         if number % 2:
             websocket.send("1")
         websocket.abort()
@@ -144,7 +149,8 @@ def test_many_that_come_and_go_are_each_told_once_and_in_order(server: Server) -
     assert wait_until(closed, timeout_s=10), server.journal()
     by_sid: dict[str, list[str]] = {}
     for name, facts in server.journal():
-        by_sid.setdefault(facts["engine_sid"], []).append(name)
+        if "engine_sid" in facts:
+            by_sid.setdefault(facts["engine_sid"], []).append(name)
     assert list(by_sid.values()) == [["session_opened", "transport_changed", "session_closed"]] * 10
 
 
@@ -179,8 +185,7 @@ def test_why_the_application_disconnected_a_client_is_told_to_observers_and_not_
 
 def test_a_client_that_does_not_read_is_told_apart_from_one_whose_connection_broke(server: Server) -> None:
     websocket = joined(server)
-    for _ in range(200):  # 20 MB, more than sockets take
-        websocket.send('42["flood me"]')
+    websocket.send('42["flood me"]')
     assert why(server) == [
         ("disconnected", "transport error", "overflow"),
         ("session_closed", "transport error", "overflow"),

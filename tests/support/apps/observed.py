@@ -56,7 +56,8 @@ def make_app() -> tuple[Flask, Any]:
 
     @socketio.on("flood me")
     def flood() -> None:
-        socketio.emit("flood", "x" * 100_000, to=request.sid)
+        for _ in range(200):  # 20 MB, more than sockets take
+            socketio.emit("flood", "x" * 100_000, to=request.sid)
 
     @socketio.on("connect")
     @socketio.on("disconnect")
@@ -83,6 +84,7 @@ def observer(hook: str, journal: base.Journal, extension: Any) -> Any:
 
     def note(facts: dict[str, Any]) -> None:
         assert facts.pop("socketio") is extension
+        facts.pop("args", None)  # they may be large, and the journal is read again and again
         if "environ" in facts:
             facts["environ"] = {key: facts["environ"][key] for key in ("PATH_INFO", "QUERY_STRING")}
         if "reason" in facts:
