@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flask_socketio_core import ConnectionRefusedError
 from flask_socketio_core.hookspecs import hookimpl
 
 from . import settings
@@ -42,6 +41,9 @@ def socketio_setup(socketio: SocketIO, app: Flask) -> None:
 def _around_connects(limiter: Limiter) -> Callable[..., Any]:
     def socketio_around_connect(client: Client, proceed: Callable[..., Any]) -> Any:
         if wait_s := limiter.connect_wait_s(client):
+            # Here, because it imports python-socketio and what that finds installed; plugins are listed without that.
+            from flask_socketio_core.errors import ConnectionRefusedError
+
             raise ConnectionRefusedError(ERROR, {"retry_after": wait_s})
         return proceed()
 
