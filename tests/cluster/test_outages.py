@@ -56,7 +56,7 @@ class SmallEmitter:
         self.most_waiting = 0
         self.log = _Log()
         socketio = SocketIO()
-        socketio._plugins = Plugins(extra=[self])
+        socketio._plugins = Plugins(extra=[self], socketio=socketio)
         self.socketio = socketio
         options = {"buffer_max_messages": SMALL}
         socketio.init_app(

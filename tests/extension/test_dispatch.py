@@ -575,7 +575,7 @@ class Observer:
 def observed(end: End) -> tuple[Callable[[], SocketIOTestClient], SocketIO, Observer]:
     observer, app = Observer(), end(new_app())
     socketio = SocketIO(async_mode="threading")
-    socketio._plugins = Plugins(extra=[observer])
+    socketio._plugins = Plugins(extra=[observer], socketio=socketio)
     socketio.init_app(app)
     return lambda: socketio.test_client(app), socketio, observer
 
