@@ -208,7 +208,9 @@ def test_a_signal_ends_uwsgi(kind: ServerKind, tmp_path: Path) -> None:
             os.kill(pid, signal.SIGINT)
         guests.websocket.wait_closed(timeout_s=END_S)
         assert server.process.wait(10) == 0
-        assert farewells(server) == 2 + len(more), server.log_text()
+        # uWSGI's router ends by the same signal: where it is faster, the connections are gone before we close them.
+        told = farewells(server, "(server disconnect|transport close)")
+        assert told == 2 + len(more), server.log_text()
 
 
 @pytest.mark.parametrize("kind", kind_params(*OURS))
