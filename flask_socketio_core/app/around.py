@@ -116,6 +116,7 @@ class Around:
             for attendant in reversed(attendants):
                 if attendant.moment == "teardown":
                     self._tear_down(attendant.function, event, failure)
+            failure = None  # or its traceback, which has this frame, would be in a cycle with it
 
     def _tear_down(self, function: Callable[..., Any], event: str, failure: BaseException | None) -> None:
         try:

@@ -291,18 +291,26 @@ class Plugins:
     def _surround(
         self, hook: str, last: Callable[[Any], Any], facts: dict[str, Any], changing: str, value: Any
     ) -> Any:
-        layers = self._observers[hook]
+        facts = {"socketio": self._socketio, **facts}
+        return self._enter(hook, self._observers[hook], facts, last, changing, value)
 
-        def go_on(depth: int, value: Any) -> Any:
-            if depth == len(layers):
-                return last(value)
-            owner, function, names = layers[depth]
-            self._note("%s -> %s", hook, owner)
-            known = {"socketio": self._socketio, **facts, changing: value}
-            known["proceed"] = lambda changed=value: go_on(depth + 1, changed)
-            return function(*[known[name] for name in names])
-
-        return go_on(0, value)
+    def _enter(
+        self,
+        hook: str,
+        layers: Sequence[Observer],
+        facts: dict[str, Any],
+        last: Callable[[Any], Any],
+        changing: str,
+        value: Any,
+    ) -> Any:
+        # No closure that calls itself: each event would leave a cycle that holds its client.
+        if not layers:
+            return last(value)
+        (owner, function, names), *inner = layers
+        self._note("%s -> %s", hook, owner)
+        known = {**facts, changing: value}
+        known["proceed"] = lambda changed=value: self._enter(hook, inner, facts, last, changing, changed)
+        return function(*[known[name] for name in names])
 
     def response_headers(self, *, environ: dict[str, Any], headers: Headers, first: bool) -> Headers:
         """Ask ``socketio_response_headers``; return the response's headers with what was added."""

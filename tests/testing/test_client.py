@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -282,18 +283,44 @@ def test_forgotten_client_does_not_keep_its_application(socketio: SocketIO) -> N
     assert gone() is None
 
 
+def observe_events(socketio: SocketIO) -> None:
+    @socketio.observe
+    def socketio_event_before(event: str) -> None: ...
+
+
+def surround_events(socketio: SocketIO) -> None:
+    for _ in range(2):
+
+        @socketio.observe
+        def socketio_around_event(proceed: Callable[..., Any]) -> Any:
+            return proceed()
+
+
+def attend_events(socketio: SocketIO) -> None:
+    socketio.before_event()(lambda event, args: None)
+    socketio.after_event()(lambda event, answer: answer)
+    socketio.teardown_event()(lambda event, error: None)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("attend", [None, observe_events, surround_events, attend_events])
 def test_closed_connection_is_freed_without_the_garbage_collector(
-    socketio: SocketIO, connect: Connect
+    socketio: SocketIO, connect: Connect, attend: Callable[[SocketIO], None] | None, fails: bool
 ) -> None:
     class Probe:
         """Something in a session that can be watched."""
 
     watched: list[weakref.ref[Probe]] = []
+    if attend is not None:
+        attend(socketio)
+    socketio.on_error_default(lambda error: None)
 
     @socketio.on("keep")
     def keep() -> None:
         session["probe"] = probe = Probe()
         watched.append(weakref.ref(probe))
+        if fails:
+            raise ValueError("as asked")
 
     client = connect()
     gc.collect()
