@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
+from flask import current_app
 from limits.errors import StorageError
-from limits.storage import storage_from_string
+from limits.storage import Storage, storage_from_string
 from limits.strategies import STRATEGIES
 
 from flask_socketio_core import EventRejected
 from flask_socketio_core.contracts.settings import configured
 from flask_socketio_core.contracts.urls import describe
-from flask_socketio_core.errors import InvalidOption
+from flask_socketio_core.errors import ContextError, InvalidOption
 
 from . import settings
+from .memory import Memory
 
 if TYPE_CHECKING:
+    from flask import Flask
     from limits.strategies import RateLimiter
 
-    from flask_socketio_core import SocketIO
     from flask_socketio_core.contracts.clients import Client
 
-    from .settings import Rates
+Counted = tuple[settings.Rates, str]
+"""Limits, and the name of what they are for."""
 
+EXTENSION = "flask_socketio_limits"
+"""Where an application has its limiter: ``app.extensions``."""
 ERROR = "rate limited"
+EVENTS = "events"
+"""Under which name all events are counted together."""
 REDIS_TIMEOUT_S = 1.0
 """How long a handler waits for Redis at most, seconds, for a connection and for an answer."""
 AWAY_S = 5.0
 """How long a storage that failed is not asked again, seconds: a handler would wait for each time-out."""
 
-limiters: WeakKeyDictionary[SocketIO, Limiter] = WeakKeyDictionary()
-"""Several applications may be in one process."""
+limiters: WeakSet[Limiter] = WeakSet()
+"""Of all applications of this process."""
 
 _logger = logging.getLogger("flask_socketio_limits")
 
@@ -63,6 +72,7 @@ class Limiter:
                 "socket_connect_timeout": REDIS_TIMEOUT_S,
                 **self._options,
             }
+        self.limits_events = self.events is not None or bool(self.by_event)
         self._strategy = STRATEGIES[configured(settings.STRATEGY, config)]
         self.open()
 
@@ -71,12 +81,20 @@ class Limiter:
 
         :raises InvalidOption: for a URL that the library does not know, or whose client library is missing.
         """
+        where = f"app.config[{settings.STORAGE.config_key!r}]"
         try:
-            storage = storage_from_string(self._url, wrap_exceptions=True, **self._options)
+            in_memory = self._url.partition("://")[0] == "memory"
+            make = Memory if in_memory else partial(storage_from_string, self._url, wrap_exceptions=True)
+            storage = make(**self._options)
         except Exception as error:  # noqa: BLE001  # what a client library raises, which may be missing
-            text = describe(error, self._url)
-            raise InvalidOption(f"app.config[{settings.STORAGE.config_key!r}]: {text}") from None
+            raise InvalidOption(f"{where}: {describe(error, self._url)}") from None
+        if not isinstance(storage, Storage):
+            raise InvalidOption(
+                f"{where}: expected a storage that is no async one, such as redis://localhost:6379/0"
+            )
         self._limiter: RateLimiter = self._strategy(storage)
+        self.forgets = isinstance(storage, Memory)
+        self.process = os.getpid()
         self._lock = threading.Lock()
         self._asks_again_s = 0.0
 
@@ -89,17 +107,32 @@ class Limiter:
     def event_wait_s(self, client: Client, event: str) -> float:
         """Count an event; return after how many seconds the client may send it again, 0 for at once."""
         who = self._key(client)
-        wait_s = 0.0 if self.events is None else self._wait_s(self.events, "events", who)
+        wait_s = 0.0 if self.events is None else self._wait_s(self.events, EVENTS, who)
         for pattern, rates in self.by_event.items():
             if not wait_s and fnmatchcase(event, pattern):
-                wait_s = self._wait_s(rates, f"event {pattern}", who)
+                wait_s = self._wait_s(rates, _of_pattern(pattern), who)
         return wait_s
 
-    def handler_wait_s(self, rates: Rates, handler: str, key: settings.Key | None, client: Client) -> float:
-        """Count a call of a handler that has limits of its own; by ``limits_key`` if it has no key of its own."""
-        return self._wait_s(rates, f"handler {handler}", (key or self._key)(client))
+    def wait_s(self, rates: settings.Rates, what: str, key: settings.Key | None, client: Client) -> float:
+        """Count something that has limits of its own; by ``limits_key`` if it has no key of its own."""
+        return self._wait_s(rates, what, (key or self._key)(client))
 
-    def _wait_s(self, rates: Rates, what: str, who: str) -> float:
+    def forget(self, client: Client, others: Iterable[Counted]) -> None:
+        """Forget what was counted in memory for a client that has left.
+
+        :param others: what is limited besides events.
+        """
+        if not self.forgets:
+            return
+        who = settings.of_client(client)
+        counted = [(rates, _of_pattern(pattern)) for pattern, rates in self.by_event.items()]
+        if self.events is not None:
+            counted.append((self.events, EVENTS))
+        for rates, what in (*counted, *others):
+            for rate in rates:
+                self._limiter.clear(rate, what, who)
+
+    def _wait_s(self, rates: settings.Rates, what: str, who: str) -> float:
         now_s = time.monotonic()
         if now_s < self._asks_again_s:
             return self._asks_again_s - now_s if self._refuses_when_away else 0.0
@@ -134,9 +167,52 @@ class Limiter:
             _logger.warning("the storage of rate limits is back")
 
 
+def _of_pattern(pattern: str) -> str:
+    return f"event {pattern}"
+
+
+def open_limiter(app: Flask) -> Limiter:
+    """Return the limiter of an application, which it has once, whoever serves it; in a forked child with a new storage.
+
+    :raises InvalidOption: if a setting is not what it has to be.
+    """
+    limiter: Limiter | None = app.extensions.get(EXTENSION)
+    if limiter is None:
+        limiter = app.extensions.setdefault(EXTENSION, Limiter(app.config))
+        limiters.add(limiter)
+    elif limiter.process != os.getpid():
+        limiter.open()
+    return limiter
+
+
+def limiter_here() -> Limiter:
+    """Return the limiter of the application whose context is active.
+
+    :raises ContextError: if it has none, because this plugin is not loaded.
+    """
+    limiter: Limiter | None = current_app.extensions.get(EXTENSION)
+    if limiter is None:
+        raise ContextError(
+            "a handler has a limit, but the plugin 'limits' is not loaded here: see `flask socketio plugins` and"
+            " SOCKETIO_LOAD_PLUGINS"
+        )
+    return limiter
+
+
 def refuse(wait_s: float) -> NoReturn:
     """Answer an event instead of its handler.
 
     :raises EventRejected: with the seconds to wait.
     """
     raise EventRejected(ack={"error": ERROR, "retry_after": wait_s})
+
+
+def refuse_connect(wait_s: float) -> NoReturn:
+    """Refuse a client.
+
+    :raises ConnectionRefusedError: with the seconds to wait.
+    """
+    # Here, because it imports python-socketio and what that finds installed; plugins are listed without that.
+    from flask_socketio_core.errors import ConnectionRefusedError
+
+    raise ConnectionRefusedError(ERROR, {"retry_after": wait_s})

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,10 +15,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from limits.strategies import STRATEGIES
 
-from flask_socketio_core import SocketIO
-from flask_socketio_core.errors import InvalidOption, PluginFailed
+from flask_socketio_core import SocketBlueprint, SocketIO
+from flask_socketio_core.errors import ContextError, InvalidOption, PluginFailed
 from flask_socketio_limits import limit
+from flask_socketio_limits.limiter import EXTENSION
 from support.brokers import Broker, RedisBroker, running
 from support.servers import (
     MODE_KINDS,
@@ -202,3 +209,144 @@ def test_a_function_says_who_has_the_limit() -> None:
     ann, ben = socketio.test_client(app), socketio.test_client(app)
     assert ann.emit("look", callback=True) == "done"
     assert refused(ben.emit("look", callback=True))
+
+
+def alone(client: Any) -> str:
+    """Count everybody together."""
+    return "all"
+
+
+def test_a_decorator_counts_above_the_registration_too() -> None:
+    app = Flask(__name__)
+    socketio = SocketIO(app, async_mode="threading")
+    blueprint = SocketBlueprint("/admin")
+
+    @limit("1/hour")
+    @socketio.on("look")
+    @blueprint.on("look")
+    def look() -> str:
+        return "done"
+
+    socketio.register_blueprint(blueprint)
+    for namespace in ("/", "/admin"):
+        ann = socketio.test_client(app, namespace=namespace)
+        assert ann.emit("look", namespace=namespace, callback=True) == "done"
+        assert refused(ann.emit("look", namespace=namespace, callback=True))
+
+
+def test_a_connect_handler_with_a_limit_refuses_and_a_disconnect_handler_always_runs() -> None:
+    app = Flask(__name__)
+    socketio = SocketIO(app, async_mode="threading")
+    gone = []
+
+    @socketio.on("connect")
+    @limit("2/hour", key=alone)
+    def enter() -> None: ...
+
+    @socketio.on("disconnect")
+    @limit("1/hour", key=alone)
+    def leave(reason: str) -> None:
+        gone.append(reason)
+
+    ann, ben, cat = (socketio.test_client(app) for _ in range(3))
+    ann.disconnect()
+    ben.disconnect()
+    assert len(gone) == 2
+    with pytest.raises(RuntimeError, match=r"'rate limited'.*'retry_after'"):
+        cat.get_received()
+
+
+def test_each_application_of_one_object_has_its_own_limits() -> None:
+    socketio = SocketIO(async_mode="threading")
+    socketio.on("look")(lambda: "done")
+    free, strict, stricter = Flask("free"), Flask("strict"), Flask("stricter")
+    strict.config["SOCKETIO_LIMITS_EVENTS"] = "2/hour"
+    stricter.config["SOCKETIO_LIMITS_EVENTS"] = "1/hour"
+    clients = []
+    for app in (free, strict, stricter):
+        socketio.init_app(app)
+        clients.append(socketio.test_client(app))
+    passed = [[ann.emit("look", callback=True) for _ in range(3)].count("done") for ann in clients]
+    assert passed == [3, 2, 1]
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_nothing_is_kept_of_clients_that_left_nor_a_thread(strategy: str) -> None:
+    threads = set(threading.enumerate())
+    app = Flask(__name__)
+    app.config |= {
+        "SOCKETIO_LIMITS_EVENTS": "10/minute; 100/day",
+        "SOCKETIO_LIMITS_BY_EVENT": {"l*": "50/day"},
+        "SOCKETIO_LIMITS_STRATEGY": strategy,
+    }
+    socketio = SocketIO(app, async_mode="threading")
+    socketio.on("look")(limit("20/day")(lambda: "done"))
+    clients = [socketio.test_client(app) for _ in range(5)]
+    assert [ann.emit("look", callback=True) for ann in clients] == ["done"] * 5
+    storage = app.extensions[EXTENSION]._limiter.storage
+    assert len(storage) == 5 * 4
+    for ann in clients:
+        ann.disconnect()
+    assert len(storage) == 0
+    begun = set(threading.enumerate()) - threads
+    assert not any(isinstance(thread, threading.Timer) for thread in begun)
+
+
+def test_a_storage_that_does_not_answer_is_waited_for_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        app = Flask(__name__)
+        app.config |= {
+            "SOCKETIO_LIMITS_EVENTS": "1/hour",
+            "SOCKETIO_LIMITS_STORAGE": f"redis://127.0.0.1:{silent.getsockname()[1]}/0",
+            "SOCKETIO_LIMITS_STORAGE_OPTIONS": {"socket_timeout": 0.2},
+        }
+        socketio = SocketIO(app, async_mode="threading")
+        socketio.on("look")(lambda: "done")
+        ann = socketio.test_client(app)
+        began_s = time.monotonic()
+        assert [ann.emit("look", callback=True) for _ in range(100)] == ["done"] * 100
+        assert time.monotonic() - began_s < 15  # 100 time-outs are 20
+
+
+FORKS = """
+import os
+from flask import Flask
+from flask_socketio_core import SocketIO
+app = Flask("forks")
+app.config["SOCKETIO_LIMITS_EVENTS"] = "1/hour"
+socketio = SocketIO(app, async_mode="threading")
+socketio.on("look")(lambda: "done")
+def passed():
+    ann = socketio.test_client(app)
+    return [ann.emit("look", callback=True) for _ in range(3)].count("done")
+def storage():
+    return app.extensions["flask_socketio_limits"]._limiter.storage
+first, before = passed(), storage()
+child = os.fork()
+if not child:
+    again = passed()
+    os._exit(10 + again if storage() is not before else 0)
+print(first, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_counts_once_and_for_itself() -> None:
+    program = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=40, check=False)
+    assert ended.stdout.split() == ["1", "11"], ended.stderr
+
+
+def test_a_handler_with_a_limit_says_that_the_plugin_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "async-threading")
+    app = Flask(__name__)
+    socketio = SocketIO(app, async_mode="threading")
+    socketio.on("look")(limit("1/hour")(lambda: "done"))
+    with pytest.raises(ContextError, match="'limits' is not loaded"):
+        socketio.test_client(app).emit("look")
+
+
+def test_a_storage_for_asyncio_is_refused_at_the_start() -> None:
+    app = Flask(__name__)
+    app.config["SOCKETIO_LIMITS_STORAGE"] = "async+memory://"
+    with pytest.raises(PluginFailed, match="no async one"):
+        SocketIO(app, async_mode="threading").test_client(app)
