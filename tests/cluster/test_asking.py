@@ -57,6 +57,10 @@ class Trio:
         self.nodes[2].servers.on_topic("mixed", self._answer_slowly)
         for node in self.nodes:
             node.start()
+        wait_until(
+            lambda: all(len(node.cluster.health().peers) == len(self.nodes) - 1 for node in self.nodes),
+            "servers that know each other",
+        )
 
     def _answer_slowly(self, payload: Any, asker: str) -> str:
         self.gate.wait(LONG_S)
