@@ -78,6 +78,21 @@ class Publisher:
             self.sender = self._prepare(self.connection)
         return self.sender
 
+    def ping(self, declare: Callable[[Any], object]) -> None:
+        """Have the broker answer, in our turn but on a connection of its own.
+
+        :param declare: declares on that connection what there has to be.
+        :raises QueueClosed: after :meth:`close`.
+        :raises QueueUnavailable: if the broker does not answer.
+        """
+
+        def round_trip() -> None:
+            with self._connections.open() as connection:
+                declare(connection)
+
+        with self.turn():
+            self.attempt(round_trip)
+
     def attempt(self, action: Callable[[], object]) -> None:
         """Do something on the connection, again on a new one if the old one had died unnoticed.
 

@@ -98,12 +98,7 @@ class KombuQueue(MessageQueue):
         self._unanswered = 0
 
     def ping(self) -> None:
-        with self._publisher.turn():
-            self._publisher.attempt(self._round_trip)
-
-    def _round_trip(self) -> None:
-        with self._connections.open() as connection:
-            self._declare_exchanges(connection)
+        self._publisher.ping(self._declare_exchanges)
 
     def close(self) -> None:
         self._publisher.close()
