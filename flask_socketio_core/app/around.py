@@ -16,16 +16,18 @@ the handler
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..server.interface import waited
-from .handlers import ANY, name_of
+from .handlers import ANY, may_await, name_of
 
 if TYPE_CHECKING:
+    from ..contracts.clients import Client
     from ..selection import Plugins
-    from .handlers import HandlerCall, Handlers
+    from .handlers import Attendant, HandlerCall, Handlers
 
 
 class Around:
@@ -62,8 +64,29 @@ class Around:
             duration_s = time.perf_counter() - began_s
             plugins.event_error(sid=sid, namespace=namespace, event=event, error=error, duration_s=duration_s)
             raise
+        if answer.__class__ is CoroutineType:
+            return self._tell_later(answer, client, event, began_s)
         duration_s = time.perf_counter() - began_s
         plugins.event_after(sid=sid, namespace=namespace, event=event, duration_s=duration_s)
+        return answer
+
+    async def _tell_later(
+        self, coroutine: Coroutine[Any, Any, Any], client: Client, event: str, began_s: float
+    ) -> Any:
+        """Tell of the end of a coroutine."""
+        from .event_loop import call_either
+
+        plugins, sid, namespace = self._plugins, client.sid, client.namespace
+        try:
+            answer = await coroutine
+        except BaseException as error:
+            tell = partial(plugins.event_error, sid=sid, namespace=namespace, event=event, error=error)
+            await call_either(partial(tell, duration_s=time.perf_counter() - began_s))
+            raise
+        duration_s = time.perf_counter() - began_s
+        await call_either(
+            partial(plugins.event_after, sid=sid, namespace=namespace, event=event, duration_s=duration_s)
+        )
         return answer
 
     def _surround(
@@ -83,10 +106,27 @@ class Around:
         return plugins.around_event(last, client=client, event=name, args=args)
 
     def _connect(self, call: HandlerCall, function: Callable[..., Any], auth: Any) -> Any:
-        for attendant in self._handlers.attendants:
-            if attendant.before_connects(call.client.namespace) and (attendant.function(auth) is False):
+        attendants = [
+            attendant
+            for attendant in self._handlers.attendants
+            if attendant.before_connects(call.client.namespace)
+        ]
+        if any(may_await(attendant.function) for attendant in attendants):
+            return self._connect_later(attendants, function, auth)
+        for attendant in attendants:
+            if attendant.function(auth) is False:
                 return False
         return function(auth)
+
+    async def _connect_later(
+        self, attendants: list[Attendant], function: Callable[..., Any], auth: Any
+    ) -> Any:
+        from .event_loop import call_either
+
+        for attendant in attendants:
+            if await call_either(attendant.function, auth) is False:
+                return False
+        return await call_either(function, auth)
 
     def _handle(
         self, call: HandlerCall, event: str, function: Callable[..., Any], args: tuple[Any, ...]
@@ -96,7 +136,10 @@ class Around:
             for attendant in self._handlers.attendants
             if attendant.attends(event, call.client.namespace, call.blueprint)
         ]
+        if any(may_await(attendant.function) for attendant in attendants):
+            return self._end_later(self._begin_later(attendants, event, function, args), attendants, event)
         failure: BaseException | None = None
+        later = False
         try:
             for attendant in attendants:
                 if attendant.moment == "before":
@@ -105,6 +148,9 @@ class Around:
                         break
             else:
                 answer = function(*args)
+            if answer.__class__ is CoroutineType:
+                later = True
+                return self._end_later(answer, attendants, event)
             for attendant in reversed(attendants):
                 if attendant.moment == "after":
                     answer = attendant.function(event, answer)
@@ -113,10 +159,68 @@ class Around:
             failure = error
             raise
         finally:
+            if not later:
+                for attendant in reversed(attendants):
+                    if attendant.moment == "teardown":
+                        self._tear_down(attendant.function, event, failure)
+            failure = None  # or its traceback, which has this frame, would be in a cycle with it
+
+    async def _begin_later(
+        self,
+        attendants: list[Attendant],
+        event: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+    ) -> Any:
+        """Do as :meth:`_handle` does up to the handler, where some of it has to be awaited."""
+        from .event_loop import call_either
+
+        for attendant in attendants:
+            if attendant.moment == "before":
+                answer = await call_either(attendant.function, event, args)
+                if answer is not None:
+                    return answer
+        return await call_either(function, *args)
+
+    async def _end_later(
+        self, coroutine: Coroutine[Any, Any, Any], attendants: list[Attendant], event: str
+    ) -> Any:
+        """Do as :meth:`_handle` does from the handler on, for one that has to be awaited."""
+        from .event_loop import call_either
+
+        failure: BaseException | None = None
+        try:
+            answer = await coroutine
+            for attendant in reversed(attendants):
+                if attendant.moment == "after":
+                    answer = await call_either(attendant.function, event, answer)
+            return answer
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
             for attendant in reversed(attendants):
                 if attendant.moment == "teardown":
-                    self._tear_down(attendant.function, event, failure)
+                    await self._tear_down_later(attendant.function, event, failure)
             failure = None  # or its traceback, which has this frame, would be in a cycle with it
+
+    async def _tear_down_later(
+        self, function: Callable[..., Any], event: str, failure: BaseException | None
+    ) -> None:
+        from .event_loop import call_either
+
+        try:
+            await call_either(function, event, failure)
+        except Exception as error:  # noqa: BLE001  # the client has its answer
+            await call_either(
+                partial(
+                    self._log_failed,
+                    f"teardown_event function {name_of(function)}",
+                    function,
+                    (event, failure),
+                    error,
+                )
+            )
 
     def _tear_down(self, function: Callable[..., Any], event: str, failure: BaseException | None) -> None:
         try:

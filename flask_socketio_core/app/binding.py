@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,6 +29,7 @@ from .background_tasks import StartedTasks
 from .client_managers import adopt
 from .dispatch import Dispatcher, run_nested
 from .facade import ServerFacade
+from .loop_emitter import LoopEmitter
 from .request_context import VISIT_KEY
 
 if TYPE_CHECKING:
@@ -74,6 +76,13 @@ class AppJson:
 def _shut_down(binding: weakref.ref[Binding]) -> None:
     if (found := binding()) is not None:
         found.shutdown()
+
+
+def _unpacked(answer: tuple[Any, ...]) -> Any:
+    """Return acknowledged values as an application gets them."""
+    if len(answer) > 1:
+        return answer
+    return answer[0] if answer else None
 
 
 class Binding:
@@ -125,6 +134,7 @@ class Binding:
         self._ends_in_order = ProcessFlag()
         self._worker: Any = None  # gunicorn's, which serves the requests
         self.keywords: dict[str, Any] = {}
+        self._loop_emitter: LoopEmitter | None = None
         self.facade = ServerFacade(self)
 
     def _make_engine(self, app: flask.Flask, handlers: Handlers, owner: Owner) -> None:
@@ -179,7 +189,20 @@ class Binding:
         """What reaches all clients, wherever they are connected."""
         emitter: Emitter | None = self.cluster or self.server
         assert emitter is not None  # without an application there is a queue
+        if (
+            self.cluster is not None
+            and self.mode.capabilities.green
+            and self.dispatcher is not None
+            and self.dispatcher.is_on_loop
+        ):
+            return self._from_loop(emitter)
         return emitter
+
+    def _from_loop(self, emitter: Emitter) -> Emitter:
+        """Return what sends from the event loop: brokers' connections belong to the hub's thread."""
+        if self._loop_emitter is None:
+            self._loop_emitter = LoopEmitter(emitter, self.server, self.mode)
+        return self._loop_emitter
 
     def replace(self, old: Binding) -> None:
         """Take the place of another binding; who holds its facade looks at this one from now on."""
@@ -310,10 +333,13 @@ class Binding:
 
         :param timeout_s: how long the handlers may take, seconds.
         """
+        begun_s = time.monotonic()
         at_exit, self._at_exit = self._at_exit, None
         self._ends_in_order.clear()
         if self.engine is not None:
             self.engine.shutdown(timeout_s, gunicorn.still_listens)
+        if self.dispatcher is not None:
+            self.dispatcher.close(max(timeout_s - (time.monotonic() - begun_s), 0))
         self.started.clear()  # not before: a request that comes meanwhile must start nothing
         if self.plugins_set_up.is_set() and self.app is not None:
             self.plugins_set_up.clear()
@@ -352,18 +378,23 @@ class Binding:
         :raises CallTimeout: if it does not within the time-out.
         :raises ClientGone: if it leaves before.
         """
+        ask, timeout_s = self._question(emission, to, timeout_s)
+        return _unpacked(calling.wait(self.mode, ask, emission.event, to=to, timeout_s=timeout_s))
+
+    async def call_async(self, emission: Emission, to: str, timeout_s: float | None) -> Any:
+        """Do as :meth:`call` does, in a coroutine."""
+        ask, timeout_s = self._question(emission, to, timeout_s)
+        return _unpacked(await calling.wait_async(ask, emission.event, to=to, timeout_s=timeout_s))
+
+    def _question(self, emission: Emission, to: str, timeout_s: float | None) -> tuple[calling.Ask, float]:
         timeout_s = calling.FOREVER_S if timeout_s is None else timeout_s
         if self.plugins.observes_emits:
             self._tell_emission(emission, (to,))
         server = self.server
         if server is not None and (self.cluster is None or emission.local):
-            answer = calling.call(server, self.mode, emission, to, timeout_s)
-        else:
-            assert self.cluster is not None  # a process that only sends has a queue
-            answer = self.cluster.call(emission, to, timeout_s)
-        if len(answer) > 1:
-            return answer
-        return answer[0] if answer else None
+            return calling.question(server, emission, to), timeout_s
+        assert self.cluster is not None  # a process that only sends has a queue
+        return self.cluster.question(emission, to, timeout_s)
 
     def disconnect(
         self, sid: str, namespace: str, reason: DisconnectReason, *, ignore_queue: bool = False
@@ -376,7 +407,9 @@ class Binding:
         check_reason(reason)
         server = self.server
         if server is not None and (ignore_queue or server.is_connected(sid, namespace)):
-            server.disconnect(sid, namespace, reason, run_nested)
+            # A handler that is no coroutine has no place on the event loop.
+            on_loop = self.dispatcher is not None and self.dispatcher.is_on_loop
+            server.disconnect(sid, namespace, reason, None if on_loop else run_nested)
         else:
             self.emitter.disconnect(sid, namespace, reason)
 

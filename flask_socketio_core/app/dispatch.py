@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import flask
@@ -17,7 +19,7 @@ from ..common.tracebacks import log_error, printable_error
 from ..contracts.concurrency.jobs import is_interrupt
 from ..errors import EventRejected, refusals
 from .around import Around
-from .handlers import ANY, RESERVED, HandlerCall, ReservedCall, name_of, refused_arguments
+from .handlers import ANY, RESERVED, HandlerCall, ReservedCall, may_await, name_of, refused_arguments
 from .request_context import CALL, Contexts
 from .trusted_hosts import host_refusal
 
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from ..errors import InvalidData
     from ..selection import Plugins
     from ..server.interface import AckReply
+    from .event_loop import Coroutines
     from .handlers import Handlers
 
+Steps = Generator[Coroutine[Any, Any, Any], Any, Any]
 Job = Callable[[], object]
 
 _FAILED = object()
@@ -39,6 +43,9 @@ _FAILED = object()
 
 _UNHANDLED = object()
 """What an event comes to that nobody handles."""
+
+_LATER = object()
+"""What stands for what a handler comes to that is not over."""
 
 _runner: ContextVar[Callable[[Job], None]] = ContextVar("flask_socketio_core.runner")
 
@@ -126,8 +133,9 @@ class Dispatcher:
         """
         client.environ["flask.app"] = self.app
         # An empty auth counts as none, as in python-socketio.
-        answer = self._trigger(client, "connect", (client.environ, auth or None), (auth or None,))
-        reply(answer is not False and answer is not _FAILED)
+        answer = self._trigger(client, "connect", (client.environ, auth or None), (auth or None,), reply)
+        if answer is not _LATER:
+            reply(_welcomes(answer))
 
     def on_connected(self, client: Client) -> None:
         """Tell the observers."""
@@ -138,7 +146,9 @@ class Dispatcher:
 
     def on_event(self, client: Client, event: str, args: tuple[Any, ...], reply: AckReply) -> None:
         """Run an event's handler and reply with what it acknowledges; ``None`` if there is none, or it failed."""
-        answer = self._trigger(client, event, args, args)
+        answer = self._trigger(client, event, args, args, reply)
+        if answer is _LATER:
+            return
         if answer is None:  # what _acknowledged does, without the call
             answer = ()
         elif answer is _FAILED or answer is _UNHANDLED:
@@ -162,12 +172,16 @@ class Dispatcher:
     def on_disconnect(self, client: Client, reason: str, reply: Callable[[], object]) -> None:
         """Run the disconnect handler."""
         try:
-            self._trigger(client, "disconnect", (reason,), (reason,))
-        finally:
-            self.observers.disconnected(
-                sid=client.sid, namespace=client.namespace, reason=reason, client=client
-            )
-        reply()
+            answer = self._trigger(client, "disconnect", (reason,), (reason,), reply)
+        except BaseException:
+            self._tell_disconnected(client, reason)
+            raise
+        if answer is not _LATER:
+            self._tell_disconnected(client, reason)
+            reply()
+
+    def _tell_disconnected(self, client: Client, reason: str) -> None:
+        self.observers.disconnected(sid=client.sid, namespace=client.namespace, reason=reason, client=client)
 
     def handle(
         self, client: Client, event: str | None, handler: Callable[..., Any], args: tuple[Any, ...]
@@ -180,7 +194,7 @@ class Dispatcher:
         function = ReservedCall(handler) if event in RESERVED else handler
         if current_client(self.owner) is client:
             vars(flask.request)["event"] = {"message": event, "args": args}
-            return self._invoke(
+            return self._invoke_method(
                 HandlerCall(self.owner, self._invoke, client, event, args, function, given, handler),
                 function,
                 given,
@@ -189,6 +203,20 @@ class Dispatcher:
             HandlerCall(self.owner, self._invoke, client, event, args, function, given, handler)
         )
         return None if answer is _FAILED else answer
+
+    def close(self, timeout_s: float) -> None:
+        """Wait for coroutines, and cancel those that do not end.
+
+        :param timeout_s: how long to wait, seconds.
+        """
+        coroutines = vars(self).get("coroutines")
+        if coroutines is not None:
+            coroutines.close(timeout_s)
+
+    @property
+    def is_on_loop(self) -> bool:
+        """Whether a coroutine of a handler is running here."""
+        return "coroutines" in vars(self) and self.coroutines.is_here
 
     # callbacks
 
@@ -210,48 +238,71 @@ class Dispatcher:
         (self._mode.spawn if runner is None else runner)(job)
 
     def _run_callback_for(self, client: Client, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self._run(HandlerCall(self.owner, self._invoke, client, None, args, callback, args, callback))
+        call = HandlerCall(self.owner, self._invoke, client, None, args, callback, args, callback)
+        if may_await(callback):
+            self._run_later(call, lambda answer: None)
+        else:
+            self._run(call)
 
     # one handler
 
-    def _trigger(self, client: Client, event: str, args: tuple[Any, ...], given: tuple[Any, ...]) -> Any:
-        """Find and run a handler.
+    def _trigger(
+        self,
+        client: Client,
+        event: str,
+        args: tuple[Any, ...],
+        given: tuple[Any, ...],
+        reply: Callable[..., object],
+    ) -> Any:
+        """Find and run a handler; one that may be a coroutine function replies itself.
 
         :param args: what ``request.event["args"]`` is, and what a class's ``trigger_event`` is called with.
         :param given: what a function is called with.
         """
         namespace = client.namespace
-        handler = self._handlers.find(event, namespace)
+        functions = self._handlers.functions.get(namespace)
+        handler = functions.get(event) if functions else None  # what find() does first, without the call
+        if handler is None:
+            handler = self._handlers.find(event, namespace)
         if handler is not None:
             if handler.event == ANY:
                 args = given = (event, *args)
-            return self._run(
-                HandlerCall(
-                    self.owner,
-                    self._invoke,
-                    client,
-                    handler.event,
-                    args,
-                    handler.call,
-                    given,
-                    handler.function,
-                    handler.blueprint,
-                )
+            call = HandlerCall(
+                self.owner,
+                self._invoke,
+                client,
+                handler.event,
+                args,
+                handler.call,
+                given,
+                handler.function,
+                handler.blueprint,
             )
+            if handler.may_await:
+                return self._run_later(call, reply)
+            return self._run(call)
         instance = self._handlers.find_class(namespace)
         attended = event == "connect" and self._around.attends_connects  # also where nobody handles them
         if instance is not None:
             everywhere = instance.namespace == ANY
             sids = (namespace, client.sid) if everywhere else (client.sid,)
-            call = partial(instance.trigger_event, event, *sids, *args[: len(args) - len(given)])
-            blueprint = self._handlers.blueprints.get(ANY if everywhere else namespace)
+            trigger = partial(instance.trigger_event, event, *sids, *args[: len(args) - len(given)])
+            registered = ANY if everywhere else namespace
             # Its own methods are invoked by invoke().
-            return self._run(
-                HandlerCall(
-                    self.owner, self._invoke, client, event, args, call, given, type(instance), blueprint
-                ),
-                directly=not attended,
+            call = HandlerCall(
+                self.owner,
+                self._invoke_method,
+                client,
+                event,
+                args,
+                trigger,
+                given,
+                type(instance),
+                self._handlers.blueprints.get(registered),
             )
+            if registered in self._handlers.awaiting:
+                return self._run_later(call, reply, directly=not attended)
+            return self._run(call, directly=not attended)
         if attended:
             return self._run(
                 HandlerCall(self.owner, self._invoke, client, event, args, _welcome, given, _welcome)
@@ -263,38 +314,139 @@ class Dispatcher:
 
         :param directly: without observers, error handlers and what else stands around a handler.
         """
-        client, event = call.client, call.event
+        client = call.client
         attributes = {
             "sid": client.sid,
             "namespace": client.namespace,
             "client": client,
-            "event": {"message": event, "args": call.args},
+            "event": {"message": call.event, "args": call.args},
             CALL: call,
         }
         try:
             with self.contexts.open(client.environ, attributes):
                 function, given = call.function, call.given
                 answer = function(*given) if directly else self._invoke(call, function, given)
+                if answer.__class__ is CoroutineType:  # nobody could tell before
+                    coroutine = answer if directly else self._await(call, answer)
+                    answer = self.coroutines.wait(coroutine, copy_context())
                 if not self._options.manage_session:
                     self._save_session()
                 return answer
-        except EventRejected as rejection:
-            return _FAILED if rejection.ack is None or event == "connect" else rejection.ack
-        except BaseException as error:  # a handler may raise anything, such as a green library's Timeout
-            refuses = isinstance(error, (ConnectionRefusedError, *refusals()))
-            if is_interrupt(error) or _runner.get(None) is not None or (event == "connect" and refuses):
-                raise
-            what = "callback" if event is None else f"handler of event '{printable(event)}':"
-            handler = call.handler
-            self._log_failed(
-                f"{what} {name_of(handler)}",
-                getattr(handler, f"on_{event}", handler),
-                call.args,
-                error,
-                client=client,
-                takes_any=event in RESERVED,
-            )
-            return _FAILED
+        except BaseException as error:  # noqa: BLE001  # a handler may raise anything, such as a green library's Timeout
+            return self._fail(call, error)
+
+    def _fail(self, call: HandlerCall, error: BaseException) -> Any:
+        """Return what a handler comes to that has raised.
+
+        :raises BaseException: the error, if it is not the handler's affair.
+        """
+        event = call.event
+        if isinstance(error, EventRejected):
+            return _FAILED if error.ack is None or event == "connect" else error.ack
+        refuses = isinstance(error, (ConnectionRefusedError, *refusals()))
+        if (
+            is_interrupt(error)
+            or isinstance(error, GeneratorExit)
+            or _runner.get(None) is not None
+            or (event == "connect" and refuses)
+        ):
+            raise error
+        what = "callback" if event is None else f"handler of event '{printable(event)}':"
+        handler = call.handler
+        self._log_failed(
+            f"{what} {name_of(handler)}",
+            getattr(handler, f"on_{event}", handler),
+            call.args,
+            error,
+            client=call.client,
+            takes_any=event in RESERVED,
+        )
+        return _FAILED
+
+    # one that may be a coroutine function
+
+    @functools.cached_property
+    def coroutines(self) -> Coroutines:
+        """The coroutines of handlers."""
+        from .event_loop import Coroutines  # which imports asyncio
+
+        return Coroutines(self._mode)
+
+    def _run_later(self, call: HandlerCall, reply: Callable[..., object], *, directly: bool = False) -> Any:
+        """Run something in the context of a client, and reply when it is over.
+
+        A coroutine runs on the event loop, in a copy of the context; what comes before and after it runs in workers.
+        """
+        if _runner.get(None) is not None:  # a test waits for it
+            answer = self._run(call, directly=directly)
+            self._reply(call, reply, answer)
+        else:
+            context = copy_context()
+            self._go_on(self._steps(call, directly=directly), context, call, reply, begins=True)
+        return _LATER
+
+    def _steps(self, call: HandlerCall, *, directly: bool) -> Steps:
+        """Do as :meth:`_run` does; yield what is to be awaited. All steps are taken in one context."""
+        client = call.client
+        attributes = {
+            "sid": client.sid,
+            "namespace": client.namespace,
+            "client": client,
+            "event": {"message": call.event, "args": call.args},
+            CALL: call,
+        }
+        try:
+            with self.contexts.open(client.environ, attributes):
+                function, given = call.function, call.given
+                answer = function(*given) if directly else self._invoke(call, function, given)
+                if answer.__class__ is CoroutineType:
+                    answer = yield answer if directly else self._await(call, answer)
+                if not self._options.manage_session:
+                    self._save_session()
+                return answer
+        except BaseException as error:  # noqa: BLE001  # as above
+            return self._fail(call, error)
+
+    def _go_on(
+        self,
+        steps: Steps,
+        context: Context,
+        call: HandlerCall,
+        reply: Callable[..., object],
+        answer: Any = None,
+        error: BaseException | None = None,
+        *,
+        begins: bool = False,
+    ) -> None:
+        """Take the next step, in a worker: the first one, or with what was awaited."""
+        try:
+            coroutine = context.run(steps.send, answer) if error is None else context.run(steps.throw, error)
+        except StopIteration as stop:
+            self._reply(call, reply, stop.value)
+        except BaseException as failure:
+            if begins:
+                raise  # the engine replies
+            self._reply_failed(call, reply, failure)
+        else:
+            self.coroutines.start(coroutine, context, partial(self._go_on, steps, context, call, reply))
+
+    def _reply(self, call: HandlerCall, reply: Callable[..., object], answer: Any) -> None:
+        if call.event == "connect":
+            reply(_welcomes(answer))
+        elif call.event == "disconnect":
+            self._tell_disconnected(call.client, call.args[0])
+            reply()
+        else:
+            reply(_acknowledged(answer))
+
+    def _reply_failed(self, call: HandlerCall, reply: Callable[..., object], error: BaseException) -> None:
+        if call.event == "connect":
+            reply(error)
+            if isinstance(error, (ConnectionRefusedError, *refusals())):
+                return
+        else:
+            self._reply(call, reply, _FAILED)
+        raise error
 
     def _log_failed(
         self,
@@ -340,6 +492,29 @@ class Dispatcher:
                 raise
             return self._handle(call.client, error)
 
+    def _invoke_method(self, call: HandlerCall, function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+        """Call the method of a class that handles an event; as :meth:`_invoke`."""
+        answer = self._invoke(call, function, given)
+        return self._await(call, answer) if answer.__class__ is CoroutineType else answer
+
+    async def _await(self, call: HandlerCall, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Await a handler; what it raises goes the same way."""
+        from asyncio import CancelledError
+
+        from .event_loop import call_either
+
+        try:
+            return await coroutine
+        except EventRejected:
+            raise
+        except refusals():
+            raise
+        except BaseException as error:
+            handle = self._handlers.error_handler(call.client.namespace)
+            if handle is None or is_interrupt(error) or isinstance(error, (GeneratorExit, CancelledError)):
+                raise
+            return await call_either(handle, error)
+
     def _handle(self, client: Client, error: BaseException) -> Any:
         """Return what the error handler answers; raise the error if there is none."""
         handle = self._handlers.error_handler(client.namespace)
@@ -357,6 +532,11 @@ class Dispatcher:
         return self.logger
 
 
+def _welcomes(answer: Any) -> bool:
+    """Say whether a connect handler's answer lets the client in."""
+    return answer is not False and answer is not _FAILED
+
+
 def _acknowledged(answer: Any) -> tuple[Any, ...] | None:
     """Return the values that a handler's answer acknowledges; ``None`` for no acknowledgement."""
     if answer is _FAILED or answer is _UNHANDLED:
@@ -368,7 +548,9 @@ def _acknowledged(answer: Any) -> tuple[Any, ...] | None:
 
 def _run_callback(callback: Callable[..., Any], dispatcher: Dispatcher, args: tuple[Any, ...]) -> None:
     try:
-        callback(*args)
+        answer = callback(*args)
+        if answer.__class__ is CoroutineType:
+            dispatcher.coroutines.wait(answer, copy_context())
     except BaseException as error:  # a callback may raise anything
         if is_interrupt(error) or _runner.get(None) is not None:
             raise

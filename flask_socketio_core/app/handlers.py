@@ -76,6 +76,8 @@ class Handler:
     function: Callable[..., Any]
     call: Callable[..., Any]
     blueprint: object = None
+    may_await: bool = False
+    """Whether a call of it may return a coroutine."""
 
     @property
     def name(self) -> str:
@@ -190,6 +192,8 @@ class Handlers:
         self.on_error_default: ErrorHandler | None = None
         self.attendants: list[Attendant] = []
         """What the application has around handlers, in order of registration."""
+        self.awaiting: set[str] = set()
+        """The namespaces whose classes have coroutine functions."""
 
     def add(self, event: str, namespace: str, function: Callable[..., Any], blueprint: object = None) -> None:
         """Register a function; a later one for the same event replaces it.
@@ -199,13 +203,18 @@ class Handlers:
         if not callable(function):
             raise TypeError(f"the handler of event {event!r} must be callable, not {type(function).__name__}")
         call = ReservedCall(function) if event in RESERVED else function
-        handler = Handler(event, namespace, function, call, blueprint)
+        handler = Handler(event, namespace, function, call, blueprint, may_await(function))
         self.functions.setdefault(namespace, {})[event] = handler
 
     def add_class(self, instance: ClassHandlers, blueprint: object = None) -> None:
         """Register a class-based namespace."""
         namespace = full_namespace(instance.namespace)
         self.classes[namespace] = instance
+        names = [name for name in dir(type(instance)) if name.startswith("on_")]
+        methods = [getattr(instance, name, None) for name in (*names, "trigger_event", "error")]
+        self.awaiting.discard(namespace)
+        if any(callable(method) and may_await(method) for method in methods):
+            self.awaiting.add(namespace)
         self.blueprints[namespace] = blueprint
 
     def has(self, namespace: str) -> bool:
@@ -281,6 +290,27 @@ class ReservedCall:
                     raise
             self._takes_argument = False
         return self._function()
+
+
+def may_await(function: Callable[..., Any]) -> bool:
+    """Say whether a function is a coroutine function, or says that it wraps one."""
+    inner: Any = function
+    for _ in range(MOST_PARTS):
+        if inspect.iscoroutinefunction(inner):
+            return True
+        if isinstance(inner, functools.partial):
+            inner = inner.func
+        elif isinstance(inner, types.MethodType):
+            inner = inner.__func__
+        elif isinstance(inner, types.FunctionType):
+            if "__wrapped__" not in vars(inner):
+                return False
+            inner = vars(inner)["__wrapped__"]
+        else:
+            inner = vars(type(inner)).get("__call__")  # of an object that is called
+            if not isinstance(inner, types.FunctionType):
+                return False
+    return False
 
 
 def takes_argument(function: Callable[..., Any]) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import DisconnectReason, Reason
@@ -73,7 +74,7 @@ class Namespace(NamespaceBase):
         if event in RESERVED:
             method = _reserved_call(method)
         try:
-            return invoke(method, given)
+            answer = invoke(method, given)
         except EventRejected:
             raise
         except refusals():
@@ -83,6 +84,22 @@ class Namespace(NamespaceBase):
             if handle is None:
                 raise
             return handle(error)
+        if answer.__class__ is CoroutineType and hasattr(self, "error"):
+            return self._await(answer)
+        return answer
+
+    async def _await(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Await a method; what it raises goes to ``error``."""
+        from .event_loop import call_either
+
+        try:
+            return await coroutine
+        except EventRejected:
+            raise
+        except refusals():
+            raise
+        except Exception as error:  # noqa: BLE001  # as above
+            return await call_either(self.error, error)  # type: ignore[attr-defined]  # an application's class has it
 
     def emit(
         self,
@@ -153,6 +170,26 @@ class Namespace(NamespaceBase):
             to=to,
             sid=sid,
             namespace=self._or_mine(namespace),
+            timeout=timeout,
+            ignore_queue=ignore_queue,
+        )
+
+    async def call_async(
+        self,
+        event: str,
+        data: Any = None,
+        to: str | None = None,
+        sid: str | None = None,
+        namespace: str | None = None,
+        timeout: float | None = 60,
+        ignore_queue: bool = False,
+    ) -> Any:
+        """As :meth:`call`, in a coroutine; see :meth:`SocketIO.call_async`."""
+        return await self.socketio.call_async(
+            event,
+            data,
+            namespace=self._or_mine(namespace),
+            to=to if to is not None else sid,
             timeout=timeout,
             ignore_queue=ignore_queue,
         )

@@ -134,13 +134,41 @@ class Sender(ABC):
         """
         if unknown:
             args = _take_data(args, unknown)
-            known = ("namespace", "to", "room", "timeout", "ignore_queue")
-            refuse_unknown("SocketIO.call()", unknown, known)
+            refuse_unknown("SocketIO.call()", unknown, CALL_KEYWORDS)
         target = to if to is not None else room
         if target is None:
             raise ValueError("SocketIO.call() asks one client: pass its sid as to=")
         emission = Emission(event, payload(args), full_namespace(namespace), local=ignore_queue)
         return self._binding().call(emission, target, timeout)
+
+    async def call_async(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = "/",
+        to: str | None = None,
+        room: str | None = None,
+        timeout: float | None = 60,
+        ignore_queue: bool = False,
+        **unknown: Never,
+    ) -> Any:
+        """Do as :meth:`call` does, in a coroutine::
+
+            @socketio.on("order")
+            async def order(item):
+                if await socketio.call_async("confirm", item, to=request.sid):
+                    await buy(item)
+
+        No worker waits meanwhile.
+        """
+        if unknown:
+            args = _take_data(args, unknown)
+            refuse_unknown("SocketIO.call_async()", unknown, CALL_KEYWORDS)
+        target = to if to is not None else room
+        if target is None:
+            raise ValueError("SocketIO.call_async() asks one client: pass its sid as to=")
+        emission = Emission(event, payload(args), full_namespace(namespace), local=ignore_queue)
+        return await self._binding().call_async(emission, target, timeout)
 
     def close_room(self, room: Room, namespace: str | None = None) -> None:
         """Take everybody out of a room.
@@ -148,6 +176,9 @@ class Sender(ABC):
         :raises ValueError: if the room is a client's sid.
         """
         self._binding().emitter.close_room(room, full_namespace(namespace))
+
+
+CALL_KEYWORDS = ("namespace", "to", "room", "timeout", "ignore_queue")
 
 
 def _take_data(args: tuple[Any, ...], unknown: dict[str, Any]) -> tuple[Any, ...]:

@@ -280,12 +280,16 @@ class Cluster:
         :raises CallTimeout: if it does not within the time-out, or nobody knows it.
         :raises ClientGone: if it leaves first.
         """
+        ask, timeout_s = self.question(emission, to, timeout_s)
+        return calling.wait(self._mode, ask, emission.event, to=to, timeout_s=timeout_s)
+
+    def question(self, emission: Emission, to: str, timeout_s: float) -> tuple[calling.Ask, float]:
+        """Return what :meth:`call` asks, and how long it waits, seconds."""
         server = self._server
         if server is not None and server.is_connected(to, emission.namespace):
-            return calling.call(server, self._mode, emission, to, timeout_s)
+            return calling.question(server, emission, to), timeout_s
         timeout_s = min(timeout_s, self._settings["ack_expires_s"])
-        ask = partial(self._ask, emission._replace(to=(to,)), patience_s=timeout_s)
-        return calling.wait(self._mode, ask, emission.event, to=to, timeout_s=timeout_s)
+        return partial(self._ask, emission._replace(to=(to,)), patience_s=timeout_s), timeout_s
 
     def _ask(
         self,

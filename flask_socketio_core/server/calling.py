@@ -30,6 +30,14 @@ def call(
     :raises CallTimeout: if nobody answers within the time-out.
     :raises ClientGone: if the client leaves before it answers, or nobody is connected under that name.
     """
+    return wait(mode, question(server, emission, to), emission.event, to=to, timeout_s=timeout_s)
+
+
+def question(server: LocalServer, emission: Emission, to: str) -> Ask:
+    """Return what :func:`call` asks.
+
+    :raises ClientGone: if nobody is connected under that name.
+    """
     event, namespace = emission.event, emission.namespace
     is_sid = server.is_connected(to, namespace)
     if not is_sid and not server.members(to, namespace):
@@ -50,7 +58,7 @@ def call(
             raise
         return forget
 
-    return wait(mode, ask, event, to=to, timeout_s=timeout_s)
+    return ask
 
 
 def wait(mode: AsyncMode, ask: Ask, event: str, *, to: str, timeout_s: float) -> tuple[Any, ...]:
@@ -71,6 +79,41 @@ def wait(mode: AsyncMode, ask: Ask, event: str, *, to: str, timeout_s: float) ->
         in_time = done.wait(timeout_s)
     finally:
         forget()
+    return _outcome(answers, in_time, event, to, timeout_s)
+
+
+async def wait_async(ask: Ask, event: str, *, to: str, timeout_s: float) -> tuple[Any, ...]:
+    """Do as :func:`wait` does, in a coroutine; what may block is done by the executor of its loop."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+    answers: list[tuple[Any, ...]] = []
+
+    def on_ack(*values: Any) -> None:
+        answers.append(values)
+        on_gone()
+
+    def on_gone() -> None:
+        try:
+            loop.call_soon_threadsafe(done.set)
+        except RuntimeError:
+            pass  # the loop was closed: nobody waits there
+
+    forget = await asyncio.to_thread(ask, on_ack, on_gone)
+    try:
+        await asyncio.wait_for(done.wait(), timeout_s)
+        in_time = True
+    except asyncio.TimeoutError:
+        in_time = False
+    finally:
+        forget()
+    return _outcome(answers, in_time, event, to, timeout_s)
+
+
+def _outcome(
+    answers: list[tuple[Any, ...]], in_time: bool, event: str, to: str, timeout_s: float
+) -> tuple[Any, ...]:
     if answers:
         return answers[0]
     if in_time:

@@ -6,6 +6,7 @@ Both sides are asserted, so that a release of Flask-SocketIO that changes its mi
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import time
 from collections.abc import Callable
@@ -825,6 +826,24 @@ def test_option_of_the_engine_changes_for_all_or_not_at_all() -> None:
     assert play(flask_socketio) == [20, 5]  # the client waits for 20 s, the server for 5 s
     with pytest.raises(errors.ConfigurationError, match="ping_timeout cannot change any more"):
         play(flask_socketio_core)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_coroutine_functions_are_awaited() -> None:
+    def play(library: Any) -> list[str]:
+        app, extension = make_pair(library)
+        said: list[str] = []
+
+        @extension.on("say")
+        async def say(text: str) -> None:
+            said.append(text)
+
+        extension.test_client(app).emit("say", "hello")
+        gc.collect()
+        return said
+
+    assert play(flask_socketio) == []
+    assert play(flask_socketio_core) == ["hello"]
 
 
 def test_emptied_environ_loses_no_event() -> None:

@@ -1,0 +1,88 @@
+"""Emitting from the event loop where there is a message queue and tasks are greenlets: by workers, in order.
+
+Publishing may wait for the broker, whose connection belongs to the hub's thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..common.reasons import DisconnectReason, Reason
+
+if TYPE_CHECKING:
+    from ..contracts import AsyncMode
+    from ..contracts.clients import Emission
+    from ..server.interface import Emitter, LocalServer
+
+Job = Callable[[], object]
+
+
+class LoopEmitter:
+    """Hands everything to another emitter. Its errors are logged, by the worker, instead of raised.
+
+    :param emitter: reaches all clients.
+    :param server: has those of this process, which enter and leave rooms at once unless something is to be sent before.
+    :param mode: has the workers.
+    """
+
+    def __init__(self, emitter: Emitter, server: LocalServer | None, mode: AsyncMode) -> None:
+        self._emitter = emitter
+        self._server = server
+        self._spawn = mode.spawn
+        self._lock = mode.create_lock()
+        self._calls: deque[Job] = deque()
+        self._running = False
+
+    def emit(self, emission: Emission) -> None:
+        """Send an event to clients soon."""
+        self._put(partial(self._emitter.emit, emission))
+
+    def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
+        """Put a client into a room, or soon."""
+        if (server := self._at_once(sid, namespace)) is not None:
+            server.enter_room(sid, room, namespace)
+            return
+        self._put(partial(self._emitter.enter_room, sid, room, namespace))
+
+    def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
+        """Take a client out of a room, or soon."""
+        if (server := self._at_once(sid, namespace)) is not None:
+            server.leave_room(sid, room, namespace)
+            return
+        self._put(partial(self._emitter.leave_room, sid, room, namespace))
+
+    def close_room(self, room: str, namespace: str = "/") -> None:
+        """Take every client out of a room soon."""
+        self._put(partial(self._emitter.close_room, room, namespace))
+
+    def disconnect(self, sid: str, namespace: str = "/", reason: DisconnectReason = Reason.KICKED) -> None:
+        """Disconnect a client soon."""
+        self._put(partial(self._emitter.disconnect, sid, namespace, reason))
+
+    def _at_once(self, sid: str, namespace: str) -> LocalServer | None:
+        server = self._server
+        return (
+            server
+            if server is not None and not self._running and server.is_connected(sid, namespace)
+            else None
+        )
+
+    def _put(self, call: Job) -> None:
+        with self._lock:
+            self._calls.append(call)
+            if self._running:
+                return
+            self._running = True
+        self._spawn(self._run_next)
+
+    def _run_next(self) -> None:
+        try:
+            self._calls.popleft()()
+        finally:
+            with self._lock:
+                self._running = again = bool(self._calls)
+            if again:
+                self._spawn(self._run_next)
