@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 
-from ..common.quoting import printable
+from ..common.quoting import handler_of, printable
 from ..common.repeats import Repeats, kind_of
 from ..common.tracebacks import log_error, printable_error
 from ..contracts.concurrency.jobs import is_interrupt
@@ -25,6 +25,7 @@ from .trusted_hosts import host_refusal
 
 if TYPE_CHECKING:
     import logging
+    from types import FrameType
 
     from ..common.options import Options
     from ..contracts import AsyncMode
@@ -370,7 +371,7 @@ class Dispatcher:
         """The coroutines of handlers."""
         from .event_loop import Coroutines  # which imports asyncio
 
-        return Coroutines(self._mode)
+        return Coroutines(self._mode, self._options.max_loop_block, self._log(), _handler_in)
 
     def _run_later(self, call: HandlerCall, reply: Callable[..., object], *, directly: bool = False) -> Any:
         """Run something in the context of a client, and reply when it is over.
@@ -530,6 +531,17 @@ class Dispatcher:
     def _log(self) -> logging.Logger:
         assert self.logger is not None  # set once the engine is there
         return self.logger
+
+
+def _handler_in(frame: FrameType) -> str | None:
+    """Return which handler a frame awaits."""
+    if frame.f_code is not _AWAITS:
+        return None
+    call: HandlerCall = frame.f_locals["call"]
+    return "a callback" if call.event is None else handler_of(call.event, call.client.namespace)
+
+
+_AWAITS = Dispatcher._await.__code__
 
 
 def _welcomes(answer: Any) -> bool:

@@ -20,11 +20,16 @@ import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from functools import partial
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.fork import register_at_fork
+from ..server.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    import logging
+    from types import FrameType
+
     from ..contracts import AsyncMode, Event
 
 Done = Callable[[Any, "BaseException | None"], object]
@@ -204,6 +209,26 @@ class LoopThread:
         """Whether this is called on the loop."""
         return self._loop is not None and asyncio._get_running_loop() is self._loop
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Have the loop call a function, from any thread; does nothing without a loop."""
+        loop = self._loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(call)
+            except RuntimeError:
+                pass  # it was closed meanwhile
+
+    def handler_in(self, find: Callable[[FrameType], str | None], frame: FrameType) -> str | None:
+        """Return which handler a frame of the thread runs, or the loop if a green library has left that frame."""
+        found = find(frame)
+        loop = self._loop
+        if found is None and frame.f_back is None and loop is not None:
+            task = asyncio.current_task(loop)
+            coroutine = None if task is None else task.get_coro()
+            if isinstance(coroutine, CoroutineType) and coroutine.cr_frame is not None:
+                return find(coroutine.cr_frame)
+        return found
+
     def cancel(self, tasks: set[asyncio.Task[Any]]) -> None:
         """Cancel tasks of the loop."""
         with self._lock:
@@ -275,10 +300,29 @@ class Coroutines:
     """The coroutines of one user of the loop.
 
     :param mode: its workers take what coroutines come to.
+    :param bound_s: how long one of them may block the loop before that is logged, seconds; 0 for never.
+    :param logger: gets that warning.
+    :param handler_in: says which handler a frame runs.
     """
 
-    def __init__(self, mode: AsyncMode) -> None:
+    def __init__(
+        self,
+        mode: AsyncMode,
+        bound_s: float,
+        logger: logging.Logger,
+        handler_in: Callable[[FrameType], str | None],
+    ) -> None:
         self._mode = mode
+        self._watchdog: Watchdog | None = None
+        if bound_s:
+            self._watchdog = Watchdog(
+                mode,
+                bound_s,
+                logger,
+                call_soon=THREAD.call_soon,
+                handler_in=partial(THREAD.handler_in, handler_in),
+                stops="every coroutine",
+            )
         self._tasks: set[asyncio.Task[Any]] = set()
         self._idle: Event | None = None
 
@@ -288,6 +332,8 @@ class Coroutines:
         loop.call_soon_threadsafe(self._begin, loop, coroutine, done, context=context.copy())
 
     def _begin(self, loop: Loop, coroutine: Coroutine[Any, Any, Any], done: Done) -> None:
+        if self._watchdog is not None:
+            self._watchdog.start()
         task = loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(partial(self._finish, done))
@@ -339,6 +385,8 @@ class Coroutines:
         if self._tasks and not idle.wait(timeout_s):
             THREAD.cancel(self._tasks)
         self._idle = None
+        if self._watchdog is not None:
+            self._watchdog.stop()
         THREAD.leave(self, 2 * CANCEL_S)
 
 

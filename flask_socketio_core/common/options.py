@@ -334,8 +334,8 @@ class Options:
     max_loop_block: float = option(
         float,
         1.0,
-        "seconds a handler may block the event loop of a green mode before that is logged with its name and "
-        "stack; 0 switches the watch off. Default 1",
+        "seconds a handler may block the event loop of a green mode, or a coroutine that of coroutines, before that is "
+        "logged with its name and stack; 0 switches the watch off. Default 1",
         unit="seconds",
         at_least=0,
     )

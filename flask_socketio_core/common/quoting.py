@@ -22,3 +22,8 @@ def printable(text: str, most: int = MOST_CHARACTERS) -> str:
     if text.isprintable():
         return text
     return "".join([character if character.isprintable() else repr(character)[1:-1] for character in text])
+
+
+def handler_of(event: str, namespace: str) -> str:
+    """Name a handler in a log line."""
+    return f"the handler of event '{printable(event)}' on namespace '{printable(namespace)}'"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..transport.http import Endpoint
 from ..transport.websocket import WebSocketEntrance
+from .jobs import handler_in
 from .logged import make_server
 from .watchdog import Watchdog
 
@@ -45,7 +47,14 @@ class Engine:
         self._endpoint = Endpoint(self.server.eio, self._entrance, application.host_refusal)
         self._watchdog: Watchdog | None = None
         if mode.capabilities.green and options.max_loop_block:
-            self._watchdog = Watchdog(mode, options.max_loop_block, self.server.logger)
+            self._watchdog = Watchdog(
+                mode,
+                options.max_loop_block,
+                self.server.logger,
+                call_soon=partial(mode.call_later, 0),
+                handler_in=handler_in,
+                stops="every client",
+            )
 
     def handle(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request to the server's path (WSGI)."""

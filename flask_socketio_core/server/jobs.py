@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..common.quoting import printable
+from ..common.quoting import handler_of, printable
 from ..errors import InvalidData, refusals
 from .clients import Phase
 from .interface import waited
@@ -375,10 +375,13 @@ class DisconnectJob(HandlerJob):
 _RUNS = frozenset((HandlerJob.run.__code__, EventJob.run.__code__))
 
 
-def handler_in(frame: FrameType) -> HandlerJob | None:
-    """Return the job that a frame runs; ``None`` if it is none of ours.
+def handler_in(frame: FrameType) -> str | None:
+    """Return which handler a frame runs; ``None`` if it runs no job of ours.
 
     For another thread, which sees of a greenlet nothing but its stack: a context variable is visible in its own context
     only, and a record of what runs would have to follow each switch between greenlets.
     """
-    return frame.f_locals["self"] if frame.f_code in _RUNS else None
+    if frame.f_code not in _RUNS:
+        return None
+    job: HandlerJob = frame.f_locals["self"]
+    return handler_of(job.event, job.client.namespace)

@@ -1,7 +1,8 @@
-"""Report what blocks the event loop: a handler that computes, or waits in a library that was not patched.
+"""Report what blocks an event loop: a handler that computes, or waits in a way that does not yield.
 
-In a mode whose tasks are greenlets, one such handler stops every client. A native thread asks the loop for a sign of
-life now and then; when none comes within the bound, it looks at what the loop's thread is doing and has it logged.
+In a mode whose tasks are greenlets one such handler stops every client, and a coroutine stops all others. A native
+thread asks the loop for a sign of life now and then; when none comes within the bound, it looks at what the loop's
+thread is doing and has it logged.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ..common.quoting import printable
 from ..contracts.fork import register_at_fork
-from .jobs import handler_in
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
@@ -28,15 +27,30 @@ LOOKS_PER_BOUND = 4
 class Watchdog:
     """Watch the loop of the OS thread that calls :meth:`start`.
 
-    :param mode: a mode whose tasks are greenlets.
+    :param mode: has what the standard library's time and threads were, and the worker that logs.
     :param bound_s: how long the loop may be blocked before that is reported, seconds.
     :param logger: gets a warning, once per blocked stretch, with the handler's name and the stack.
+    :param call_soon: has the loop call a function, from any thread.
+    :param handler_in: says which handler a frame runs; ``None`` if it is not the outermost one of a handler.
+    :param stops: who has to wait meanwhile.
     """
 
-    def __init__(self, mode: AsyncMode, bound_s: float, logger: logging.Logger) -> None:
+    def __init__(
+        self,
+        mode: AsyncMode,
+        bound_s: float,
+        logger: logging.Logger,
+        *,
+        call_soon: Callable[[Callable[[], object]], object],
+        handler_in: Callable[[FrameType], str | None],
+        stops: str,
+    ) -> None:
         self._mode = mode
         self._bound_s = bound_s
         self._logger = logger
+        self._call_soon = call_soon
+        self._handler_in = handler_in
+        self._stops = stops
         self._sleep: Callable[[float], None] = mode.original("time", "sleep")
         self._clock: Callable[[], float] = mode.original("time", "monotonic")
         self._watching: object | None = None  # what the thread that watches now was given
@@ -63,7 +77,7 @@ class Watchdog:
         look_s = self._bound_s / LOOKS_PER_BOUND
         while self._watching is watching:
             asked_s = self._clock()
-            self._mode.call_later(0, self._beat)
+            self._call_soon(self._beat)
             self._sleep(look_s)
             self._await_beat(asked_s, look_s, watching)
 
@@ -74,9 +88,8 @@ class Watchdog:
         report = ""
         while self._watching is watching and self._beat_s < asked_s:
             if not report and self._clock() - asked_s >= self._bound_s:
-                report = describe(
-                    sys._current_frames().get(self._loop_thread)
-                )  # the only way to see another thread
+                # The only way to see another thread.
+                report = self.describe(sys._current_frames().get(self._loop_thread))
             self._sleep(look_s)
         if report:
             blocked_s = max(self._beat_s - asked_s, self._bound_s)
@@ -84,19 +97,17 @@ class Watchdog:
                 partial(self._logger.warning, "the event loop was blocked for %.1f s %s", blocked_s, report)
             )
 
+    def describe(self, frame: FrameType | None) -> str:
+        """Say which handler a thread is in, and where."""
+        if frame is None:
+            return "by a thread that has ended"
+        stack = "".join(traceback.format_stack(frame))
+        return f"by {self._handler(frame)}, which stops {self._stops} meanwhile:\n{stack}"
 
-def describe(frame: FrameType | None) -> str:
-    """Say which handler a thread is in, and where."""
-    if frame is None:
-        return "by a thread that has ended"
-    stack = "".join(traceback.format_stack(frame))
-    return f"by {_handler(frame)}, which stops every client meanwhile:\n{stack}"
-
-
-def _handler(frame: FrameType | None) -> str:
-    while frame is not None:
-        job = handler_in(frame)
-        if job is not None:
-            return f"the handler of event '{printable(job.event)}' on namespace '{printable(job.client.namespace)}'"
-        frame = frame.f_back
-    return "code outside of any event handler"
+    def _handler(self, frame: FrameType | None) -> str:
+        while frame is not None:
+            handler = self._handler_in(frame)
+            if handler is not None:
+                return handler
+            frame = frame.f_back
+        return "code outside of any event handler"

@@ -35,7 +35,11 @@ def mode_kind(request: pytest.FixtureRequest) -> ServerKind:
 
 @pytest.fixture(scope="module")
 def running(mode_kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(mode_kind, AppSpec(app="coroutines"), tmp_path_factory.mktemp("coroutines")) as server:
+    with serving(
+        mode_kind,
+        AppSpec(app="coroutines", options={"max_loop_block": 0.3}),
+        tmp_path_factory.mktemp("coroutines"),
+    ) as server:
         yield server
 
 
@@ -102,6 +106,13 @@ def test_a_task_goes_on_after_its_handler(client: upstream.Client) -> None:
     client.on("later", later.append)
     assert client.call("leave behind") == "over"
     assert wait_until(lambda: later == [client.get_sid()], timeout_s=5)
+
+
+@pytest.mark.parametrize("event", ["block", "compute"])
+def test_one_that_blocks_the_loop_is_reported(server: Server, client: upstream.Client, event: str) -> None:
+    client.call(event, 0.8)
+    report = f"by the handler of event '{event}' on namespace '/', which stops every coroutine meanwhile"
+    assert wait_until(lambda: report in server.log_text(), timeout_s=10), server.log_text()
 
 
 def test_a_callback_may_be_a_coroutine_function(client: upstream.Client) -> None:

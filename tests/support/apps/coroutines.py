@@ -128,6 +128,16 @@ def make_app() -> tuple[Flask, Any]:
         writer.close()
         return line.decode().split()[1]
 
+    @socketio.on("block")
+    async def block(seconds: float) -> None:
+        time.sleep(seconds)  # a coroutine must not
+
+    @socketio.on("compute")
+    async def compute(seconds: float) -> None:
+        until_s = time.perf_counter() + seconds
+        while time.perf_counter() < until_s:
+            pass
+
     @socketio.on("call back")
     async def call_back() -> None:
         async def callback(value: int) -> None:
