@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -232,6 +233,23 @@ def test_a_decorator_counts_above_the_registration_too() -> None:
         ann = socketio.test_client(app, namespace=namespace)
         assert ann.emit("look", namespace=namespace, callback=True) == "done"
         assert refused(ann.emit("look", namespace=namespace, callback=True))
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_a_coroutine_function_may_have_a_limit(above: bool) -> None:
+    app = Flask(__name__)
+    socketio = SocketIO(app, async_mode="threading")
+    around: list[Callable[..., Any]] = [limit("1/hour"), socketio.on("look")]
+
+    async def look() -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    inner, outer = reversed(around) if above else around
+    outer(inner(look))
+    ann = socketio.test_client(app)
+    assert ann.emit("look", callback=True) == "done"
+    assert refused(ann.emit("look", callback=True))
 
 
 def test_a_connect_handler_with_a_limit_refuses_and_a_disconnect_handler_always_runs() -> None:
