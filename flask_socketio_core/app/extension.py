@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import flask
 
 from ..cluster.servers import ApplicationServers
-from ..cluster.topics import Topics
 from ..common import options as option_rules
 from ..common.reasons import Reason
 from ..contracts import process
@@ -25,6 +24,7 @@ from .compatibility.changing import change
 from .compatibility.extension import ExtensionAttributes
 from .handlers import NamespaceBase
 from .middleware import SocketIOMiddleware
+from .operating import Operator
 from .registration import HandlerRegistration
 from .sending import Sender
 
@@ -57,7 +57,7 @@ UNKNOWN_KEYS = "flask_socketio_core.unknown_keys"
 """Key in ``app.extensions`` of the configuration keys that were warned of."""
 
 
-class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
+class SocketIO(HandlerRegistration, Sender, Operator, ExtensionAttributes):
     """Socket.IO for a Flask application::
 
         app = Flask(__name__)
@@ -89,7 +89,6 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         self._chosen_for_sending = False
         self._observers: list[object] = []
         self._modes: dict[tuple[str, int], AsyncMode] = {}
-        self._topics = Topics()
         self._servers = ApplicationServers(self._topics, lambda: self._binding().servers)
         if app is not None or options.get("message_queue") is not None:
             self.init_app(app)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
+from ..cluster.topics import ApplicationHandler, Topics, application_topic
 from ..common.values import full_namespace
 from .handlers import ANY, Attendant, Handlers
 
@@ -83,6 +84,34 @@ class Registrar(ABC):
         def register(handler: HandlerT) -> HandlerT:
             _checked_callable(handler)
             self._register(lambda socketio, owner: socketio.handlers.on_error.update({space: handler}))
+            return handler
+
+        return register
+
+    def on_server(self, topic: str) -> Callable[[HandlerT], HandlerT]:
+        """Register a function for what other servers of the application tell or ask (decorator)::
+
+            @socketio.on_server("cache-cleared")
+            def cache_cleared(key):
+                cache.pop(key, None)
+
+        It is called with the arguments of ``tell_servers()`` or ``ask_servers()``, as JSON has them, in a worker and
+        inside the application's context. What it returns answers ``ask_servers()``; what it raises is logged, and
+        told to the one who asked. It does not hear this server's own ``tell_servers()``.
+
+        :param topic: 1 to 60 printable ASCII characters. It is this application's own, whatever plugins have: on the
+            bus it begins with ``app:``. See :meth:`Servers.on_topic` for how handlers run, and how many there can be.
+        :raises ValueError: for a name that no topic can have.
+        :raises ConfigurationError: if another function handles it, or there are too many topics.
+        """
+        name = application_topic(topic)
+
+        def register(handler: HandlerT) -> HandlerT:
+            if not callable(handler):
+                raise TypeError(
+                    f"the handler of topic {topic!r} must be callable, not {type(handler).__name__}"
+                )
+            self._register(lambda socketio, owner: socketio._topics.add(name, ApplicationHandler(handler)))
             return handler
 
         return register
@@ -169,6 +198,7 @@ class HandlerRegistration(Registrar):
 
     def __init__(self) -> None:
         self._handlers = Handlers()
+        self._topics = Topics()
 
     def _register(self, register: Register) -> None:
         register(self, None)

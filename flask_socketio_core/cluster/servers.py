@@ -14,6 +14,7 @@ from ..contracts.fork import ProcessFlag
 from ..contracts.servers import Servers
 from .asking import Asking, Context
 from .envelope import Wire
+from .topics import check_free
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
@@ -50,6 +51,7 @@ class ApplicationServers(Servers):
     def on_topic(self, topic: str, handler: Any = None) -> Any:
         if handler is None:
             return partial(self.on_topic, topic)
+        check_free(topic)
         self._topics.add(topic, handler)
         return handler
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from ..errors import ConfigurationError
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 20
 #: Messages that wait for one of them; what comes besides is dropped. Anyone who may publish can send any number.
 MOST_WAITING = 1_000
+
+APPLICATION = "app:"
+"""What the names of an application's own topics begin with on the bus, so that they are never those of a plugin."""
+CORE = "core:"
+"""What those of the core begin with."""
 
 
 class Follower(Protocol):
@@ -66,7 +71,9 @@ class Topics:
 
 def _origin(handler: object) -> str:
     """Name where a handler was written: what a plugin registers again, in a child or for another application, is it."""
-    function = getattr(handler, "func", handler)  # functools.partial
+    function = handler
+    while hasattr(function, "func"):  # functools.partial, ApplicationHandler
+        function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
 
@@ -81,6 +88,44 @@ def check_topic(topic: object) -> None:
             f"topic {topic!r:.80} is no name of a topic: expected text of 1 to {MAX_ID} printable ASCII characters, "
             "such as 'presence' or 'my-plugin.reload'"
         )
+
+
+def application_topic(name: object) -> str:
+    """Return the topic on the bus that an application calls by a name.
+
+    :raises ValueError: unless that is text of 1 to 60 printable ASCII characters.
+    """
+    most = MAX_ID - len(APPLICATION)
+    if not is_id(name) or len(str(name)) > most:
+        raise ValueError(
+            f"topic {name!r:.80} is no name of a topic: expected text of 1 to {most} printable ASCII characters, "
+            "such as 'cache-cleared'"
+        )
+    return f"{APPLICATION}{name}"
+
+
+def check_free(topic: str) -> None:
+    """Refuse a topic that a plugin or an application cannot have a handler for.
+
+    :raises ValueError: for a name that begins like those of the core or of ``SocketIO.on_server()``.
+    """
+    for prefix, owner in ((APPLICATION, "topics of SocketIO.on_server()"), (CORE, "the core's own topics")):
+        if str(topic).startswith(prefix):
+            raise ValueError(f"topic {topic!r:.80} begins like {owner}, {prefix!r}: choose another name")
+
+
+class ApplicationHandler:
+    """What an application registers for a topic of its own, as a handler of topics.
+
+    :param func: takes what was said as positional arguments.
+    """
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self.func = func
+
+    def __call__(self, payload: Any, node: str) -> Any:
+        """Handle what another server tells or asks."""
+        return self.func(*payload)
 
 
 class TopicWorkers:

@@ -94,7 +94,8 @@ class Servers(ABC):
         earlier one; which application it is for, ``flask.current_app`` says.
 
         :param topic: 1 to 64 printable ASCII characters; begin with the name of your package. 64 topics at most.
-        :raises ValueError: for a name that no topic can have.
+        :raises ValueError: for a name that no topic can have, or that begins with ``"app:"`` or ``"core:"``, as those
+            of ``SocketIO.on_server()`` and of the core itself.
         :raises ConfigurationError: if another function handles it, or there are too many topics.
         """
 

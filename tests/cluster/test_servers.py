@@ -167,15 +167,16 @@ def test_servers_of_every_mode_ask_each_other(stage: Stage) -> None:
     expected = {
         node: [stage.servers[name].kind.mode, b"\x00", "support.apps.cluster"] for node, name in nodes.items()
     }
+    failed = dict.fromkeys(nodes, "LookupError('a', 1)")
     for sender in stage.senders.values():
         assert sender.do("ask_servers", "mode", b"\x00") == {**expected, "complete": True}
+        assert sender.do("ask_servers", "fail", "a", 1) == {**failed, "complete": False}
         node = sender.do("tell_servers", "remember", 7)
         assert sender.do("ask_servers", "wait", 0.0, node=next(iter(nodes)))["complete"] is True
         others = [other for other in nodes if other != node]
         wait_until(
             lambda others=others, node=node: all(  # type: ignore[misc]
-                [7, node] in stage.senders[OUTSIDE].do("ask_servers", "remembered", None)[other]
-                for other in others
+                [7, node] in stage.senders[OUTSIDE].do("ask_servers", "remembered")[other] for other in others
             ),
             "what was told",
         )

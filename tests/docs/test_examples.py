@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import urllib.request
@@ -65,7 +66,7 @@ def test_the_question_that_the_page_of_queues_shows_is_answered(tmp_path: Path) 
     program = "from versions import app; print(app.test_client().get('/versions').json)"
     output = run("-c", program, cwd=tmp_path)
     assert "'complete': True" in output
-    assert output.count("'python': ") == 1
+    assert output.count(platform.python_version()) == 1
 
 
 @pytest.mark.parametrize("shown", [TUTORIAL, TESTING], ids=lambda shown: shown.path.stem)

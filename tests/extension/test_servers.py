@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from flask import Flask, current_app
 
-from flask_socketio_core import SocketIO, SocketIOTestClient
-from flask_socketio_core.errors import NotInitialised
+from flask_socketio_core import SocketBlueprint, SocketIO, SocketIOTestClient
+from flask_socketio_core.errors import ConfigurationError, NotInitialised
 from support.nodes import wait_until
 
 
@@ -124,3 +124,76 @@ def test_handlers_may_be_registered_before_there_is_an_application_and_nobody_ca
         socketio.servers.ask("early")
     socketio.init_app(Flask(__name__), async_mode="threading")
     assert list(socketio.servers.ask("early").answers.values()) == ["heard"]
+
+
+def test_an_application_has_topics_of_its_own_whatever_plugins_have(
+    queue: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, socketio = make(queue, channel="topics")
+    blueprint = SocketBlueprint()
+    socketio.register_blueprint(blueprint)
+    socketio.servers.on_topic("version", lambda payload, node: "a plugin's")
+
+    @socketio.on_server("version")
+    def version(*args: Any) -> Any:
+        return [current_app.name, *args]
+
+    @blueprint.on_server("fail")
+    def fail() -> None:
+        raise LookupError("nothing there")
+
+    try:
+        here = socketio.servers.node
+        assert socketio.ask_servers("version").answers == {here: [app.name]}
+        assert socketio.ask_servers("version", 1, (2, b"\x00"), node=here).answers == {
+            here: [app.name, 1, [2, b"\x00"]]
+        }
+        assert socketio.servers.ask("version").answers == {here: "a plugin's"}
+        outcome = socketio.ask_servers("fail")
+        assert (outcome.answers, outcome.errors) == ({}, {here: "LookupError('nothing there')"})
+        assert f"error on topic 'app:fail', for server {here}" in caplog.text
+        assert "TypeError" in socketio.ask_servers("fail", "one too many").errors[here]
+        assert socketio.ask_servers("nobody has it").answers == {}
+    finally:
+        socketio.close()
+
+
+def test_other_servers_are_told_and_asked_in_the_words_of_the_application() -> None:
+    pairs = [make("memory://of-these-tests", channel="words") for _ in range(2)]
+    told: list[list[Any]] = [[], []]
+    for number, (_, socketio) in enumerate(pairs):
+        socketio.on_server("told")(lambda *args, number=number: told[number].append(args))
+        socketio.on_server("number")(lambda number=number: number)
+    outside = SocketIO(message_queue="memory://of-these-tests", channel="words", async_mode="threading")
+    clients = [SocketIOTestClient(app, socketio) for app, socketio in pairs]
+    first, second = (socketio for _, socketio in pairs)
+    try:
+        numbers = {first.servers.node: 0, second.servers.node: 1}
+        wait_until(lambda: first.ask_servers("number").answers == numbers, "answers of both")
+        assert first.ask_servers("number", include_self=False).answers == {second.servers.node: 1}
+        assert outside.ask_servers("number").answers == numbers
+        first.tell_servers("told", "a", {"key": b"\x00"})
+        wait_until(lambda: told == [[], [("a", {"key": b"\x00"})]], "what was told")
+        outside.tell_servers("told")
+        wait_until(lambda: told == [[()], [("a", {"key": b"\x00"}), ()]], "what was told to both")
+    finally:
+        for client in clients:
+            client.disconnect()
+        for socketio in (first, second, outside):
+            socketio.close()
+
+
+def test_topics_that_cannot_be_are_refused() -> None:
+    socketio = SocketIO()
+    for name in ("", "x" * 61, "line\nend", "ü", None):
+        with pytest.raises(ValueError, match="expected text of 1 to 60 printable ASCII characters"):
+            socketio.on_server(name)  # type: ignore[arg-type]  # as asked
+    for name in ("app:version", "core:who"):
+        with pytest.raises(ValueError, match="choose another name"):
+            socketio.servers.on_topic(name, lambda payload, node: None)
+    with pytest.raises(TypeError, match="the handler of topic 'a' must be callable, not int"):
+        socketio.on_server("a")(5)  # type: ignore[type-var]  # as asked
+    socketio.on_server("x" * 60)(print)
+    socketio.on_server("x" * 60)(print)  # the same again
+    with pytest.raises(ConfigurationError, match="has a handler already, builtins"):
+        socketio.on_server("x" * 60)(len)

@@ -42,15 +42,15 @@ class Operator:
         """Return what the callbacks of :meth:`ask` were called with."""
         return list(self._answers)
 
-    def ask_servers(self, topic: str, payload: Any, **keywords: Any) -> dict[str, Any]:
+    def ask_servers(self, topic: str, *args: Any, **keywords: Any) -> dict[str, Any]:
         """Ask the servers, and return their answers by id, and whether all have answered."""
-        outcome = self._socketio.servers.ask(topic, payload, **keywords)
-        return {**outcome.answers, "complete": outcome.complete}
+        outcome = self._socketio.ask_servers(topic, *args, **keywords)
+        return {**outcome.answers, **outcome.errors, "complete": outcome.complete}
 
-    def tell_servers(self, topic: str, payload: Any) -> str:
-        """Tell the other servers, and return our id."""
-        self._socketio.servers.tell(topic, payload)
+    def tell_servers(self, topic: str, *args: Any) -> str:
+        """Tell the other servers something and our id, which is returned."""
         node: str = self._socketio.servers.node
+        self._socketio.tell_servers(topic, *args, node)
         return node
 
     def pour(self, event: str, count: int, to: str) -> None:

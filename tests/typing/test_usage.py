@@ -25,7 +25,7 @@ from flask_socketio_core import (
     send,
 )
 from flask_socketio_core.contracts import Task
-from flask_socketio_core.contracts.servers import Cause
+from flask_socketio_core.contracts.servers import Answers, Cause
 from flask_socketio_core.contracts.settings import Setting, configured
 
 
@@ -78,7 +78,14 @@ def handling(socketio: SocketIO) -> None:
     def count(payload: object, node: str) -> int:
         return 1
 
+    @socketio.on_server("version")
+    def version(part: str) -> str:
+        return part
+
     # Decorators leave the function's type alone.
+    assert_type(version("core"), str)
+    socketio.tell_servers("version", "core", b"\x00")
+    assert_type(socketio.ask_servers("version", "core", timeout=2, node="id", include_self=False), Answers)
     assert_type(count({}, "node"), int)
     assert_type(socketio.servers.ask("count", timeout_s=1).missing.get("node"), Cause | None)
     assert_type(socketio_bus_gap(1.5, True), int)

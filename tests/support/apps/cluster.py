@@ -87,14 +87,24 @@ def make_app() -> tuple[Flask, Any]:
 def add_topics(socketio: Any) -> None:
     """Let other servers ask this one: which mode it has, what it was told, and what takes a while."""
     told: list[Any] = []
-    socketio.servers.on_topic("remember", lambda payload, node: told.append([payload, node]))
-    socketio.servers.on_topic("remembered", lambda payload, node: sorted(told))
 
-    @socketio.servers.on_topic("mode")
-    def mode(payload: Any, node: str) -> Any:
-        return [socketio.async_mode, payload, current_app.name]
+    @socketio.on_server("remember")
+    def remember(*args: Any) -> None:
+        told.append(list(args))
 
-    @socketio.servers.on_topic("wait")
-    def wait(seconds: float, node: str) -> float:
+    @socketio.on_server("remembered")
+    def remembered() -> Any:
+        return sorted(told)
+
+    @socketio.on_server("mode")
+    def mode(value: Any) -> Any:
+        return [socketio.async_mode, value, current_app.name]
+
+    @socketio.on_server("wait")
+    def wait(seconds: float) -> float:
         socketio.sleep(seconds)
         return seconds
+
+    @socketio.on_server("fail")
+    def fail(*args: Any) -> None:
+        raise LookupError(*args)

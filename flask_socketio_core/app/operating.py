@@ -1,0 +1,64 @@
+"""The part of :class:`~flask_socketio_core.app.extension.SocketIO` for what all servers do or know together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from ..cluster.topics import application_topic
+
+if TYPE_CHECKING:
+    from ..contracts.servers import Answers
+    from .binding import Binding
+
+
+class Operator(ABC):
+    """Talk to the other servers from anywhere: handlers, views, background tasks, processes that only send."""
+
+    @abstractmethod
+    def _binding(self) -> Binding:
+        """Return the parts to do that with."""
+
+    def tell_servers(self, topic: str, *args: Any) -> None:
+        """Call the functions that all other servers have for a topic, and wait for nothing::
+
+            socketio.tell_servers("cache-cleared", key)
+
+        As an event that is emitted, it waits in the buffer while the message queue is away. What one server tells on
+        one topic is handled in that order. Without a queue there is nobody to tell.
+
+        :param topic: of :meth:`on_server`.
+        :param args: the arguments: JSON, and bytes anywhere in it.
+        :raises InvalidData: if that cannot be sent; says where.
+        :raises MessageTooLarge: if the queue can never carry it.
+        """
+        self._binding().servers.tell(application_topic(topic), list(args))
+
+    def ask_servers(
+        self,
+        topic: str,
+        *args: Any,
+        timeout: float = 5.0,
+        node: str | None = None,
+        include_self: bool = True,
+    ) -> Answers:
+        """Call the functions that all servers have for a topic, and return what each has answered::
+
+            found = socketio.ask_servers("version", timeout=2)
+            found.answers   # {"4f1c...": "2.1", "9a07...": "2.0"}
+            found.missing   # {"c3d2...": "silent"}
+
+        It never fails as a whole: see :class:`~flask_socketio_core.contracts.servers.Answers`. It blocks until all have
+        answered or left.
+
+        :param topic: of :meth:`on_server`.
+        :param args: the arguments: JSON, and bytes anywhere in it.
+        :param timeout: how long to wait, seconds; an hour at most.
+        :param node: id of the only server that is asked, as in the answers; ``None`` for all.
+        :param include_self: ask this server, too. A process that only sends never does.
+        :raises InvalidData: if the arguments cannot be sent; says where.
+        :raises MessageTooLarge: if the queue can never carry them.
+        """
+        return self._binding().servers.ask(
+            application_topic(topic), list(args), timeout_s=timeout, node=node, include_self=include_self
+        )
