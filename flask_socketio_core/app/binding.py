@@ -189,20 +189,28 @@ class Binding:
         """What reaches all clients, wherever they are connected."""
         emitter: Emitter | None = self.cluster or self.server
         assert emitter is not None  # without an application there is a queue
-        if (
-            self.cluster is not None
-            and self.mode.capabilities.green
-            and self.dispatcher is not None
-            and self.dispatcher.is_on_loop
-        ):
-            return self._from_loop(emitter)
-        return emitter
+        return self._from_loop(emitter) or emitter
 
-    def _from_loop(self, emitter: Emitter) -> Emitter:
-        """Return what sends from the event loop: brokers' connections belong to the hub's thread."""
+    @property
+    def is_on_loop(self) -> bool:
+        """Whether a coroutine of a handler is running here."""
+        return self.dispatcher is not None and self.dispatcher.is_on_loop
+
+    def _from_loop(self, emitter: Emitter) -> LoopEmitter | None:
+        """Return what sends if this is the event loop and brokers' connections belong to the hub's thread."""
+        if self.cluster is None or not self.mode.capabilities.green or not self.is_on_loop:
+            return None
         if self._loop_emitter is None:
             self._loop_emitter = LoopEmitter(emitter, self.server, self.mode)
         return self._loop_emitter
+
+    def tell(self, topic: str, payload: Any) -> None:
+        """Tell the other servers, in a coroutine soon; see :meth:`Servers.tell`."""
+        soon = None if self.cluster is None else self._from_loop(self.cluster)
+        if soon is not None:
+            soon.put(partial(self.servers.tell, topic, payload))
+        else:
+            self.servers.tell(topic, payload)
 
     def replace(self, old: Binding) -> None:
         """Take the place of another binding; who holds its facade looks at this one from now on."""
@@ -408,8 +416,7 @@ class Binding:
         server = self.server
         if server is not None and (ignore_queue or server.is_connected(sid, namespace)):
             # A handler that is no coroutine has no place on the event loop.
-            on_loop = self.dispatcher is not None and self.dispatcher.is_on_loop
-            server.disconnect(sid, namespace, reason, None if on_loop else run_nested)
+            server.disconnect(sid, namespace, reason, None if self.is_on_loop else run_nested)
         else:
             self.emitter.disconnect(sid, namespace, reason)
 

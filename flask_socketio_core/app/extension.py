@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import flask
 
 from ..cluster.servers import ApplicationServers
+from ..cluster.topics import Topics
 from ..common import options as option_rules
 from ..common.reasons import Reason
 from ..contracts import process
@@ -89,6 +90,7 @@ class SocketIO(HandlerRegistration, Sender, Operator, ExtensionAttributes):
         self._chosen_for_sending = False
         self._observers: list[object] = []
         self._modes: dict[tuple[str, int], AsyncMode] = {}
+        self._topics = Topics(self._await)
         self._servers = ApplicationServers(self._topics, lambda: self._binding().servers)
         if app is not None or options.get("message_queue") is not None:
             self.init_app(app)

@@ -38,29 +38,29 @@ class LoopEmitter:
 
     def emit(self, emission: Emission) -> None:
         """Send an event to clients soon."""
-        self._put(partial(self._emitter.emit, emission))
+        self.put(partial(self._emitter.emit, emission))
 
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Put a client into a room, or soon."""
         if (server := self._at_once(sid, namespace)) is not None:
             server.enter_room(sid, room, namespace)
             return
-        self._put(partial(self._emitter.enter_room, sid, room, namespace))
+        self.put(partial(self._emitter.enter_room, sid, room, namespace))
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Take a client out of a room, or soon."""
         if (server := self._at_once(sid, namespace)) is not None:
             server.leave_room(sid, room, namespace)
             return
-        self._put(partial(self._emitter.leave_room, sid, room, namespace))
+        self.put(partial(self._emitter.leave_room, sid, room, namespace))
 
     def close_room(self, room: str, namespace: str = "/") -> None:
         """Take every client out of a room soon."""
-        self._put(partial(self._emitter.close_room, room, namespace))
+        self.put(partial(self._emitter.close_room, room, namespace))
 
     def disconnect(self, sid: str, namespace: str = "/", reason: DisconnectReason = Reason.KICKED) -> None:
         """Disconnect a client soon."""
-        self._put(partial(self._emitter.disconnect, sid, namespace, reason))
+        self.put(partial(self._emitter.disconnect, sid, namespace, reason))
 
     def _at_once(self, sid: str, namespace: str) -> LocalServer | None:
         server = self._server
@@ -70,7 +70,8 @@ class LoopEmitter:
             else None
         )
 
-    def _put(self, call: Job) -> None:
+    def put(self, call: Job) -> None:
+        """Do something soon, in order."""
         with self._lock:
             self._calls.append(call)
             if self._running:

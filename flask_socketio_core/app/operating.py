@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextvars import copy_context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..cluster.topics import application_topic
@@ -19,6 +21,24 @@ class Operator(ABC):
     def _binding(self) -> Binding:
         """Return the parts to do that with."""
 
+    def _binding_that_waits(self, function: str) -> Binding:
+        """Return the parts for what waits for other servers.
+
+        :raises RuntimeError: on the event loop.
+        """
+        binding = self._binding()
+        if binding.is_on_loop:
+            raise RuntimeError(
+                f"SocketIO.{function}() would block the event loop: await asyncio.to_thread(socketio.{function}, ...)"
+            )
+        return binding
+
+    def _await(self, answer: Any) -> Any:
+        dispatcher = self._binding().dispatcher
+        if answer.__class__ is CoroutineType and dispatcher is not None:
+            return dispatcher.coroutines.wait(answer, copy_context())
+        return answer
+
     def tell_servers(self, topic: str, *args: Any) -> None:
         """Call the functions that all other servers have for a topic, and wait for nothing::
 
@@ -32,7 +52,7 @@ class Operator(ABC):
         :raises InvalidData: if that cannot be sent; says where.
         :raises MessageTooLarge: if the queue can never carry it.
         """
-        self._binding().servers.tell(application_topic(topic), list(args))
+        self._binding().tell(application_topic(topic), list(args))
 
     def ask_servers(
         self,
@@ -58,7 +78,8 @@ class Operator(ABC):
         :param include_self: ask this server, too. A process that only sends never does.
         :raises InvalidData: if the arguments cannot be sent; says where.
         :raises MessageTooLarge: if the queue can never carry them.
+        :raises RuntimeError: in a coroutine, whose event loop it would block; says what to write.
         """
-        return self._binding().servers.ask(
+        return self._binding_that_waits("ask_servers").servers.ask(
             application_topic(topic), list(args), timeout_s=timeout, node=node, include_self=include_self
         )

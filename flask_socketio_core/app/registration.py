@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ..cluster.topics import ApplicationHandler, Topics, application_topic
+from ..cluster.topics import ApplicationHandler, application_topic
 from ..common.values import full_namespace
 from .handlers import ANY, Attendant, Handlers
+
+if TYPE_CHECKING:
+    from ..cluster.topics import Topics
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 Register = Callable[["HandlerRegistration", object], None]
@@ -96,8 +99,9 @@ class Registrar(ABC):
                 cache.pop(key, None)
 
         It is called with the arguments of ``tell_servers()`` or ``ask_servers()``, as JSON has them, in a worker and
-        inside the application's context. What it returns answers ``ask_servers()``; what it raises is logged, and
-        told to the one who asked. It does not hear this server's own ``tell_servers()``.
+        inside the application's context; a coroutine function on the event loop, with the worker waiting. What it
+        returns answers ``ask_servers()``; what it raises is logged, and told to the one who asked. It does not hear
+        this server's own ``tell_servers()``.
 
         :param topic: 1 to 60 printable ASCII characters. It is this application's own, whatever plugins have: on the
             bus it begins with ``app:``. See :meth:`Servers.on_topic` for how handlers run, and how many there can be.
@@ -196,9 +200,10 @@ class Registrar(ABC):
 class HandlerRegistration(Registrar):
     """The handlers of a ``SocketIO`` object; they serve all applications, before and after ``init_app``."""
 
+    _topics: Topics
+
     def __init__(self) -> None:
         self._handlers = Handlers()
-        self._topics = Topics()
 
     def _register(self, register: Register) -> None:
         register(self, None)

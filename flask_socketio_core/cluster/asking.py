@@ -204,7 +204,7 @@ class Asking:
     def _call(self, handler: TopicHandler, message: Message) -> Any:
         (payload, *_) = message["args"] or [None]
         with self._context():
-            return handler(payload, message["node"])
+            return self.topics.finish(handler(payload, message["node"]))
 
     def _handle(self, handler: TopicHandler, message: Message) -> None:
         try:

@@ -33,9 +33,13 @@ class Follower(Protocol):
 
 
 class Topics:
-    """The topics that a ``SocketIO`` object has handlers for, on whatever queues it is."""
+    """The topics that a ``SocketIO`` object has handlers for, on whatever queues it is.
 
-    def __init__(self) -> None:
+    :param finish: takes what a handler returned, in its context, and returns the answer.
+    """
+
+    def __init__(self, finish: Callable[[Any], Any] = lambda answer: answer) -> None:
+        self.finish = finish
         self._handlers: dict[str, TopicHandler] = {}
         self.followers: WeakSet[Follower] = WeakSet()
 

@@ -13,7 +13,7 @@ from contextvars import copy_context
 from typing import Any
 
 import pytest
-from flask import Flask, request, session
+from flask import Flask, current_app, request, session
 
 from flask_socketio_core import EventRejected, Namespace, SocketIO, emit
 from flask_socketio_core.app.dispatch import Dispatcher
@@ -175,6 +175,37 @@ def test_a_loop_cannot_wait_for_itself(app: Flask, socketio: SocketIO) -> None:
     socketio.binding_of(app).shutdown(5)
 
 
+@pytest.mark.parametrize("queue", [None, "memory://coroutines"])
+def test_coroutine_functions_answer_other_servers_and_ask_them_in_a_worker(queue: str | None) -> None:
+    app = Flask(__name__)
+    socketio = SocketIO(app, async_mode="threading", message_queue=queue)
+
+    @socketio.on_server("double")
+    async def double(number: int) -> list[Any]:
+        await asyncio.sleep(0.01)
+        socketio.tell_servers("double", number)
+        return [2 * number, current_app.name]
+
+    async def ask_there() -> Any:
+        with pytest.raises(RuntimeError, match=r"await asyncio.to_thread\(socketio.ask_servers, ...\)"):
+            socketio.ask_servers("double", 1)
+        return dict((await asyncio.to_thread(socketio.ask_servers, "double", 4)).answers)
+
+    async def fail(payload: Any, node: str) -> None:
+        await asyncio.sleep(0)
+        raise LookupError(payload)
+
+    socketio.on_server("ask there")(ask_there)
+    socketio.servers.on_topic("fail", fail)
+    try:
+        here = socketio.servers.node
+        assert socketio.ask_servers("double", 4).answers == {here: [8, app.name]}
+        assert socketio.ask_servers("ask there").answers == {here: {here: [8, app.name]}}
+        assert socketio.servers.ask("fail", 1).errors == {here: "LookupError(1)"}
+    finally:
+        socketio.close()
+
+
 def test_what_may_be_a_coroutine_function_is_known_before_it_is_called() -> None:
     async def function() -> None:
         """Do nothing."""
@@ -207,6 +238,9 @@ def test_asyncio_is_not_imported_where_nobody_needs_it(caplog: pytest.LogCapture
         "import sys; from flask import Flask; from flask_socketio_core import SocketIO; app = Flask('app')\n"
         "SocketIO(app, async_mode='threading').on_event('say', print); print('asyncio' in sys.modules)"
     )
+    alone = {**os.environ, "SOCKETIO_LOAD_PLUGINS": "async-threading"}  # a plugin's library may want it
     with caplog.at_level(logging.ERROR):
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        said = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=alone
+        )
     assert said.stdout.strip() == "False"
