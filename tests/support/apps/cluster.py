@@ -94,10 +94,11 @@ def add_topics(socketio: Any) -> None:
 
     @socketio.on_server("remembered")
     def remembered() -> Any:
-        return sorted(told)
+        return told
 
     @socketio.on_server("mode")
-    def mode(value: Any) -> Any:
+    async def mode(value: Any) -> Any:
+        socketio.tell_servers("remember", "from a coroutine")
         return [socketio.async_mode, value, current_app.name]
 
     @socketio.on_server("wait")
