@@ -20,7 +20,11 @@ EMIT_KEYWORDS = (
     "room",
     "include_self",
     "skip_sid",
+    "exclude",
     "callback",
+    "timeout",
+    "on_timeout",
+    "local",
     "ignore_queue",
     "volatile",
 )
@@ -48,6 +52,11 @@ def recipients(to: Recipients, room: Recipients = None) -> tuple[Any, ...] | Non
     if isinstance(chosen, Iterable) and not isinstance(chosen, (str, bytes)):
         return tuple(chosen)
     return (chosen,)
+
+
+def excluded(exclude: Recipients) -> frozenset[Any]:
+    """Return the rooms and sids that do not receive a message."""
+    return frozenset(recipients(exclude) or ())
 
 
 def skipped(skip_sid: str | Iterable[str] | None, *, include_self: bool, function: str) -> frozenset[str]:

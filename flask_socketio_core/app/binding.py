@@ -22,7 +22,7 @@ from ..common.tracebacks import log_error
 from ..contracts import urls
 from ..contracts.concurrency import gunicorn
 from ..contracts.fork import ProcessFlag
-from ..errors import PartUnsuitable, PluginFailed
+from ..errors import ClientGone, PartUnsuitable, PluginFailed
 from ..server import calling
 from ..server.engine import Engine
 from .background_tasks import StartedTasks
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..common.reasons import DisconnectReason
     from ..contracts import AsyncMode, Event, Handle, Task
     from ..contracts.clients import Emission
+    from ..errors import CallError
     from ..selection import Plugins
     from ..server.interface import Emitter, OwnServer
     from .handlers import Handlers
@@ -83,6 +84,10 @@ def _unpacked(answer: tuple[Any, ...]) -> Any:
     if len(answer) > 1:
         return answer
     return answer[0] if answer else None
+
+
+def _ignore(*values: object) -> None:
+    """Take what nobody asked for."""
 
 
 class Binding:
@@ -360,14 +365,26 @@ class Binding:
 
     # sending
 
-    def emit(self, emission: Emission, callback: Callable[..., Any] | None = None) -> None:
+    def emit(
+        self,
+        emission: Emission,
+        callback: Callable[..., Any] | None = None,
+        timeout_s: float | None = None,
+        on_timeout: Callable[[CallError], Any] | None = None,
+    ) -> None:
         """Send an event to clients.
 
         :param callback: called with what a client acknowledges, in a worker.
+        :param timeout_s: how long that may take, seconds; ``None`` for as long as the options allow.
+        :param on_timeout: called in a worker if nobody has acknowledged by then, or as soon as nobody will.
+        :raises ValueError: if one of these is given without what it belongs to.
         """
         if callback is not None:
             emission = emission._replace(on_ack=self._acknowledger(callback))
-        if self.plugins.surrounds_emits:
+        if timeout_s is not None or on_timeout is not None:
+            last = self._expecting(emission, timeout_s, on_timeout)
+            self.plugins.around_emit(last, emission=emission)
+        elif self.plugins.surrounds_emits:
             self.plugins.around_emit(self._send, emission=emission)
         else:
             self._send(emission)
@@ -375,7 +392,43 @@ class Binding:
     def _send(self, emission: Emission) -> None:
         if self.plugins.observes_emits:
             self._tell_emission(emission, emission.to)
-        (self.server if emission.local and self.server is not None else self.emitter).emit(emission)
+        if not emission.local:
+            self.emitter.emit(emission)
+        elif self.server is not None:
+            self.server.emit(emission)
+
+    def _expecting(
+        self, emission: Emission, timeout_s: float | None, on_timeout: Callable[[CallError], Any] | None
+    ) -> Callable[[Emission], None]:
+        """Return what sends an emission and waits for the acknowledgement so long."""
+        if timeout_s is None:
+            raise ValueError("on_timeout= needs timeout=, the seconds that an acknowledgement may take")
+        if on_timeout is None and emission.on_ack is None:
+            raise ValueError("timeout= is for an acknowledgement: pass callback= or on_timeout=, too")
+        on_failure = _ignore if on_timeout is None else self._acknowledger(on_timeout)
+        return partial(self._send_expecting, timeout_s, on_failure)
+
+    def _send_expecting(
+        self, timeout_s: float, on_failure: Callable[[CallError], object], emission: Emission
+    ) -> None:
+        to = emission.to
+        if to is None or len(to) != 1:
+            raise ValueError(
+                "timeout= is for the acknowledgement of one client or one room: give its sid or name as to="
+            )
+        try:
+            ask, timeout_s = self._question(emission, to[0], timeout_s)
+        except ClientGone as error:
+            on_failure(error)
+            return
+        on_ack = emission.on_ack or _ignore
+        expectation = calling.Expectation(
+            self.mode, emission.event, to[0], timeout_s, on_ack=on_ack, on_failure=on_failure
+        )
+        if self.emitter is self._loop_emitter:
+            self._loop_emitter.put(partial(expectation.begin, ask))
+        else:
+            expectation.begin(ask)
 
     def _tell_emission(self, emission: Emission, to: tuple[Any, ...] | None) -> None:
         self.plugins.emit(event=emission.event, namespace=emission.namespace, to=to, args=emission.args)
@@ -401,6 +454,10 @@ class Binding:
         server = self.server
         if server is not None and (self.cluster is None or emission.local):
             return calling.question(server, emission, to), timeout_s
+        if emission.local:
+            raise ClientGone(
+                f"cannot call {emission.event!r} locally: this process only sends and has no clients"
+            )
         assert self.cluster is not None  # a process that only sends has a queue
         return self.cluster.question(emission, to, timeout_s)
 

@@ -16,11 +16,13 @@ from ..common.values import full_namespace
 from .addressing import EMIT_KEYWORDS, need_context, refuse_unknown
 from .dispatch import current_call, current_client
 from .extension import EXTENSION
+from .sending import CALL_KEYWORDS
 
 if TYPE_CHECKING:
     from typing_extensions import Never
 
     from ..common.keywords import Recipients, Room
+    from ..errors import CallError
     from .extension import SocketIO
 
 
@@ -54,7 +56,11 @@ def emit(
     broadcast: bool = False,
     include_self: bool = True,
     skip_sid: str | Iterable[str] | None = None,
+    exclude: Recipients = None,
     callback: Callable[..., Any] | None = None,
+    timeout: float | None = None,
+    on_timeout: Callable[[CallError], Any] | None = None,
+    local: bool = False,
     ignore_queue: bool = False,
     volatile: bool = False,
     **unknown: Never,
@@ -82,8 +88,11 @@ def emit(
         to=_recipient(EMIT, to, room, broadcast=broadcast),
         include_self=include_self,
         skip_sid=skip_sid,
+        exclude=exclude,
         callback=callback,
-        ignore_queue=ignore_queue,
+        timeout=timeout,
+        on_timeout=on_timeout,
+        local=local or ignore_queue,
         volatile=volatile,
     )
 
@@ -98,7 +107,11 @@ def send(
     broadcast: bool = False,
     include_self: bool = True,
     skip_sid: str | Iterable[str] | None = None,
+    exclude: Recipients = None,
     callback: Callable[..., Any] | None = None,
+    timeout: float | None = None,
+    on_timeout: Callable[[CallError], Any] | None = None,
+    local: bool = False,
     ignore_queue: bool = False,
     volatile: bool = False,
     **unknown: Never,
@@ -117,8 +130,11 @@ def send(
         to=_recipient(SEND, to, room, broadcast=broadcast),
         include_self=include_self,
         skip_sid=skip_sid,
+        exclude=exclude,
         callback=callback,
-        ignore_queue=ignore_queue,
+        timeout=timeout,
+        on_timeout=on_timeout,
+        local=local or ignore_queue,
         volatile=volatile,
     )
 
@@ -130,6 +146,7 @@ def call(
     to: str | None = None,
     room: str | None = None,
     timeout: float | None = 60,
+    local: bool = False,
     ignore_queue: bool = False,
     **unknown: Never,
 ) -> Any:
@@ -142,11 +159,11 @@ def call(
     :raises ContextError: if something was not given and no event is being handled.
     """
     if unknown:
-        refuse_unknown(CALL.name, unknown, ("namespace", "to", "room", "timeout", "ignore_queue"))
+        refuse_unknown(CALL.name, unknown, CALL_KEYWORDS)
     extension, space = _extension(CALL), _namespace(CALL, namespace)
     target = _recipient(CALL, to, room, broadcast=False)
     return extension.call(
-        event, *args, namespace=space, to=target, timeout=timeout, ignore_queue=ignore_queue
+        event, *args, namespace=space, to=target, timeout=timeout, local=local or ignore_queue
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..contracts import AsyncMode, Task
     from ..contracts.clients import Emission
     from ..contracts.fork import ProcessFlag
+    from ..errors import CallError
     from ..server.interface import Emitter, OwnServer
     from .dispatch import Dispatcher
     from .handlers import Handlers, NamespaceBase
@@ -83,7 +84,13 @@ class Served(Protocol):
     def emitter(self) -> Emitter:
         """What reaches all clients, wherever they are connected."""
 
-    def emit(self, emission: Emission, callback: Callable[..., Any] | None = None) -> None:
+    def emit(
+        self,
+        emission: Emission,
+        callback: Callable[..., Any] | None = None,
+        timeout_s: float | None = None,
+        on_timeout: Callable[[CallError], Any] | None = None,
+    ) -> None:
         """Send an event to clients."""
 
     def call(self, emission: Emission, to: str, timeout_s: float | None) -> Any:

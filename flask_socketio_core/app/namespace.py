@@ -16,6 +16,7 @@ from .handlers import ANY, RESERVED, NamespaceBase, ReservedCall
 
 if TYPE_CHECKING:
     from ..common.keywords import Recipients, Room
+    from ..errors import CallError
     from .extension import SocketIO
     from .facade import ServerFacade
 
@@ -112,7 +113,12 @@ class Namespace(NamespaceBase):
         *,
         to: Recipients = None,
         skip_sid: str | list[str] | None = None,
+        exclude: Recipients = None,
+        timeout: float | None = None,
+        on_timeout: Callable[[CallError], Any] | None = None,
+        local: bool = False,
         ignore_queue: bool = False,
+        volatile: bool = False,
     ) -> None:
         """Send an event to everybody in this namespace, or in a room; see :meth:`SocketIO.emit`."""
         self.socketio.emit(
@@ -123,8 +129,12 @@ class Namespace(NamespaceBase):
             room=room,
             include_self=include_self,
             skip_sid=skip_sid,
+            exclude=exclude,
             callback=callback,
-            ignore_queue=ignore_queue,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            local=local or ignore_queue,
+            volatile=volatile,
         )
 
     def send(
@@ -138,7 +148,12 @@ class Namespace(NamespaceBase):
         to: Recipients = None,
         skip_sid: str | list[str] | None = None,
         json: bool = False,
+        exclude: Recipients = None,
+        timeout: float | None = None,
+        on_timeout: Callable[[CallError], Any] | None = None,
+        local: bool = False,
         ignore_queue: bool = False,
+        volatile: bool = False,
     ) -> None:
         """Send a message to everybody in this namespace, or in a room; see :meth:`SocketIO.send`."""
         self.socketio.send(
@@ -149,8 +164,12 @@ class Namespace(NamespaceBase):
             room=room,
             include_self=include_self,
             skip_sid=skip_sid,
+            exclude=exclude,
             callback=callback,
-            ignore_queue=ignore_queue,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            local=local or ignore_queue,
+            volatile=volatile,
         )
 
     def call(

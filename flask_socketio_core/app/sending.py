@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.values import full_namespace
 from ..contracts.clients import Emission
-from .addressing import payload, recipients, refuse_unknown, skipped
+from .addressing import excluded, payload, recipients, refuse_unknown, skipped
+from .selected import Selection
 
 if TYPE_CHECKING:
     from typing_extensions import Never
 
     from ..common.keywords import Recipients, Room
+    from ..errors import CallError
     from .binding import Binding
 
 
@@ -33,7 +35,11 @@ class Sender(ABC):
         room: Recipients = None,
         include_self: bool = True,
         skip_sid: str | Iterable[str] | None = None,
+        exclude: Recipients = None,
         callback: Callable[..., Any] | None = None,
+        timeout: float | None = None,
+        on_timeout: Callable[[CallError], Any] | None = None,
+        local: bool = False,
         ignore_queue: bool = False,
         volatile: bool = False,
         **unknown: Never,
@@ -47,12 +53,21 @@ class Sender(ABC):
         :param room: the older name of ``to``.
         :param include_self: ``False`` leaves out the client whose event is being handled.
         :param skip_sid: a sid or a list of them to leave out.
+        :param exclude: a room or sid, or a list of them: whoever is in one of these rooms is left out, also if ``to``
+            names another one of the client's rooms. Processes of python-socketio leave out the sids alone.
         :param callback: called with what the client acknowledges; ``to`` must be one client's sid, or one room, whose
             members each cause a call when they acknowledge. Given in a handler, it runs in that handler's kind of
             context.
-        :param ignore_queue: send to clients of this process only, not through the message queue.
+        :param timeout: how long an acknowledgement may take, seconds; what comes later is not passed on to
+            ``callback``. For a client of another server as long as the message queue's ``ack_expires_s`` says, at most.
+        :param on_timeout: called instead of ``callback``, as that is, with what :meth:`call` would raise:
+            :class:`CallTimeout` if nobody has acknowledged in time, :class:`ClientGone` as soon as the client leaves.
+        :param local: send to clients of this process only, not through the message queue; a process that only sends has
+            none.
+        :param ignore_queue: the older name of ``local``.
         :param volatile: drop it for a client that cannot be written to at once.
         :raises TypeError: for a keyword that does not exist, with the nearest match.
+        :raises ValueError: for ``timeout`` without what acknowledges, or without exactly one ``to``.
         :raises NotInitialised: before ``init_app``.
         """
         if unknown:
@@ -68,9 +83,12 @@ class Sender(ABC):
                 skipped(skip_sid, include_self=include_self, function="SocketIO.emit()"),
                 None,
                 volatile,
-                ignore_queue,
+                local or ignore_queue,
+                _NOBODY if exclude is None else excluded(exclude),
             ),
             callback,
+            timeout,
+            on_timeout,
         )
 
     def send(
@@ -84,6 +102,10 @@ class Sender(ABC):
         skip_sid: str | Iterable[str] | None = None,
         *,
         room: Recipients = None,
+        exclude: Recipients = None,
+        timeout: float | None = None,
+        on_timeout: Callable[[CallError], Any] | None = None,
+        local: bool = False,
         ignore_queue: bool = False,
         volatile: bool = False,
         **unknown: Never,
@@ -105,8 +127,11 @@ class Sender(ABC):
             room=room,
             include_self=include_self,
             skip_sid=skip_sid,
+            exclude=exclude,
             callback=callback,
-            ignore_queue=ignore_queue,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            local=local or ignore_queue,
             volatile=volatile,
         )
 
@@ -118,6 +143,7 @@ class Sender(ABC):
         to: str | None = None,
         room: str | None = None,
         timeout: float | None = 60,
+        local: bool = False,
         ignore_queue: bool = False,
         **unknown: Never,
     ) -> Any:
@@ -138,7 +164,7 @@ class Sender(ABC):
         target = to if to is not None else room
         if target is None:
             raise ValueError("SocketIO.call() asks one client: pass its sid as to=")
-        emission = Emission(event, payload(args), full_namespace(namespace), local=ignore_queue)
+        emission = Emission(event, payload(args), full_namespace(namespace), local=local or ignore_queue)
         return self._binding().call(emission, target, timeout)
 
     async def call_async(
@@ -149,6 +175,7 @@ class Sender(ABC):
         to: str | None = None,
         room: str | None = None,
         timeout: float | None = 60,
+        local: bool = False,
         ignore_queue: bool = False,
         **unknown: Never,
     ) -> Any:
@@ -167,8 +194,21 @@ class Sender(ABC):
         target = to if to is not None else room
         if target is None:
             raise ValueError("SocketIO.call_async() asks one client: pass its sid as to=")
-        emission = Emission(event, payload(args), full_namespace(namespace), local=ignore_queue)
+        emission = Emission(event, payload(args), full_namespace(namespace), local=local or ignore_queue)
         return await self._binding().call_async(emission, target, timeout)
+
+    def to(self, *rooms: Recipients) -> Selection:
+        """Return a selection of clients to send to, another way to write the keywords of :meth:`emit`::
+
+            socketio.to("a", "b").exclude("c").emit("news", 1)
+
+        :param rooms: rooms and sids, or lists of them.
+        """
+        return Selection(self).to(*rooms)
+
+    def exclude(self, *rooms: Recipients) -> Selection:
+        """Return a selection of everybody but those who are in some rooms; see :meth:`to`."""
+        return Selection(self).exclude(*rooms)
 
     def close_room(self, room: Room, namespace: str | None = None) -> None:
         """Take everybody out of a room.
@@ -178,7 +218,9 @@ class Sender(ABC):
         self._binding().emitter.close_room(room, full_namespace(namespace))
 
 
-CALL_KEYWORDS = ("namespace", "to", "room", "timeout", "ignore_queue")
+CALL_KEYWORDS = ("namespace", "to", "room", "timeout", "local", "ignore_queue")
+
+_NOBODY: frozenset[Any] = frozenset()
 
 
 def _take_data(args: tuple[Any, ...], unknown: dict[str, Any]) -> tuple[Any, ...]:

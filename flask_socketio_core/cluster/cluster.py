@@ -343,6 +343,8 @@ class Cluster:
                 emission = emission._replace(on_ack=question.on_ack_here)
             self._server.emit(emission)
         self._be_closed_at_exit()
+        if "except" in message:
+            link.warn_of_older(2, "whose clients receive events that exclude their rooms")
         link.outbox.put(encoded, _key(namespace, to[0] if to else ""))
 
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
@@ -488,6 +490,7 @@ class Cluster:
                     frozenset((skip,) if isinstance(skip, str) else skip),
                     on_ack,
                     message.get("volatile") is True,
+                    exclude=envelope.excluded(message),
                 )
             )
         except InvalidData as error:  # a process of python-socketio's sends what it likes

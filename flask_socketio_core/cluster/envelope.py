@@ -30,6 +30,8 @@ protocol  since             understands
                             values as in a ``callback``). Besides, for ``ask``: ``id``, ``expires_at`` (seconds
                             since the epoch, when nobody waits any more) and perhaps ``to``, the node that is asked
                             alone. ``answer``: ``id``, with ``args`` or ``error``; ``host_id`` is that of who asked
+2         0.1               ``except`` of an ``emit``: rooms whose members do not receive it. What may be a sid is
+                            in ``skip_sid``, too, which all know
 ========  ================  ===================================================================================
 
 What is addressed to sids of ours has these in ``sids`` and only the rest in ``room``: a process of python-socketio's,
@@ -79,7 +81,7 @@ MAX_NUMBER = 2**63 - 1
 MAX_DEPTH = 256
 """Deepest nesting of values."""
 
-PROTOCOL = 1
+PROTOCOL = 2
 """What this version understands; see the table above."""
 
 MAX_TOPICS = 64
@@ -210,6 +212,10 @@ def _is_callback(value: Any) -> bool:
     return _is_room(room) and _is_namespace(namespace) and _is_number(number)
 
 
+def _are_rooms(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(map(_is_room, value)))
+
+
 def _is_skip(value: Any) -> bool:
     return value is None or _is_name(value) or (isinstance(value, list) and all(map(_is_name, value)))
 
@@ -261,6 +267,7 @@ _EMIT: dict[str, Callable[[Any], bool]] = {
     "room": _is_room,
     "sids": _are_sids,
     "skip_sid": _is_skip,
+    "except": _are_rooms,
     "callback": _is_callback,
     "host_id": _is_sender,
 }
@@ -318,11 +325,15 @@ def emit(
     :raises ValueError: if clients could not take the attachments.
     :param callback: room, namespace and number of the acknowledgement that is asked for.
     """
-    event, args, namespace, to, skip, _, volatile, _ = emission
+    event, args, namespace, to, skip, _, volatile, _, exclude = emission
     names, sids = to, [name for name in to or () if is_sid(name)]
     if to is not None and sids:
         found = frozenset(sids)
         names = tuple([name for name in to if name not in found])
+    if (
+        exclude
+    ):  # who does not know ``except`` leaves out at least those that are sids, also those of python-socketio
+        skip = skip.union(name for name in exclude if isinstance(name, str))
     data, binary = pack(list(args))
     if binary and max_attachments is not None:
         check_count(len(data) - 1, max_attachments)
@@ -339,6 +350,8 @@ def emit(
     }
     if sids:
         message["sids"] = sids
+    if rooms := [name for name in exclude if not is_sid(name)]:
+        message["except"] = rooms
     if volatile:
         message["volatile"] = True
     return message
@@ -360,6 +373,11 @@ def addressees(message: Message) -> tuple[Any, ...] | None:
     if isinstance(value, list):
         return (*map(room, value), *sids)
     return (value, *sids)
+
+
+def excluded(message: Message) -> frozenset[Any]:
+    """Return the rooms whose members do not receive what an ``emit`` message sends."""
+    return frozenset(map(room, message.get("except") or ()))
 
 
 def room(value: Any) -> Any:

@@ -300,6 +300,18 @@ class Link:
         """Return the other servers that are there."""
         return self.peers.alive(self._clock())
 
+    def warn_of_older(self, protocol: int, what: str) -> None:
+        """Log it if there are servers that do not understand what is sent.
+
+        :param protocol: the lowest that does.
+        :param what: happens there.
+        """
+        for peer in self.servers():
+            if peer.protocol < protocol:
+                self._tell_of_server(
+                    logging.WARNING, "server %s has an older version (%s), %s", peer.node, peer.version, what
+                )
+
     def check(self, encoded: bytes) -> None:
         """Refuse a message that cannot be put; raises what :meth:`prepare` raises."""
         self.outbox.check(encoded)

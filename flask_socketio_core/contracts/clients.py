@@ -23,6 +23,7 @@ class Emission(NamedTuple):
         one sid or room.
     :param volatile: drop it for a client that cannot be written to at once.
     :param local: only to clients of this process.
+    :param exclude: rooms whose members do not receive it, and sids.
     """
 
     event: str
@@ -33,6 +34,7 @@ class Emission(NamedTuple):
     on_ack: AckCallback | None = None
     volatile: bool = False
     local: bool = False
+    exclude: frozenset[Any] = frozenset()
 
 
 class Client(Protocol):

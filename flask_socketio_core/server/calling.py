@@ -1,15 +1,17 @@
-"""Ask one client and wait for its answer."""
+"""Ask one client and wait for its answer, or have it call back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..common.sids import is_sid
 from ..errors import CallTimeout, ClientGone
 
 if TYPE_CHECKING:
-    from ..contracts import AsyncMode
+    from ..contracts import AsyncMode, Handle
     from ..contracts.clients import AckCallback, Emission
+    from ..errors import CallError
     from .interface import LocalServer
 
 FOREVER_S = 365 * 24 * 3600.0
@@ -117,5 +119,93 @@ def _outcome(
     if answers:
         return answers[0]
     if in_time:
-        raise ClientGone(f"client {to!r} left before it acknowledged {event!r}")
-    raise CallTimeout(f"client {to!r} did not acknowledge {event!r} within {timeout_s:g} s")
+        raise _gone(event, to)
+    raise _late(event, to, timeout_s)
+
+
+def _gone(event: str, to: str) -> ClientGone:
+    """Return the error for a client that has left."""
+    return ClientGone(f"client {to!r} left before it acknowledged {event!r}")
+
+
+def _late(event: str, to: str, timeout_s: float) -> CallTimeout:
+    """Return the error for one that took too long."""
+    return CallTimeout(f"client {to!r} did not acknowledge {event!r} within {timeout_s:g} s")
+
+
+class Expectation:
+    """An acknowledgement that calls back, or the lack of it, where no task waits.
+
+    :param to: the sid or room that is asked. The members of a room may each answer, until the time is over.
+    :param timeout_s: seconds.
+    :param on_ack: called with each answer; must not block.
+    :param on_failure: called with the error that :func:`wait` would raise; likewise.
+    """
+
+    def __init__(
+        self,
+        mode: AsyncMode,
+        event: str,
+        to: str,
+        timeout_s: float,
+        *,
+        on_ack: AckCallback,
+        on_failure: Callable[[CallError], object],
+    ) -> None:
+        self._mode = mode
+        self._lock = mode.create_lock()
+        self._event = event
+        self._to = to
+        self._timeout_s = timeout_s
+        self._on_ack = on_ack
+        self._on_failure = on_failure
+        self._answered = self._over = False
+        self._timer: Handle | None = None
+        self._forget: Callable[[], object] | None = None
+
+    def begin(self, ask: Ask) -> None:
+        """Ask; raises what that raises."""
+        self._timer = self._mode.call_later(self._timeout_s, self._expire)
+        try:
+            forget = ask(self._answer, self._leave)
+        except BaseException:
+            self._end()
+            raise
+        with self._lock:
+            self._forget = forget
+            over = self._over
+        if over:  # before ask() had returned
+            forget()
+
+    def _answer(self, *values: Any) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self._answered = True
+        self._on_ack(*values)
+        if is_sid(self._to):  # nobody else will answer
+            self._end()
+
+    def _leave(self) -> None:
+        if self._end() and not self._answered:
+            self._on_failure(_gone(self._event, self._to))
+
+    def _expire(self) -> None:
+        self._mode.spawn(self._give_up)  # a room may have many members that are not asked any more
+
+    def _give_up(self) -> None:
+        if self._end() and not self._answered:
+            self._on_failure(_late(self._event, self._to, self._timeout_s))
+
+    def _end(self) -> bool:
+        """Wait no longer; ``False`` if that was over before."""
+        with self._lock:
+            if self._over:
+                return False
+            self._over = True
+            timer, forget = self._timer, self._forget
+        if timer is not None:
+            timer.cancel()
+        if forget is not None:
+            forget()
+        return True

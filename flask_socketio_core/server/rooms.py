@@ -133,17 +133,26 @@ class Rooms:
                 return [self._clients[room]]
             return list(self._rooms.get(room, {}).values())
 
-    def select(self, to: Iterable[str] | None, skip: frozenset[str]) -> list[Client]:
+    def select(
+        self, to: Iterable[str] | None, skip: frozenset[str], exclude: frozenset[Any] = frozenset()
+    ) -> list[Client]:
         """Return each addressed client once.
 
         :param to: rooms and sids; ``None`` for the whole namespace.
         :param skip: sids to leave out.
+        :param exclude: rooms whose members are left out, and sids.
         """
         rooms = None if to is None else tuple(to)
         if rooms is None or len(rooms) == 1:
             clients = self.members(None if rooms is None else rooms[0])
         else:
             clients = list({client.sid: client for room in rooms for client in self.members(room)}.values())
+        if exclude:
+            # A room is asked for each client instead of copied: it may be much larger than what is sent to.
+            skip = skip.union(name for name in exclude if name in self._clients)
+            for room in exclude:
+                if members := self._rooms.get(room):
+                    clients = [client for client in clients if client.sid not in members]
         return [client for client in clients if client.sid not in skip] if skip else clients
 
     def _discard(self, room: str, sid: str) -> None:

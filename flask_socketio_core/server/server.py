@@ -167,9 +167,9 @@ class Server:
 
     def emit(self, emission: Emission) -> None:
         """Send an event to clients of this process; see :meth:`Emitter.emit`."""
-        event, args, namespace, to, skip, on_ack, volatile, _ = emission
+        event, args, namespace, to, skip, on_ack, volatile, _, exclude = emission
         rooms = self._rooms.get(namespace)
-        clients = rooms.select(to, skip) if rooms is not None else []
+        clients = rooms.select(to, skip, exclude) if rooms is not None else []
         outgoing: Outgoing | None = None
         if on_ack is not None:
             outgoing = self._emit_with_ack(event, args, clients, on_ack)

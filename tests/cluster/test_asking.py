@@ -13,9 +13,10 @@ import pytest
 
 from flask_socketio_core.cluster import envelope
 from flask_socketio_core.cluster.cluster import Cluster
-from flask_socketio_core.cluster.envelope import MAX_ID, MAX_TOPICS
+from flask_socketio_core.cluster.envelope import MAX_ID, MAX_TOPICS, PROTOCOL
 from flask_socketio_core.cluster.topics import MOST_AT_ONCE, MOST_WAITING
 from flask_socketio_core.contracts import MessageQueue
+from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.contracts.servers import Answers
 from flask_socketio_core.errors import QueueClosed
 from flask_socketio_core.testing.conformance.queues import Listener
@@ -243,7 +244,9 @@ def test_a_server_that_ends_is_not_waited_for(trio: Trio) -> None:
         leaver.close()
 
 
-def test_servers_without_topics_are_not_waited_for_and_newer_ones_are_heard(trio: Trio) -> None:
+def test_servers_without_topics_are_not_waited_for_and_newer_ones_are_heard(
+    trio: Trio, caplog: pytest.LogCaptureFixture
+) -> None:
     if trio.bus.options.get("secret"):
         pytest.skip("a stranger is not heard")
     old, new = Stranger(trio.bus), Stranger(trio.bus)
@@ -257,7 +260,7 @@ def test_servers_without_topics_are_not_waited_for_and_newer_ones_are_heard(trio
         peers = {peer.node: (peer.protocol, peer.topics) for peer in node.cluster.health().peers}
         assert peers["old-server"] == (0, ())
         assert peers["new-server"] == (99, ("third", "echo"))
-        assert peers[trio.ids[2]] == (1, ("echo", "mixed", "news", "third"))
+        assert peers[trio.ids[2]] == (PROTOCOL, ("echo", "mixed", "news", "third"))
         outcomes: list[Answers] = []
         caller = threading.Thread(target=lambda: outcomes.append(node.servers.ask("echo", timeout_s=LONG_S)))
         caller.start()
@@ -274,6 +277,12 @@ def test_servers_without_topics_are_not_waited_for_and_newer_ones_are_heard(trio
         assert sorted(outcomes[0].answers) == sorted([*trio.ids, "new-server"])
         new.say("ask", topic="echo", args=[1, "more"], id=1, expires_at=time.time() + 9, future=1)
         wait_until(lambda: len(new.heard("answer")) >= 3, "answers to a newer server")
+        caplog.clear()
+        node.cluster.emit(Emission("to all but some", (), exclude=frozenset({"room"})))
+        wait_until(lambda: old.heard("emit") and new.heard("emit"), "event")
+        assert [record.getMessage() for record in caplog.records if "older" in record.msg] == [
+            "server old-server has an older version (0.1), whose clients receive events that exclude their rooms"
+        ]
         for stranger in (old, new):
             stranger.say("node", **{**news, "state": "bye"})
         wait_until(lambda: len(node.cluster.health().peers) == 2, "end of the strangers")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -68,6 +70,28 @@ def test_rooms_span_servers_and_skip_is_kept(nodes: tuple[Node, Node], outside: 
     assert sorted(inside[1].wait_for(2)) == [["all"], ["rooms"]]
     assert sorted(beside[0].wait_for(2)) == [["all"], ["rooms"]]
     assert beside[1].wait_for(1) == [["all"]]
+
+
+def test_members_of_excluded_rooms_are_left_out_on_every_server(
+    nodes: tuple[Node, Node], outside: Cluster
+) -> None:
+    inside, excluded = ([node.connect() for node in nodes] for _ in range(2))
+    for node, member in zip(nodes, excluded, strict=True):
+        node.cluster.enter_room(member.sid, "muted")
+        node.cluster.enter_room(member.sid, ("a", 1))  # type: ignore[arg-type]  # any value that can be hashed
+    both: frozenset[Any] = frozenset({"muted", inside[1].sid})
+    for cluster in (nodes[0].cluster, outside):
+        cluster.emit(Emission("to some", (), exclude=frozenset({"muted"})))
+        cluster.emit(Emission("not even it", (), exclude=both))
+        cluster.emit(Emission("a tuple", (), exclude=frozenset({("a", 1)})))
+        cluster.emit(Emission("all", ()))
+    assert (
+        sorted(inside[0].wait_for(8))
+        == [["a tuple"]] * 2 + [["all"]] * 2 + [["not even it"]] * 2 + [["to some"]] * 2
+    )
+    assert sorted(inside[1].wait_for(6)) == [["a tuple"]] * 2 + [["all"]] * 2 + [["to some"]] * 2
+    for member in excluded:
+        assert member.wait_for(2) == [["all"]] * 2
 
 
 def test_leaving_and_closing_a_room_works_from_elsewhere(nodes: tuple[Node, Node], outside: Cluster) -> None:
@@ -161,6 +185,23 @@ def test_a_message_to_a_local_client_does_not_travel(nodes: tuple[Node, Node], b
     nodes[0].cluster.emit(Emission("public", ()))
     tap.wait_until(lambda: any(b"public" in message for message in tap.messages), 15, "public message")
     assert not any(b"private" in message for message in tap.messages)
+    tap.queue.close()
+
+
+def test_an_event_for_another_server_is_one_message(
+    nodes: tuple[Node, Node], bus: Bus, outside: Cluster
+) -> None:
+    tap = Listener(bus.queue_class(bus.url, bus.channel, mode=nodes[0].mode, options={})).subscribed()
+    member = nodes[1].connect()
+    nodes[1].cluster.enter_room(member.sid, "room")
+    for cluster in (nodes[0].cluster, outside):
+        cluster.emit(Emission("to one", (), to=(member.sid,)))
+        cluster.emit(Emission("to a room", (), to=("room",), exclude=frozenset({"other"})))
+    member.wait_for(4)
+    nodes[0].cluster.emit(Emission("last", ()))
+    tap.wait_until(lambda: any(b'"last"' in message for message in tap.messages), 15, "last message")
+    sent = [message["method"] for message in map(json.loads, tap.messages) if message["method"] != "node"]
+    assert sorted(sent) == ["emit"] * 3 + ["emit_sids"] * 2
     tap.queue.close()
 
 

@@ -64,24 +64,32 @@ def test_rooms_and_single_clients_are_reached_once_wherever_they_are(stage: Stag
 
 def test_who_is_left_out_hears_nothing(stage: Stage) -> None:
     sids = {name: person.sid for name, person in stage.people.items()}
+    for name, person in stage.people.items():
+        person.client.call("join", f"own room of {name}", timeout=10)
     for sender_name, sender in stage.senders.items():
         for name, sid in sids.items():
             sender.do("emit", "skipping one", sender_name, name, to=EVERYONE, skip_sid=sid)
         sender.do("emit", "skipping all", to=EVERYONE, skip_sid=list(sids.values()))
+        for name in sids:
+            sender.do(
+                "emit", "excluding a room", sender_name, name, to=EVERYONE, exclude=f"own room of {name}"
+            )
+        sender.do("emit", "excluding all", exclude=EVERYONE)
+        sender.do("emit", "local", sender_name, to=EVERYONE, local=True)
     for name, person in stage.people.items():
         person.client.call("say", (EVERYONE, name), timeout=10)
     stage.settle()
-    assert stage.heard("skipping all", "said") == {
+    assert stage.heard("skipping all", "excluding all", "said") == {
         name: [("said", other) for other in sorted(stage.people) if other != name] for name in stage.people
     }
-    assert stage.heard("skipping one") == {
-        name: sorted(
-            ("skipping one", *pair)
-            for pair in itertools.product(stage.senders, stage.people)
-            if pair[1] != name
-        )
-        for name in stage.people
-    }
+    for event in ("skipping one", "excluding a room"):
+        assert stage.heard(event) == {
+            name: sorted(
+                (event, *pair) for pair in itertools.product(stage.senders, stage.people) if pair[1] != name
+            )
+            for name in stage.people
+        }
+    assert stage.heard("local") == {name: [("local", name)] for name in stage.people}
 
 
 def test_clients_are_moved_between_rooms_from_elsewhere(stage: Stage) -> None:

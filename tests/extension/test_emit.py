@@ -122,6 +122,53 @@ def test_skipped_clients(socketio: SocketIO, crowd: dict[str, Any]) -> None:
     assert received_by(crowd) == "c"
 
 
+def sid_of_a(crowd: dict[str, Any]) -> str:
+    sid: str = crowd["a"].sid
+    return sid
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"exclude": "a"}, "bc"),
+        ({"exclude": ["a", "nobody", "c"]}, "b"),
+        ({"to": "all", "exclude": "all"}, ""),
+        ({"to": ["all", "a"], "exclude": ("b",)}, "ac"),
+        ({"exclude": []}, "abc"),
+        ({"exclude": sid_of_a}, "bc"),
+        ({"exclude": "b", "skip_sid": sid_of_a}, "c"),
+        ({"exclude": "b", "local": True}, "ac"),
+    ],
+)
+def test_members_of_rooms_are_left_out(
+    socketio: SocketIO, crowd: dict[str, Any], options: dict[str, Any], expected: str
+) -> None:
+    options = {name: value(crowd) if callable(value) else value for name, value in options.items()}
+    socketio.emit("event", **options)
+    assert received_by(crowd) == expected
+    socketio.send("text", **options)
+    assert received_by(crowd) == expected
+    socketio.on_event("say", lambda: library.emit("event", broadcast="to" not in options, **options))
+    crowd["c"].emit("say")
+    assert received_by(crowd) == expected
+
+
+def test_clients_are_selected_step_by_step(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    both = socketio.to("a", ["b"])
+    both.exclude("b").emit("event", 1)
+    assert received_by(crowd) == "a"
+    both.to(crowd["c"].sid).local.volatile.emit("event")  # each step leaves the earlier ones as they were
+    assert received_by(crowd) == "abc"
+    both.emit("event")
+    assert received_by(crowd) == "ab"
+    socketio.exclude("a", "b").emit("event")
+    assert received_by(crowd) == "c"
+    socketio.to().emit("event")  # nobody, as with to=[]
+    assert received_by(crowd) == ""
+    with pytest.raises(AttributeError):
+        both._local = True  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("function", ["socketio.emit", "emit"])
 def test_sender_may_be_left_out(socketio: SocketIO, crowd: dict[str, Any], function: str) -> None:
     send = socketio.emit if function == "socketio.emit" else library.emit
@@ -198,6 +245,62 @@ def test_failing_callback_is_an_error_of_its_namespace(socketio: SocketIO, crowd
     crowd["a"].on("question", lambda: None)
     crowd["a"].emit("ask")
     assert errors == ["on purpose"]
+
+
+def test_an_acknowledgement_in_time_is_no_time_out(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    calls: list[Any] = []
+    crowd["a"].on("question", lambda: ("yes", 1))
+    timed = socketio.to(crowd["a"].sid)
+    timed.emit("question", callback=lambda *args: calls.append(args), timeout=0.1, on_timeout=calls.append)
+    assert wait_until(lambda: bool(calls), timeout_s=15)
+    time.sleep(0.2)  # nothing more may come
+    assert calls == [("yes", 1)]
+
+
+def test_a_time_out_tells_what_a_call_would_raise(
+    app: Flask, socketio: SocketIO, crowd: dict[str, Any]
+) -> None:
+    ends: list[Any] = []
+
+    def ask(event: str, to: str, timeout: float) -> None:
+        socketio.emit(event, to=to, callback=ends.append, timeout=timeout, on_timeout=ends.append)
+
+    for client in crowd.values():
+        client._acknowledge = lambda *args: None  # it hears the question and does not answer
+    socketio.on_event("ask", lambda: ask("in a handler", "all", 0.05))
+    crowd["b"].emit("ask")
+    ask("late", crowd["a"].sid, 0.05)
+    ask("to nobody", "nobody", 60)
+    ask("gone", crowd["c"].sid, 60)
+    crowd["c"].disconnect()
+    assert wait_until(lambda: len(ends) == 4, timeout_s=15)
+    assert {(type(end).__name__, str(end).partition(" within")[0]) for end in ends} == {
+        ("CallTimeout", "client 'all' did not acknowledge 'in a handler'"),
+        ("CallTimeout", f"client '{crowd['a'].sid}' did not acknowledge 'late'"),
+        ("ClientGone", f"client '{crowd['c'].sid}' left before it acknowledged 'gone'"),
+        ("ClientGone", "cannot call 'to nobody': nobody is connected as 'nobody' to namespace '/'"),
+    }
+    engine = socketio.binding_of(app).engine
+    assert engine is not None
+    for name in "ab":
+        client = engine.server.client(crowd[name].sid)
+        assert not client.gone_callbacks and not client.acks
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to": "a", "timeout": 5}, r"timeout= is for an acknowledgement: pass callback= or on_timeout="),
+        ({"to": "a", "on_timeout": print}, "on_timeout= needs timeout="),
+        ({"timeout": 5, "callback": print}, "one client or one room: give its sid or name as to="),
+        ({"to": ["a", "b"], "timeout": 5, "callback": print}, "one client or one room"),
+    ],
+)
+def test_a_time_out_without_what_it_is_for_is_an_error(
+    socketio: SocketIO, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        socketio.emit("event", **options)
 
 
 # calls

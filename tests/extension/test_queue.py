@@ -13,9 +13,10 @@ import socketio as protocol_library
 from flask_socketio_core import SocketIO, SocketIOTestClient
 from flask_socketio_core.app.client_managers import adopt
 from flask_socketio_core.common.options import build
-from flask_socketio_core.errors import InvalidOption, SelectionError
+from flask_socketio_core.errors import ClientGone, InvalidOption, SelectionError
 from support.flask_apps import MakeApp, request
 from support.programs import run_program
+from support.servers import wait_until
 
 
 @pytest.fixture
@@ -55,9 +56,51 @@ def test_client_elsewhere_can_be_called_and_disconnected(pair: list[SocketIOTest
 
 def test_ignoring_the_queue_stays_in_this_process(pair: list[SocketIOTestClient]) -> None:
     pair[0].socketio.emit("news", "here", ignore_queue=True)
+    pair[0].socketio.emit("news", "here, too", local=True)
     pair[0].socketio.emit("news", "everywhere")
-    assert [event["args"] for event in pair[0].get_received()] == [["here"], ["everywhere"]]
+    assert [event["args"] for event in pair[0].get_received()] == [["here"], ["here, too"], ["everywhere"]]
     assert pair[1].wait_for("news")["args"] == ["everywhere"]
+
+
+def test_a_process_that_only_sends_has_no_clients_of_its_own(
+    pair: list[SocketIOTestClient], url: str
+) -> None:
+    emitter = SocketIO(message_queue=url)
+    emitter.emit("news", "to nobody", local=True)
+    emitter.emit("news", "to nobody", ignore_queue=True)
+    with pytest.raises(ClientGone, match="this process only sends"):
+        emitter.call("question", to=pair[0].emit("sid", callback=True), local=True)
+    emitter.emit("news", "everywhere")
+    assert [client.wait_for("news")["args"] for client in pair] == [["everywhere"]] * 2
+
+
+def test_a_time_out_holds_for_clients_of_other_servers(pair: list[SocketIOTestClient], url: str) -> None:
+    ends: list[Any] = []
+    sids = [client.emit("sid", callback=True) for client in pair]
+    pair[1].on("question", lambda: "yes")
+    pair[0]._acknowledge = lambda *args: None  # type: ignore[method-assign]  # it does not answer
+    emitter = SocketIO(message_queue=url, async_mode="threading")
+    for sender, sid, timeout in (
+        (pair[0].socketio, sids[1], 60),
+        (emitter, sids[1], 60),
+        (emitter, sids[0], 0.1),
+        (emitter, "nobody", 0.1),
+        (pair[1].socketio, sids[0], 60),
+    ):
+        sender.emit("question", to=sid, callback=ends.append, timeout=timeout, on_timeout=ends.append)
+    assert wait_until(lambda: len(ends) == 4, timeout_s=15)
+    pair[0].disconnect()
+    assert wait_until(lambda: len(ends) == 5, timeout_s=15)
+    assert [end if isinstance(end, str) else type(end) for end in ends].count("yes") == 2
+    assert [type(end).__name__ for end in ends if end != "yes"] == [
+        "CallTimeout",
+        "CallTimeout",
+        "ClientGone",
+    ]
+    for socketio in (pair[0].socketio, pair[1].socketio, emitter):
+        cluster = socketio._binding().cluster
+        assert cluster is not None and len(cluster._link.acks) == 0
+    emitter.close()
 
 
 def test_process_without_an_application_sends(pair: list[SocketIOTestClient], url: str) -> None:

@@ -26,6 +26,7 @@ GOOD: tuple[dict[str, Any], ...] = (
         "namespace": "/",
         "room": "r",
         "skip_sid": ["s"],
+        "except": ["x", ["y", 1]],
         "host_id": "h",
     },
     {"method": "emit", "event": "e", "data": [{"_placeholder": True, "num": 0}, "YQ=="], "binary": True},

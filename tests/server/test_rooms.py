@@ -22,6 +22,24 @@ def make_rooms() -> Any:
     return Rooms(threading.Lock(), max_rooms=100, max_name_length=50)
 
 
+def test_members_of_excluded_rooms_are_not_selected() -> None:
+    rooms = make_rooms()
+    for sid, names in (("a", ["one"]), ("b", ["one", "two"]), ("c", [])):
+        member = Member(sid)
+        rooms.add(member)
+        for name in names:
+            rooms.enter(member, name)
+
+    def selected(to: list[str] | None, skip: str, *exclude: str) -> str:
+        return "".join(client.sid for client in rooms.select(to, frozenset(skip), frozenset(exclude)))
+
+    assert selected(None, "", "two", "nobody") == "ac"
+    assert selected(["one"], "", "a") == "b"
+    assert selected(["one", "c"], "c", "two") == "a"
+    assert selected(["one"], "", "one") == ""
+    assert selected(None, "") == "abc"
+
+
 def test_threads_that_join_leave_close_and_broadcast_leave_everything_in_order() -> None:
     rooms = make_rooms()
     failures: list[BaseException] = []

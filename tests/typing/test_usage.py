@@ -102,6 +102,11 @@ def sending(socketio: SocketIO) -> None:
     socketio.emit("event")
     socketio.emit("event", {"a": b"1"}, to="room", skip_sid=["a", "b"], callback=print)
     socketio.emit("event", 1, 2, room=["a", "b"], include_self=False, ignore_queue=True, volatile=True)
+    socketio.emit(
+        "event", to="sid", exclude=["a", "b"], local=True, callback=print, timeout=5, on_timeout=print
+    )
+    socketio.to("a", ["b"]).exclude("c").local.volatile.emit("event", 1, callback=print, timeout=0.5)
+    socketio.exclude("c").emit("event", exclude="d")  # type: ignore[call-arg]
     socketio.send("text", to="room")
     socketio.send({"a": 1}, json=True)
     assert_type(socketio.call("event", 1, to="sid", timeout=5), Any)

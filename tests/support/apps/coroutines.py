@@ -144,7 +144,8 @@ def make_app() -> tuple[Flask, Any]:
             await asyncio.sleep(0.01)
             library.emit("called back", value)
 
-        library.emit("question", 10, callback=callback)
+        library.emit("question", 10, callback=callback, timeout=5)
+        library.emit("question", 10, to="nobody", timeout=5, on_timeout=lambda error: callback(20))
 
     @socketio.on("for ever")
     async def for_ever() -> None:

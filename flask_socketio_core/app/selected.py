@@ -1,0 +1,91 @@
+"""Clients to send to, chosen step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .addressing import recipients
+
+if TYPE_CHECKING:
+    from ..common.keywords import Recipients
+    from ..errors import CallError
+
+
+class Emits(Protocol):
+    """The ``SocketIO`` object."""
+
+    @property
+    def emit(self) -> Callable[..., None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Clients to send to, as :meth:`SocketIO.to` and :meth:`SocketIO.exclude` return them::
+
+        players = socketio.to("table-7", "table-8").exclude("watching")
+        players.emit("turn", 1)
+        players.volatile.emit("clock", 59)
+
+    Each step makes another selection and leaves the earlier one as it is.
+    """
+
+    _sender: Emits = field(repr=False)
+    _to: tuple[Any, ...] | None = None
+    _exclude: tuple[Any, ...] = ()
+    _local: bool = False
+    _volatile: bool = False
+
+    def to(self, *rooms: Recipients) -> Selection:
+        """Select the members of more rooms, or more clients; each of them once.
+
+        :param rooms: rooms and sids, or lists of them.
+        """
+        return replace(self, _to=(*(self._to or ()), *_names(rooms)))
+
+    def exclude(self, *rooms: Recipients) -> Selection:
+        """Leave out who is in one of some rooms.
+
+        :param rooms: rooms and sids, or lists of them.
+        """
+        return replace(self, _exclude=(*self._exclude, *_names(rooms)))
+
+    @property
+    def local(self) -> Selection:
+        """Those of them that are connected to this process."""
+        return replace(self, _local=True)
+
+    @property
+    def volatile(self) -> Selection:
+        """Those of them that can be written to at once."""
+        return replace(self, _volatile=True)
+
+    def emit(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = "/",
+        include_self: bool = True,
+        callback: Callable[..., Any] | None = None,
+        timeout: float | None = None,
+        on_timeout: Callable[[CallError], Any] | None = None,
+    ) -> None:
+        """Send them an event; see :meth:`SocketIO.emit`."""
+        self._sender.emit(
+            event,
+            *args,
+            namespace=namespace,
+            to=self._to,
+            include_self=include_self,
+            exclude=self._exclude,
+            callback=callback,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            local=self._local,
+            volatile=self._volatile,
+        )
+
+
+def _names(rooms: tuple[Recipients, ...]) -> tuple[Any, ...]:
+    return tuple(name for room in rooms for name in recipients(room) or ())
