@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,7 +83,6 @@ class SocketIO(HandlerRegistration, Sender, Operator, ExtensionAttributes):
 
     def __init__(self, app: Flask | None = None, **options: Unpack[OptionKeywords]) -> None:
         super().__init__()
-        option_rules.check_names(options)
         self._options: dict[str, Any] = dict(options)
         self._latest: Binding | None = None
         self._plugins: Plugins | None = None
@@ -92,6 +91,7 @@ class SocketIO(HandlerRegistration, Sender, Operator, ExtensionAttributes):
         self._modes: dict[tuple[str, int], AsyncMode] = {}
         self._topics = Topics(self._await)
         self._servers = ApplicationServers(self._topics, lambda: self._binding().servers)
+        self._check_names(options)
         if app is not None or options.get("message_queue") is not None:
             self.init_app(app)
 
@@ -104,7 +104,7 @@ class SocketIO(HandlerRegistration, Sender, Operator, ExtensionAttributes):
         :param options: win over those of the constructor. Called again for one application, they are added.
         :raises ConfigurationError: if another ``SocketIO`` object serves the application on the same path.
         """
-        option_rules.check_names(options)
+        self._check_names(options)
         if app is None:
             self._options.update(options)
             self._latest = self._bind_sender(self._latest)
@@ -150,6 +150,9 @@ class SocketIO(HandlerRegistration, Sender, Operator, ExtensionAttributes):
         if before is not None and before.app is None:
             binding.replace(before)
         return binding
+
+    def _check_names(self, names: Iterable[str]) -> None:
+        option_rules.check_names(names, lambda: self._plugins_here().setting_names())
 
     def _plugins_here(self) -> Plugins:
         if self._plugins is None:

@@ -48,6 +48,8 @@ class Owner(Protocol):
     def init_app(self, app: Flask | None, **options: Unpack[OptionKeywords]) -> None:
         """Serve an application with these options."""
 
+    def _check_names(self, names: Iterable[str]) -> None: ...
+
     def on_namespace(self, namespace_handler: NamespaceBase, *, _blueprint: object = None) -> None:
         """Register a class-based namespace."""
 

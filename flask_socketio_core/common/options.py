@@ -388,20 +388,30 @@ def unknown_keyword(function: str, name: str, known: Iterable[str]) -> str:
     return f"{function} got an unexpected keyword argument {name!r}{hint}"
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str], others: Callable[[], Iterable[str]] = tuple) -> None:
     """Refuse option names that do not exist.
 
+    :param others: returns the names of plugins' options, which are no keywords; asked for an unknown name only.
     :raises UnknownOption: for the first unknown name, with what takes its place or the nearest match.
     """
     known = option_names()
     for name in names:
         if name not in known:
-            instead = instead_of(name)
+            instead = instead_of(name) or _of_plugin(name, known, others())
             raise UnknownOption(
                 unknown_keyword("SocketIO()", name, known)
                 if instead is None
                 else f"SocketIO() got an unexpected keyword argument {name!r}: {instead}"
             )
+
+
+def _of_plugin(name: str, known: Iterable[str], others: Iterable[str]) -> str | None:
+    """Say where an option of a plugin goes that was given as a keyword; ``None`` if it is nearer to one of ours."""
+    theirs = set(others)
+    near = difflib.get_close_matches(name.lower(), (*known, *theirs), n=1, cutoff=0.7)
+    if not near or near[0] not in theirs:
+        return None
+    return f"it is a plugin's, use app.config['{CONFIG_PREFIX}{near[0].upper()}']"
 
 
 def from_config(

@@ -19,6 +19,7 @@ from flask_socketio_core.errors import (
     InvalidDescriptor,
     InvalidOption,
     PluginFailed,
+    UnknownOption,
 )
 from flask_socketio_core.hookspecs import hookimpl
 from flask_socketio_core.selection import Plugins
@@ -190,6 +191,25 @@ def test_a_misspelt_key_is_warned_of_with_the_one_that_was_meant(
         f"app.config['{key}'] is no option of SocketIO and is ignored here: did you mean SOCKETIO_CENSUS_RATE?"
         in (caplog.messages)
     )
+
+
+@pytest.mark.usefixtures("serve")
+@pytest.mark.parametrize("name", ["census_rate", "census_rates", "censusRate"])
+def test_a_setting_that_is_given_as_a_keyword_is_refused_with_its_key(name: str) -> None:
+    socketio = SocketIO()
+    ways: list[Callable[[], object]] = [
+        lambda: SocketIO(Flask("shop"), **{name: 5}),  # type: ignore[arg-type]  # what is tried
+        lambda: socketio.init_app(Flask("shop"), **{name: 5}),  # type: ignore[arg-type]  # what is tried
+        lambda: socketio.server_options.update({name: 5}),
+    ]
+    for way in ways:
+        with pytest.raises(
+            UnknownOption,
+            match=rf"argument '{name}': it is a plugin's, use app.config\['SOCKETIO_CENSUS_RATE'\]",
+        ):
+            way()
+    with pytest.raises(UnknownOption, match="'ping_intervall', did you mean 'ping_interval'"):
+        SocketIO(Flask("shop"), ping_intervall=5)  # type: ignore[call-arg]  # what is tried
 
 
 def test_the_settings_of_a_plugin_that_is_left_out_are_warned_of(

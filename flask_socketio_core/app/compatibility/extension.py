@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, MutableSequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...common import options as option_rules
 from ...common.values import full_namespace
 from .left_out import LeftOut
 
@@ -156,7 +155,7 @@ class ServerOptions(LeftOut, MutableMapping[str, Any]):
         return self._given()[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        option_rules.check_names((name,))
+        self._owner._check_names((name,))
         for store in self._stores():
             store[name] = value
 
