@@ -40,9 +40,9 @@ ROWS = (
 ROW_OF = {name: number for number, names in enumerate(ROWS) for name in names}
 #: What only a plugin may import.
 PLUGIN_TERRITORY = re.compile(
-    r"(flask_socketio_(async|queue)_\w+|eventlet|gevent|geventwebsocket|uwsgi|redis|kafka|kombu)(\.|$)"
+    r"(flask_socketio_(?!core(\.|$))\w+|eventlet|gevent|geventwebsocket|uwsgi|redis|kafka|kombu)(\.|$)"
 )
-PLUGIN_PACKAGE = re.compile(r"flask[-_]socketio[-_](async|queue)[-_][a-z]")
+PLUGIN_PACKAGE = re.compile(r"flask[-_]socketio[-_]((async|queue|observe)[-_][a-z]|limits)")
 MODE_NAMES = {"async_mode", "mode", "async_mode_name"}
 #: Flask and the library of its commands. One module outside of these folders asks whether ``flask run`` is running.
 FLASK = re.compile(r"(flask|click)(\.|$)")
@@ -58,6 +58,9 @@ PLUGGY = ("selection", "contracts.hookspecs")
 KNOWS_FORKS = ("contracts.fork", "cli.launch")
 #: What a plugin may import, besides ``contracts`` and what is in it.
 DOORS_OF_PLUGINS = ("errors", "hookspecs", "queues")
+#: What the ``SocketIO`` object has for its own parts; a plugin asks it for what it wants, as ``wrap_handlers()``.
+PARTS_OF_SOCKETIO = re.compile(r"handlers|_\w+")
+SOCKETIO_NAMES = {"socketio", "_socketio"}
 
 
 @dataclass(frozen=True)
@@ -269,6 +272,18 @@ def beside_the_room(plugin: Package, core: Package, allowed: tuple[str, ...]) ->
     return wrong
 
 
+def into_the_parts(plugin: Package) -> list[str]:
+    """Return where a plugin uses what the ``SocketIO`` object has for its own parts."""
+    return [
+        f"{name}, line {node.lineno}: {ast.unparse(node)}"
+        for name, path in plugin.paths.items()
+        for node in ast.walk(parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and named(node.value) in SOCKETIO_NAMES
+        and PARTS_OF_SOCKETIO.fullmatch(node.attr)
+    ]
+
+
 def unnamed_exports(core: Package) -> list[str]:
     """Return the modules of the plugins' room without ``__all__``."""
     return [
@@ -358,14 +373,13 @@ def test_an_arrow_back_is_found_where_only_types_are_imported(line: str, copied:
     assert len(backward_arrows(Package(copied))) == 1
 
 
-PLUGINS = [
-    Package(path.parent, path.name) for path in sorted((ROOT / "plugins").glob("*_*/flask_socketio_*_*"))
-]
+PLUGINS = [Package(path.parent, path.name) for path in sorted((ROOT / "plugins").glob("*/flask_socketio_*"))]
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 def test_our_plugins_use_what_every_author_may_use(plugin: Package, core: Package) -> None:
     assert beside_the_room(plugin, core, ("contracts", *DOORS_OF_PLUGINS)) == []
+    assert into_the_parts(plugin) == []
     assert circles(plugin) == []
     assert forks_elsewhere(plugin) == []
 
@@ -386,6 +400,18 @@ def test_a_plugin_that_uses_more_is_found(line: str, complaint: str, core: Packa
     (tmp_path / "strange" / "hooks.py").write_text(f"{line}\n")
     found = beside_the_room(Package(tmp_path, "strange"), core, ("contracts", *DOORS_OF_PLUGINS))
     assert found == [f"hooks, line 1: {complaint}"]
+
+
+@pytest.mark.parametrize(
+    "line", ["socketio.handlers.add()", "self._socketio._handlers", "socketio._binding()"]
+)
+def test_a_plugin_that_uses_parts_of_the_object_is_found(line: str, tmp_path: Path) -> None:
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "hooks.py").write_text(
+        f"socketio.wrap_handlers(limited)\nsocketio.server.handlers\n{line}\n"
+    )
+    (found,) = into_the_parts(Package(tmp_path, "strange"))
+    assert found.startswith("hooks, line 3: ")
 
 
 @pytest.mark.parametrize("name", [name for name in Package(ROOT).paths if within(name, ("contracts",))])

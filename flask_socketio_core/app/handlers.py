@@ -206,6 +206,13 @@ class Handlers:
         handler = Handler(event, namespace, function, call, blueprint, may_await(function))
         self.functions.setdefault(namespace, {})[event] = handler
 
+    def wrap(self, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Put what a function returns for each registered function in its place."""
+        for handler in [handler for functions in self.functions.values() for handler in functions.values()]:
+            function = wrap(handler.function)
+            if function is not handler.function:
+                self.add(handler.event, handler.namespace, function, handler.blueprint)
+
     def add_class(self, instance: ClassHandlers, blueprint: object = None) -> None:
         """Register a class-based namespace."""
         namespace = full_namespace(instance.namespace)

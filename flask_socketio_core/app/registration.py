@@ -235,6 +235,19 @@ class HandlerRegistration(Registrar):
             raise ValueError(f"expected a SocketBlueprint, not {type(blueprint).__name__}")
         blueprint._join(self)
 
+    def wrap_handlers(self, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Stand around single handlers: have other functions called in the place of those that are registered.
+
+        For plugins, in ``socketio_setup``. What is registered later stays as it is, and so do the methods of classes.
+
+        :param wrap: called with each function that is registered, which may be what an earlier call has put there;
+            returns what is called instead, or the function itself.
+        :raises TypeError: if it returns what cannot be called.
+
+        .. versionadded:: 0.1
+        """
+        self._handlers.wrap(wrap)
+
     @abstractmethod
     def on_namespace(self, namespace_handler: Any, *, _blueprint: object = None) -> None:
         """Register a class-based namespace."""

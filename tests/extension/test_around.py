@@ -319,6 +319,27 @@ def test_a_blueprint_for_every_namespace_brings_what_stands_around_its_class(
     assert seen == [("say", ("x",))]
 
 
+def test_handlers_are_wrapped_one_by_one(socketio: SocketIO, connect: Connect) -> None:
+    blueprint = SocketBlueprint("/")
+    blueprint.on("said")(lambda: "done")
+    blueprint.after_event("said")(lambda event, answer: [answer, "by the blueprint"])
+    socketio.register_blueprint(blueprint)
+    left_alone = socketio.on("other")(lambda: "done")
+
+    @socketio.on("connect")
+    def enter() -> None: ...
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+        return function if function in (left_alone, enter) else lambda *args: f"wrapped {function(*args)}"
+
+    socketio.wrap_handlers(wrap)
+    client = connect()
+    assert client.emit("said", callback=True) == ["wrapped done", "by the blueprint"]
+    assert client.emit("other", callback=True) == "done"
+    with pytest.raises(TypeError, match="the handler of event 'said' must be callable, not str"):
+        socketio.wrap_handlers(lambda function: "no function")  # type: ignore[arg-type, return-value]  # what is tried
+
+
 def test_a_blueprint_is_registered_once_with_each_object(socketio: SocketIO) -> None:
     blueprint = SocketBlueprint()
     socketio.register_blueprint(blueprint)

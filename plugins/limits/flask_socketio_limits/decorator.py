@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from flask import request
 
 from . import settings
 from .limiter import Counted, limiter_here, refuse, refuse_connect
-
-if TYPE_CHECKING:
-    from flask_socketio_core import SocketIO
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -66,11 +63,8 @@ def limit(
     return decorate
 
 
-def put_beneath(socketio: SocketIO) -> None:
-    """Put limits beneath ``@socketio.on`` that were written above it, where they would be passed by silently."""
-    for handlers in socketio.handlers.functions.values():
-        for handler in list(handlers.values()):
-            limited = vars(handler.function).get(LIMITED) if hasattr(handler.function, "__dict__") else None
-            # A decorator of somebody else's copies the attributes of what it wraps.
-            if limited is not None and limited.__wrapped__ is handler.function:
-                socketio.handlers.add(handler.event, handler.namespace, limited, handler.blueprint)
+def put_beneath(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a handler with the limit that was written above ``@socketio.on``, where it would be passed by silently."""
+    limited = vars(function).get(LIMITED) if hasattr(function, "__dict__") else None
+    # A decorator of somebody else's copies the attributes of what it wraps.
+    return limited if limited is not None and limited.__wrapped__ is function else function

@@ -26,7 +26,7 @@ def socketio_settings() -> tuple[Setting[Any], ...]:
 def socketio_setup(socketio: SocketIO, app: Flask) -> None:
     """Stand around connects and events that have a limit."""
     limiter = open_limiter(app)
-    decorator.put_beneath(socketio)
+    socketio.wrap_handlers(decorator.put_beneath)
     if limiter.connects is not None:
         around.observe_once(socketio, around.socketio_around_connect)
     if limiter.limits_events:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from limits.storage import Storage, storage_from_string
 from limits.strategies import STRATEGIES
 
 from flask_socketio_core import EventRejected
+from flask_socketio_core.contracts.fork import ProcessFlag
 from flask_socketio_core.contracts.settings import configured
 from flask_socketio_core.contracts.urls import describe
 from flask_socketio_core.errors import ContextError, InvalidOption
@@ -74,6 +74,7 @@ class Limiter:
             }
         self.limits_events = self.events is not None or bool(self.by_event)
         self._strategy = STRATEGIES[configured(settings.STRATEGY, config)]
+        self.opened_here = ProcessFlag()
         self.open()
 
     def open(self) -> None:
@@ -94,7 +95,7 @@ class Limiter:
             )
         self._limiter: RateLimiter = self._strategy(storage)
         self.forgets = isinstance(storage, Memory)
-        self.process = os.getpid()
+        self.opened_here.set()
         self._lock = threading.Lock()
         self._asks_again_s = 0.0
 
@@ -180,7 +181,7 @@ def open_limiter(app: Flask) -> Limiter:
     if limiter is None:
         limiter = app.extensions.setdefault(EXTENSION, Limiter(app.config))
         limiters.add(limiter)
-    elif limiter.process != os.getpid():
+    elif not limiter.opened_here.is_set():
         limiter.open()
     return limiter
 
