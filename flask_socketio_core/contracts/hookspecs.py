@@ -383,6 +383,26 @@ def socketio_connected(
 
 
 @hookspec
+def socketio_client_refused(
+    sid: str | None, namespace: str, engine_sid: str, refusal: Any, socketio: Any
+) -> None:
+    """Observe that a client may not join a namespace: it is sent a CONNECT_ERROR, and its connection stays.
+
+    Because its connect handler, or what stands around that, refuses it, has failed, or disconnects it; because the
+    namespace does not exist; or because of ``max_namespaces`` or ``max_name_length``. Called in a worker, outside of a
+    Flask context.
+
+    :param sid: the client's, which ended with that; ``None`` if no connect handler was asked.
+    :param namespace: whatever the client has named.
+    :param engine_sid: the Engine.IO session id of its connection.
+    :param refusal: what it is told, as a rule a dictionary with a ``message``; with ``always_connect`` there is no
+        room for it.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
 def socketio_disconnected(sid: str, namespace: str, reason: str, client: Client, socketio: Any) -> None:
     """Observe that an accepted client left a namespace, after its disconnect handler ran.
 
@@ -485,6 +505,22 @@ def socketio_ack(sid: str, namespace: str, event: str, latency_s: float, socketi
 
     :param event: what it has acknowledged.
     :param latency_s: time since the event was sent, seconds.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_ack_expired(sid: str, namespace: str, event: str, waited_s: float, socketio: Any) -> None:
+    """Observe that an acknowledgement of a client of this process is waited for no longer; its callback is not called.
+
+    It has not come within ``ack_timeout``, or within the time-out of ``call()`` or ``emit()``; or more than
+    ``max_pending_acks`` were waited for, and it is the oldest. Of a room that ``call()`` asked, those who have not
+    answered when the first one has. Of a client that leaves, nothing is told but that. Called in a worker, outside of a
+    Flask context.
+
+    :param event: what was to be acknowledged.
+    :param waited_s: time since the event was sent, seconds.
 
     .. versionadded:: 0.1
     """

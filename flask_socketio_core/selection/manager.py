@@ -399,6 +399,12 @@ class Plugins:
         """Tell ``socketio_refused``."""
         self._tell("socketio_refused", environ=environ, status=status, code=code, message=message)
 
+    def client_refused(self, *, sid: str | None, namespace: str, engine_sid: str, refusal: Any) -> None:
+        """Tell ``socketio_client_refused``."""
+        self._tell(
+            "socketio_client_refused", sid=sid, namespace=namespace, engine_sid=engine_sid, refusal=refusal
+        )
+
     def connected(self, *, sid: str, namespace: str, environ: dict[str, Any], client: Client) -> None:
         """Tell ``socketio_connected``."""
         self._tell("socketio_connected", sid=sid, namespace=namespace, environ=environ, client=client)
@@ -460,6 +466,10 @@ class Plugins:
     def ack(self, *, sid: str, namespace: str, event: str, latency_s: float) -> None:
         """Tell ``socketio_ack``."""
         self._tell("socketio_ack", sid=sid, namespace=namespace, event=event, latency_s=latency_s)
+
+    def ack_expired(self, *, sid: str, namespace: str, event: str, waited_s: float) -> None:
+        """Tell ``socketio_ack_expired``."""
+        self._tell("socketio_ack_expired", sid=sid, namespace=namespace, event=event, waited_s=waited_s)
 
     def outbox_overflow(self, *, sid: str, policy: str, packets: int, size_bytes: int) -> None:
         """Tell ``socketio_outbox_overflow``."""

@@ -26,6 +26,9 @@ class Phase(enum.Enum):
     """It left or was refused. What is sent to it is dropped."""
 
 
+OwedAck = tuple["AckCallback", float, str]
+"""The callback of an acknowledgement, when it was asked for by the clock, and by which event."""
+
 _CONNECTED = Phase.CONNECTED
 _PENDING = Phase.PENDING
 
@@ -47,6 +50,9 @@ class Owner(Protocol):
 
     def now_s(self) -> float:
         """Return the clock's reading, seconds."""
+
+    def tell_expired(self, acks: list[OwedAck], client: Client) -> None:
+        """Tell of acknowledgements that are waited for no longer."""
 
     def disconnect(
         self, client: Client, reason: str, run: Callable[[Callable[[], object]], object] | None
@@ -100,8 +106,7 @@ class Client:
         self.accepted = False
         self.reason = ""
         self.rooms: set[str] | None = None
-        # The callback of each ack that is owed, when it was asked for, and by which event; the oldest first.
-        self.acks: dict[int, tuple[AckCallback, float, str]] | None = None
+        self.acks: dict[int, OwedAck] | None = None  # the oldest first
         self.ack_count = 0
         self.held_back: Outbox | None = None
         self.early: list[PendingJob] | None = None
@@ -225,32 +230,34 @@ class Client:
             self.ack_count += 1
             if self.acks is None:
                 self.acks = {}
-            self.acks[self.ack_count] = callback, self.connection.now_s(), event
-            if len(self.acks) > self.connection.max_pending_acks:
-                del self.acks[next(iter(self.acks))]
-            return self.ack_count
+            ack_id = self.ack_count
+            self.acks[ack_id] = callback, self.connection.now_s(), event
+            if len(self.acks) <= self.connection.max_pending_acks:
+                return ack_id
+            oldest = self.acks.pop(next(iter(self.acks)))
+        self.connection.tell_expired([oldest], self)
+        return ack_id
 
     def expire_acks(self, before_s: float) -> None:
         """Give up what was asked before a clock reading."""
+        expired = []
         with self.session.lock:
             acks = self.acks or {}
             while acks and next(iter(acks.values()))[1] < before_s:
-                del acks[next(iter(acks))]
+                expired.append(acks.pop(next(iter(acks))))
+        if expired:
+            self.connection.tell_expired(expired, self)
 
-    def take_ack(self, ack_id: int) -> tuple[AckCallback, float, str] | None:
-        """Return and forget what waits for an ack: the callback, when it was asked for, and by which event.
-
-        :returns: ``None`` if nobody waits for that id.
-        """
+    def take_ack(self, ack_id: int) -> OwedAck | None:
+        """Return and forget what waits for an ack; ``None`` if nobody waits for that id."""
         with self.session.lock:
             return self.acks.pop(ack_id, None) if self.acks else None
 
-    def forget_acks(self, callback: AckCallback) -> None:
-        """Call a callback no more, whatever the client acknowledges."""
+    def forget_acks(self, callback: AckCallback) -> list[OwedAck]:
+        """Call a callback no more, whatever the client acknowledges; return what it has not."""
         with self.session.lock:
-            if self.acks:
-                for ack_id in [key for key, (value, *_) in self.acks.items() if value == callback]:
-                    del self.acks[ack_id]
+            acks = self.acks or {}
+            return [acks.pop(key) for key in [key for key, owed in acks.items() if owed[0] == callback]]
 
     def leave(self, reason: str) -> Phase | None:
         """Mark the client as gone.

@@ -25,7 +25,7 @@ from .pending import SMALL_MESSAGE
 if TYPE_CHECKING:
     from ..transport.packets import Outgoing
     from ..transport.session import Session
-    from .clients import PendingJob
+    from .clients import OwedAck, PendingJob
     from .jobs import HandlerJob
     from .mailbox import JobQueue
     from .pending import Sender
@@ -314,6 +314,10 @@ class Connection:
     def _on_stray(self, namespace: str) -> None:
         """Learn of an event for a namespace without a client."""
 
+    def tell_expired(self, acks: list[OwedAck], client: Client) -> None:
+        """Tell of acknowledgements that are waited for no longer."""
+        self.shared.tell_expired(acks, client)
+
     def _on_ack(self, namespace: str, ack_id: int | None, data: list[Any]) -> None:
         client = self.clients.get(namespace)
         if client is None or ack_id is None or (asked := client.take_ack(ack_id)) is None:
@@ -340,17 +344,17 @@ class Connection:
         if present is not None and present.phase is not Phase.GONE:
             return  # a repeated CONNECT changes nothing; one who left may come back while its handler still runs
         if not shared.application.accepts(namespace):
-            session.send(shared.codec.encode_connect_error(INVALID_NAMESPACE, namespace))
+            self._turn_away(namespace, INVALID_NAMESPACE)
             return
         most = options.max_name_length
         if len(namespace) > most:
             text = f"name of {len(namespace)} characters, the server allows {most} (max_name_length)"
-            session.send(shared.codec.encode_connect_error({"message": text}, namespace))
+            self._turn_away(namespace, {"message": text})
             return
         most = options.max_namespaces
         if present is None and len(self.clients) >= most:
             text = f"too many namespaces on one connection, the server allows {most} (max_namespaces)"
-            session.send(shared.codec.encode_connect_error({"message": text}, namespace))
+            self._turn_away(namespace, {"message": text})
             return
         client = Client(new_sid(), namespace, self)
         with session.lock:
@@ -365,6 +369,11 @@ class Connection:
         if self.arriving_bytes:
             job.cost = self.take_arrived()
         self._run(job)
+
+    def _turn_away(self, namespace: str, refusal: Any) -> None:
+        """Refuse a client that no connect handler is asked about."""
+        self.session.send(self.shared.codec.encode_connect_error(refusal, namespace))
+        self.shared.tell_refused(None, namespace, self.session.sid, refusal)
 
     def decide(self, client: Client, answer: bool | BaseException) -> None:
         """Let a client in, or refuse it: with what an error says, if it is one that refuses."""
@@ -398,8 +407,10 @@ class Connection:
                 error,
                 f"what a connect handler on namespace '{printable(client.namespace)}' refused a client with",
             )
-            answer = self._encode_refusal(client.namespace, REFUSED)
+            refusal = REFUSED
+            answer = self._encode_refusal(client.namespace, refusal)
         self.session.send(answer)
+        self.shared.tell_refused(client.sid, client.namespace, self.session.sid, refusal)
 
     def _encode_refusal(self, namespace: str, refusal: Any) -> Outgoing:
         if self.shared.options.always_connect:
@@ -423,6 +434,7 @@ class Connection:
         codec = self.shared.codec
         if before is Phase.PENDING:  # clients wait for a CONNECT or its refusal, and ignore anything else
             self.session.send(codec.encode_connect_error(REFUSED, client.namespace))
+            self.shared.tell_refused(client.sid, client.namespace, self.session.sid, REFUSED)
         else:
             self.session.send(codec.encode_disconnect(client.namespace))
         if client.accepted:  # or else its connect handler still runs

@@ -36,6 +36,12 @@ class Observers(EngineObservers, Protocol):
     def ack(self, *, sid: str, namespace: str, event: str, latency_s: float) -> None:
         """Tell of an acknowledgement of a client."""
 
+    def ack_expired(self, *, sid: str, namespace: str, event: str, waited_s: float) -> None:
+        """Tell of an acknowledgement that nobody waits for any longer."""
+
+    def client_refused(self, *, sid: str | None, namespace: str, engine_sid: str, refusal: Any) -> None:
+        """Tell of a client that may not join a namespace."""
+
     def room_entered(self, *, sid: str, namespace: str, room: Any) -> None:
         """Tell of a client that is in a room now."""
 

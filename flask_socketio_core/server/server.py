@@ -209,7 +209,8 @@ class Server:
         """Wait no longer for what :meth:`emit` asked for; see :meth:`LocalServer.forget_acks`."""
         rooms = self._rooms.get(namespace)
         for client in rooms.members(to) if rooms is not None else ():
-            client.forget_acks(on_ack)
+            if owed := client.forget_acks(on_ack):
+                self._shared.tell_expired(owed, client)
 
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Put a client of this process into a room; see :meth:`Emitter.enter_room`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.sendable import carries_all
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode, Event
     from ..transport.server import EngineIOServer
-    from .clients import Client
+    from .clients import Client, OwedAck
     from .interface import Application
 
 ATTACHED_FACTOR = 10
@@ -79,6 +80,34 @@ class Shared:
         if self.observers.observes("socketio_room_left"):
             for room in rooms:
                 self.observers.room_left(sid=client.sid, namespace=client.namespace, room=room)
+
+    def tell_expired(self, acks: Iterable[OwedAck], client: Client) -> None:
+        """Tell of acknowledgements of a client that are waited for no longer."""
+        if self.observers.observes("socketio_ack_expired"):
+            now_s = self.eio.clock()
+            for _, asked_s, event in acks:
+                self.eio.tell(
+                    partial(
+                        self.observers.ack_expired,
+                        sid=client.sid,
+                        namespace=client.namespace,
+                        event=event,
+                        waited_s=now_s - asked_s,
+                    )
+                )
+
+    def tell_refused(self, sid: str | None, namespace: str, engine_sid: str, refusal: Any) -> None:
+        """Tell of a client that may not join a namespace."""
+        if self.observers.observes("socketio_client_refused"):
+            self.eio.tell(
+                partial(
+                    self.observers.client_refused,
+                    sid=sid,
+                    namespace=namespace,
+                    engine_sid=engine_sid,
+                    refusal=refusal,
+                )
+            )
 
     def begin_disconnect(self) -> None:
         """Count a disconnect handler that is to run."""

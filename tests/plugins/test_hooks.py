@@ -136,6 +136,10 @@ class TestObserving:
         facts = {"sid": "s", "namespace": "/", "environ": {"PATH_INFO": "/"}, "client": object()}
         assert told("socketio_connected", **facts) == facts
 
+    def test_socketio_client_refused(self, told: Told) -> None:
+        facts = {"sid": None, "namespace": "/", "engine_sid": "e", "refusal": {"message": "no"}}
+        assert told("socketio_client_refused", **facts) == facts
+
     def test_socketio_disconnected(self, told: Told) -> None:
         facts = {"sid": "s", "namespace": "/", "reason": "client disconnect", "client": object()}
         assert told("socketio_disconnected", **facts) == facts
@@ -171,6 +175,10 @@ class TestObserving:
     def test_socketio_ack(self, told: Told) -> None:
         facts = {"sid": "s", "namespace": "/", "event": "e", "latency_s": 0.1}
         assert told("socketio_ack", **facts) == facts
+
+    def test_socketio_ack_expired(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "event": "e", "waited_s": 60.5}
+        assert told("socketio_ack_expired", **facts) == facts
 
     def test_socketio_bus_message(self, told: Told) -> None:
         facts = {"method": "emit", "node": None, "size_bytes": 300}

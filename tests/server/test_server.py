@@ -622,6 +622,72 @@ def test_without_observers_an_event_reads_no_clock_and_tells_nothing() -> None:
     assert [hook for hook, _ in app.observers.told] == ["delivered"]
 
 
+def test_whoever_may_not_join_a_namespace_is_told_to_observers_once() -> None:
+    bench = Bench(max_namespaces=2, max_name_length=20)
+    bench.app.observers.observe()
+    session = bench.open()
+    bench.app.during_connect = lambda client: sids.append(client.sid)
+    sids: list[str] = []
+
+    def refused(packet: str, welcome: bool | BaseException = True) -> list[tuple[Any, ...]]:
+        bench.app.welcome = welcome
+        bench.app.observers.told.clear()
+        session.receive(packet)
+        bench.mode.run_jobs()
+        told = [facts for hook, facts in bench.app.observers.told if hook == "client_refused"]
+        assert all(facts.pop("engine_sid") == session.sid for facts in told)
+        return [tuple(facts.values()) for facts in told]
+
+    message = {"message": "Connection rejected by server"}
+    assert refused("40/nowhere,") == [(None, "/nowhere", {"message": "Invalid namespace"})]
+    assert refused("40", False) == [(sids[-1], "/", message)]
+    answer = {"message": "no", "data": 5}
+    assert refused("40", ConnectionRefusedError("no", 5)) == [(sids[-1], "/", answer)]
+    bench.app.during_connect = lambda client: bench.server.disconnect(client.sid, "/")
+    assert [found[1:] for found in refused("40")] == [("/", message)]
+    bench.app.during_connect = None
+    assert refused("40") == []
+    bench.app.namespaces |= {"/a", "/b", "/" + "c" * 20}
+    assert refused("40/a,") == []
+    assert [found[:2] for found in refused("40/b,")] == [(None, "/b")]
+    assert [found[:2] for found in refused(f"40/{'c' * 20},")] == [(None, "/" + "c" * 20)]
+
+
+def test_an_acknowledgement_that_is_given_up_is_told_to_observers_with_its_event() -> None:
+    bench = Bench(max_pending_acks=2, ack_timeout=30)
+    bench.app.observers.observe()
+    session, sid = bench.join()
+
+    def callback(*values: Any) -> None: ...
+
+    def ask(event: str) -> None:
+        bench.server.emit(Emission(event, (), to=(sid,), on_ack=callback))
+
+    def told() -> list[tuple[str, float]]:
+        bench.mode.run_jobs()
+        facts = [facts for hook, facts in bench.app.observers.told if hook == "ack_expired"]
+        bench.app.observers.told.clear()
+        assert all((fact["sid"], fact["namespace"]) == (sid, "/") for fact in facts)
+        return [(fact["event"], fact["waited_s"]) for fact in facts]
+
+    for event in ("first", "second", "third"):
+        ask(event)
+        bench.now_s += 1
+    assert told() == [("first", 2)], "one more than may be waited for"
+    session.receive("432[]")
+    session.on_due(132)
+    assert told() == [], "the second was acknowledged, the third has until 132 s"
+    bench.now_s = 133
+    session.on_due(133)
+    assert told() == [("third", 31)]
+    ask("fourth")
+    bench.server.forget_acks(sid, "/", callback)
+    assert told() == [("fourth", 0)]
+    ask("fifth")
+    session.close("transport close")
+    assert told() == [], "that the client has left says it"
+
+
 def test_the_load_counts_connections_clients_rooms_and_what_their_outboxes_hold(bench: Bench) -> None:
     bench.open()
     session, sid = bench.join()

@@ -34,6 +34,9 @@ class Families:
             "socketio_refused_requests", "Requests answered with an error", ("status", "code")
         )
         self.connected = counter("socketio_clients_connected", "Clients let in", ("namespace",))
+        self.refused_clients = counter(
+            "socketio_refused_clients", "Clients that might not join a namespace", ("namespace",)
+        )
         self.disconnected = counter(
             "socketio_clients_disconnected", "Clients that left, and why", ("namespace", "reason")
         )
@@ -51,6 +54,9 @@ class Families:
             "Time from sending an event to its acknowledgement",
             BY_EVENT,
             buckets=SECONDS,
+        )
+        self.expired_acks = counter(
+            "socketio_expired_acks", "Acknowledgements that were waited for no longer", BY_EVENT
         )
         self.emits = counter("socketio_emits", "Events that this process has emitted", BY_EVENT)
         self.recipients = histogram(

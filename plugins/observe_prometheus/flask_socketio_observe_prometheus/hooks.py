@@ -93,6 +93,13 @@ def socketio_connected(namespace: str, socketio: SocketIO) -> None:
 
 
 @hookimpl
+def socketio_client_refused(namespace: str, socketio: SocketIO) -> None:
+    """Count a client that may not join a namespace."""
+    if (recorder := _recorders.get(socketio)) is not None:
+        recorder.client_refused(socketio, namespace)
+
+
+@hookimpl
 def socketio_disconnected(namespace: str, reason: str, socketio: SocketIO) -> None:
     """Count a client that left."""
     if (recorder := _recorders.get(socketio)) is not None:
@@ -145,6 +152,13 @@ def socketio_ack(namespace: str, event: str, latency_s: float, socketio: SocketI
     """Count what clients acknowledge."""
     if (recorder := _recorders.get(socketio)) is not None:
         recorder.acknowledged(socketio, namespace, event, latency_s)
+
+
+@hookimpl
+def socketio_ack_expired(namespace: str, event: str, socketio: SocketIO) -> None:
+    """Count what clients have not acknowledged."""
+    if (recorder := _recorders.get(socketio)) is not None:
+        recorder.expired(socketio, namespace, event)
 
 
 @hookimpl

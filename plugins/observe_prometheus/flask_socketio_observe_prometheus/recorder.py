@@ -136,6 +136,11 @@ class Recorder:
         labels = self._namespace(socketio, namespace), self._sent_names.label(event)
         self._families.acks.labels(*labels).observe(latency_s)
 
+    def expired(self, socketio: SocketIO, namespace: str, event: str) -> None:
+        """Count an acknowledgement that is waited for no longer."""
+        labels = self._namespace(socketio, namespace), self._sent_names.label(event)
+        self._families.expired_acks.labels(*labels).inc()
+
     # who comes and goes
 
     def opened(self, transport: str) -> None:
@@ -160,6 +165,10 @@ class Recorder:
         self._families.connected.labels(label).inc()
         if self._socket_io is not None:
             self._socket_io.connects.labels(label).inc()
+
+    def client_refused(self, socketio: SocketIO, namespace: str) -> None:
+        """Count a client that may not join a namespace."""
+        self._families.refused_clients.labels(self._namespace(socketio, namespace)).inc()
 
     def disconnected(self, socketio: SocketIO, namespace: str, reason: str) -> None:
         """Count a client that has left."""

@@ -88,12 +88,26 @@ def test_a_visit_is_in_the_scrape(server: Server) -> None:
     assert "client disconnect" in reasons <= {"client disconnect", "transport close"}
 
 
-def test_a_refused_request_is_counted_by_its_code(server: Server) -> None:
+def test_what_is_refused_and_what_is_not_acknowledged_is_counted(server: Server) -> None:
     before = scrape(server)
     server.get("/socket.io/?EIO=4&transport=polling&sid=nobody")
-    found = scrape(server)
+    websocket = WebSocket(server.port)
+    websocket.receive()
+    websocket.send("40/nowhere,")
+    assert str(websocket.receive()).startswith("44/nowhere,")
+    websocket.send("40")
+    websocket.receive()
+    websocket.send('42["ask"]')
+    found = wait_for(
+        server,
+        {
+            ("socketio_refused_clients_total", "other"): 1.0,
+            ("socketio_expired_acks_total", "unanswered"): 1.0,
+        },
+    )
     counted = [one.get("socketio_refused_requests_total", status="400", code="1") for one in (before, found)]
     assert counted[1] == counted[0] + 1
+    websocket.abort()
 
 
 def test_a_client_that_does_not_read_is_in_the_outbox(server: Server) -> None:

@@ -35,6 +35,10 @@ def make_app() -> tuple[Flask, Any]:
     def anything(event: str, *args: Any) -> str:
         return event
 
+    @socketio.on("ask")
+    def ask() -> None:
+        library.emit("unanswered", callback=lambda *_: None, timeout=0.1)
+
     @socketio.on("wait")
     def wait(seconds: float) -> None:
         socketio.sleep(seconds)
