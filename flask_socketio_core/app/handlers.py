@@ -245,7 +245,7 @@ class Handlers:
 
     def error_handler(self, namespace: str) -> ErrorHandler | None:
         """Return what handles the errors of a namespace, or ``None``."""
-        return self.on_error.get(namespace, self.on_error_default)
+        return self.on_error.get(namespace) or self.on_error.get(ANY) or self.on_error_default
 
     def __iter__(self) -> Iterator[Registration]:
         """Yield every registered handler, by namespace and event."""

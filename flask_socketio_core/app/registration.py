@@ -81,6 +81,8 @@ class Registrar(ABC):
         """Register a function that handles what the handlers of a namespace raise (decorator).
 
         It is called with the exception, in the handler's context; its result is the acknowledgement.
+
+        :param namespace: ``"/"`` by default; ``"*"`` for all without an error handler of their own.
         """
         space = full_namespace(namespace)
 

@@ -331,6 +331,29 @@ def test_what_javascript_cannot_read_is_the_senders_error() -> None:
     assert "11 attachments exceed max_attachments=10" in many
 
 
+def test_error_handler_of_every_namespace_is_called() -> None:
+    def play(library: Any) -> list[object]:
+        app, extension = make_pair(library)
+        for namespace in ("*", "/own"):
+
+            @extension.on("fail", namespace=namespace)
+            def fail() -> None:
+                raise ValueError
+
+            @extension.on_error(namespace)
+            def handle(error: BaseException, namespace: str = namespace) -> str:
+                return f"that of {namespace}"
+
+        extension.on_error_default(lambda error: "default")
+        extension.on_event("connect", lambda: None, namespace="/chat")
+        client = extension.test_client(app, namespace="/chat")
+        client.connect("/own")
+        return [client.emit("fail", namespace=name, callback=True) for name in ("/chat", "/own")]
+
+    assert play(flask_socketio) == ["default", "that of /own"]
+    assert play(flask_socketio_core) == ["that of *", "that of /own"]
+
+
 @pytest.mark.parametrize("which", ["on_error", "on_error_default"])
 def test_acknowledgement_that_cannot_be_sent_goes_to_the_error_handler(which: str) -> None:
     def play(library: Any) -> tuple[Any, list[str]]:
