@@ -514,6 +514,37 @@ def test_empty_host_is_every_address() -> None:
     assert "at 0.0.0.0" in run_program(EMPTY_HOST.format(library="flask_socketio_core")).stdout
 
 
+OF_WRAP_SOCKET = """
+from gevent import monkey
+monkey.patch_all()
+import gevent.pywsgi
+from flask import Flask
+
+import flask_socketio
+import flask_socketio_core
+
+gevent.pywsgi.WSGIServer.serve_forever = lambda self: print("serves with", sorted(self.ssl_args))
+for library in (flask_socketio, flask_socketio_core):
+    app = Flask("app")
+    try:
+        library.SocketIO(app, async_mode="gevent").run(
+            app, port=0, certfile="cert.pem", server_side=True, do_handshake_on_connect=True, suppress_ragged_eofs=True
+        )
+    except TypeError as error:
+        print(error)
+"""
+
+
+def test_arguments_of_wrap_socket_are_errors() -> None:
+    pytest.importorskip("gevent")
+    theirs, ours = run_program(OF_WRAP_SOCKET).stdout.splitlines()
+    assert (
+        theirs == "serves with ['certfile', 'do_handshake_on_connect', 'server_side', 'suppress_ragged_eofs']"
+    )
+    assert ours.startswith("run() got an unexpected keyword argument 'server_side'; ")
+    assert "for TLS, ca_certs, cert_reqs, certfile, ciphers, keyfile, password, ssl_context" in ours
+
+
 def test_use_before_init_app_says_so() -> None:
     with pytest.raises(AttributeError, match=r"NoneType"):
         flask_socketio.SocketIO().emit("event")
