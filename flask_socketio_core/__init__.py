@@ -9,6 +9,7 @@ from .app.context import call, close_room, disconnect, emit, join_room, leave_ro
 from .app.extension import SocketIO
 from .app.namespace import Namespace
 from .app.registration import SocketBlueprint
+from .common.users import user
 from .contracts.hookspecs import hookimpl
 from .errors import EventRejected
 
@@ -32,6 +33,7 @@ __all__ = [
     "leave_room",
     "rooms",
     "send",
+    "user",
 ]
 
 if not TYPE_CHECKING:  # or every misspelt name would pass a type check

@@ -22,6 +22,7 @@ from .around import Around
 from .handlers import ANY, RESERVED, HandlerCall, ReservedCall, may_await, name_of, refused_arguments
 from .request_context import CALL, Contexts
 from .trusted_hosts import host_refusal
+from .users import REAUTH, flask_login_user, reauth, take_expiry
 
 if TYPE_CHECKING:
     import logging
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ..server.interface import AckReply
     from .event_loop import Coroutines
     from .handlers import Handlers
+    from .users import Loader
 
 Steps = Generator[Coroutine[Any, Any, Any], Any, Any]
 Job = Callable[[], object]
@@ -261,6 +263,7 @@ class Dispatcher:
         :param given: what a function is called with.
         """
         namespace = client.namespace
+        later = event == "connect" and may_await(self._user_loader or _welcome)
         functions = self._handlers.functions.get(namespace)
         handler = functions.get(event) if functions else None  # what find() does first, without the call
         if handler is None:
@@ -279,10 +282,16 @@ class Dispatcher:
                 handler.function,
                 handler.blueprint,
             )
-            if handler.may_await:
+            if handler.may_await or later:
                 return self._run_later(call, reply)
             return self._run(call)
         instance = self._handlers.find_class(namespace)
+        load = self._handlers.user_loader
+        if event == REAUTH and load is not None and not hasattr(instance, f"on_{REAUTH}"):
+            call = HandlerCall(
+                self.owner, self._invoke, client, event, args, partial(reauth, client, load), given, load
+            )
+            return self._run_later(call, reply) if may_await(load) else self._run(call)
         attended = event == "connect" and self._around.attends_connects  # also where nobody handles them
         if instance is not None:
             everywhere = instance.namespace == ANY
@@ -301,14 +310,57 @@ class Dispatcher:
                 type(instance),
                 self._handlers.blueprints.get(registered),
             )
-            if registered in self._handlers.awaiting:
+            if later or registered in self._handlers.awaiting:
                 return self._run_later(call, reply, directly=not attended)
             return self._run(call, directly=not attended)
-        if attended:
-            return self._run(
-                HandlerCall(self.owner, self._invoke, client, event, args, _welcome, given, _welcome)
-            )
+        if attended or (event == "connect" and self._user_loader is not None):
+            call = HandlerCall(self.owner, self._invoke, client, event, args, _welcome, given, _welcome)
+            return self._run_later(call, reply) if later else self._run(call)
         return _UNHANDLED
+
+    @property
+    def _user_loader(self) -> Loader | None:
+        """What says who a client's user is."""
+        loader = self._handlers.user_loader
+        if loader is None and hasattr(self.app, "login_manager"):
+            return flask_login_user
+        return loader
+
+    def _call(self, call: HandlerCall, directly: bool) -> Any:
+        if directly:
+            return call.function(*call.given)
+        answer = self._invoke(call, call.function, call.given)
+        return self._await(call, answer) if answer.__class__ is CoroutineType else answer
+
+    def _let_in(self, call: HandlerCall, directly: bool) -> Any:
+        """Find out whose a client is, and run its connect handler, which may refuse it."""
+        load = self._user_loader
+        if load is not None:
+            user = load(call.given[0])
+            if user.__class__ is CoroutineType:
+                return self._let_in_later(call, directly, loading=user)
+            call.client.user = user
+        answer = self._call(call, directly)
+        if answer.__class__ is CoroutineType:
+            return self._let_in_later(call, directly, answering=answer)
+        take_expiry(call.client)
+        return answer
+
+    async def _let_in_later(
+        self,
+        call: HandlerCall,
+        directly: bool,
+        *,
+        loading: Coroutine[Any, Any, Any] | None = None,
+        answering: Coroutine[Any, Any, Any] | None = None,
+    ) -> Any:
+        from .event_loop import call_either
+
+        if loading is not None:
+            await call_either(setattr, call.client, "user", await loading)
+        answer = await (answering if answering is not None else call_either(self._call, call, directly))
+        take_expiry(call.client)
+        return answer
 
     def _run(self, call: HandlerCall, *, directly: bool = False) -> Any:
         """Run something in the context of a client.
@@ -325,10 +377,13 @@ class Dispatcher:
         }
         try:
             with self.contexts.open(client.environ, attributes):
-                function, given = call.function, call.given
-                answer = function(*given) if directly else self._invoke(call, function, given)
+                if call.event == "connect":
+                    answer = self._let_in(call, directly)
+                else:  # what _call does, without the call
+                    function, given = call.function, call.given
+                    answer = function(*given) if directly else self._invoke(call, function, given)
                 if answer.__class__ is CoroutineType:  # nobody could tell before
-                    coroutine = answer if directly else self._await(call, answer)
+                    coroutine = answer if directly or call.event == "connect" else self._await(call, answer)
                     answer = self.coroutines.wait(coroutine, copy_context())
                 if not self._options.manage_session:
                     self._save_session()
@@ -398,10 +453,9 @@ class Dispatcher:
         }
         try:
             with self.contexts.open(client.environ, attributes):
-                function, given = call.function, call.given
-                answer = function(*given) if directly else self._invoke(call, function, given)
+                answer = (self._let_in if call.event == "connect" else self._call)(call, directly)
                 if answer.__class__ is CoroutineType:
-                    answer = yield answer if directly else self._await(call, answer)
+                    answer = yield answer
                 if not self._options.manage_session:
                     self._save_session()
                 return answer

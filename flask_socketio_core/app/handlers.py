@@ -192,6 +192,8 @@ class Handlers:
         self.on_error_default: ErrorHandler | None = None
         self.attendants: list[Attendant] = []
         """What the application has around handlers, in order of registration."""
+        self.user_loader: Callable[[Any], Any] | None = None
+        """Says who a client's user is."""
         self.awaiting: set[str] = set()
         """The namespaces whose classes have coroutine functions."""
 

@@ -210,6 +210,34 @@ class HandlerRegistration(Registrar):
     def _register(self, register: Register) -> None:
         register(self, None)
 
+    def user_loader(self, loader: HandlerT) -> HandlerT:
+        """Register the function that says who a client's user is (decorator)::
+
+            @socketio.user_loader
+            def load_user(auth):
+                claims = jwt.decode(auth["token"], KEY, algorithms=["HS256"])
+                request.expires_at = claims["exp"]
+                return claims["sub"]
+
+        It is called with the auth, in the client's context, for each namespace that a client connects to, before
+        ``before_connect`` functions and the connect handler. It returns text or a whole number, which becomes
+        ``request.client.user``, or ``None`` for nobody. ``ConnectionRefusedError`` refuses the client. All clients of
+        a user are reached at ``to=user(42)``. Without a loader, Flask-Login's user is taken where the application has
+        Flask-Login.
+
+        ``request.expires_at``, seconds since the epoch, set here or by the connect handler, is when the login ends: the
+        connection is closed then, and official clients come back with the auth that they have by then. A client that
+        does not want to be closed emits ``"reauth"`` with its new auth before: the loader is asked again, and the
+        acknowledgement is ``{"expires_at": ...}``, or ``{"error": ...}`` and nothing has changed. A handler for
+        ``"reauth"`` of the application's own takes its place.
+
+        :raises TypeError: if it cannot be called.
+        """
+        if not callable(loader):
+            raise TypeError(f"a user loader must be callable, not {type(loader).__name__}")
+        self._handlers.user_loader = loader
+        return loader
+
     @property
     def handlers(self) -> Handlers:
         """What was registered; iterating yields one line per handler. May be set to an empty list, to forget all."""

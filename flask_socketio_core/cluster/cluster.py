@@ -14,6 +14,7 @@ from ..common.reasons import DisconnectReason, Reason, by_application
 from ..common.sendable import FAILURES, check_name, explain
 from ..common.sids import refuse_sid
 from ..common.tracebacks import log_error
+from ..common.users import refuse_users_room
 from ..common.values import full_namespace
 from ..contracts import settings
 from ..contracts.clients import Emission
@@ -358,6 +359,7 @@ class Cluster:
         else:
             if room != sid:
                 refuse_sid("enter", room)
+                refuse_users_room("enter", room)
             self._tell("enter_room", namespace, sid=sid, room=room)
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
@@ -374,6 +376,7 @@ class Cluster:
         :raises ValueError: if the room is a client's sid, on whatever server.
         """
         refuse_sid("close", room)
+        refuse_users_room("close", room)
         if self._server is not None:
             self._server.close_room(room, namespace)
         self._tell("close_room", namespace, room=room)

@@ -74,8 +74,34 @@ class Client(Protocol):
     @data.setter
     def data(self, data: dict[str, Any]) -> None: ...
 
-    user: Any
-    """Who it is to the application, of any type; stays in this process. ``None`` at first."""
+    @property
+    def user(self) -> str | None:
+        """What identifies the user: text, or a number, which is kept as text. ``None``, as at first, for nobody.
+
+        Setting it puts the client into the room of that user, :func:`~flask_socketio_core.user`, and out of that of
+        another one.
+
+        :raises TypeError: when it is set to something else.
+        :raises ValueError: when it is set to empty text, or to more than ``max_name_length`` allows.
+        """
+
+    @user.setter
+    def user(self, user: str | int | None) -> None: ...
+
+    @property
+    def expires_at(self) -> float | None:
+        """When what let the client in ends to be valid, seconds since the epoch, as a JWT's ``exp``; ``None``, as at
+        first, for never.
+
+        The *connection* is closed then, with all its namespaces and with the reason ``EXPIRED``, in a way after which
+        official clients connect again and present what they have by then. A time that is over closes it at once.
+
+        :raises TypeError: when it is set to something that is no number.
+        :raises ValueError: when it is not finite, or so large that it counts milliseconds.
+        """
+
+    @expires_at.setter
+    def expires_at(self, expires_at: float | None) -> None: ...
 
     app_data: Any
     """Whatever the application wants to keep with the connection, for all its namespaces; ``None`` at first."""

@@ -7,13 +7,17 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..common.reasons import Reason
 from ..common.sendable import FAILURES, encode_strictly, explain
+from ..common.users import checked_id
 from ..transport.outbox import Outbox
+from ..transport.session import GOING_AWAY
 
 if TYPE_CHECKING:
     from ..contracts.clients import AckCallback
     from ..transport.packets import Outgoing
     from ..transport.session import Session
+    from ..transport.timer import Timed
 
 
 class Phase(enum.Enum):
@@ -28,6 +32,9 @@ class Phase(enum.Enum):
 
 OwedAck = tuple["AckCallback", float, str]
 """The callback of an acknowledgement, when it was asked for by the clock, and by which event."""
+
+MILLISECONDS = 1e11
+"""A number of seconds since the epoch that is larger, in the year 5138 and later, was meant to be of milliseconds."""
 
 _CONNECTED = Phase.CONNECTED
 _PENDING = Phase.PENDING
@@ -54,10 +61,51 @@ class Owner(Protocol):
     def tell_expired(self, acks: list[OwedAck], client: Client) -> None:
         """Tell of acknowledgements that are waited for no longer."""
 
+    def identify(self, client: Client, user: str | None) -> None:
+        """Take one of its clients for a user's."""
+
+    def reschedule(self, old: Timed | None, new: Timed | None) -> None:
+        """Have the timer wait for something instead of something else."""
+
     def disconnect(
         self, client: Client, reason: str, run: Callable[[Callable[[], object]], object] | None
     ) -> None:
         """Disconnect one of its clients; see :meth:`Server.disconnect`."""
+
+
+class Expiry:
+    """The end of a client's login, for the timer.
+
+    :param expires_at: seconds since the epoch.
+    :raises TypeError: if that is no number.
+    :raises ValueError: if it is none that can be meant.
+    """
+
+    __slots__ = ("_client", "_due_s", "expires_at", "slot")
+
+    def __init__(self, client: Client, expires_at: float) -> None:
+        if isinstance(expires_at, bool) or not isinstance(expires_at, (int, float)):
+            raise TypeError(
+                f"expires_at is a number of seconds since the epoch, not of type {type(expires_at).__name__}: of a "
+                "datetime give its timestamp()"
+            )
+        if not 0 <= expires_at < MILLISECONDS:
+            raise ValueError(
+                f"expires_at={expires_at!r} is no time in seconds since the epoch; JavaScript counts milliseconds"
+            )
+        self._client = client
+        self._due_s = client.connection.now_s() + expires_at - time.time()
+        self.expires_at = float(expires_at)
+        self.slot = -1
+
+    def next_due(self) -> float | None:
+        """Return when the login ends, a clock reading in seconds."""
+        return self._due_s
+
+    def on_due(self, now_s: float) -> float | None:
+        """End the connection."""
+        self._client.expire(self)
+        return None
 
 
 class PendingJob(Protocol):
@@ -79,6 +127,8 @@ class Client:
 
     __slots__ = (
         "_data",
+        "_expiry",
+        "_user",
         "accepted",
         "ack_count",
         "acks",
@@ -93,7 +143,6 @@ class Client:
         "rooms",
         "session",
         "sid",
-        "user",
         "user_session",
     )
 
@@ -112,7 +161,8 @@ class Client:
         self.early: list[PendingJob] | None = None
         self.gone_callbacks: list[Callable[[], None]] | None = None
         self.user_session: dict[str, Any] | None = None
-        self.user: Any = None
+        self._user: str | None = None
+        self._expiry: Expiry | None = None
         self.connected_at = time.time()
         self._data: dict[str, Any] | None = None  # made when it is first asked for
 
@@ -145,6 +195,36 @@ class Client:
         except FAILURES as error:
             raise explain(f"data of client {self.sid}", copy, error, encode_strictly) from error
         self._data = copy
+
+    @property
+    def user(self) -> str | None:
+        """Whose it is; see :attr:`~flask_socketio_core.contracts.clients.Client.user`."""
+        return self._user
+
+    @user.setter
+    def user(self, user: str | int | None) -> None:
+        self.connection.identify(self, None if user is None else checked_id(user))
+
+    def keep_user(self, user: str | None) -> None:
+        """Note whose it is; the rest is done."""
+        self._user = user
+
+    @property
+    def expires_at(self) -> float | None:
+        """When its login ends; see :attr:`~flask_socketio_core.contracts.clients.Client.expires_at`."""
+        return None if self._expiry is None else self._expiry.expires_at
+
+    @expires_at.setter
+    def expires_at(self, expires_at: float | None) -> None:
+        new = None if expires_at is None else Expiry(self, expires_at)
+        with self.session.lock:
+            old, self._expiry = self._expiry, new if self.phase is not Phase.GONE else None
+        self.connection.reschedule(old, self._expiry)
+
+    def expire(self, expiry: Expiry) -> None:
+        """End the connection, unless the client has left or presented something else in the meantime."""
+        if self._expiry is expiry:
+            self.session.close(Reason.EXPIRED, code=GOING_AWAY)
 
     @property
     def app_data(self) -> Any:
@@ -271,7 +351,10 @@ class Client:
             before, self.phase = self.phase, Phase.GONE
             self.reason = reason
             self.held_back = self.acks = None
+            expiry, self._expiry = self._expiry, None
             callbacks, self.gone_callbacks = self.gone_callbacks, None
+        if expiry is not None:
+            self.connection.reschedule(expiry, None)
         for callback in callbacks or ():
             callback()
         return before

@@ -25,6 +25,7 @@ from .pending import SMALL_MESSAGE
 if TYPE_CHECKING:
     from ..transport.packets import Outgoing
     from ..transport.session import Session
+    from ..transport.timer import Timed
     from .clients import OwedAck, PendingJob
     from .jobs import HandlerJob
     from .mailbox import JobQueue
@@ -106,6 +107,25 @@ class Connection:
     def now_s(self) -> float:
         """Return the clock's reading, seconds."""
         return self.shared.eio.clock()
+
+    def identify(self, client: Client, user: str | None) -> None:
+        """Take a client for a user's, and tell which rooms it has left and entered."""
+        shared, rooms = self.shared, self.shared.namespaces.rooms.get(client.namespace)
+        if rooms is None:
+            client.keep_user(user)
+            return
+        left, entered = rooms.identify(client, user)
+        if left is not None:
+            shared.tell_left((left,), client)
+        if entered is not None and shared.observers.observes("socketio_room_entered"):
+            shared.observers.room_entered(sid=client.sid, namespace=client.namespace, room=entered)
+
+    def reschedule(self, old: Timed | None, new: Timed | None) -> None:
+        """Have the timer wait for something instead of something else."""
+        if old is not None:
+            self.shared.eio.unschedule(old)
+        if new is not None:
+            self.shared.eio.reschedule(new)
 
     # what the session tells
 

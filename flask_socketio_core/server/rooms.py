@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.sids import refuse_sid
+from ..common.users import is_users_room, refuse_users_room, user
 
 if TYPE_CHECKING:
     from ..contracts import Lock
@@ -56,12 +57,13 @@ class Rooms:
     def enter(self, client: Client, room: str) -> bool:
         """Put a client into a room; ``False`` if it is there already, or has left.
 
-        :raises ValueError: if the room is another client's sid, on whatever server; if its name is too long, or the
-            client in too many.
+        :raises ValueError: if the room is another client's sid, on whatever server, or a user's; if its name is too
+            long, or the client in too many.
         """
         if room == client.sid:
             return False
         refuse_sid("enter", room)
+        refuse_users_room("enter", room)
         self._check_length(room)
         with self._lock:
             if client.sid not in self._clients:
@@ -88,8 +90,33 @@ class Rooms:
                 f"max_name_length={self._max_name_length} allows no more"
             )
 
+    def identify(self, client: Client, user_id: str | None) -> tuple[str | None, str | None]:
+        """Take a client for a user's, and no longer for another one's; return which room it has left and entered.
+
+        :raises ValueError: if the name of the room would be too long.
+        """
+        entered = None if user_id is None else user(user_id)
+        if entered is not None:
+            self._check_length(entered)
+        with self._lock:
+            left = None if client.user is None else user(client.user)
+            client.keep_user(user_id)
+            if left == entered or client.sid not in self._clients:
+                return None, None
+            if client.rooms is None:
+                client.rooms = set()
+            if left is not None:
+                client.rooms.discard(left)
+                self._discard(left, client.sid)
+            if entered is not None:
+                self._rooms.setdefault(entered, {})[client.sid] = client
+                client.rooms.add(entered)
+            return left, entered
+
     def leave(self, client: Client, room: str) -> bool:
-        """Take a client out of a room; ``False`` if it is not there."""
+        """Take a client out of a room; ``False`` if it is not there. Nobody leaves that of the own user."""
+        if is_users_room(room):
+            return False
         with self._lock:
             if not client.rooms or room not in client.rooms:
                 return False
@@ -100,9 +127,10 @@ class Rooms:
     def close(self, room: str) -> Collection[Client]:
         """Take everybody out of a room, and return who was in it.
 
-        :raises ValueError: if the room is a client's sid, on whatever server.
+        :raises ValueError: if the room is a client's sid, on whatever server, or a user's.
         """
         refuse_sid("close", room)
+        refuse_users_room("close", room)
         with self._lock:
             members = self._rooms.pop(room, {}).values()
             for client in members:

@@ -1,4 +1,4 @@
-"""Every client, on each transport, comes back by its own decision when its server was exchanged, and soon."""
+"""Every client, on each transport, comes back by its own decision when its server was exchanged or its login ends."""
 
 from __future__ import annotations
 
@@ -146,6 +146,10 @@ def clients(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli
 def test_every_client_returns(kind: ServerKind, clients: Clients, port: int, tmp_path: Path) -> None:
     with serving(kind, SPEC, tmp_path, port) as server:
         clients.assert_connected()
+        before = clients.ends()
+        server.get("/expire")  # what let them in is valid no longer: they come back with what they have now
+        clients.assert_noticed(before)
+        clients.assert_connected(before)
         before = clients.ends()
         if kind.modules[:1] == ("gunicorn",):
             server.process.send_signal(signal.SIGHUP)

@@ -779,6 +779,20 @@ def test_rooms_of_a_client_are_bounded() -> None:
     assert play(flask_socketio_core) == ["x" * 8, "one more"]
 
 
+def test_rooms_of_users_are_not_joined_by_name() -> None:
+    def play(library: Any) -> Any:
+        app, extension = make_pair(library)
+        extension.on_event("join", lambda room: library.join_room(room))
+        client = extension.test_client(app)
+        client.emit("join", "@user:7")
+        extension.emit("secret", to="@user:7")
+        return [event["name"] for event in client.get_received()]
+
+    assert play(flask_socketio) == ["secret"]
+    with pytest.raises(ValueError, match="only the clients of that user are in it"):
+        play(flask_socketio_core)
+
+
 def test_call_works_when_handlers_run_in_order() -> None:
     def play(library: Any) -> Any:
         app, extension = make_pair(library, async_handlers=False)

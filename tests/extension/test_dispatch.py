@@ -461,6 +461,7 @@ class _Client:
     connected_at = 0.0
     app_data: Any = None
     user: Any = None
+    expires_at: float | None = None
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}

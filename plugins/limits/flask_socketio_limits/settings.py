@@ -47,8 +47,7 @@ def of_user(client: Client) -> str:
     user = client.user
     if user is None:
         return of_address(client)
-    get_id = getattr(user, "get_id", None)  # as Flask-Login's users have it
-    return f"user {get_id() if callable(get_id) else user}"
+    return f"user {user}"
 
 
 KEYS: Mapping[str, Key] = {"client": of_client, "user": of_user, "address": of_address}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from flask import Flask, request, session
@@ -44,6 +45,13 @@ def make_app() -> tuple[Flask, Any]:
     def login(name: str) -> str:
         session["name"] = name
         return name
+
+    @app.get("/expire")
+    def expire() -> str:
+        """End the logins of all clients."""
+        for sid, _ in list(socketio.server.manager.get_participants("/", None)):
+            socketio.server.client(sid).expires_at = time.time()
+        return ""
 
     base.add_views(app, socketio, journal)
     return app, socketio
