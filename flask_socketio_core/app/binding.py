@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from ..common.options import Options
-    from ..common.reasons import DisconnectReason
     from ..contracts import AsyncMode, Event, Handle, Task
     from ..contracts.clients import Emission
     from ..errors import CallError
@@ -195,6 +194,10 @@ class Binding:
         emitter: Emitter | None = self.cluster or self.server
         assert emitter is not None  # without an application there is a queue
         return self._from_loop(emitter) or emitter
+
+    def emitter_for(self, *, local: bool) -> Emitter | None:
+        """Return what reaches all clients, or those of this process; ``None`` if there is nobody to reach."""
+        return self.server if local else self.emitter
 
     @property
     def is_on_loop(self) -> bool:
@@ -461,21 +464,19 @@ class Binding:
         assert self.cluster is not None  # a process that only sends has a queue
         return self.cluster.question(emission, to, timeout_s)
 
-    def disconnect(
-        self, sid: str, namespace: str, reason: DisconnectReason, *, ignore_queue: bool = False
-    ) -> None:
+    def disconnect(self, sid: str, namespace: str, reason: str, *, ignore_queue: bool = False) -> None:
         """Disconnect a client; that of this process has had its disconnect handler when this returns.
 
         :raises ValueError: if the reason is not one of an application's.
         :param ignore_queue: only if it is connected to this process.
         """
-        check_reason(reason)
+        why = check_reason(reason)
         server = self.server
         if server is not None and (ignore_queue or server.is_connected(sid, namespace)):
             # A handler that is no coroutine has no place on the event loop.
-            server.disconnect(sid, namespace, reason, None if self.is_on_loop else run_nested)
+            server.disconnect(sid, namespace, why, None if self.is_on_loop else run_nested)
         else:
-            self.emitter.disconnect(sid, namespace, reason)
+            self.emitter.disconnect(sid, namespace, why)
 
     def _acknowledger(self, callback: Callable[..., Any]) -> Callable[..., None]:
         if self.dispatcher is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flask
 
-from ..common.reasons import DisconnectReason, Reason
+from ..common.reasons import Reason
 from ..common.values import full_namespace
 from .addressing import EMIT_KEYWORDS, need_context, refuse_unknown
 from .dispatch import current_call, current_client
@@ -207,12 +207,12 @@ def disconnect(
     namespace: str | None = None,
     silent: bool = False,
     *,
-    reason: DisconnectReason = Reason.KICKED,
+    reason: str = Reason.KICKED,
 ) -> None:
     """Disconnect a client from a namespace; see :func:`join_room`.
 
     :param silent: has no effect, as in Flask-SocketIO.
-    :param reason: what its disconnect handler is told: ``SocketIO.reason.KICKED``, ``REPLACED`` or ``EXPIRED``.
+    :param reason: what its disconnect handler is told, as for :meth:`SocketIO.kick`.
     :raises ValueError: for another reason.
     """
     extension, sid, namespace = _client(DISCONNECT, sid, namespace)

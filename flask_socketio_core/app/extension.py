@@ -25,7 +25,6 @@ from .compatibility.changing import change
 from .compatibility.extension import ExtensionAttributes
 from .handlers import NamespaceBase
 from .middleware import SocketIOMiddleware
-from .operating import Operator
 from .registration import HandlerRegistration
 from .sending import Sender
 
@@ -58,7 +57,7 @@ UNKNOWN_KEYS = "flask_socketio_core.unknown_keys"
 """Key in ``app.extensions`` of the configuration keys that were warned of."""
 
 
-class SocketIO(HandlerRegistration, Sender, Operator, ExtensionAttributes):
+class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
     """Socket.IO for a Flask application::
 
         app = Flask(__name__)

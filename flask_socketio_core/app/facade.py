@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..common.reasons import DisconnectReason, Reason
+from ..common.reasons import Reason
 from ..common.values import full_namespace
 from ..contracts.clients import Emission
 from .addressing import payload, recipients, skipped
@@ -181,12 +181,12 @@ class ServerFacade(ServerAttributes):
         namespace: str | None = None,
         ignore_queue: bool = False,
         *,
-        reason: DisconnectReason = Reason.KICKED,
+        reason: str = Reason.KICKED,
     ) -> None:
         """Disconnect a client from a namespace; nothing happens if it is not connected.
 
         :param ignore_queue: only if it is connected to this process.
-        :param reason: what its disconnect handler is told: ``SocketIO.reason.KICKED``, ``REPLACED`` or ``EXPIRED``.
+        :param reason: what its disconnect handler is told, as for :meth:`SocketIO.kick`.
         :raises ValueError: for another reason.
         """
         self._binding.disconnect(sid, full_namespace(namespace), reason, ignore_queue=ignore_queue)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ..cluster.topics import Topics
     from ..common.keywords import OptionKeywords, Recipients, Room
     from ..common.options import Options
-    from ..common.reasons import DisconnectReason
     from ..contracts import AsyncMode, Task
     from ..contracts.clients import Emission
     from ..contracts.fork import ProcessFlag
@@ -98,9 +97,7 @@ class Served(Protocol):
     def call(self, emission: Emission, to: str, timeout_s: float | None) -> Any:
         """Send an event to one client and return what it acknowledges."""
 
-    def disconnect(
-        self, sid: str, namespace: str, reason: DisconnectReason, *, ignore_queue: bool = False
-    ) -> None:
+    def disconnect(self, sid: str, namespace: str, reason: str, *, ignore_queue: bool = False) -> None:
         """Disconnect a client."""
 
     def handle(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -6,16 +6,16 @@ Publishing may wait for the broker, whose connection belongs to the hub's thread
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import DisconnectReason, Reason
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
     from ..contracts.clients import Emission
-    from ..server.interface import Emitter, LocalServer
+    from ..server.interface import Emitter, Group, LocalServer
 
 Job = Callable[[], object]
 
@@ -61,6 +61,14 @@ class LoopEmitter:
     def disconnect(self, sid: str, namespace: str = "/", reason: DisconnectReason = Reason.KICKED) -> None:
         """Disconnect a client soon."""
         self.put(partial(self._emitter.disconnect, sid, namespace, reason))
+
+    def move(self, group: Group, enter: Sequence[Any], leave: Sequence[Any]) -> None:
+        """Move clients between rooms soon."""
+        self.put(partial(self._emitter.move, group, enter, leave))
+
+    def kick(self, group: Group, reason: DisconnectReason, *, close: bool) -> None:
+        """Disconnect clients soon."""
+        self.put(partial(self._emitter.kick, group, reason, close=close))
 
     def _at_once(self, sid: str, namespace: str) -> LocalServer | None:
         server = self._server

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from ..common.reasons import DisconnectReason, Reason
+from ..common.reasons import Reason
 from ..common.values import full_namespace
 from ..errors import EventRejected, refusals
 from .dispatch import current_client, invoke
@@ -241,9 +241,7 @@ class Namespace(NamespaceBase):
         """Return python-socketio's session of a client as a context manager that saves it."""
         return self.server.session(sid, namespace=self._or_mine(namespace))
 
-    def disconnect(
-        self, sid: str, namespace: str | None = None, *, reason: DisconnectReason = Reason.KICKED
-    ) -> None:
+    def disconnect(self, sid: str, namespace: str | None = None, *, reason: str = Reason.KICKED) -> None:
         """Disconnect a client from this namespace; see :func:`~flask_socketio_core.disconnect`."""
         self.server.disconnect(sid, namespace=self._or_mine(namespace), reason=reason)
 

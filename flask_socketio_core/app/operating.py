@@ -8,8 +8,13 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..cluster.topics import application_topic
+from ..common.reasons import Reason, check_reason
+from ..common.values import full_namespace
+from ..server.interface import Group
+from .addressing import excluded, recipients
 
 if TYPE_CHECKING:
+    from ..common.keywords import Recipients
     from ..contracts.servers import Answers
     from .binding import Binding
 
@@ -83,3 +88,67 @@ class Operator(ABC):
         return self._binding_that_waits("ask_servers").servers.ask(
             application_topic(topic), list(args), timeout_s=timeout, node=node, include_self=include_self
         )
+
+    def move(
+        self,
+        *,
+        to: Recipients,
+        exclude: Recipients = None,
+        enter: Recipients = None,
+        leave: Recipients = None,
+        namespace: str | None = "/",
+        local: bool = False,
+    ) -> None:
+        """Put clients into rooms and take them out of others, wherever they are connected::
+
+            socketio.move(to="lobby", enter="game-7", leave="lobby")
+
+        Those of this process are there when it returns, the others soon; a client that connects meanwhile may be
+        missed. It waits for nobody: as an event that is emitted, it waits in the buffer while the message queue is
+        away.
+
+        :param to: a room or sid, or a list of them; ``None`` for everybody in the namespace.
+        :param exclude: a room or sid, or a list of them: whoever is in one of these rooms stays where it is.
+        :param enter: a room or a list of rooms.
+        :param leave: likewise; they are left first.
+        :param local: only clients of this process.
+        :raises ValueError: if a room to enter is a client's sid; of clients of this process, also if its name is too
+            long, or one of them is in too many rooms: the others are in it then.
+        """
+        rooms = recipients(enter) or (), recipients(leave) or ()
+        group = Group(full_namespace(namespace), recipients(to), excluded(exclude))
+        emitter = self._binding().emitter_for(local=local)
+        if emitter is not None:
+            emitter.move(group, *rooms)
+
+    def kick(
+        self,
+        *,
+        to: Recipients,
+        exclude: Recipients = None,
+        reason: str = Reason.KICKED,
+        close: bool = False,
+        namespace: str | None = "/",
+        local: bool = False,
+    ) -> None:
+        """Disconnect clients from a namespace, wherever they are connected::
+
+            socketio.kick(to="table-7")
+            socketio.kick(to=sid, reason="banned", close=True)
+
+        It waits neither for the other servers nor for disconnect handlers. Official clients do not come back by
+        themselves; one that asks to is let in by your connect handler, or not.
+
+        :param to: a room or sid, or a list of them; ``None`` for everybody in the namespace.
+        :param exclude: a room or sid, or a list of them: whoever is in one of these rooms may stay.
+        :param reason: for their disconnect handlers, which are told ``"server disconnect"`` and this as its ``detail``:
+            ``SocketIO.reason.KICKED``, ``REPLACED`` or ``EXPIRED``, or a text of your own. Clients are not told.
+        :param close: end their connections, with all other namespaces.
+        :param local: only clients of this process.
+        :raises ValueError: for a reason of the library's own, or one of more than 200 characters.
+        """
+        why = check_reason(reason)
+        group = Group(full_namespace(namespace), recipients(to), excluded(exclude))
+        emitter = self._binding().emitter_for(local=local)
+        if emitter is not None:
+            emitter.kick(group, why, close=close)

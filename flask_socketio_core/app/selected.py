@@ -1,4 +1,4 @@
-"""Clients to send to, chosen step by step."""
+"""Clients to do something with, chosen step by step."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..common.reasons import Reason
 from .addressing import recipients
 
 if TYPE_CHECKING:
@@ -18,15 +19,20 @@ class Emits(Protocol):
 
     @property
     def emit(self) -> Callable[..., None]: ...
+    @property
+    def move(self) -> Callable[..., None]: ...
+    @property
+    def kick(self) -> Callable[..., None]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Clients to send to, as :meth:`SocketIO.to` and :meth:`SocketIO.exclude` return them::
+    """Clients to do something with, as :meth:`SocketIO.to` and :meth:`SocketIO.exclude` return them::
 
         players = socketio.to("table-7", "table-8").exclude("watching")
         players.emit("turn", 1)
         players.volatile.emit("clock", 59)
+        players.move(enter="lobby", leave=["table-7", "table-8"])
 
     Each step makes another selection and leaves the earlier one as it is.
     """
@@ -85,6 +91,19 @@ class Selection:
             local=self._local,
             volatile=self._volatile,
         )
+
+    def move(
+        self, *, enter: Recipients = None, leave: Recipients = None, namespace: str | None = "/"
+    ) -> None:
+        """Put them into rooms and take them out of others; see :meth:`SocketIO.move`."""
+        self._sender.move(enter=enter, leave=leave, namespace=namespace, **self._whom())
+
+    def kick(self, *, reason: str = Reason.KICKED, close: bool = False, namespace: str | None = "/") -> None:
+        """Disconnect them; see :meth:`SocketIO.kick`."""
+        self._sender.kick(reason=reason, close=close, namespace=namespace, **self._whom())
+
+    def _whom(self) -> dict[str, Any]:
+        return {"to": self._to, "exclude": self._exclude, "local": self._local}
 
 
 def _names(rooms: tuple[Recipients, ...]) -> tuple[Any, ...]:

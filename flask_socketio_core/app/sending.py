@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..common.values import full_namespace
 from ..contracts.clients import Emission
 from .addressing import excluded, payload, recipients, refuse_unknown, skipped
+from .operating import Operator
 from .selected import Selection
 
 if TYPE_CHECKING:
@@ -16,15 +16,10 @@ if TYPE_CHECKING:
 
     from ..common.keywords import Recipients, Room
     from ..errors import CallError
-    from .binding import Binding
 
 
-class Sender(ABC):
+class Sender(Operator):
     """Send to clients from anywhere: handlers, views, background tasks, other processes."""
-
-    @abstractmethod
-    def _binding(self) -> Binding:
-        """Return the parts to send with."""
 
     def emit(
         self,
@@ -198,7 +193,7 @@ class Sender(ABC):
         return await self._binding().call_async(emission, target, timeout)
 
     def to(self, *rooms: Recipients) -> Selection:
-        """Return a selection of clients to send to, another way to write the keywords of :meth:`emit`::
+        """Return a selection of clients, another way to write ``to=`` of :meth:`emit`, :meth:`move` and :meth:`kick`::
 
             socketio.to("a", "b").exclude("c").emit("news", 1)
 

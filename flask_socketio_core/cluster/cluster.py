@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import DisconnectReason, Reason, by_application
 from ..common.sendable import FAILURES, check_name, explain
-from ..common.sids import refuse_sid
+from ..common.sids import is_sid, may_be_foreign, refuse_sid
 from ..common.tracebacks import log_error
 from ..common.users import refuse_users_room
 from ..common.values import full_namespace
@@ -23,6 +23,7 @@ from ..contracts.settings import SETTINGS
 from ..contracts.urls import Secrets, mask_logs
 from ..errors import ConfigurationError, InvalidData, PartUnsuitable
 from ..server import calling
+from ..server.interface import Group
 from . import envelope
 from .acks import Awaited
 from .envelope import Message, Wire
@@ -392,10 +393,77 @@ class Cluster:
         else:
             self._tell("disconnect", namespace, sid=sid, reason=reason.detail)
 
+    def move(self, group: Group, enter: Sequence[Any], leave: Sequence[Any]) -> None:
+        """Take clients of all servers out of rooms and put them into others.
+
+        Of clients of python-socketio's processes, those that are named by their sids.
+
+        :raises ValueError: if a room to enter is a client's sid; and as for a server alone, see :meth:`Emitter.move`.
+        :raises MessageTooLarge: if the queue can never carry the names.
+        """
+        for room in enter:
+            refuse_sid("enter", room)
+        here = partial(_move, enter, leave)
+        message: Message = {"method": "move", "enter": list(enter), "leave": list(leave)}
+        key = next(iter((*enter, *leave)), "")
+        if self._reach(group, message, here, key, "whose clients are not moved"):
+            for sid in _alone(group):
+                for room in leave:
+                    self._tell("leave_room", group.namespace, sid=sid, room=room)
+                for room in enter:
+                    self._tell("enter_room", group.namespace, sid=sid, room=room)
+
+    def kick(self, group: Group, reason: DisconnectReason, *, close: bool) -> None:
+        """Disconnect clients of all servers.
+
+        Of clients of python-socketio's processes, those that are named by their sids, and without closing the
+        connection.
+
+        :param reason: for their disconnect handlers; not told at python-socketio's processes.
+        :raises MessageTooLarge: if the queue can never carry the names.
+        """
+        here = partial(_kick, reason, close)
+        message: Message = {"method": "kick", "reason": reason.detail, "close": close}
+        key = "" if group.to is None else next(iter(group.to), "")
+        if self._reach(group, message, here, key, "whose clients are not disconnected"):
+            for sid in _alone(group):
+                self._tell("disconnect", group.namespace, sid=sid, reason=reason.detail, close=close)
+
+    def _reach(
+        self,
+        group: Group,
+        message: Message,
+        here: Callable[[LocalServer, Group], None],
+        key: Any,
+        otherwise: str,
+    ) -> bool:
+        """Do something with clients of this process, and have the other servers do it with theirs.
+
+        :param key: what it keeps the order with, a room.
+        :param otherwise: what happens at servers that do not understand that.
+        :returns: whether some of the clients may be elsewhere.
+        """
+        server, to = self._server, group.to
+        if server is not None and to is not None and _are_here(server, to, group.namespace):
+            here(server, group)
+            return False
+        if to is not None and len(to) == 1 and is_sid(to[0]) and not group.exclude:
+            return True  # all versions know how to do it with one client
+        link = self._current()
+        encoded = link.prepare({**message, **envelope.of_group(group), "host_id": link.node})
+        self._be_closed_at_exit()
+        link.warn_of_older(3, otherwise)
+        try:
+            if server is not None:
+                here(server, group)
+        finally:
+            link.outbox.put(encoded, _key(group.namespace, key))
+        return True
+
     def _is_here(self, sid: str, namespace: str) -> bool:
         return self._server is not None and self._server.is_connected(sid, namespace)
 
-    def _tell(self, method: str, namespace: str, **details: str) -> None:
+    def _tell(self, method: str, namespace: str, **details: Any) -> None:
         link = self._current()
         message: Message = {"method": method, "namespace": namespace, "host_id": link.node, **details}
         self._send(link, message, _key(namespace, details.get("room") or details["sid"]))
@@ -579,8 +647,20 @@ class Cluster:
 
     def _on_disconnect(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], full_namespace(message.get("namespace"))
-        if server.is_connected(sid, namespace):
-            server.disconnect(sid, namespace, by_application(message.get("reason")))
+        if server.is_connected(sid, namespace):  # or else it might be a room
+            reason, close = by_application(message.get("reason")), message.get("close") is True
+            server.kick(Group(namespace, (sid,)), reason, close=close)
+
+    def _on_move(self, server: LocalServer, message: Message) -> None:
+        enter, leave = envelope.rooms(message.get("enter")), envelope.rooms(message.get("leave"))
+        try:
+            server.move(envelope.group_of(message), enter, leave)
+        except ValueError as error:
+            self._current().refuse("no room for a client", str(error))
+
+    def _on_kick(self, server: LocalServer, message: Message) -> None:
+        reason, close = by_application(message.get("reason")), message.get("close") is True
+        server.kick(envelope.group_of(message), reason, close=close)
 
 
 _HANDLERS: Mapping[str, Callable[[Cluster, LocalServer, Message], None]] = {
@@ -590,6 +670,8 @@ _HANDLERS: Mapping[str, Callable[[Cluster, LocalServer, Message], None]] = {
     "leave_room": Cluster._on_leave_room,
     "close_room": Cluster._on_close_room,
     "disconnect": Cluster._on_disconnect,
+    "move": Cluster._on_move,
+    "kick": Cluster._on_kick,
 }
 
 
@@ -624,6 +706,24 @@ def _forget_question(
 
 def _nothing() -> None:
     """Have nothing to forget."""
+
+
+def _move(enter: Sequence[Any], leave: Sequence[Any], server: LocalServer, group: Group) -> None:
+    server.move(group, enter, leave)
+
+
+def _kick(reason: DisconnectReason, close: bool, server: LocalServer, group: Group) -> None:
+    server.kick(group, reason, close=close)
+
+
+def _alone(group: Group) -> list[str]:
+    """Return who has to be named alone: to older servers, and to processes of python-socketio, which know no groups."""
+    to = group.to or ()
+    if len(to) == 1 and is_sid(to[0]) and not group.exclude:
+        return [to[0]]
+    if not all(isinstance(name, str) and (is_sid(name) or may_be_foreign(name)) for name in group.exclude):
+        return []  # they cannot leave out the members of a room
+    return [name for name in to if may_be_foreign(name) and name not in group.exclude]
 
 
 def _key(namespace: str, room: str) -> str:

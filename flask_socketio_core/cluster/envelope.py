@@ -2,9 +2,9 @@
 
 A message is an object with ``method`` and ``host_id``. Methods of python-socketio: ``emit``, ``callback``,
 ``disconnect``, ``enter_room``, ``leave_room``, ``close_room``. Ours besides: ``node`` (a server says that it is
-there), ``gone`` (who was asked for an acknowledgement has left), and what servers say to each other: ``tell``, ``ask``
-and ``answer``. A method that a process does not know is ignored, by python-socketio's, too. Extra keys in every message
-of ours:
+there), ``gone`` (who was asked for an acknowledgement has left), ``move`` and ``kick`` (of the clients of rooms), and
+what servers say to each other: ``tell``, ``ask`` and ``answer``. A method that a process does not know is ignored, by
+python-socketio's, too. Extra keys in every message of ours:
 
 =========  ===========================================================================================
 ``v``      version of these additions, now 1
@@ -32,6 +32,9 @@ protocol  since             understands
                             alone. ``answer``: ``id``, with ``args`` or ``error``; ``host_id`` is that of who asked
 2         0.1               ``except`` of an ``emit``: rooms whose members do not receive it. What may be a sid is
                             in ``skip_sid``, too, which all know
+3         0.1               ``move`` (``enter`` and ``leave``, lists of rooms) and ``kick`` (``reason``, the detail,
+                            and ``close``), of the clients that ``to`` (a list of rooms and sids, or none) and
+                            ``except`` tell. ``close`` of a ``disconnect``
 ========  ================  ===================================================================================
 
 What is addressed to sids of ours has these in ``sids`` and only the rest in ``room``: a process of python-socketio's,
@@ -51,6 +54,8 @@ from typing import TYPE_CHECKING, Any
 from ..common.quoting import printable
 from ..common.sendable import StrictJson, check_count, encode_strictly, has_binary, put_back, take_out
 from ..common.sids import is_sid
+from ..common.values import full_namespace
+from ..server.interface import Group
 
 if TYPE_CHECKING:
     from ..contracts.clients import Emission
@@ -81,7 +86,7 @@ MAX_NUMBER = 2**63 - 1
 MAX_DEPTH = 256
 """Deepest nesting of values."""
 
-PROTOCOL = 2
+PROTOCOL = 3
 """What this version understands; see the table above."""
 
 MAX_TOPICS = 64
@@ -260,6 +265,11 @@ _BODIES = {
     "ask": "args",
     "answer": "args",
 }
+_GROUP: dict[str, Callable[[Any], bool]] = {
+    "namespace": _is_namespace,
+    "to": _are_rooms,
+    "except": _are_rooms,
+}
 _TELL: dict[str, Callable[[Any], bool]] = {"node": is_id, "topic": is_id, "args": _is_list}
 _EMIT: dict[str, Callable[[Any], bool]] = {
     "event": _is_name,
@@ -280,6 +290,8 @@ _PARTS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "enter_room": {"sid": _is_name, "room": _is_room, "namespace": _is_namespace},
     "leave_room": {"sid": _is_name, "room": _is_room, "namespace": _is_namespace},
     "close_room": {"room": _is_room, "namespace": _is_namespace},
+    "move": {**_GROUP, "enter": _are_rooms, "leave": _are_rooms},
+    "kick": _GROUP,
     "node": {
         "state": is_id,
         "async_mode": _is_sender,
@@ -378,6 +390,27 @@ def addressees(message: Message) -> tuple[Any, ...] | None:
 def excluded(message: Message) -> frozenset[Any]:
     """Return the rooms whose members do not receive what an ``emit`` message sends."""
     return frozenset(map(room, message.get("except") or ()))
+
+
+def of_group(group: Group) -> Message:
+    """Return what says in a message which clients are meant."""
+    return {
+        "namespace": group.namespace,
+        "to": None if group.to is None else list(group.to),
+        "except": list(group.exclude),
+    }
+
+
+def group_of(message: Message) -> Group:
+    """Return which clients are meant by what :func:`of_group` has written."""
+    to = message.get("to")
+    namespace = full_namespace(message.get("namespace"))
+    return Group(namespace, None if to is None else rooms(to), excluded(message))
+
+
+def rooms(values: Any) -> tuple[Any, ...]:
+    """Return the names of rooms as they were."""
+    return tuple(map(room, values or ()))
 
 
 def room(value: Any) -> Any:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+MAX_DETAIL = 200
+"""Most characters of an application's own reason."""
+
 
 class DisconnectReason(str):
     """One of python-socketio's five texts, to which it is equal, and :attr:`detail`, which tells more of them apart."""
@@ -11,7 +14,8 @@ class DisconnectReason(str):
     __slots__ = ("detail",)
 
     detail: str
-    """``"kicked"``, ``"shutdown"``, ``"overflow"``, ``"replaced"``, ``"expired"``, or ``""``."""
+    """``"kicked"``, ``"shutdown"``, ``"overflow"``, ``"replaced"``, ``"expired"``, the application's own text, or
+    ``""``."""
 
     def __new__(cls, text: str, detail: str = "") -> DisconnectReason:
         """Return a reason.
@@ -41,7 +45,7 @@ class Reason:
     TRANSPORT_ERROR: Final = DisconnectReason("transport error")
 
     KICKED: Final = DisconnectReason("server disconnect", "kicked")
-    """The application called ``disconnect()``."""
+    """The application called ``disconnect()`` or ``kick()``."""
     SHUTDOWN: Final = DisconnectReason("server disconnect", "shutdown")
     """The server's process ends."""
     OVERFLOW: Final = DisconnectReason("transport error", "overflow")
@@ -63,20 +67,33 @@ def by_application(detail: object) -> DisconnectReason:
 
     :param detail: as that server tells it; not to be trusted.
     """
-    for reason in (Reason.KICKED, Reason.REPLACED, Reason.EXPIRED):
-        if detail == reason.detail:
-            return reason
-    return Reason.KICKED
+    try:
+        return check_reason(detail)
+    except ValueError:
+        return Reason.KICKED
 
 
 def check_reason(reason: object) -> DisconnectReason:
-    """Refuse what an application cannot disconnect a client for.
+    """Return the reason for which an application disconnects a client.
 
+    :param reason: one of those that it may give, or a text of its own.
     :raises ValueError: if it is something else.
     """
-    if reason is Reason.KICKED or reason is Reason.REPLACED or reason is Reason.EXPIRED:
-        return reason
+    detail = reason.detail if isinstance(reason, DisconnectReason) else reason
+    known = _KNOWN.get(detail) if isinstance(detail, str) else None
+    if known is Reason.KICKED or known is Reason.REPLACED or known is Reason.EXPIRED:
+        return known
+    own = isinstance(detail, str) and 0 < len(detail) <= MAX_DETAIL and detail.isprintable()
+    if own and known is None:
+        return DisconnectReason(str(Reason.SERVER_DISCONNECT), str(detail))
     raise ValueError(
-        f"reason={reason!r} is not why an application disconnects a client: give SocketIO.reason.KICKED, REPLACED or "
-        "EXPIRED"
+        f"reason={reason!r:.300} is not why an application disconnects a client: give SocketIO.reason.KICKED, REPLACED "
+        f"or EXPIRED, or a printable text of your own of at most {MAX_DETAIL} characters"
     )
+
+
+_KNOWN: Final = {
+    reason.detail or str(reason): reason
+    for reason in vars(Reason).values()
+    if isinstance(reason, DisconnectReason)
+}

@@ -14,12 +14,15 @@ most.
 
 from __future__ import annotations
 
+import re
 import secrets
 import zlib
 from typing import Any
 
 RANDOM_CHARACTERS = 16
 """They hold 96 bits, as many as in python-socketio's sids."""
+
+_FOREIGN = re.compile(r"[A-Za-z0-9_-]{20}")
 
 LENGTH = RANDOM_CHARACTERS + 8
 
@@ -38,6 +41,14 @@ def is_sid(name: Any) -> bool:
         and name.isascii()
         and name[RANDOM_CHARACTERS:] == _checksum(name[:RANDOM_CHARACTERS])
     )
+
+
+def may_be_foreign(name: Any) -> bool:
+    """Return whether a name may be the sid of a client of python-socketio's; rooms may have such a name, too.
+
+    Source: python-engineio 4.13, ``base_server.py``, ``generate_id()``.
+    """
+    return isinstance(name, str) and _FOREIGN.fullmatch(name) is not None
 
 
 def refuse_sid(action: str, name: Any) -> None:

@@ -72,6 +72,9 @@ class Owner(Protocol):
     ) -> None:
         """Disconnect one of its clients; see :meth:`Server.disconnect`."""
 
+    def dismiss(self, reason: str) -> None:
+        """Disconnect all of its clients and end it."""
+
 
 class Expiry:
     """The end of a client's login, for the timer.

@@ -451,14 +451,40 @@ class Connection:
         before = client.leave(reason)
         if before is None:
             return
+        self.session.send(self._farewell(client, before))
+        self._follow_up(client, before, run)
+
+    def _farewell(self, client: Client, before: Phase) -> Outgoing:
         codec = self.shared.codec
         if before is Phase.PENDING:  # clients wait for a CONNECT or its refusal, and ignore anything else
-            self.session.send(codec.encode_connect_error(REFUSED, client.namespace))
+            return codec.encode_connect_error(REFUSED, client.namespace)
+        return codec.encode_disconnect(client.namespace)
+
+    def _follow_up(self, client: Client, before: Phase, run: Callable[[Job], object] | None = None) -> None:
+        """Do what is to be done when a client has been disconnected."""
+        if before is Phase.PENDING:
             self.shared.tell_refused(client.sid, client.namespace, self.session.sid, REFUSED)
-        else:
-            self.session.send(codec.encode_disconnect(client.namespace))
         if client.accepted:  # or else its connect handler still runs
             self._start_disconnect(client, run)
+
+    def dismiss(self, reason: str) -> None:
+        """Disconnect all clients and end the connection.
+
+        Each namespace has its DISCONNECT packet first: official clients that only lose their connection come back.
+
+        :param reason: a value of :class:`Reason`, for the disconnect handlers.
+        """
+        left = [
+            (client, before)
+            for client in list(self.clients.values())
+            if (before := client.leave(reason)) is not None
+        ]
+        with self.session.lock:  # what closes the session sends it: one poll gets all of it
+            for client, before in left:
+                self.session.send_locked(self._farewell(client, before))
+        for client, before in left:
+            self._follow_up(client, before)
+        self.session.close(reason)
 
     def _client_left(self, client: Client, reason: str) -> None:
         if client.leave(reason) and client.accepted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..common.reasons import DisconnectReason, Reason
 from ..contracts.clients import Client
@@ -152,6 +152,18 @@ class Application(Protocol):
         """Run the disconnect handlers of an accepted client, once; reply then. Its rooms can be read until that."""
 
 
+class Group(NamedTuple):
+    """Some clients of a namespace.
+
+    :param to: rooms and sids; ``None`` for all.
+    :param exclude: rooms whose members are none of them, and sids.
+    """
+
+    namespace: str = "/"
+    to: tuple[Any, ...] | None = None
+    exclude: frozenset[Any] = frozenset()
+
+
 class Emitter(Protocol):
     """What can be told to clients, wherever they are connected."""
 
@@ -180,6 +192,19 @@ class Emitter(Protocol):
         :param reason: for its disconnect handler.
         """
 
+    def move(self, group: Group, enter: Sequence[Any], leave: Sequence[Any]) -> None:
+        """Take clients out of rooms and put them into others.
+
+        :raises ValueError: if a room to enter is a client's sid, on whatever server; of clients of this process, also
+            if the name is too long or one of them is in too many rooms. The others have entered it then.
+        """
+
+    def kick(self, group: Group, reason: DisconnectReason, *, close: bool) -> None:
+        """Disconnect clients; their disconnect handlers run in workers.
+
+        :param close: end their connections, with all namespaces.
+        """
+
 
 class LocalServer(Emitter, Protocol):
     """A server's view of its own clients, for the cluster and the facade."""
@@ -195,6 +220,9 @@ class LocalServer(Emitter, Protocol):
 
     def members(self, room: str | None, namespace: str = "/") -> list[str]:
         """Return the sids of this process's clients in a room; ``None`` for the whole namespace."""
+
+    def select(self, group: Group) -> Sequence[Client]:
+        """Return those of a group that are clients of this process."""
 
     def namespaces(self) -> list[str]:
         """Return the namespaces that have clients in this process."""

@@ -7,7 +7,7 @@ is called through :class:`~flask_socketio_core.server.interface.Application`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..transport.packets import Outgoing
     from ..transport.session import Session
     from .connection import Job
-    from .interface import Application
+    from .interface import Application, Group
     from .packets import Codec
     from .rooms import Rooms
 
@@ -219,20 +219,54 @@ class Server:
             raise ValueError(
                 f"cannot enter room {room!r}: sid {sid!r} is not connected to namespace {namespace!r}"
             )
-        rooms = self._rooms.get(namespace)
+        self._enter(client, room)
+
+    def _enter(self, client: Client, room: Any) -> None:
+        rooms = self._rooms.get(client.namespace)
         if (
             rooms is not None
             and rooms.enter(client, room)
             and self._observers.observes("socketio_room_entered")
         ):
-            self._observers.room_entered(sid=sid, namespace=namespace, room=room)
+            self._observers.room_entered(sid=client.sid, namespace=client.namespace, room=room)
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Take a client of this process out of a room."""
         client = self._find(sid, namespace)
-        rooms = self._rooms.get(namespace)
-        if client is not None and rooms is not None and rooms.leave(client, room):
+        if client is not None:
+            self._leave(client, room)
+
+    def _leave(self, client: Client, room: Any) -> None:
+        rooms = self._rooms.get(client.namespace)
+        if rooms is not None and rooms.leave(client, room):
             self._shared.tell_left((room,), client)
+
+    def select(self, group: Group) -> list[Client]:
+        """Return those of a group that are clients of this process."""
+        rooms = self._rooms.get(group.namespace)
+        return rooms.select(group.to, frozenset(), group.exclude) if rooms is not None else []
+
+    def move(self, group: Group, enter: Sequence[Any], leave: Sequence[Any]) -> None:
+        """Take clients of this process out of rooms and put them into others; see :meth:`Emitter.move`."""
+        refused: ValueError | None = None
+        for client in self.select(group):
+            for room in leave:
+                self._leave(client, room)
+            for room in enter:
+                try:
+                    self._enter(client, room)
+                except ValueError as error:
+                    refused = error
+        if refused is not None:
+            raise refused
+
+    def kick(self, group: Group, reason: DisconnectReason, *, close: bool) -> None:
+        """Disconnect clients of this process; see :meth:`Emitter.kick`."""
+        for client in self.select(group):
+            if close:
+                client.connection.dismiss(reason)
+            else:
+                client.connection.disconnect(client, reason, None)
 
     def close_room(self, room: str, namespace: str = "/") -> None:
         """Take every client of this process out of a room."""

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from flask_socketio_core.cluster.cluster import Cluster
+from flask_socketio_core.common.reasons import DisconnectReason, Reason
 from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import CallTimeout, ClientGone, InvalidData, SocketIOError, UnknownOption
+from flask_socketio_core.server.interface import Group
 from flask_socketio_core.testing.conformance.queues import Listener
 from support.nodes import Bus, Member, Node, emitter, in_threads, wait_until
 
@@ -45,6 +47,68 @@ class Caller(threading.Thread):
             self.answers.append(self._call())
         except SocketIOError as error:
             self.errors.append(error)
+
+
+def rooms_of(*members: Member, nodes: tuple[Node, Node]) -> list[set[str]]:
+    found = []
+    for member in members:
+        (node,) = [node for node in nodes if node.server.is_connected(member.sid, member.namespace)]
+        found.append(set(node.server.rooms(member.sid, member.namespace)) - {member.sid})
+    return found
+
+
+def test_members_of_rooms_are_moved_wherever_they_are(nodes: tuple[Node, Node], outside: Cluster) -> None:
+    pairs = [node.connect() for node in nodes for _ in range(2)]
+    rooms = partial(rooms_of, *pairs, nodes=nodes)
+    (here, also_here, there, also_there), first = pairs, nodes[0].cluster
+    stranger = nodes[1].connect("/chat")
+    first.move(Group(), ("lobby", ("table", 7)), ())
+    wait_until(lambda: rooms() == [{"lobby", ("table", 7)}] * 4, "entry into both rooms")
+    outside.move(Group("/", ("lobby",), frozenset({here.sid, also_there.sid})), ("game",), ("lobby",))
+    moved = [{"lobby", ("table", 7)}, {"game", ("table", 7)}, {"game", ("table", 7)}, {"lobby", ("table", 7)}]
+    wait_until(lambda: rooms() == moved, "move of those that are not excluded")
+    first.move(Group("/", (("table", 7), "nobody"), frozenset({"game"})), (), (("table", 7), "lobby"))
+    wait_until(lambda: rooms() == [set(), moved[1], moved[2], set()], "leaving of the rest")
+    first.move(Group("/", (there.sid, also_here.sid)), ("chosen",), ("game", ("table", 7)))
+    outside.move(Group("/", (here.sid,)), ("alone",), ())
+    wait_until(lambda: rooms() == [{"alone"}, {"chosen"}, {"chosen"}, set()], "move of single clients")
+    assert rooms_of(stranger, nodes=nodes) == [set()]
+    with pytest.raises(ValueError, match=r"cannot enter room .*: it has the form of a sid"):
+        outside.move(Group("/", ("lobby",)), (here.sid,), ())
+
+
+def test_members_of_rooms_are_kicked_wherever_they_are(nodes: tuple[Node, Node], outside: Cluster) -> None:
+    pairs = [node.connect() for node in nodes for _ in range(3)]
+    chat = [node.connect("/chat") for node in nodes]
+    one, two, three, four, five, six = pairs
+    nodes[0].cluster.move(Group("/", tuple(member.sid for member in (one, two, four, five))), ("game",), ())
+    nodes[0].cluster.kick(
+        Group("/", ("game",), frozenset({two.sid})),
+        DisconnectReason("server disconnect", "banned"),
+        close=False,
+    )
+
+    def left(*members: Member) -> list[Member]:
+        return [member for member in members if (member.receive(), member.left)[1]]
+
+    wait_until(lambda: left(*pairs) == [one, four, five], "end of those in the room")
+    outside.kick(Group("/", (two.sid,)), Reason.EXPIRED, close=False)
+    outside.kick(Group("/", (six.sid, "nobody")), Reason.KICKED, close=True)
+    wait_until(lambda: left(*pairs) == [one, two, four, five, six], "end of single clients")
+    outside.kick(Group("/chat"), Reason.KICKED, close=True)
+    wait_until(lambda: left(*chat) == chat, "end of the namespace")
+    assert left(three) == []
+
+    def told() -> list[tuple[str, str]]:
+        heard = [entry for node in nodes for entry in node.application.log if entry[0] == "disconnect"]
+        return sorted((reason, reason.detail) for _, _, reason in heard)
+
+    expected = [("server disconnect", detail) for detail in ("banned", "expired", "kicked")]
+    wait_until(
+        lambda: told() == sorted([expected[0]] * 3 + [expected[1]] + [expected[2]] * 3), lambda: str(told())
+    )
+    sessions = [len(node.server.eio.sessions) for node in nodes]
+    assert sessions == [3, 2], "closed only where that was asked for"
 
 
 def test_a_broadcast_reaches_every_client_once(nodes: tuple[Node, Node], outside: Cluster) -> None:

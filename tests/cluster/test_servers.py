@@ -122,6 +122,23 @@ def test_clients_are_disconnected_from_elsewhere(stage: Stage) -> None:
     assert all(person.client.connected for person in stage.people.values())
 
 
+def test_rooms_are_moved_and_emptied_from_elsewhere(stage: Stage) -> None:
+    for name, sender in stage.senders.items():
+        guests = [Person(server, "guests") for server in stage.servers.values()]
+        rest, *gone = guests
+        try:
+            sender.do("move", to="guests", exclude=rest.sid, enter=f"kicked by {name}", leave="guests")
+            sender.do("emit", "bye", 1, to=f"kicked by {name}")
+            sender.do("kick", to=f"kicked by {name}", reason=f"by {name}")
+            wait_until(lambda gone=gone: not any(guest.client.connected for guest in gone), "end of guests")  # type: ignore[misc]
+            assert [guest.numbers("bye") for guest in gone] == [[1]] * len(gone)
+            rest.client.call("join", timeout=10)
+        finally:
+            for guest in guests:
+                guest.close()
+    assert all(person.client.connected for person in stage.people.values())
+
+
 def test_callbacks_and_calls_get_the_answer_of_a_client_elsewhere(stage: Stage) -> None:
     for (sender_name, sender), person in itertools.product(stage.senders.items(), stage.people.values()):
         before = len(sender.do("answers"))

@@ -36,6 +36,8 @@ GOOD: tuple[dict[str, Any], ...] = (
     {"method": "enter_room", "sid": "s", "room": "r", "namespace": "/"},
     {"method": "leave_room", "sid": "s", "room": "r", "namespace": "/"},
     {"method": "close_room", "room": "r", "namespace": "/"},
+    {"method": "move", "namespace": "/o", "to": ["r"], "except": ["x"], "enter": ["e"], "leave": ["r"]},
+    {"method": "kick", "namespace": "/o", "to": ["r"], "except": ["x"], "reason": "why", "close": True},
     {
         "method": "node",
         "state": "here",

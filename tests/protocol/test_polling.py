@@ -216,6 +216,23 @@ def test_disconnect_by_the_server_reaches_a_pending_poll(
     assert "41" in poll.result(timeout=2).text.split("\x1e")
 
 
+def test_a_client_that_is_kicked_leaves_all_namespaces_before_its_connection_is_closed(
+    server: Server, pool: concurrent.futures.ThreadPoolExecutor
+) -> None:
+    session = connected(server)
+    session.post("40/custom,")
+    session.receive()
+    poll = pending(session, pool)
+    session.post('42["be kicked"]')
+    heard = poll.result(timeout=5).text.split("\x1e")
+    while heard[-1] != "1":
+        answer = session.get()
+        assert answer.status == 200, heard
+        heard += answer.text.split("\x1e")
+    assert sorted(heard) == ["1", "41", "41/custom,"]
+    assert session.get().status == 400
+
+
 def test_big_response_is_compressed_when_the_client_takes_it(server: Server) -> None:
     session = connected(server)
     session.headers = {"Accept-Encoding": "gzip"}

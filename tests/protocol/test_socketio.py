@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.servers import Server, wait_until
-from support.wire.engine import WebSocket
+from support.wire.engine import Closed, WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -231,6 +231,18 @@ def test_disconnect_by_the_server_names_the_namespace(client: WebSocket) -> None
     client.send('42/custom,["leave"]')
     assert client.receive() == "41/custom,"
     assert alive(client)
+
+
+def test_a_client_that_is_kicked_leaves_all_namespaces_before_its_connection_is_closed(
+    client: WebSocket,
+) -> None:
+    client.send("40/custom,")
+    client.receive()
+    client.send('42/custom,["be kicked"]')
+    heard = [client.receive() for _ in range(3)]
+    assert sorted(map(str, heard)) == ["1", "41", "41/custom,"] and heard[-1] == "1"
+    with pytest.raises(Closed):
+        client.receive()
 
 
 @pytest.mark.parametrize("number", [0, 1, 456, 2**31, 2**53 - 1])

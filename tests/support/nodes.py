@@ -122,7 +122,8 @@ class Node:
         self.mode = ThreadMode()
         self.states: list[tuple[bool, str]] = []
         self.gaps: list[Gap] = []
-        self.server = Server(RecordingApplication(), options.build({}), self.mode)
+        self.application = RecordingApplication()
+        self.server = Server(self.application, options.build({}), self.mode)
         topics = Topics()
         self.servers: Servers = ApplicationServers(topics, lambda: self.cluster)
         self.cluster = Cluster(

@@ -108,6 +108,12 @@ def sending(socketio: SocketIO) -> None:
     socketio.to("a", ["b"]).exclude("c").local.volatile.emit("event", 1, callback=print, timeout=0.5)
     socketio.exclude("c").emit("event", exclude="d")  # type: ignore[call-arg]
     socketio.send("text", to="room")
+    socketio.move(to="room", exclude=["a"], enter="b", leave=["c", ("d", 1)], namespace="/chat", local=True)
+    socketio.kick(to=None, reason="banned", close=True)
+    socketio.kick(to=["a", "b"], exclude="c", reason=SocketIO.reason.EXPIRED, namespace="/chat")
+    socketio.to("a").move(enter="b")
+    socketio.exclude("a").kick(close=True)
+    socketio.kick(reason="banned")  # type: ignore[call-arg]
     socketio.send({"a": 1}, json=True)
     assert_type(socketio.call("event", 1, to="sid", timeout=5), Any)
     socketio.close_room("room", namespace="/chat")

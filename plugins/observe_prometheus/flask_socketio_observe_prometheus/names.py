@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from flask_socketio_core import SocketIO
+from flask_socketio_core import SocketIO
 
 OTHER = "other"
 """Whatever is not told apart."""
 
 CATCH_ALL = "*"
+
+DETAILS = {detail for reason in vars(SocketIO.reason).values() if (detail := getattr(reason, "detail", ""))}
+"""What reasons of the library have as detail."""
 
 
 class EventNames:
@@ -41,5 +41,9 @@ def namespace_label(socketio: SocketIO, namespace: str) -> str:
 
 
 def reason_label(reason: str) -> str:
-    """Return why a client left: the detail, where there is one."""
-    return getattr(reason, "detail", "") or str(reason)
+    """Return why a client left: the detail, where there is one.
+
+    An application's own texts are as many as it likes, and count as what they are: it has kicked the client.
+    """
+    detail = getattr(reason, "detail", "")
+    return (detail if detail in DETAILS else SocketIO.reason.KICKED.detail) if detail else str(reason)

@@ -22,6 +22,7 @@ from flask_socketio_core.cli import socketio as commands
 from flask_socketio_core.errors import ConfigurationError, InvalidOption
 from support.flask_apps import End, MakeApp, end, make_app, new_app
 from support.scrapes import Scrape
+from support.servers import wait_until
 
 __all__ = ["end", "make_app"]
 
@@ -83,6 +84,19 @@ def test_a_client_that_is_refused_is_no_error(make_app: MakeApp) -> None:
     assert found.get("socketio_events_total", event="connect", outcome="rejected") == 1
     assert found.get("socketio_events_total", outcome="error") == 0
     assert found.get("socketio_clients_connected_total") == 0
+
+
+def test_reasons_of_the_application_are_told_as_one(make_app: MakeApp) -> None:
+    app, socketio = make_app(config())
+    socketio.on_event("connect", lambda: None)
+    reasons = [f"reason {number}" for number in range(3)]
+    for reason in (*reasons, socketio.reason.EXPIRED):
+        socketio.test_client(app)
+        socketio.kick(to=None, reason=reason)
+    wait_until(
+        lambda: scrape(app).labels("socketio_clients_disconnected_total", "reason") == {"kicked", "expired"},
+        timeout_s=10,
+    )
 
 
 def test_so_many_names_are_told_apart(make_app: MakeApp) -> None:

@@ -105,6 +105,10 @@ def _register(socketio: Any, library: Any, journal: base.Journal, namespace: str
     def leave() -> None:
         library.disconnect()
 
+    @socketio.on("be kicked", namespace=namespace)
+    def be_kicked() -> None:
+        socketio.kick(to=request.sid, namespace=namespace, reason="asked for it", close=True)
+
     @socketio.on("fence", namespace=namespace)
     def fence() -> None:
         """Answer at once."""

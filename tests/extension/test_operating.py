@@ -1,0 +1,139 @@
+"""``SocketIO.move`` and ``SocketIO.kick``: without a message queue, and with one that no other server has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask, request
+
+from flask_socketio_core import SocketIO, SocketIOTestClient
+from support.servers import wait_until
+
+
+class Made:
+    """An application with clients ``a``, ``b`` and ``c``, and what its disconnect handlers were told.
+
+    :ivar sids: of the clients by name.
+    """
+
+    def __init__(self, queue: str | None) -> None:
+        self.app = Flask(__name__)
+        self.socketio = SocketIO(self.app, async_mode="threading", message_queue=queue)
+        self.gone: list[tuple[str, Any]] = []
+        self.socketio.on_event("connect", lambda: None)
+        self.socketio.on_event("disconnect", self._note)
+        self.socketio.on_event("disconnect", self._note, namespace="/chat")
+        self.socketio.on_event("connect", lambda: None, namespace="/chat")
+        self.clients = {name: self.socketio.test_client(self.app) for name in "abc"}
+        self.sids = {name: self._sid(client) for name, client in self.clients.items()}
+
+    def _sid(self, client: SocketIOTestClient) -> str:
+        (found,) = self.socketio.server.clients_of(client.eio_sid)
+        return found.sid
+
+    def _note(self, reason: Any) -> None:
+        name = {sid: name for name, sid in self.sids.items()}.get(request.sid, "?")  # type: ignore[attr-defined]
+        self.gone.append((name, reason))
+
+    def told(self, *expected: tuple[str, str]) -> bool:
+        return wait_until(
+            lambda: sorted((name, reason.detail) for name, reason in self.gone) == sorted(expected),
+            timeout_s=10,
+        )
+
+    def rooms(self) -> str:
+        """Return who is in which room, as ``"a:one,two b: c:"``."""
+        server = self.socketio.server
+        return " ".join(
+            f"{name}:" + ",".join(sorted(set(server.rooms(sid)) - {sid})) for name, sid in self.sids.items()
+        )
+
+
+@pytest.fixture(params=[None, "memory://operating"], ids=["without a queue", "with a queue"])
+def made(request: pytest.FixtureRequest) -> Iterator[Made]:
+    made = Made(request.param)
+    yield made
+    made.socketio.close()
+
+
+def test_clients_are_moved_at_once(made: Made) -> None:
+    socketio, sids = made.socketio, made.sids
+    socketio.move(to=[sids["a"], sids["b"]], enter=["one", "two"])
+    assert made.rooms() == "a:one,two b:one,two c:"
+    socketio.move(to="one", exclude=sids["b"], enter="three", leave=["one", "nobody's"])
+    assert made.rooms() == "a:three,two b:one,two c:"
+    socketio.move(to=None, exclude="three", enter="all", leave="two", local=True)
+    assert made.rooms() == "a:three,two b:all,one c:all"
+    socketio.move(to=[], enter="none")
+    socketio.move(to="one", namespace="/chat", enter="none")
+    assert "none" not in made.rooms()
+    with pytest.raises(ValueError, match="it has the form of a sid"):
+        socketio.move(to="one", enter=sids["a"])
+    with pytest.raises(TypeError):
+        socketio.move(enter="everybody must be asked for")  # type: ignore[call-arg]  # as asked
+
+
+def test_a_selection_is_moved_and_kicked(made: Made) -> None:
+    socketio, sids = made.socketio, made.sids
+    pair = socketio.to(sids["a"], sids["b"])
+    pair.move(enter=["one", "two"])
+    pair.exclude(sids["a"]).local.move(leave="one")
+    assert made.rooms() == "a:one,two b:two c:"
+    socketio.exclude("one").kick(reason="banned", close=True)
+    assert made.told(("b", "banned"), ("c", "banned"))
+
+
+def test_one_client_in_too_many_rooms_is_told_and_holds_up_nobody(made: Made) -> None:
+    most = made.socketio.binding_of(made.app).options.max_rooms
+    made.socketio.move(to=made.sids["a"], enter=[f"room {number}" for number in range(most)])
+    with pytest.raises(ValueError, match="max_rooms="):
+        made.socketio.move(to=None, enter="one more")
+    assert made.rooms().endswith("b:one more c:one more")
+
+
+def test_clients_are_kicked_for_a_reason_that_their_disconnect_handlers_are_told(made: Made) -> None:
+    socketio, sids = made.socketio, made.sids
+    socketio.move(to=[sids["a"], sids["b"]], enter="room")
+    socketio.kick(to="room", exclude=sids["a"], reason="banned")
+    assert made.told(("b", "banned"))
+    assert made.gone[0][1] == socketio.reason.SERVER_DISCONNECT
+    assert made.clients["a"].is_connected() and not made.clients["b"].is_connected()
+    socketio.kick(to=sids["a"], local=True)
+    socketio.kick(to=None, reason=socketio.reason.REPLACED)
+    assert made.told(("a", "kicked"), ("b", "banned"), ("c", "replaced"))
+    for reason in ("shutdown", "x" * 201, ""):
+        with pytest.raises(ValueError, match="is not why an application disconnects a client"):
+            socketio.kick(to="room", reason=reason)
+
+
+def test_a_connection_is_closed_with_all_namespaces_where_that_is_asked_for(made: Made) -> None:
+    client = made.clients["a"]
+    client.connect("/chat")
+    server = made.socketio.server
+    made.socketio.kick(to=made.sids["a"], reason="first")
+    assert made.told(("a", "first"))
+    assert client.is_connected("/chat") and server.clients_of(client.eio_sid)
+    (there,) = server.clients_of(client.eio_sid)
+    made.socketio.kick(to=there.sid, namespace="/chat", reason="all", close=True)
+    assert made.told(("a", "first"), ("?", "all"))
+    assert wait_until(lambda: client.eio_sid not in server._server.sessions, timeout_s=10)
+    other = made.clients["b"]
+    other.connect("/chat")
+    made.socketio.kick(to=made.sids["b"], reason="both", close=True)
+    assert made.told(("a", "first"), ("?", "all"), ("b", "both"), ("?", "both"))
+    assert not other.is_connected() and not other.is_connected("/chat")
+
+
+def test_a_handler_kicks_its_own_client_and_goes_on(made: Made) -> None:
+    ended: list[str] = []
+
+    @made.socketio.on("leave")
+    def leave() -> None:
+        made.socketio.kick(to=request.sid, reason="asked", close=True)  # type: ignore[attr-defined]  # ours
+        ended.append("leave")
+
+    client: SocketIOTestClient = made.clients["c"]
+    client.emit("leave")
+    assert made.told(("c", "asked")) and ended == ["leave"]
