@@ -403,6 +403,7 @@ class Cluster:
         """
         for room in enter:
             refuse_sid("enter", room)
+            refuse_users_room("enter", room)
         here = partial(_move, enter, leave)
         message: Message = {"method": "move", "enter": list(enter), "leave": list(leave)}
         key = next(iter((*enter, *leave)), "")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask, request
 
-from flask_socketio_core import SocketIO, SocketIOTestClient
+from flask_socketio_core import SocketIO, SocketIOTestClient, user
 from support.servers import wait_until
 
 
@@ -71,6 +71,8 @@ def test_clients_are_moved_at_once(made: Made) -> None:
     assert "none" not in made.rooms()
     with pytest.raises(ValueError, match="it has the form of a sid"):
         socketio.move(to="one", enter=sids["a"])
+    with pytest.raises(ValueError, match="only the clients of that user are in it"):
+        socketio.move(to="all", enter=user(42))
     with pytest.raises(TypeError):
         socketio.move(enter="everybody must be asked for")  # type: ignore[call-arg]  # as asked
 
