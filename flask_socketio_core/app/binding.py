@@ -21,7 +21,7 @@ from ..common.sendable import carries_all
 from ..common.tracebacks import log_error
 from ..contracts import urls
 from ..contracts.concurrency import gunicorn
-from ..contracts.fork import ProcessFlag
+from ..contracts.fork import ProcessFlag, register_at_fork
 from ..errors import ClientGone, PartUnsuitable, PluginFailed
 from ..server import calling
 from ..server.engine import Engine
@@ -129,17 +129,22 @@ class Binding:
         """Whether this process serves: since its first request to our path."""
         self.plugins_set_up = ProcessFlag()
         """Whether the plugins are set up in this process: since its first request of whatever kind."""
-        self._setting_up: Event | None = None
-        self._set_up_lock = mode.create_lock()
-        self._failed: PluginFailed | None = None
         self._unsuitable: PartUnsuitable | None = None
         self._tasks = StartedTasks()
         self._at_exit: Handle | None = None
         self._ends_in_order = ProcessFlag()
         self._worker: Any = None  # gunicorn's, which serves the requests
         self.keywords: dict[str, Any] = {}
-        self._loop_emitter: LoopEmitter | None = None
+        self._forget_set_up()
+        register_at_fork(after_in_child=self._forget_set_up)
         self.facade = ServerFacade(self)
+
+    def _forget_set_up(self) -> None:
+        """Start afresh in a forked child: nobody goes on there with what a task of the parent was about to do."""
+        self._setting_up: Event | None = None
+        self._set_up_lock = self.mode.create_lock()
+        self._failed: PluginFailed | None = None
+        self._loop_emitter: LoopEmitter | None = None
 
     def _make_engine(self, app: flask.Flask, handlers: Handlers, owner: Owner) -> None:
         selected = self.plugins.select_websocket_providers(self.mode.name, self.options.websocket_provider)

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -27,9 +28,11 @@ from flask_socketio_core.hookspecs import hookimpl
 calls = []
 failing = []
 slow = []
+entered = threading.Event()
 
 @hookimpl
 def socketio_setup(socketio, app):
+    entered.set()
     if failing:
         raise RuntimeError(failing[0])
     if slow:
@@ -150,12 +153,30 @@ def test_requests_that_come_at_once_wait_for_the_one_that_sets_up(plugin: Any) -
     socketio.close()
 
 
-def test_a_forked_worker_is_set_up_again(plugin: Any) -> None:
+@pytest.mark.parametrize("moment", ["before", "in the middle of", "after a failed"])
+def test_a_forked_worker_is_set_up_again(plugin: Any, moment: str) -> None:
+    """Whatever has become of the parent's own set-up, or will."""
     socketio = SocketIO(app := Flask("shop"))
+    path = "/socket.io/?EIO=4&transport=polling"
+    setting_up = threading.Thread(target=lambda: app.test_client().get("/added"))
+    if moment == "in the middle of":
+        plugin.slow.append(1)
+        setting_up.start()
+        assert plugin.entered.wait(10)
+    elif moment == "after a failed":
+        plugin.failing.append("on purpose")
+        with pytest.raises(PluginFailed):
+            app.test_client().get(path)
+    plugin.calls.clear()
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
+        plugin.slow.clear()
+        plugin.failing.clear()
         try:
+            assert app.test_client().get(path).status_code == 200
             answer = app.test_client().get("/added").text
             os.write(
                 writing, json.dumps([answer, [call[3] == os.getpid() for call in plugin.calls]]).encode()
@@ -167,6 +188,8 @@ def test_a_forked_worker_is_set_up_again(plugin: Any) -> None:
         assert json.loads(pipe.read()) == ["by the plugin", [True]]
     os.waitpid(child, 0)
     assert plugin.calls == []
+    if moment == "in the middle of":
+        setting_up.join(10)
     socketio.close()
 
 

@@ -136,6 +136,46 @@ def test_pending_handlers_of_one_take_no_worker_from_others() -> None:
     assert world.events == [str(number) for number in range(20)]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [True, False, ConnectionRefusedError(), ValueError("on purpose")],
+    ids=repr,
+)
+def test_a_connect_reply_after_connect_timeout_comes_to_nothing(
+    answer: bool | BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(letting_in=False, connect_timeout=5)
+    sid = world.connection.clients["/"].sid
+    world.take('421["early","' + "x" * 5000 + '"]')
+    now_s = world.connection.now_s()
+    world.session.on_due(now_s + 4)
+    assert not world.connection.closed
+    world.session.on_due(now_s + 5)
+    world.mode.run_jobs()
+    assert world.session.closed
+    assert world.transport.closed_with is not None
+    (warning,) = caplog.messages
+    assert "the connect handler of '/' has not returned within connect_timeout=5 s" in warning
+
+    world.app.connects[0](answer)
+    world.mode.run_jobs()
+    assert world.app.log == ([("disconnect", "transport close")] if answer is True else []), "it was let in"
+    for reply in world.app.disconnects:
+        reply()
+    with pytest.raises(RuntimeError, match="before"):
+        world.app.connects[0](True)
+    world.mode.run_jobs()
+    assert caplog.messages == [warning]
+    assert not world.server.is_connected(sid, "/")
+    assert not (world.connection.clients or world.connection.backlog or world.connection.early)
+    assert (world.server._shared.pending.total, world.workers, world.server._shared.disconnecting) == (
+        0,
+        0,
+        0,
+    )
+    assert not world.server.eio.sessions
+
+
 def test_a_second_reply_is_an_error_and_sends_nothing() -> None:
     world = World()
     world.take('421["ask"]')
