@@ -222,7 +222,13 @@ def _caught_as(error: type[_Call], upstream: type[Exception]) -> type[_Call]:
 
 
 class CallTimeout(CallError, builtins.TimeoutError):
-    """The client did not acknowledge within the time-out."""
+    """The client did not acknowledge within the time-out.
+
+    :ivar answers: of ``call_all()``, the :class:`~flask_socketio_core.contracts.clients.CallAnswers` that have come by
+        then, with who is missing; ``None`` for others.
+    """
+
+    answers: Any = None
 
 
 class ClientGone(CallError, builtins.TimeoutError):

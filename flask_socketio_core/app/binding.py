@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 
+from ..cluster import calls_to_all
 from ..cluster.cluster import Cluster
 from ..cluster.servers import OneServer
 from ..common.reasons import check_reason
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from ..common.options import Options
     from ..contracts import AsyncMode, Event, Handle, Task
-    from ..contracts.clients import Emission
+    from ..contracts.clients import CallAnswers, Emission
     from ..errors import CallError
     from ..selection import Plugins
     from ..server.interface import Emitter, OwnServer
@@ -180,6 +181,7 @@ class Binding:
         return OneServer(
             self.owner._topics,
             mode=self.mode,
+            server=self.server,
             json=self.options.json,
             strict=not carries_all(self.options.serializer),
             context=self._app_context,
@@ -454,6 +456,36 @@ class Binding:
         """Do as :meth:`call` does, in a coroutine."""
         ask, timeout_s = self._question(emission, to, timeout_s)
         return _unpacked(await calling.wait_async(ask, emission.event, to=to, timeout_s=timeout_s))
+
+    def call_all(self, emission: Emission, timeout_s: float, *, returns: bool) -> CallAnswers:
+        """Send an event to clients and return what each acknowledges.
+
+        :param returns: also if the time is over; otherwise it is an error.
+        :raises CallTimeout: if somebody has not acknowledged by then.
+        """
+        answers = calls_to_all.wait(self.mode, self._begin_call_all(emission, timeout_s))
+        return answers if returns else calls_to_all.in_time(answers, emission.event, timeout_s)
+
+    async def call_all_async(self, emission: Emission, timeout_s: float, *, returns: bool) -> CallAnswers:
+        """Do as :meth:`call_all` does, in a coroutine."""
+        answers = await calls_to_all.wait_async(self.mode, self._begin_call_all(emission, timeout_s))
+        return answers if returns else calls_to_all.in_time(answers, emission.event, timeout_s)
+
+    def call_all_back(
+        self, emission: Emission, timeout_s: float, callback: Callable[[CallAnswers], Any]
+    ) -> None:
+        """Send an event to clients, and call back once with what they acknowledge."""
+        back = calls_to_all.CallBack(self.mode, self._acknowledger(callback))
+        begin = partial(back.begin, self._begin_call_all(emission, timeout_s))
+        if self.emitter is self._loop_emitter:
+            self._loop_emitter.put(begin)
+        else:
+            begin()
+
+    def _begin_call_all(self, emission: Emission, timeout_s: float) -> calls_to_all.Begin:
+        if self.plugins.observes_emits:
+            self._tell_emission(emission, emission.to)
+        return partial(self.servers.call_all, emission, timeout_s)
 
     def _question(self, emission: Emission, to: str, timeout_s: float | None) -> tuple[calling.Ask, float]:
         timeout_s = calling.FOREVER_S if timeout_s is None else timeout_s

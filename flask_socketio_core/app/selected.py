@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..common.reasons import Reason
 from .addressing import recipients
 
 if TYPE_CHECKING:
     from ..common.keywords import Recipients
+    from ..contracts.clients import CallAnswers
     from ..errors import CallError
 
 
@@ -23,6 +24,8 @@ class Emits(Protocol):
     def move(self) -> Callable[..., None]: ...
     @property
     def kick(self) -> Callable[..., None]: ...
+    @property
+    def call_all(self) -> Callable[..., Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,32 @@ class Selection:
             local=self._local,
             volatile=self._volatile,
         )
+
+    def call_all(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = "/",
+        include_self: bool = True,
+        timeout: float = 5.0,
+        on_timeout: Literal["raise", "return"] = "raise",
+    ) -> CallAnswers:
+        """Send them an event and return what each acknowledges; see :meth:`SocketIO.call_all`.
+
+        :raises ValueError: of :attr:`volatile` clients, for nobody could tell a dropped question from a silent client.
+        """
+        if self._volatile:
+            raise ValueError("call_all() waits for answers, so it cannot be volatile")
+        found: CallAnswers = self._sender.call_all(
+            event,
+            *args,
+            namespace=namespace,
+            include_self=include_self,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            **self._whom(),
+        )
+        return found
 
     def move(
         self, *, enter: Recipients = None, leave: Recipients = None, namespace: str | None = "/"

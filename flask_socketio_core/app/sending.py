@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..common.values import full_namespace
 from ..contracts.clients import Emission
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Never
 
     from ..common.keywords import Recipients, Room
+    from ..contracts.clients import CallAnswers
     from ..errors import CallError
 
 
@@ -75,7 +76,9 @@ class Sender(Operator):
                 payload(args),
                 full_namespace(namespace),
                 recipients(to, room),
-                skipped(skip_sid, include_self=include_self, function="SocketIO.emit()"),
+                _NOBODY
+                if include_self and not skip_sid
+                else skipped(skip_sid, include_self=include_self, function="SocketIO.emit()"),
                 None,
                 volatile,
                 local or ignore_queue,
@@ -192,6 +195,97 @@ class Sender(Operator):
         emission = Emission(event, payload(args), full_namespace(namespace), local=local or ignore_queue)
         return await self._binding().call_async(emission, target, timeout)
 
+    @overload
+    def call_all(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = ...,
+        to: Recipients = ...,
+        exclude: Recipients = ...,
+        include_self: bool = ...,
+        local: bool = ...,
+        timeout: float = ...,
+        on_timeout: Literal["raise", "return"] = ...,
+    ) -> CallAnswers: ...
+    @overload
+    def call_all(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = ...,
+        to: Recipients = ...,
+        exclude: Recipients = ...,
+        include_self: bool = ...,
+        local: bool = ...,
+        timeout: float = ...,
+        callback: Callable[[CallAnswers], Any],
+    ) -> None: ...
+    def call_all(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = "/",
+        to: Recipients = None,
+        exclude: Recipients = None,
+        include_self: bool = True,
+        local: bool = False,
+        timeout: float = 5.0,
+        on_timeout: Literal["raise", "return"] = "raise",
+        callback: Callable[[CallAnswers], Any] | None = None,
+    ) -> CallAnswers | None:
+        """Send an event to many clients, wherever they are connected, and return what each of them acknowledges::
+
+            found = socketio.call_all("ready?", to="table-7", timeout=5, on_timeout="return")
+            found.answers   # {"xuy1yW1VkELyE2x1sf2b1d1c": True, ...}
+            found.missing   # {"Vd7q0sXnRzaK41ppsd3a9f40": "silent", ...}
+
+        It ends as soon as nobody is waited for any more: a client that leaves is missing at once, and the clients of a
+        server that ends, or is taken for dead, with it. That is no error.
+
+        :param to: rooms and sids; ``None`` for everybody in the namespace.
+        :param local: ask clients of this process only.
+        :param timeout: how long to wait, seconds; for clients of other servers as long as the message queue's
+            ``ack_expires_s`` says, at most.
+        :param on_timeout: ``"raise"`` an error if the time is over and somebody has not answered, or ``"return"`` what
+            has come.
+        :param callback: called once, as that of :meth:`emit`, with what has come in the end. Then nothing is waited for
+            and ``None`` returned.
+        :raises CallTimeout: as ``on_timeout`` says; its ``answers`` are what has come.
+        :raises CallError: if 1000 of these are waited for already.
+        :raises RuntimeError: in a coroutine, whose event loop it would block; see :meth:`call_all_async`.
+
+        The other parameters are those of :meth:`emit`.
+        """
+        binding, emission = (
+            self._binding(),
+            _question(event, args, namespace, to, exclude, local, include_self),
+        )
+        if callback is not None:
+            binding.call_all_back(emission, timeout, callback)
+            return None
+        if binding.is_on_loop:
+            raise RuntimeError(
+                "SocketIO.call_all() would block the event loop: await socketio.call_all_async(...), or pass callback="
+            )
+        return binding.call_all(emission, timeout, returns=_returns(on_timeout))
+
+    async def call_all_async(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = "/",
+        to: Recipients = None,
+        exclude: Recipients = None,
+        include_self: bool = True,
+        local: bool = False,
+        timeout: float = 5.0,
+        on_timeout: Literal["raise", "return"] = "raise",
+    ) -> CallAnswers:
+        """Do as :meth:`call_all` does, in a coroutine; no worker waits meanwhile."""
+        emission = _question(event, args, namespace, to, exclude, local, include_self)
+        return await self._binding().call_all_async(emission, timeout, returns=_returns(on_timeout))
+
     def to(self, *rooms: Recipients) -> Selection:
         """Return a selection of clients, another way to write ``to=`` of :meth:`emit`, :meth:`move` and :meth:`kick`::
 
@@ -216,6 +310,32 @@ class Sender(Operator):
 CALL_KEYWORDS = ("namespace", "to", "room", "timeout", "local", "ignore_queue")
 
 _NOBODY: frozenset[Any] = frozenset()
+
+
+def _question(
+    event: str,
+    args: tuple[Any, ...],
+    namespace: str | None,
+    to: Recipients,
+    exclude: Recipients,
+    local: bool,
+    include_self: bool,
+) -> Emission:
+    return Emission(
+        event,
+        payload(args),
+        full_namespace(namespace),
+        recipients(to),
+        skipped(None, include_self=include_self, function="SocketIO.call_all()"),
+        local=local,
+        exclude=excluded(exclude),
+    )
+
+
+def _returns(on_timeout: str) -> bool:
+    if on_timeout not in ("raise", "return"):
+        raise ValueError(f"on_timeout={on_timeout!r} of SocketIO.call_all(): expected 'raise' or 'return'")
+    return on_timeout == "return"
 
 
 def _take_data(args: tuple[Any, ...], unknown: dict[str, Any]) -> tuple[Any, ...]:

@@ -61,7 +61,7 @@ class Bus(Protocol):
 
 
 @dataclass(slots=True)
-class _Around:
+class Around:
     """The other servers that are there.
 
     :param able: know the topic.
@@ -101,10 +101,10 @@ class Asking:
         self._clock = clock
         self._logger = logger
         self._repeats = Repeats(clock)
-        self._questions = Questions(mode.create_lock())
+        self.questions = Questions(mode.create_lock())
         self._workers = TopicWorkers(mode)
-        self.left = self._questions.left
-        self.close = self._questions.close
+        self.left = self.questions.left
+        self.close = self.questions.close
 
     # ------------------------------------------------------------------------------------------------------ asking
 
@@ -130,7 +130,7 @@ class Asking:
         check_topic(topic)
         timeout_s = min(timeout_s, MAX_TIMEOUT_S)
         until = self._clock() + timeout_s
-        around = self._look_around(topic, timeout_s) if node != self.node else _Around()
+        around = self.look_around(partial(_knows, topic), timeout_s) if node != self.node else Around()
         able = [self.node, *around.able] if here and self.topics.find(topic) else around.able
         asked = able if node is None else [other for other in able if other == node]
         if node is not None and not asked:
@@ -140,7 +140,7 @@ class Asking:
         if node is not None:
             question["to"] = node
         done = self._mode.create_event()
-        number = self._questions.add(asked, done.set)
+        number = self.questions.add(asked, done.set)
         try:
             encoded = self._encode({**question, "id": number}, f"the question on topic {topic!r}", payload)
             if self.node in asked:
@@ -150,33 +150,41 @@ class Asking:
             done.wait(max(until - self._clock(), 0.0))
         finally:
             unable = around.unable if node is None else ()
-            outcome = self._questions.end(number, unable=unable, cut_off=around.cut_off)
+            outcome = self.questions.end(number, unable=unable, cut_off=around.cut_off)
         return outcome
 
-    def _look_around(self, topic: str, timeout_s: float) -> _Around:
+    def look_around(self, able: Callable[[Peer], bool], timeout_s: float) -> Around:
+        """Return the other servers that are there, once they had time to say so.
+
+        :param able: says of one whether it can be asked.
+        :param timeout_s: how long to wait, seconds.
+        """
         if self._bus is None:
-            return _Around()
+            return Around()
         heard = self._bus.meet(timeout_s)
-        around = _Around(cut_off=not heard)
+        around = Around(cut_off=not heard)
         for peer in self._bus.servers():
-            knows = peer.protocol >= 1 and topic in peer.topics
-            (around.able if knows else around.unable).append(peer.node)
+            (around.able if able(peer) else around.unable).append(peer.node)
         return around
 
     def _ask_others(self, encoded: bytes, topic: str, asked: list[str]) -> None:
         if self._bus is None:
             return
-        there = {self.node, *(peer.node for peer in self._bus.servers())}
+        self.note_left(asked)
+        self._bus.put(encoded, _key(topic))
+
+    def note_left(self, asked: list[str]) -> None:
+        """Wait for none of the servers that have left before that could be noted for the question."""
+        there = {self.node, *(peer.node for peer in self._bus.servers())} if self._bus is not None else ()
         for node in asked:
             if node not in there:
-                self._questions.left(node)  # before that could be noted for the question
-        self._bus.put(encoded, _key(topic))
+                self.questions.left(node)
 
     def on_answer(self, message: Message) -> None:
         """Note another server's answer, or this one's."""
         if message["host_id"] == self.node:
             (value, *_) = message.get("args") or [None]
-            self._questions.answer(message["id"], message["node"], value, message.get("error"))
+            self.questions.answer(message["id"], message["node"], value, message.get("error"))
 
     # --------------------------------------------------------------------------------------------------- answering
 
@@ -284,6 +292,10 @@ class Asking:
     def _as_heard(self, encoded: bytes) -> Message:
         """Return a message to ourselves as another server would hear it, so that both kinds are the same."""
         return self._wire.decode(stamp(encoded, self.node, 0))
+
+
+def _knows(topic: str, peer: Peer) -> bool:
+    return peer.protocol >= 1 and topic in peer.topics
 
 
 def _in_one_line(error: BaseException) -> str:

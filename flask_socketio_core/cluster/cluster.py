@@ -26,6 +26,7 @@ from ..server import calling
 from ..server.interface import Group
 from . import envelope
 from .acks import Awaited
+from .calls_to_all import CallsToAll
 from .envelope import Message, Wire
 from .link import SUBSCRIBE_S, BusHealth, Link
 from .outbox import Limits
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ..contracts.servers import Answers
     from ..server.interface import LocalServer
     from .asking import Context
+    from .calls_to_all import Pending
     from .gaps import Gap
     from .link import MessageObservers
 
@@ -216,7 +218,7 @@ class Cluster:
 
     def _new_link(self) -> Link:
         chosen = self._settings
-        return Link(
+        link = Link(
             self._make_queue(),
             self._mode,
             self._wire,
@@ -237,6 +239,17 @@ class Cluster:
             context=self._context,
             signer=self._signer,
         )
+        self._calls = CallsToAll(
+            link.asking,
+            self._mode,
+            self._wire,
+            clock=self._clock,
+            server=self._server,
+            encode=partial(self._encode, link),
+            bus=link,
+            expires_s=chosen["ack_expires_s"],
+        )
+        return link
 
     def _report(self, observer: Callable[..., object] | None, *facts: Any) -> None:
         if observer is not None:
@@ -328,26 +341,43 @@ class Cluster:
 
     def _publish(self, link: Link, emission: Emission, question: _Question | None = None) -> None:
         """Send an event to the clients of the other servers and to our own."""
-        event, args, namespace, to = emission[:4]
-        check_name(event)
-        try:
-            message = envelope.emit(
-                emission,
-                host_id=link.node,
-                callback=None if question is None or to is None else (to[0], namespace, question.number),
-                max_attachments=self._max_attachments,
-            )
-            encoded = link.prepare(message)
-        except FAILURES as error:
-            raise explain(f"event {event!r}", args, error, self._wire.dumps) from error
+        namespace, to = emission.namespace, emission.to
+        callback = None if question is None or to is None else (to[0], namespace, question.number)
+        encoded = self._encode(link, emission, {}, callback)
         if self._server is not None:  # our own clients wait for no broker
             if question is not None:
                 emission = emission._replace(on_ack=question.on_ack_here)
             self._server.emit(emission)
         self._be_closed_at_exit()
+        link.outbox.put(encoded, _key(namespace, to[0] if to else ""))
+
+    def _encode(
+        self, link: Link, emission: Emission, more: Message, callback: tuple[Any, str, int] | None = None
+    ) -> bytes:
+        """Return the message that sends an event.
+
+        :param more: what it has besides.
+        :param callback: room, namespace and number of the acknowledgement that is asked for.
+        """
+        event, args = emission.event, emission.args
+        check_name(event)
+        try:
+            message = envelope.emit(
+                emission, host_id=link.node, callback=callback, max_attachments=self._max_attachments
+            )
+            message.update(more)
+            encoded = link.prepare(message)
+        except FAILURES as error:
+            raise explain(f"event {event!r}", args, error, self._wire.dumps) from error
         if "except" in message:
             link.warn_of_older(2, "whose clients receive events that exclude their rooms")
-        link.outbox.put(encoded, _key(namespace, to[0] if to else ""))
+        return encoded
+
+    def call_all(self, emission: Emission, timeout_s: float, on_done: Callable[[], object]) -> Pending:
+        """Ask clients of all servers; see :meth:`CallsToAll.begin`."""
+        self._be_closed_at_exit()
+        self._current_that_may_listen()
+        return self._calls.begin(emission, timeout_s, on_done)
 
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Put a client into a room, wherever it is connected. A client that nobody knows is ignored.
@@ -522,6 +552,10 @@ class Cluster:
             self._on_callback(message)
         elif method == "gone":
             self._on_gone(message)
+        elif method == "asked":
+            self._calls.on_asked(message)
+        elif method == "acked":
+            self._calls.on_acked(message)
         else:
             self._on_servers_message(self._current(), message)
 
@@ -552,19 +586,21 @@ class Cluster:
         namespace = full_namespace(message.get("namespace"))
         skip = message.get("skip_sid") or ()
         on_ack = self._return_path(server, message, namespace)
+        emission = Emission(
+            str(message["event"]),
+            envelope.arguments(message.get("data")),
+            namespace,
+            envelope.addressees(message),
+            frozenset((skip,) if isinstance(skip, str) else skip),
+            on_ack,
+            message.get("volatile") is True,
+            exclude=envelope.excluded(message),
+        )
         try:
-            server.emit(
-                Emission(
-                    str(message["event"]),
-                    envelope.arguments(message.get("data")),
-                    namespace,
-                    envelope.addressees(message),
-                    frozenset((skip,) if isinstance(skip, str) else skip),
-                    on_ack,
-                    message.get("volatile") is True,
-                    exclude=envelope.excluded(message),
-                )
-            )
+            if message.get("ask_all") is not None:
+                self._calls.ask_for(emission, message)
+            else:
+                server.emit(emission)
         except InvalidData as error:  # a process of python-socketio's sends what it likes
             self._current().refuse("unreadable for clients", str(error))
 

@@ -3,8 +3,8 @@
 A message is an object with ``method`` and ``host_id``. Methods of python-socketio: ``emit``, ``callback``,
 ``disconnect``, ``enter_room``, ``leave_room``, ``close_room``. Ours besides: ``node`` (a server says that it is
 there), ``gone`` (who was asked for an acknowledgement has left), ``move`` and ``kick`` (of the clients of rooms), and
-what servers say to each other: ``tell``, ``ask`` and ``answer``. A method that a process does not know is ignored, by
-python-socketio's, too. Extra keys in every message of ours:
+what servers say to each other: ``tell``, ``ask`` and ``answer``, ``asked`` and ``acked``. A method that a process does
+not know is ignored, by python-socketio's, too. Extra keys in every message of ours:
 
 =========  ===========================================================================================
 ``v``      version of these additions, now 1
@@ -35,6 +35,8 @@ protocol  since             understands
 3         0.1               ``move`` (``enter`` and ``leave``, lists of rooms) and ``kick`` (``reason``, the detail,
                             and ``close``), of the clients that ``to`` (a list of rooms and sids, or none) and
                             ``except`` tell. ``close`` of a ``disconnect``
+4         0.1               ``ask_all`` of an ``emit``, with ``expires_at``: see
+                            :mod:`~flask_socketio_core.cluster.calls_to_all`, as for ``asked`` and ``acked``
 ========  ================  ===================================================================================
 
 What is addressed to sids of ours has these in ``sids`` and only the rest in ``room``: a process of python-socketio's,
@@ -86,7 +88,7 @@ MAX_NUMBER = 2**63 - 1
 MAX_DEPTH = 256
 """Deepest nesting of values."""
 
-PROTOCOL = 3
+PROTOCOL = 4
 """What this version understands; see the table above."""
 
 MAX_TOPICS = 64
@@ -229,6 +231,30 @@ def _are_sids(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(map(is_sid, value)))
 
 
+def _are_named(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_sid, value))
+
+
+def _are_acks(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_ack, value))
+
+
+def _is_ack(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) not in (2, 3) or not is_sid(value[0]):
+        return False
+    if len(value) == 2:
+        return value[1] in ("gone", "dropped")
+    return isinstance(value[1], list) and isinstance(value[2], bool)
+
+
+def _is_end(value: Any) -> bool:
+    return value is None or _is_moment(value)
+
+
+def _is_question(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
 def _is_sender(value: Any) -> bool:
     return value is None or is_id(value)
 
@@ -278,6 +304,8 @@ _EMIT: dict[str, Callable[[Any], bool]] = {
     "sids": _are_sids,
     "skip_sid": _is_skip,
     "except": _are_rooms,
+    "ask_all": _is_question,
+    "expires_at": _is_end,
     "callback": _is_callback,
     "host_id": _is_sender,
 }
@@ -301,6 +329,8 @@ _PARTS: dict[str, dict[str, Callable[[Any], bool]]] = {
     },
     "tell": _TELL,
     "ask": {**_TELL, "id": _is_number, "expires_at": _is_moment, "to": _is_sender},
+    "asked": {"node": is_id, "host_id": is_id, "id": _is_number, "sids": _are_named, "total": _is_number},
+    "acked": {"node": is_id, "host_id": is_id, "id": _is_number, "acks": _are_acks},
     "answer": {"node": is_id, "host_id": is_id, "id": _is_number, "args": _is_answer, "error": _is_error},
 }
 
@@ -342,9 +372,8 @@ def emit(
     if to is not None and sids:
         found = frozenset(sids)
         names = tuple([name for name in to if name not in found])
-    if (
-        exclude
-    ):  # who does not know ``except`` leaves out at least those that are sids, also those of python-socketio
+    if exclude:
+        # Who does not know ``except`` leaves out those that are sids at least, also sids of python-socketio.
         skip = skip.union(name for name in exclude if isinstance(name, str))
     data, binary = pack(list(args))
     if binary and max_attachments is not None:

@@ -56,6 +56,8 @@ SERVER_LINES = 20
 #: Seconds between two answers to those who ask who is there, and between two times that losses are told: both take a
 #: worker, and anyone who may publish can cause them at any rate.
 APART_S = 0.1
+#: Seconds between two looks for servers that died, of a process that has no heartbeats of its own and waits for others.
+WATCH_S = 1.0
 #: Seconds beyond its time that the end of a queue is waited for; a process that was told to end has few.
 END_S = 1.0
 
@@ -219,6 +221,7 @@ class Link:
         self._sent_at: float | None = None
         self._lag_s: float | None = None
         self._meeting = False  # what we have sent for that has not come back
+        self._watching = False
         self._met_at: float | None = None  # when all who were there have said so
         self._echoed = mode.create_event()
         self.asking = Asking(
@@ -295,6 +298,18 @@ class Link:
             self._meeting = True
             self._send_news_unless_closed("who")
         self._forget_silent(self._clock())  # a server does at each of its own signs of life
+        if not self._watching:
+            self._watching = True
+            self._mode.call_later(WATCH_S, lambda: self._mode.spawn(self._watch))
+
+    def _watch(self) -> None:
+        """Forget servers that are silent, as long as somebody waits for them."""
+        if self._ended or not len(self.asking.questions):
+            self._watching = False
+            return
+        if self.listener.subscribed and not self.outbox.down:
+            self._forget_silent(self._clock())
+        self._mode.call_later(WATCH_S, lambda: self._mode.spawn(self._watch))
 
     def servers(self) -> tuple[Peer, ...]:
         """Return the other servers that are there."""

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..contracts.fork import ProcessFlag
 from ..contracts.servers import Servers
 from .asking import Asking, Context
+from .calls_to_all import CallsToAll
 from .envelope import Wire
 from .topics import check_free
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
+    from ..contracts.clients import Emission
     from ..contracts.servers import Answers
+    from ..server.interface import LocalServer
+    from .calls_to_all import Pending
     from .topics import Topics
 
 
@@ -75,6 +79,7 @@ class ApplicationServers(Servers):
 class OneServer:
     """A process without a message queue: there is nobody to ask but itself.
 
+    :param server: its clients.
     :param json: module or object with ``dumps`` and ``loads``.
     :param strict: as for :class:`~flask_socketio_core.cluster.envelope.Wire`.
     """
@@ -84,6 +89,7 @@ class OneServer:
         topics: Topics,
         *,
         mode: AsyncMode,
+        server: LocalServer | None = None,
         json: Any = None,
         strict: bool = True,
         context: Context = nullcontext,
@@ -92,6 +98,7 @@ class OneServer:
     ) -> None:
         self._topics = topics
         self._mode = mode
+        self._server = server
         self._wire = Wire(json, strict=strict)
         self._context = context
         self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
@@ -114,6 +121,11 @@ class OneServer:
         """Ask this process."""
         return self._current().ask(topic, payload, timeout_s=timeout_s, node=node, here=include_self)
 
+    def call_all(self, emission: Emission, timeout_s: float, on_done: Callable[[], object]) -> Pending:
+        """Ask clients of this process; see :meth:`CallsToAll.begin`."""
+        self._current()
+        return self._calls.begin(emission, timeout_s, on_done)
+
     def _current(self) -> Asking:
         if not self._here.is_set():
             self._asking = self._new_asking()
@@ -121,7 +133,7 @@ class OneServer:
         return self._asking
 
     def _new_asking(self) -> Asking:
-        return Asking(
+        asking = Asking(
             uuid.uuid4().hex,
             self._mode,
             self._wire,
@@ -130,3 +142,5 @@ class OneServer:
             clock=self._clock,
             context=self._context,
         )
+        self._calls = CallsToAll(asking, self._mode, self._wire, clock=self._clock, server=self._server)
+        return asking

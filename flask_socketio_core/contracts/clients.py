@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-__all__ = ["AckCallback", "Client", "Emission", "Load", "address_of"]
+if TYPE_CHECKING:
+    from .servers import Cause
+
+__all__ = ["AckCallback", "CallAnswers", "Client", "ClientCause", "Emission", "Load", "address_of"]
 
 AckCallback = Callable[..., None]
 """Called once with what the client acknowledged, as positional arguments."""
@@ -35,6 +38,42 @@ class Emission(NamedTuple):
     volatile: bool = False
     local: bool = False
     exclude: frozenset[Any] = frozenset()
+
+
+ClientCause = Literal["silent", "gone", "dropped"]
+"""Why a client has not answered:
+
+- ``silent``: not within the time-out
+- ``gone``: it has left since, or its server ended or was killed; or nobody is connected under a sid that was named
+- ``dropped``: its answer is larger than what can be carried or kept, or cannot be read
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallAnswers:
+    """What came back from the clients that ``SocketIO.call_all()`` has asked.
+
+    :param answers: what each has acknowledged, by its sid: a value, a tuple of several, ``None`` for none.
+    :param missing: why the others that were asked have not, by sid.
+    :param servers: why it is not known of all clients of a server whom it has asked, by the server's id. Those that are
+        ``unable`` have an older version: their clients hear the event and acknowledge nothing.
+    :param more: clients beyond 100,000; what becomes of them is not kept.
+    :param cut_off: this process did not hear the others when it asked, so that there may be some that it does not know.
+    """
+
+    answers: Mapping[str, Any]
+    missing: Mapping[str, ClientCause]
+    servers: Mapping[str, Cause] = field(default_factory=dict)
+    more: int = 0
+    cut_off: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether everybody who was asked has answered, as far as can be known.
+
+        Clients of python-socketio's processes are not: they hear the event, and nobody says that they were asked.
+        """
+        return not (self.missing or self.servers or self.more or self.cut_off)
 
 
 class Client(Protocol):

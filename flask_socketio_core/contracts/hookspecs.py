@@ -261,7 +261,7 @@ def socketio_around_event(
 
 @hookspec
 def socketio_around_emit(emission: Emission, proceed: Callable[..., None], socketio: Any) -> None:
-    """Stand around what this process emits, before it is delivered or published; ``call()`` is none.
+    """Stand around what this process emits, before it is delivered or published; calls are none.
 
     ::
 

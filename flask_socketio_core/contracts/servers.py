@@ -124,9 +124,9 @@ class Servers(ABC):
         """Ask the servers that know a topic, and return what each has answered.
 
         Blocks until all have answered or left: call it in a handler, a view or a task, not in a callback of the event
-        loop. A server that was killed is taken for dead within four heartbeat intervals; a process that only sends
-        waits for it until the time is over. A process that has just begun to listen waits for a third of a second
-        first, until the others have said that they are there; one that only sends opens its subscription for that.
+        loop. A server that was killed is taken for dead within four heartbeat intervals, in a process that only sends
+        a second later. A process that has just begun to listen waits for a third of a second first, until the others
+        have said that they are there; one that only sends opens its subscription for that.
 
         :param payload: JSON, and bytes anywhere in it.
         :param timeout_s: how long to wait, seconds; an hour at most.

@@ -239,6 +239,23 @@ class LocalServer(Emitter, Protocol):
         :returns: a function that withdraws the callback; it may be called at any time.
         """
 
+    def ask_each(
+        self,
+        emission: Emission,
+        on_asked: Callable[[list[str]], object],
+        on_ack: Callable[[str, tuple[Any, ...]], object],
+        on_gone: Callable[[str], object],
+    ) -> Callable[[], object]:
+        """Send an event to clients of this process that each acknowledges by itself.
+
+        The callbacks may be called on the hub and before this returns: they must not block.
+
+        :param on_asked: called first, with the sids of all who are asked.
+        :param on_ack: called with a sid and what that client has acknowledged.
+        :param on_gone: called with the sid of a client that has left without.
+        :returns: what to call when nobody waits for them any more.
+        """
+
     def forget_acks(self, to: str, namespace: str, on_ack: AckCallback) -> None:
         """Wait no longer for an answer; the callback may still be called if it is on its way.
 

@@ -96,10 +96,24 @@ class LoggedServer(Server):
 
     def emit(self, emission: Emission) -> None:
         """Tell of an event that is sent to clients of this process."""
+        self._tell_emission(emission)
+        super().emit(emission)
+
+    def ask_each(
+        self,
+        emission: Emission,
+        on_asked: Callable[[list[str]], object],
+        on_ack: Callable[[str, tuple[Any, ...]], object],
+        on_gone: Callable[[str], object],
+    ) -> Callable[[], object]:
+        """Tell of an event that clients of this process are sent and acknowledge."""
+        self._tell_emission(emission)
+        return super().ask_each(emission, on_asked, on_ack, on_gone)
+
+    def _tell_emission(self, emission: Emission) -> None:
         to, event, namespace = emission.to, printable(str(emission.event)), printable(emission.namespace)
         rooms = "all" if to is None else printable(", ".join(map(str, to))) or "nobody"
         self._tell("emitting event '%s' to %s [%s]", event, rooms, namespace)
-        super().emit(emission)
 
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Tell of a client that enters a room."""

@@ -17,6 +17,7 @@ from ..contracts.fork import register_at_fork
 from ..transport.server import EngineIOServer
 from .clients import Client, Phase
 from .connection import Connection
+from .each_ack import EachAck
 from .lines import choose_logger
 from .shared import Shared
 
@@ -181,12 +182,20 @@ class Server:
                 else:
                     client.send(outgoing, volatile)
         if self._observers.observes_deliveries:
+            self._tell_delivered(event, namespace, to, len(clients), outgoing)
+
+    def _tell_delivered(
+        self,
+        event: str,
+        namespace: str,
+        to: tuple[Any, ...] | None,
+        recipients: int,
+        outgoing: Outgoing | None,
+    ) -> None:
+        if self._observers.observes_deliveries:
+            size_bytes = 0 if outgoing is None else outgoing.size
             self._observers.delivered(
-                event=event,
-                namespace=namespace,
-                to=to,
-                recipients=len(clients),
-                size_bytes=0 if outgoing is None else outgoing.size,
+                event=event, namespace=namespace, to=to, recipients=recipients, size_bytes=size_bytes
             )
 
     def _emit_with_ack(
@@ -204,6 +213,32 @@ class Server:
                     raise
                 client.send(outgoing)
         return outgoing
+
+    def ask_each(
+        self,
+        emission: Emission,
+        on_asked: Callable[[list[str]], object],
+        on_ack: Callable[[str, tuple[Any, ...]], object],
+        on_gone: Callable[[str], object],
+    ) -> Callable[[], object]:
+        """Send an event that each client acknowledges by itself; see :meth:`LocalServer.ask_each`."""
+        event, args, namespace, to, skip, _, _, _, exclude = emission
+        rooms = self._rooms.get(namespace)
+        clients = rooms.select(to, skip, exclude) if rooms is not None else []
+        on_asked([client.sid for client in clients])
+        each = EachAck(event, on_ack, on_gone)
+        outgoing: Outgoing | None = None
+        try:
+            for client in clients:
+                ack_id = each.expect(client)
+                if ack_id is not None:
+                    outgoing = self._shared.codec.encode_event(event, args, namespace, ack_id)
+                    client.send(outgoing)
+        except BaseException:
+            each.forget()
+            raise
+        self._tell_delivered(event, namespace, to, len(clients), outgoing)
+        return each.forget
 
     def forget_acks(self, to: str, namespace: str, on_ack: AckCallback) -> None:
         """Wait no longer for what :meth:`emit` asked for; see :meth:`LocalServer.forget_acks`."""

@@ -122,6 +122,12 @@ def test_a_callback_may_be_a_coroutine_function(client: upstream.Client) -> None
     assert wait_until(lambda: sorted(heard) == [11, 20], timeout_s=5)
 
 
+def test_all_are_called_while_no_worker_waits(client: upstream.Client) -> None:
+    answers, complete, refusal = client.call("call all", timeout=30)
+    assert (answers, complete) == ([11], True)
+    assert "await socketio.call_all_async(...)" in refusal
+
+
 def test_what_it_raises_is_logged_and_torn_down_as_of_any_handler(
     server: Server, client: upstream.Client
 ) -> None:

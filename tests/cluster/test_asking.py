@@ -229,7 +229,7 @@ def test_a_server_that_ends_is_not_waited_for(trio: Trio) -> None:
         )
         own.start()
         assert asked.wait(LONG_S)
-        wait_until(lambda: len(leaver.cluster._link.asking._questions), "question of the one that ends")
+        wait_until(lambda: len(leaver.cluster._link.asking.questions), "question of the one that ends")
         started = time.monotonic()
         leaver.close()
         caller.join(LONG_S)
@@ -485,7 +485,7 @@ def test_several_ask_at_once_and_get_their_own_answers(request: pytest.FixtureRe
         wait_until(lambda: all(len(node.cluster.health().peers) == 2 for node in nodes), "peers")
         many([node.cluster for node in nodes for _ in range(4)], ask)
         assert wrong == []
-        assert [len(node.cluster._link.asking._questions) for node in nodes] == [0, 0, 0]
+        assert [len(node.cluster._link.asking.questions) for node in nodes] == [0, 0, 0]
     finally:
         for node in nodes:
             node.close()

@@ -6,12 +6,15 @@ import re
 import subprocess
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from flask_socketio_core import SocketIO
-from flask_socketio_core.contracts.clients import Emission
+from flask_socketio_core.cluster import calls_to_all
+from flask_socketio_core.cluster.link import WATCH_S
+from flask_socketio_core.contracts.clients import CallAnswers, Emission
 from flask_socketio_core.contracts.servers import Answers
 from flask_socketio_core.errors import CallTimeout
 from support.environments import ROOT
@@ -138,6 +141,30 @@ def test_a_question_ends_when_its_server_is_taken_for_dead(node: Node, victim: V
     assert node.servers.ask("wait", timeout_s=60.0).complete
     assert outside.ask("wait", None, timeout_s=60.0).answers == {node.servers.node: "here"}
     outside.close()
+
+
+def test_a_call_to_all_ends_when_a_server_is_taken_for_dead(node: Node, victim: Victim, bus: Bus) -> None:
+    member = node.connect()
+    asking = Node(bus, heartbeat_interval_s=INTERVAL_S).start()
+    outside = emitter(bus)
+    wait_until(lambda: len(asking.cluster.health().peers) == 2, "peers")
+    emission = Emission("ask", ())
+    calls = [
+        Waiting(partial(calls_to_all.wait, cluster._mode, partial(cluster.call_all, emission, 60.0)))
+        for cluster in (asking.cluster, outside)
+    ]
+    wait_until(lambda: len(member.receive()) == len(calls), "questions")
+    for cluster in (asking.cluster, outside):
+        (roll,) = cluster._calls._rolls.values()
+        wait_until(lambda roll=roll: victim.sid in roll._nodes, "word of whom the server has asked")  # type: ignore[misc]
+    victim.kill()
+    killed = time.monotonic()
+    for call in calls:
+        call.join(60.0)
+        assert time.monotonic() - killed < INTERVALS * INTERVAL_S + WATCH_S + SLACK_S
+        assert call.outcome == CallAnswers(answers={member.sid: "ok"}, missing={victim.sid: "gone"})
+    outside.close()
+    asking.close()
 
 
 def test_a_callback_is_dropped_although_its_server_was_killed(node: Node, victim: Victim) -> None:

@@ -16,6 +16,7 @@ from flask_socketio_core.cluster.envelope import MAX_ERROR, MAX_TOPICS, Malforme
 from flask_socketio_core.cluster.questions import Questions
 from flask_socketio_core.cluster.servers import ApplicationServers, OneServer
 from flask_socketio_core.cluster.topics import MOST_AT_ONCE, MOST_WAITING, Topics, TopicWorkers
+from flask_socketio_core.common.sids import new_sid
 from flask_socketio_core.contracts.servers import Answers, Servers
 from flask_socketio_core.errors import ConfigurationError, InvalidData
 from flask_socketio_core.testing.threads import ThreadMode
@@ -326,6 +327,7 @@ def test_a_handler_that_fails_and_a_worker_that_cannot_be_had_hold_nobody_up() -
 # ------------------------------------------------------------------------------------------------------ the wire
 
 
+SID = new_sid()
 GOOD: dict[str, dict[str, Any]] = {
     "tell": {"node": "n", "seq": 1, "topic": "t", "args": [1]},
     "ask": {
@@ -337,6 +339,14 @@ GOOD: dict[str, dict[str, Any]] = {
         "expires_at": 1.5,
         "to": "m",
         "new": {},
+    },
+    "asked": {"node": "n", "seq": 1, "host_id": "m", "id": 5, "sids": [SID], "total": 1},
+    "acked": {
+        "node": "n",
+        "seq": 1,
+        "host_id": "m",
+        "id": 5,
+        "acks": [[SID, [1], False], [SID, "gone"], [SID, "dropped"]],
     },
     "answer": {"node": "n", "seq": 1, "host_id": "m", "id": 5, "args": [None], "error": None},
     "node": {"node": "n", "seq": 1, "state": "here", "protocol": 99, "topics": ["a", "b"], "new": [1]},
@@ -368,6 +378,22 @@ BAD: dict[str, dict[str, list[Any]]] = {
         "protocol": [-1, 1.5, True, "1", 2**64],
         "topics": ["a", {"a": 1}, [""], [5], ["x" * 65], ["x"] * (MAX_TOPICS + 1)],
     },
+}
+_ANSWERED = {name: BAD["answer"][name] for name in ("node", "host_id", "id")}
+BAD["asked"] = {**_ANSWERED, "sids": [None, SID, [5], ["sid"], {}], "total": [None, -1, "1", 2**64]}
+BAD["acked"] = {
+    **_ANSWERED,
+    "acks": [
+        None,
+        {},
+        [SID],
+        [[]],
+        [[SID]],
+        [["sid", "gone"]],
+        [[SID, "silent"]],
+        [[SID, [], 1]],
+        [[SID, "x", True]],
+    ],
 }
 BAD["ask"] |= {
     "id": BAD["answer"]["id"],

@@ -148,6 +148,31 @@ def test_callbacks_and_calls_get_the_answer_of_a_client_elsewhere(stage: Stage) 
         assert sender.do("call", "question", 7, to=person.sid, timeout=10) == ("answer", 7)
 
 
+def test_all_clients_of_a_room_are_called_wherever_they_are(stage: Stage) -> None:
+    expected = {person.sid: ("answer", 7, b"\x00\xff") for person in stage.people.values()}
+    guests = [Person(server, "left alone") for server in stage.servers.values()]
+    asked: list[object] = []
+    for guest in guests:  # python-socketio's client acknowledges whatever its handlers do
+        setattr(guest.client, "_handle_event", lambda *event: asked.append(event))  # noqa: B010  # not for type checkers
+    gone = dict.fromkeys([guest.sid for guest in guests], "gone")
+    ask = ("ask_clients", "question", 7, b"\x00\xff")
+    try:
+        for sender in stage.senders.values():
+            found = sender.do(*ask, to=EVERYONE, exclude="left alone", timeout=60)
+            assert found == (expected, {})
+        with ThreadPoolExecutor() as pool:
+            calls = [
+                pool.submit(sender.do, *ask, to=EVERYONE, timeout=60) for sender in stage.senders.values()
+            ]
+            wait_until(lambda: len(asked) == len(calls) * len(guests), "questions")
+            for guest in guests:
+                guest.close()
+            assert [call.result() for call in calls] == [(expected, gone)] * len(calls)
+    finally:
+        for guest in guests:
+            guest.close()
+
+
 def test_binary_values_and_a_megabyte_arrive_as_they_were(stage: Stage) -> None:
     value = {"a": [b"\x00\xff", {"b": bytes(range(256))}], "text": "ü"}
     for name, sender in stage.senders.items():

@@ -13,7 +13,7 @@ from flask import Flask
 
 import flask_socketio_core as library
 from flask_socketio_core import SocketIO
-from flask_socketio_core.errors import CallTimeout, ClientGone, ContextError
+from flask_socketio_core.errors import CallTimeout, ClientGone, ContextError, InvalidData
 from support.flask_apps import Connect, request
 from support.servers import wait_until
 
@@ -354,6 +354,47 @@ def test_call_to_nobody_fails_at_once(socketio: SocketIO) -> None:
 def test_call_to_everybody_is_refused(socketio: SocketIO, ask: Callable[[SocketIO], object]) -> None:
     with pytest.raises(ValueError, match="asks one client: pass its sid as to="):
         ask(socketio)
+
+
+def test_all_are_called(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    for name in "ab":
+        crowd[name].on("question", lambda *args, name=name: (name, *args))
+    crowd["c"]._acknowledge = lambda *args: None  # it hears the question and does not answer
+    sids = {name: client.sid for name, client in crowd.items()}
+    both = {sids["a"]: ("a", 1), sids["b"]: ("b", 1)}
+    assert socketio.call_all("question", 1, to=["a", "b"]).answers == both
+    assert socketio.to("all").exclude("c").local.call_all("question", 1).complete
+    found = socketio.call_all("question", 1, timeout=0.05, on_timeout="return")
+    assert (found.answers, found.missing, found.complete) == (both, {sids["c"]: "silent"}, False)
+    with pytest.raises(
+        CallTimeout, match=r"1 of 3 clients did not acknowledge 'question' within 0\.05 s"
+    ) as caught:
+        socketio.call_all("question", 1, to="all", timeout=0.05)
+    assert caught.value.answers == found
+    later: list[Any] = []
+    socketio.on_event(
+        "ask",
+        lambda: socketio.call_all(
+            "question", to="all", include_self=False, timeout=60, callback=later.append
+        ),
+    )
+    crowd["a"].emit("ask")
+    assert later == []
+    crowd["c"].disconnect()
+    assert wait_until(lambda: bool(later), timeout_s=15)
+    assert (later[0].answers, later[0].missing) == ({sids["b"]: "b"}, {sids["c"]: "gone"})
+    assert len(later) == 1
+
+
+def test_what_call_all_cannot_do_is_an_error(socketio: SocketIO, crowd: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected 'raise' or 'return'"):
+        socketio.call_all("question", on_timeout="rais")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="cannot be volatile"):
+        socketio.to("all").volatile.call_all("question")
+    with pytest.raises(InvalidData, match="event 'question'"):
+        socketio.call_all("question", object())
+    with pytest.raises(ContextError, match="include_self=False"):
+        socketio.call_all("question", include_self=False)
 
 
 def test_calls_leave_nothing_with_a_client_that_stays(

@@ -15,6 +15,7 @@ from flask_socketio_core.cluster.envelope import stamp
 from flask_socketio_core.cluster.link import SERVER_LINES
 from flask_socketio_core.cluster.memory import MemoryQueue
 from flask_socketio_core.cluster.peers import MAX_NODES
+from flask_socketio_core.common.sids import new_sid
 from flask_socketio_core.contracts.clients import Emission
 from support.nodes import Bus, Node, wait_until
 
@@ -27,11 +28,15 @@ GOOD: tuple[dict[str, Any], ...] = (
         "room": "r",
         "skip_sid": ["s"],
         "except": ["x", ["y", 1]],
+        "ask_all": 7,
+        "expires_at": 1e12,
         "host_id": "h",
     },
     {"method": "emit", "event": "e", "data": [{"_placeholder": True, "num": 0}, "YQ=="], "binary": True},
     {"method": "callback", "host_id": "h", "sid": "s", "namespace": "/", "id": 1, "args": [1]},
     {"method": "gone", "host_id": "h", "sid": "s", "id": 1},
+    {"method": "asked", "host_id": "h", "id": 1, "sids": [new_sid()], "total": 1, "node": "n", "seq": 1},
+    {"method": "acked", "host_id": "h", "id": 1, "acks": [[new_sid(), [1], False]], "node": "n", "seq": 1},
     {"method": "disconnect", "sid": "s", "namespace": "/", "host_id": "h"},
     {"method": "enter_room", "sid": "s", "room": "r", "namespace": "/"},
     {"method": "leave_room", "sid": "s", "room": "r", "namespace": "/"},

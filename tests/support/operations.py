@@ -47,6 +47,12 @@ class Operator:
         outcome = self._socketio.ask_servers(topic, *args, **keywords)
         return {**outcome.answers, **outcome.errors, "complete": outcome.complete}
 
+    def ask_clients(self, event: str, *args: Any, **keywords: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        """Call clients, and return their answers, and who is missing."""
+        found = self._socketio.call_all(event, *args, **keywords)
+        assert not found.servers and not found.cut_off, found
+        return dict(found.answers), dict(found.missing)
+
     def tell_servers(self, topic: str, *args: Any) -> str:
         """Tell the other servers something and our id, which is returned."""
         node: str = self._socketio.servers.node

@@ -6,6 +6,7 @@ run, except that the module can be imported.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask
@@ -25,6 +26,7 @@ from flask_socketio_core import (
     send,
 )
 from flask_socketio_core.contracts import Task
+from flask_socketio_core.contracts.clients import CallAnswers, ClientCause
 from flask_socketio_core.contracts.servers import Answers, Cause
 from flask_socketio_core.contracts.settings import Setting, configured
 
@@ -107,6 +109,11 @@ def sending(socketio: SocketIO) -> None:
     )
     socketio.to("a", ["b"]).exclude("c").local.volatile.emit("event", 1, callback=print, timeout=0.5)
     socketio.exclude("c").emit("event", exclude="d")  # type: ignore[call-arg]
+    assert_type(socketio.call_all("event", 1, to="room", exclude=["a"], timeout=0.5), CallAnswers)
+    assert_type(socketio.call_all("event", on_timeout="return").missing.get("sid"), ClientCause | None)
+    assert_type(socketio.to("a").call_all("event").answers, Mapping[str, Any])
+    socketio.call_all("event", callback=lambda found: found.complete)
+    socketio.call_all("event", on_timeout="ignore")  # type: ignore[call-overload]
     socketio.send("text", to="room")
     socketio.move(to="room", exclude=["a"], enter="b", leave=["c", ("d", 1)], namespace="/chat", local=True)
     socketio.kick(to=None, reason="banned", close=True)

@@ -24,10 +24,10 @@ def main(url: str, channel: str) -> None:
         target=lambda: outcomes.append(list(servers.ask("wait", "parent", timeout_s=30).answers.values()))
     )
     asking.start()
-    wait_until(lambda: len(cluster._link.asking._questions), "question")
+    wait_until(lambda: len(cluster._link.asking.questions), "question")
     pid = os.fork()
     if not pid:
-        questions = len(cluster._current().asking._questions)
+        questions = len(cluster._current().asking.questions)
         answers = list(servers.ask("echo", "child", timeout_s=30).answers.values())
         say(f"child: {questions} questions, {answers}")
         os._exit(0)

@@ -138,6 +138,14 @@ def make_app() -> tuple[Flask, Any]:
         while time.perf_counter() < until_s:
             pass
 
+    @socketio.on("call all")
+    async def call_all() -> Any:
+        found = await socketio.call_all_async("question", 10, timeout=30)
+        try:
+            socketio.call_all("question", 10)
+        except RuntimeError as error:
+            return [list(found.answers.values()), found.complete, str(error)]
+
     @socketio.on("call back")
     async def call_back() -> None:
         async def callback(value: int) -> None:
