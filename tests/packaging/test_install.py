@@ -90,6 +90,7 @@ def test_the_readme_s_command_installs_a_checkout_without_an_index_that_knows_us
         if needed and (ROOT / name).is_file():
             (checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, checkout / name)
+    environment.run("python", "-m", "ensurepip")
     environment.run("python", "-m", "pip", "install", "--quiet", *command.split(), cwd=checkout)
     assert installed(environment)["plugins"] == [
         "async-gevent",

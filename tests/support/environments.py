@@ -22,9 +22,9 @@ INDEX_LIMIT_S = 240
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment that sees nothing of this repository.
+    """A virtual environment that sees nothing of this repository, and has no pip: ours installs into it.
 
-    :param wheels: folder with this repository's wheels, where its installer looks first.
+    :param wheels: folder with this repository's wheels, where pip looks first.
     """
 
     folder: Path
@@ -38,11 +38,15 @@ class Environment:
 
     def install(self, *requirements: str | Path) -> None:
         """Install with pip from the wheels and the package index."""
-        options = ("--quiet", "--disable-pip-version-check", "--find-links", self.wheels)
-        self.run("python", "-m", "pip", "install", *options, *requirements)
+        self.pip("install", "--quiet", "--find-links", self.wheels, *requirements)
 
     def uninstall(self, *distributions: str) -> None:
-        self.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", *distributions)
+        self.pip("uninstall", "--quiet", "--yes", *distributions)
+
+    def pip(self, *arguments: str | Path) -> None:
+        """Let the tests' own pip work on this environment: to give it one takes longer than most installations."""
+        ours = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+        run(*ours, "--python", self.folder / "bin" / "python", *arguments, cwd=self.folder)
 
 
 def run(*command: str | Path, cwd: Path, limit_s: float = INDEX_LIMIT_S) -> str:
@@ -76,21 +80,33 @@ def package_index() -> None:
 
 @pytest.fixture(scope="session")
 def wheels(package_index: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheels of the core and of each plugin, built once per test run."""
+    """A folder with the wheels of the core and of each plugin, built once per test run.
+
+    They share one environment with what builds them; that an environment of its own does as well is shown by the
+    test of the README's command.
+    """
     folder = tmp_path_factory.mktemp("wheels")
-    options = ("--quiet", "--no-deps", "--wheel-dir", folder)
-    run(sys.executable, "-m", "pip", "wheel", *options, *PROJECTS, cwd=ROOT)
+    builder = make_environment(tmp_path_factory.mktemp("builder"), folder)
+    builder.install("hatchling")
+    options = (
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--check-build-dependencies",
+        "--wheel-dir",
+        folder,
+    )
+    builder.pip("wheel", *options, *PROJECTS)
     return folder
 
 
 @pytest.fixture(scope="session")
 def fresh_environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
     """Make an empty environment with the Python that runs the tests."""
+    return lambda: make_environment(tmp_path_factory.mktemp("environment"), wheels)
 
-    def make() -> Environment:
-        folder = tmp_path_factory.mktemp("environment")
-        environment = Environment(folder / "environment", wheels)
-        run(sys.executable, "-m", "venv", environment.folder, cwd=folder)
-        return environment
 
-    return make
+def make_environment(folder: Path, wheels: Path) -> Environment:
+    environment = Environment(folder / "environment", wheels)
+    run(sys.executable, "-m", "venv", "--without-pip", environment.folder, cwd=folder)
+    return environment

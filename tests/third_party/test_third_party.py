@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from support.clients import python_client
-from support.environments import Environment, run
+from support.environments import Environment
 from support.servers import HOST, free_port, wait_until
 from support.wire.http import HttpError, request
 
@@ -62,18 +62,7 @@ def shop(fresh_environment: Callable[[], Environment], tmp_path: Path) -> Enviro
     """An environment with the core and the stranger's distribution, and an application in its folder."""
     environment = fresh_environment()
     wheel = tmp_path / "stranger"
-    run(
-        environment.folder / "bin" / "python",
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--wheel-dir",
-        wheel,
-        DISTRIBUTION,
-        cwd=tmp_path,
-    )
+    environment.pip("wheel", "--quiet", "--no-deps", "--wheel-dir", wheel, DISTRIBUTION)
     environment.install(*wheel.glob("*.whl"))
     (environment.folder / "app.py").write_text(APP)
     (environment.folder / "emitter.py").write_text(EMITTER)
