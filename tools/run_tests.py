@@ -37,7 +37,19 @@ WAITING = (
     "soak",
 )
 #: Groups that take longer than a minute and a half, the longest first; begun first, none is left over at the end.
-LONG = ("cluster", "core", "queue_kombu", "packaging", "hostile", "clients", "protocol", "ending", "demo")
+LONG = (
+    "cluster",
+    "core",
+    "packaging",
+    "clients",
+    "hostile",
+    "protocol",
+    "queue_kombu",
+    "third_party",
+    "ending",
+    "compat",
+    "demo",
+)
 SHARES_THE_CORE_PROCESS = "async_threading"
 #: One server of the core and its mode, for a Python that is not the main one.
 THREADING_ONLY = ("tests/clients", "tests/protocol", "-k", "threading")
@@ -48,7 +60,7 @@ LEFT_OUT = (SHARES_THE_CORE_PROCESS, "threading")
 GREEN = ("async_eventlet", "async_gevent")
 NEEDS_KAFKA = {"cluster", "queue_kafka"}
 #: Seconds that one group may take. Single tests are bounded by pytest-timeout; this ends a process that is beyond it.
-GROUP_LIMIT_S = 35 * 60
+GROUP_LIMIT_S = 45 * 60
 #: Seconds that one test may take where it waits: its fixtures start servers, and other groups run beside it.
 WAITING_TEST_LIMIT_S = 60
 #: Seconds that pytest has to end after Ctrl-C.
