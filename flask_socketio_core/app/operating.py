@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..cluster.topics import application_topic
 from ..common.reasons import Reason, check_reason
+from ..common.users import user as room_of_user
 from ..common.values import full_namespace
-from ..server.interface import Group
+from ..server.interface import EVERYWHERE, Group
 from .addressing import excluded, recipients
 
 if TYPE_CHECKING:
     from ..common.keywords import Recipients
     from ..contracts.servers import Answers
     from .binding import Binding
+
+
+_UNSAID: list[Any] = []
+"""Stands for recipients that were not given; ``None`` is everybody, and an empty list nobody."""
 
 
 class Operator(ABC):
@@ -124,7 +129,8 @@ class Operator(ABC):
     def kick(
         self,
         *,
-        to: Recipients,
+        to: Recipients = _UNSAID,
+        user: str | int | None = None,
         exclude: Recipients = None,
         reason: str = Reason.KICKED,
         close: bool = False,
@@ -135,20 +141,44 @@ class Operator(ABC):
 
             socketio.kick(to="table-7")
             socketio.kick(to=sid, reason="banned", close=True)
+            socketio.kick(user=42, namespace="*")
 
         It waits neither for the other servers nor for disconnect handlers. Official clients do not come back by
         themselves; one that asks to is let in by your connect handler, or not.
 
         :param to: a room or sid, or a list of them; ``None`` for everybody in the namespace.
+        :param user: all clients of a user, as ``to=user(42)``.
         :param exclude: a room or sid, or a list of them: whoever is in one of these rooms may stay.
         :param reason: for their disconnect handlers, which are told ``"server disconnect"`` and this as its ``detail``:
             ``SocketIO.reason.KICKED``, ``REPLACED`` or ``EXPIRED``, or a text of your own. Clients are not told.
-        :param close: end their connections, with all other namespaces.
+        :param close: end their connections, with all other namespaces. For the reason ``EXPIRED`` in a way after which
+            official clients do come back by themselves, with a new login; see :meth:`revoke`.
+        :param namespace: ``"*"`` for all.
         :param local: only clients of this process.
+        :raises TypeError: if it is not said whom.
         :raises ValueError: for a reason of the library's own, or one of more than 200 characters.
         """
         why = check_reason(reason)
-        group = Group(full_namespace(namespace), recipients(to), excluded(exclude))
+        whom = recipients(to)
+        if user is not None:
+            whom = (*(whom or ()), room_of_user(user))
+        elif to is _UNSAID:
+            raise TypeError("SocketIO.kick() needs to know whom: pass to=, with None for everybody, or user=")
+        group = Group(full_namespace(namespace), whom, excluded(exclude))
         emitter = self._binding().emitter_for(local=local)
         if emitter is not None:
             emitter.kick(group, why, close=close)
+
+    def revoke(self, *, user: str | int) -> None:
+        """End what a user's clients were let in by, on all servers and namespaces::
+
+            socketio.revoke(user=42)
+
+        Their connections are closed as at :attr:`Client.expires_at
+        <flask_socketio_core.contracts.clients.Client.expires_at>`: official clients come back and present what they
+        have, so make what they have invalid first, and your user loader or connect handler refuses it.
+
+        :param user: as :attr:`Client.user <flask_socketio_core.contracts.clients.Client.user>`.
+        :raises TypeError: if it is neither text nor a whole number.
+        """
+        self.kick(user=user, reason=Reason.EXPIRED, close=True, namespace=EVERYWHERE)

@@ -11,7 +11,6 @@ from ..common.reasons import Reason
 from ..common.sendable import FAILURES, encode_strictly, explain
 from ..common.users import checked_id
 from ..transport.outbox import Outbox
-from ..transport.session import GOING_AWAY
 
 if TYPE_CHECKING:
     from ..contracts.clients import AckCallback
@@ -73,7 +72,7 @@ class Owner(Protocol):
         """Disconnect one of its clients; see :meth:`Server.disconnect`."""
 
     def dismiss(self, reason: str) -> None:
-        """Disconnect all of its clients and end it."""
+        """Disconnect all of its clients and end it; if their logins have ended, in a way after which they come back."""
 
 
 class Expiry:
@@ -227,7 +226,7 @@ class Client:
     def expire(self, expiry: Expiry) -> None:
         """End the connection, unless the client has left or presented something else in the meantime."""
         if self._expiry is expiry:
-            self.session.close(Reason.EXPIRED, code=GOING_AWAY)
+            self.connection.dismiss(Reason.EXPIRED)
 
     @property
     def app_data(self) -> Any:

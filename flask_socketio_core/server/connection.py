@@ -16,6 +16,7 @@ from ..common.quoting import printable
 from ..common.reasons import Reason
 from ..common.sids import new_sid
 from ..errors import ProtocolError, refusals
+from ..transport.session import GOING_AWAY
 from .clients import Client, Phase
 from .jobs import ConnectJob, DisconnectJob, EventJob
 from .mailbox import Mailbox
@@ -470,10 +471,14 @@ class Connection:
     def dismiss(self, reason: str) -> None:
         """Disconnect all clients and end the connection.
 
-        Each namespace has its DISCONNECT packet first: official clients that only lose their connection come back.
+        Each namespace has its DISCONNECT packet first: official clients that only lose their connection come back. They
+        are to do so where a login has ended, and have a new one.
 
         :param reason: a value of :class:`Reason`, for the disconnect handlers.
         """
+        if reason is Reason.EXPIRED:
+            self.session.close(reason, code=GOING_AWAY)
+            return
         left = [
             (client, before)
             for client in list(self.clients.values())

@@ -152,9 +152,14 @@ class Application(Protocol):
         """Run the disconnect handlers of an accepted client, once; reply then. Its rooms can be read until that."""
 
 
+EVERYWHERE = "*"
+"""Stands for all namespaces; no client can connect to one of that name."""
+
+
 class Group(NamedTuple):
     """Some clients of a namespace.
 
+    :param namespace: :data:`EVERYWHERE` for all.
     :param to: rooms and sids; ``None`` for all.
     :param exclude: rooms whose members are none of them, and sids.
     """

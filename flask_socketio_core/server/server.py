@@ -18,6 +18,7 @@ from ..transport.server import EngineIOServer
 from .clients import Client, Phase
 from .connection import Connection
 from .each_ack import EachAck
+from .interface import EVERYWHERE
 from .lines import choose_logger
 from .shared import Shared
 
@@ -278,8 +279,14 @@ class Server:
 
     def select(self, group: Group) -> list[Client]:
         """Return those of a group that are clients of this process."""
-        rooms = self._rooms.get(group.namespace)
-        return rooms.select(group.to, frozenset(), group.exclude) if rooms is not None else []
+        everywhere = group.namespace == EVERYWHERE
+        found = list(self._rooms.values()) if everywhere else [self._rooms.get(group.namespace)]
+        return [
+            client
+            for rooms in found
+            if rooms is not None
+            for client in rooms.select(group.to, frozenset(), group.exclude)
+        ]
 
     def move(self, group: Group, enter: Sequence[Any], leave: Sequence[Any]) -> None:
         """Take clients of this process out of rooms and put them into others; see :meth:`Emitter.move`."""

@@ -128,6 +128,27 @@ def test_a_connection_is_closed_with_all_namespaces_where_that_is_asked_for(made
     assert not other.is_connected() and not other.is_connected("/chat")
 
 
+def test_a_user_is_kicked_or_revoked_with_all_clients_on_all_namespaces(made: Made) -> None:
+    socketio, clients = made.socketio, made.clients
+    for name, whom in (("a", 1), ("b", 1), ("c", 2)):
+        clients[name].connect("/chat")
+        for client in socketio.server.clients_of(clients[name].eio_sid):
+            socketio.server.client(client.sid, client.namespace).user = whom
+    with pytest.raises(TypeError, match="needs to know whom"):
+        socketio.kick()
+    socketio.kick(to=[])
+    socketio.kick(user=1, exclude=made.sids["b"])
+    assert made.told(("a", "kicked"))
+    assert clients["a"].is_connected("/chat"), "of one namespace"
+    socketio.kick(user=1, namespace="*", reason="banned")
+    assert made.told(("a", "kicked"), ("b", "banned"), ("?", "banned"), ("?", "banned"))
+    del made.gone[:]
+    socketio.revoke(user=2)
+    assert made.told(("c", "expired"), ("?", "expired"))
+    session = clients["c"].eio_sid
+    assert wait_until(lambda: session not in socketio.server._server.sessions, timeout_s=10)
+
+
 def test_a_handler_kicks_its_own_client_and_goes_on(made: Made) -> None:
     ended: list[str] = []
 

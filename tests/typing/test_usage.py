@@ -120,7 +120,8 @@ def sending(socketio: SocketIO) -> None:
     socketio.kick(to=["a", "b"], exclude="c", reason=SocketIO.reason.EXPIRED, namespace="/chat")
     socketio.to("a").move(enter="b")
     socketio.exclude("a").kick(close=True)
-    socketio.kick(reason="banned")  # type: ignore[call-arg]
+    socketio.kick(user=42, namespace="*")
+    socketio.revoke(user="42")
     socketio.send({"a": 1}, json=True)
     assert_type(socketio.call("event", 1, to="sid", timeout=5), Any)
     socketio.close_room("room", namespace="/chat")
