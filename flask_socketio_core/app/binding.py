@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import flask
 
 from ..cluster import calls_to_all
+from ..cluster.clients import ClientsHere, Finding
 from ..cluster.cluster import Cluster
 from ..cluster.servers import OneServer
 from ..common.reasons import check_reason
@@ -126,6 +127,7 @@ class Binding:
             self._make_engine(app, handlers, owner)
         self.cluster = self._make_cluster() if options.message_queue else None
         self.servers = self.cluster or self._make_one_server()
+        self.finding = self._make_finding()
         self.started = ProcessFlag()
         """Whether this process serves: since its first request to our path."""
         self.plugins_set_up = ProcessFlag()
@@ -186,6 +188,17 @@ class Binding:
             strict=not carries_all(self.options.serializer),
             context=self._app_context,
         )
+
+    def _make_finding(self) -> Finding:
+        servers, cluster = self.servers, self.cluster
+        here = None
+        if self.server is not None:
+            here = ClientsHere(
+                self.server,
+                lambda: servers.node,
+                lambda: None if cluster is None else cluster.max_message_bytes,
+            )
+        return Finding(servers, here)
 
     def _app_context(self) -> AbstractContextManager[object]:
         return nullcontext() if self.app is None else self.app.app_context()

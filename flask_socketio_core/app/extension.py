@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask
 
+from ..cluster import clients
 from ..cluster.servers import ApplicationServers
 from ..cluster.topics import Topics
 from ..common import options as option_rules
@@ -89,6 +90,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         self._observers: list[object] = []
         self._modes: dict[tuple[str, int], AsyncMode] = {}
         self._topics = Topics(self._await)
+        self._topics.add(clients.TOPIC, self._tell_of_clients)
         self._servers = ApplicationServers(self._topics, lambda: self._binding().servers)
         self._check_names(options)
         if app is not None or options.get("message_queue") is not None:

@@ -16,6 +16,7 @@ from .addressing import excluded, recipients
 
 if TYPE_CHECKING:
     from ..common.keywords import Recipients
+    from ..contracts.found import Clients, Count, RoomCounts
     from ..contracts.servers import Answers
     from .binding import Binding
 
@@ -93,6 +94,82 @@ class Operator(ABC):
         return self._binding_that_waits("ask_servers").servers.ask(
             application_topic(topic), list(args), timeout_s=timeout, node=node, include_self=include_self
         )
+
+    def _tell_of_clients(self, question: Any, node: str) -> Any:
+        """Answer what another server asks about our clients."""
+        here = self._binding().finding.here
+        assert here is not None  # a process that only sends is not asked
+        return here.answer(question)
+
+    def count(
+        self,
+        *,
+        to: Recipients = None,
+        exclude: Recipients = None,
+        namespace: str | None = "/",
+        timeout: float = 5.0,
+        local: bool = False,
+    ) -> Count:
+        """Return how many clients there are, on all servers::
+
+            socketio.emit("members", socketio.count(to="table-7"), to="table-7")
+
+        :param to: a room or sid, or a list of them: their members, each once; ``None`` for everybody in the namespace.
+        :param exclude: a room or sid, or a list of them: whoever is in one of these rooms is not counted.
+        :param timeout: how long to wait for the other servers, seconds.
+        :param local: only clients of this process.
+        :returns: a number that has ``missing`` and ``complete`` besides: one server that is silent takes nothing from
+            the others. ``by_node`` has the parts.
+        :raises RuntimeError: in a coroutine, whose event loop it would block; says what to write.
+        """
+        group = Group(full_namespace(namespace), recipients(to), excluded(exclude))
+        finding = self._binding_that_waits("count").finding
+        return finding.count(group, timeout_s=timeout, local=local)
+
+    def who(
+        self,
+        *,
+        to: Recipients = None,
+        exclude: Recipients = None,
+        namespace: str | None = "/",
+        timeout: float = 5.0,
+        limit: int | None = None,
+        after: str | None = None,
+        local: bool = False,
+    ) -> Clients:
+        """Return what all servers know of some clients::
+
+            for client in socketio.who(to="table-7"):
+                print(client.sid, client.user, client.rooms, client.data, client.node)
+
+            page = socketio.who(limit=100)
+            while page.next:
+                page = socketio.who(limit=100, after=page.next)
+
+        While others come and go, whoever stays is on one page, once.
+
+        :param limit: most clients of a page; ``None`` for all.
+        :param after: ``next`` of the page before.
+        :returns: a tuple that has ``missing``, ``complete`` and ``next`` besides.
+        :raises ValueError: for an ``after`` that is none, or a ``limit`` below 1.
+
+        The other parameters are those of :meth:`count`.
+        """
+        group = Group(full_namespace(namespace), recipients(to), excluded(exclude))
+        finding = self._binding_that_waits("who").finding
+        return finding.who(group, timeout_s=timeout, limit=limit, after=after, local=local)
+
+    def count_rooms(
+        self, *, namespace: str | None = "/", timeout: float = 5.0, local: bool = False
+    ) -> RoomCounts:
+        """Return how many clients of all servers are in each room that has some; rooms of single sids are left out.
+
+        :returns: a dictionary that has ``missing`` and ``complete`` besides.
+
+        The parameters are those of :meth:`count`.
+        """
+        finding = self._binding_that_waits("count_rooms").finding
+        return finding.rooms(full_namespace(namespace), timeout_s=timeout, local=local)
 
     def move(
         self,

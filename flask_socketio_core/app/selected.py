@@ -12,6 +12,7 @@ from .addressing import recipients
 if TYPE_CHECKING:
     from ..common.keywords import Recipients
     from ..contracts.clients import CallAnswers
+    from ..contracts.found import Clients, Count
     from ..errors import CallError
 
 
@@ -26,6 +27,10 @@ class Emits(Protocol):
     def kick(self) -> Callable[..., None]: ...
     @property
     def call_all(self) -> Callable[..., Any]: ...
+    @property
+    def who(self) -> Callable[..., Clients]: ...
+    @property
+    def count(self) -> Callable[..., Count]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,23 @@ class Selection:
     def kick(self, *, reason: str = Reason.KICKED, close: bool = False, namespace: str | None = "/") -> None:
         """Disconnect them; see :meth:`SocketIO.kick`."""
         self._sender.kick(reason=reason, close=close, namespace=namespace, **self._whom())
+
+    def count(self, *, namespace: str | None = "/", timeout: float = 5.0) -> Count:
+        """Return how many there are; see :meth:`SocketIO.count`."""
+        return self._sender.count(namespace=namespace, timeout=timeout, **self._whom())
+
+    def who(
+        self,
+        *,
+        namespace: str | None = "/",
+        timeout: float = 5.0,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Clients:
+        """Return what is known of them; see :meth:`SocketIO.who`."""
+        return self._sender.who(
+            namespace=namespace, timeout=timeout, limit=limit, after=after, **self._whom()
+        )
 
     def _whom(self) -> dict[str, Any]:
         return {"to": self._to, "exclude": self._exclude, "local": self._local}

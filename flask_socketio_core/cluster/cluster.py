@@ -536,6 +536,11 @@ class Cluster:
             topic, payload, timeout_s=timeout_s, node=node, here=here
         )
 
+    @property
+    def max_message_bytes(self) -> int | None:
+        """How large a message may be; ``None`` for any size."""
+        return self._current().queue.capabilities.max_message_bytes
+
     def announce_topics(self) -> None:
         """Tell the other servers which topics there are now."""
         self._current().announce_topics()

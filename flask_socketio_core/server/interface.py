@@ -229,6 +229,9 @@ class LocalServer(Emitter, Protocol):
     def select(self, group: Group) -> Sequence[Client]:
         """Return those of a group that are clients of this process."""
 
+    def room_sizes(self, namespace: str = "/") -> Mapping[Any, int]:
+        """Return how many clients of this process are in each room of a namespace, without their sids."""
+
     def namespaces(self) -> list[str]:
         """Return the namespaces that have clients in this process."""
 

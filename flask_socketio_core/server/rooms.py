@@ -148,6 +148,11 @@ class Rooms:
         with self._lock:
             return list(self._rooms)
 
+    def sizes(self) -> dict[Any, int]:
+        """Return how many are in each room, without those of a client alone."""
+        with self._lock:
+            return {room: len(members) for room, members in self._rooms.items()}
+
     def count(self) -> int:
         """Return how many rooms somebody is in, without those of a client alone."""
         return len(self._rooms)

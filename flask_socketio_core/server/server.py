@@ -357,6 +357,11 @@ class Server:
         rooms = self._rooms.get(namespace)
         return rooms.names() if rooms is not None else []
 
+    def room_sizes(self, namespace: str = "/") -> dict[Any, int]:
+        """Return how many clients of this process are in each room of a namespace, without their sids."""
+        rooms = self._rooms.get(namespace)
+        return rooms.sizes() if rooms is not None else {}
+
     def namespaces(self) -> list[str]:
         """Return the namespaces that have clients in this process."""
         return [namespace for namespace, rooms in list(self._rooms.items()) if len(rooms)]

@@ -127,6 +127,9 @@ def test_rooms_are_moved_and_emptied_from_elsewhere(stage: Stage) -> None:
         guests = [Person(server, "guests") for server in stage.servers.values()]
         rest, *gone = guests
         try:
+            told = sorted((guest.sid, "websocket", "127.0.0.1", (EVERYONE, "guests")) for guest in guests)
+            assert sorted(sender.do("who", to="guests")) == told
+            assert sender.do("count", to="guests", exclude=rest.sid) == len(gone)
             sender.do("move", to="guests", exclude=rest.sid, enter=f"kicked by {name}", leave="guests")
             sender.do("emit", "bye", 1, to=f"kicked by {name}")
             sender.do("kick", to=f"kicked by {name}", reason=f"by {name}")

@@ -1,7 +1,8 @@
-"""``SocketIO.move`` and ``SocketIO.kick``: without a message queue, and with one that no other server has."""
+"""Clients are counted, listed, moved and kicked: without a message queue, and with one that no other server has."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -160,3 +161,80 @@ def test_a_handler_kicks_its_own_client_and_goes_on(made: Made) -> None:
     client: SocketIOTestClient = made.clients["c"]
     client.emit("leave")
     assert made.told(("c", "asked")) and ended == ["leave"]
+
+
+def test_clients_are_counted_and_told_of(made: Made) -> None:
+    socketio, sids = made.socketio, made.sids
+    socketio.move(to=[sids["a"], sids["b"]], enter=["one", ("two", 2)])
+    client = socketio.server.client(sids["a"])
+    client.user, client.data["name"] = 42, "Ada"
+    assert (socketio.count(), socketio.count(to="one"), socketio.count(to="one", exclude=user(42))) == (
+        3,
+        2,
+        1,
+    )
+    assert socketio.to("one").exclude(sids["b"]).count() == 1
+    assert socketio.count(namespace="/chat") == 0
+    here = socketio.servers.node
+    assert socketio.count().by_node == {here: 3} and socketio.count(local=True).complete
+    found = socketio.who()
+    assert [one.sid for one in found] == sorted(sids.values()) and found.complete and found.missing == {}
+    (ada,) = socketio.to(user(42)).who()
+    assert (ada.sid, ada.user, ada.data, ada.node, ada.namespace) == (
+        sids["a"],
+        "42",
+        {"name": "Ada"},
+        here,
+        "/",
+    )
+    assert set(ada.rooms) == {"one", ("two", 2), user(42)} and ada.data is not client.data
+    assert (ada.address, ada.connected_at) == (client.environ.get("REMOTE_ADDR"), client.connected_at)
+    first = socketio.who(limit=2)
+    second = socketio.who(limit=2, after=first.next)
+    assert first + second == found and second.next is None
+    rooms = socketio.count_rooms()
+    assert rooms == {"one": 2, ("two", 2): 2, user(42): 1} and rooms.complete
+    assert socketio.count_rooms(namespace="/chat") == {}
+
+
+def test_a_connect_handler_counts_its_own_client(made: Made) -> None:
+    seen: list[int] = []
+    made.socketio.on_event("connect", lambda: seen.append(made.socketio.count(to=None)), namespace="/count")
+    made.socketio.test_client(made.app, namespace="/count")
+    made.socketio.on_event("connect", lambda: seen.append(made.socketio.count(namespace="/count")), "/count")
+    made.socketio.test_client(made.app, namespace="/count")
+    assert seen == [3, 2]
+
+
+def test_what_would_block_the_event_loop_says_what_to_write(made: Made) -> None:
+    errors: list[str] = []
+
+    @made.socketio.on("ask")
+    async def ask() -> int:
+        for call in (made.socketio.count, made.socketio.who, made.socketio.count_rooms):
+            try:
+                call()
+            except RuntimeError as error:
+                errors.append(str(error))
+        return await asyncio.to_thread(made.socketio.count)
+
+    assert made.clients["a"].emit("ask", callback=True) == 3
+    assert [error.partition(" would")[0] for error in errors] == [
+        "SocketIO.count()",
+        "SocketIO.who()",
+        "SocketIO.count_rooms()",
+    ]
+
+
+def test_of_two_applications_each_counts_its_own_clients() -> None:
+    socketio = SocketIO(async_mode="threading")
+    apps = [Flask("first"), Flask("second")]
+    socketio.on_event("connect", lambda: None)
+    for number, app in enumerate(apps):
+        socketio.init_app(app, path=f"socket.io-{number}")
+        for _ in range(number + 1):
+            socketio.test_client(app)
+    for number, app in enumerate(apps):
+        with app.app_context():
+            assert socketio.count() == number + 1
+            socketio.close()

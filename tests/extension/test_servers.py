@@ -9,6 +9,7 @@ import pytest
 from flask import Flask, current_app
 
 from flask_socketio_core import SocketBlueprint, SocketIO, SocketIOTestClient
+from flask_socketio_core.cluster.clients import TOPIC
 from flask_socketio_core.cluster.envelope import PROTOCOL
 from flask_socketio_core.errors import ConfigurationError, NotInitialised
 from support.nodes import wait_until
@@ -67,7 +68,8 @@ def test_two_servers_of_one_process_ask_each_other() -> None:
             return [(peer.protocol, peer.topics) for peer in health.peers]
 
         wait_until(
-            lambda: known_of_the_other() == [(PROTOCOL, ("number", "told"))], "news of the second topic"
+            lambda: known_of_the_other() == [(PROTOCOL, (TOPIC, "number", "told"))],
+            "news of the second topic",
         )
     finally:
         for client in clients:

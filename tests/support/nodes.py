@@ -11,6 +11,8 @@ from typing import Any
 
 from socketio.packet import Packet
 
+from flask_socketio_core.cluster import clients
+from flask_socketio_core.cluster.clients import ClientsHere, Finding
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.cluster.gaps import Gap
 from flask_socketio_core.cluster.servers import ApplicationServers
@@ -125,6 +127,8 @@ class Node:
         self.application = RecordingApplication()
         self.server = Server(self.application, options.build({}), self.mode)
         topics = Topics()
+        self.here = ClientsHere(self.server, lambda: self.cluster.node)
+        self._topics = topics
         self.servers: Servers = ApplicationServers(topics, lambda: self.cluster)
         self.cluster = Cluster(
             bus.queue_class,
@@ -137,6 +141,13 @@ class Node:
             on_gap=self.gaps.append,
             topics=topics,
         )
+
+        self.finding = Finding(self.cluster, self.here)
+
+    def tell_of_clients(self) -> Node:
+        """Answer what others ask about the clients of this node."""
+        self._topics.add(clients.TOPIC, lambda payload, node: self.here.answer(payload))
+        return self
 
     def start(self, *, wait: bool = True) -> Node:
         """Join the cluster, and wait until this node hears itself."""

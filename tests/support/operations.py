@@ -59,6 +59,11 @@ class Operator:
         self._socketio.tell_servers(topic, *args, node)
         return node
 
+    def who(self, **keywords: Any) -> list[tuple[Any, ...]]:
+        """Return the sid, transport, address and rooms of clients, and nothing at all if a server is missing."""
+        found = self._socketio.who(**keywords)
+        return [(one.sid, one.transport, one.address, one.rooms) for one in found if found.complete]
+
     def pour(self, event: str, count: int, to: str) -> None:
         """Emit so many numbered messages one right after the other."""
         for number in range(count):

@@ -122,6 +122,12 @@ def sending(socketio: SocketIO) -> None:
     socketio.exclude("a").kick(close=True)
     socketio.kick(user=42, namespace="*")
     socketio.revoke(user="42")
+    for client in socketio.who(to="a", exclude=["b"], limit=5, after=None, timeout=1.5):
+        assert_type(client.rooms, tuple[Any, ...])
+    assert_type(socketio.to("a").who().next, str | None)
+    assert_type(socketio.count(to="a", local=True) + 1, int)
+    assert_type(socketio.to("a").count().missing.get("node"), str | None)
+    assert_type(socketio.count_rooms(namespace="/a")["room"], int)
     socketio.send({"a": 1}, json=True)
     assert_type(socketio.call("event", 1, to="sid", timeout=5), Any)
     socketio.close_room("room", namespace="/chat")
