@@ -14,7 +14,9 @@ After a fork the child drops its copies without shutting anything down: the conn
 
 from __future__ import annotations
 
+import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -85,7 +87,18 @@ class _RawFrames(Outgoing):
 class DetachedConnection:
     """A detached WebSocket, as a direct transport. Guarded by its target's lock where it says so."""
 
-    __slots__ = ("_input", "_reactor", "_sock", "closing", "deflate", "fd", "reader", "target", "write")
+    __slots__ = (
+        "_comes_again",
+        "_input",
+        "_reactor",
+        "_sock",
+        "closing",
+        "deflate",
+        "fd",
+        "reader",
+        "target",
+        "write",
+    )
 
     name: str = "websocket"
 
@@ -100,6 +113,7 @@ class DetachedConnection:
         self.write: Callable[[bytes], int] | None = sock.send
         self.closing = False
         self._input = EPOLLIN  # 0 while it is held
+        self._comes_again = False  # whether the loop is to take frames that were read and not yet taken
         self.target: Target | None = None
 
     def start(self, target: Target, first_bytes: bytes = b"") -> None:
@@ -115,6 +129,7 @@ class DetachedConnection:
             closing = self.closing
             if not closing:  # what the handlers of the first messages sent may wait already
                 self._reactor.add(self, self._interest(target))
+                self._look()
         if closing:
             self.finish()
         else:
@@ -166,11 +181,11 @@ class DetachedConnection:
         target = self.target
         if self.fd >= 0 and not self.closing and target is not None:
             self._reactor.wait_for(self.fd, self._interest(target))
+            if self._input and self.reader.more and not self._comes_again:
+                self._comes_again = self._reactor.come_again(self)
 
     def _interest(self, target: Target) -> int:
-        # A socket is writable nearly always: so the loop comes back for frames that were read and not yet taken.
-        more = self._input and self.reader.more
-        return self._input | EPOLLOUT if more or target.has_waiting else self._input
+        return self._input | EPOLLOUT if target.has_waiting else self._input
 
     def close(self, code: int) -> None:
         """Shut the connection down; the loop closes it."""
@@ -222,6 +237,14 @@ class DetachedConnection:
             with target.lock:
                 if not target.has_waiting:
                     self._look()
+
+    def on_more(self) -> None:
+        """Take frames that were read before, also of a client that reads nothing itself; the loop's task only."""
+        self._comes_again = (
+            False  # first: who changes what is asked next has us called again, or is seen here
+        )
+        target = self.target
+        assert target is not None
         if self.reader.more and self._input and not self.closing:
             self._take(target, b"")
 
@@ -293,6 +316,8 @@ class Reactor:
         self._report = report
         self._lock = mode.create_lock()
         self._poll: Any = None  # select.epoll, as the mode has it before patching
+        self._bell = -1  # a descriptor in it that can always be written to, which wakes the loop
+        self._again: deque[DetachedConnection] = deque()
         self._watch: Handle | None = None
         self._watched = False
         self._connections: dict[int, DetachedConnection] = {}
@@ -317,11 +342,21 @@ class Reactor:
         """
         with self._lock:
             if self._poll is None:
-                self._poll = self._mode.original("select", "epoll")()
+                self._open_poll()
             if connection.fd < 0:
                 return
             self._poll.register(connection.fd, events)
             self._connections[connection.fd] = connection
+
+    def _open_poll(self) -> None:
+        bell = os.eventfd(0)
+        try:
+            poll = self._mode.original("select", "epoll")()
+        except BaseException:
+            os.close(bell)
+            raise
+        poll.register(bell, 0)
+        self._bell, self._poll = bell, poll
 
     def watch(self) -> None:
         """Begin to serve, unless that was begun; no lock is held.
@@ -350,6 +385,14 @@ class Reactor:
         if self._poll is not None and fd in self._connections:
             self._poll.modify(fd, events)
 
+    def come_again(self, connection: DetachedConnection) -> bool:
+        """Have the loop take what it has read of a connection, whose lock is held; ``False`` if it does not know it."""
+        if self._poll is None or connection.fd not in self._connections:
+            return False
+        self._again.append(connection)
+        self._poll.modify(self._bell, EPOLLOUT)
+        return True
+
     def remove(self, fd: int) -> None:
         """Forget a connection; its lock is held and its descriptor still open."""
         if self._connections.pop(fd, None) is not None and self._poll is not None:
@@ -364,6 +407,8 @@ class Reactor:
         for fd, events in self._poll.poll(0, MAX_EVENTS):
             connection = connections.get(fd)
             if connection is None:
+                if fd == self._bell:
+                    self._take_more()
                 continue
             try:
                 if events & EPOLLOUT:
@@ -371,8 +416,20 @@ class Reactor:
                 if events & ~EPOLLOUT:
                     connection.on_readable()
             except Exception as error:  # noqa: BLE001  # one connection's fault must not deafen the others
-                self._report(error, "a WebSocket connection")
-                self._end(connection)
+                self._fail(connection, error)
+
+    def _take_more(self) -> None:
+        self._poll.modify(self._bell, 0)  # before anything is taken: what is added meanwhile sets it again
+        for _ in range(len(self._again)):
+            connection = self._again.popleft()
+            try:
+                connection.on_more()
+            except Exception as error:  # noqa: BLE001  # as above
+                self._fail(connection, error)
+
+    def _fail(self, connection: DetachedConnection, error: Exception) -> None:
+        self._report(error, "a WebSocket connection")
+        self._end(connection)
 
     def _end(self, connection: DetachedConnection) -> None:
         connection.finish()
@@ -390,8 +447,13 @@ class Reactor:
             self._end(connection)
         with self._lock:
             poll, self._poll = self._poll, None
+        self._close_poll(poll)
+
+    def _close_poll(self, poll: Any) -> None:
+        self._again.clear()
         if poll is not None:
             poll.close()
+            os.close(self._bell)
 
     def forget(self) -> None:
         """Drop everything in a forked child: neither read, nor unregister, nor shut down (the parent does)."""
@@ -400,8 +462,7 @@ class Reactor:
         watch, self._watch = self._watch, None
         self._watched = False
         self._lock = self._mode.create_lock()
-        if poll is not None:
-            poll.close()
+        self._close_poll(poll)
         for connection in connections.values():
             connection.forget()
         if watch is not None:

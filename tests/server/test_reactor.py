@@ -22,6 +22,8 @@ from flask_socketio_core.transport.reactor import Reactor
 from flask_socketio_core.transport.session import Session
 from support.engine import RecordingApplication, connection_of
 
+EVENTS = 2000
+"""More than the loop takes of one client at a time, and fewer than it reads."""
 MASK = b"\x01\x02\x03\x04"
 
 
@@ -204,6 +206,32 @@ def test_what_did_not_fit_follows_in_order_when_the_client_reads_again(world: Wo
         count += 1
     assert [peer.read() for _ in range(count)] == [f'42["e",{number}]' for number in range(count)]
     wait_until(lambda: not session.has_waiting)
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["at once", "after handlers"])
+def test_frames_that_were_read_are_taken_although_the_client_reads_nothing(world: World, slow: bool) -> None:
+    session, peer, sid = world.join()
+    filled = 0
+    while filled < 50:  # so that the socket is full for good
+        world.server.emit(Emission("fill", ("x" * 1000,), to=(sid,)))
+        filled += session.has_waiting
+    handled: list[str] = []
+    may_return = threading.Event()
+
+    def on_event(client: object, event: str, args: object, reply: Callable[[None], None]) -> None:
+        assert may_return.wait(10)
+        handled.append(event)
+        reply(None)
+
+    world.app.on_event = on_event  # type: ignore[assignment, method-assign]  # it counts
+    if not slow:
+        may_return.set()
+    peer.sock.sendall(b"".join(client_frame(b'42["event"]') for _ in range(EVENTS)))
+    if slow:
+        wait_until(lambda: session.held)  # by max_pending_events
+        may_return.set()
+    wait_until(lambda: len(handled) == EVENTS)
+    assert session.has_waiting, "the client has read nothing"
 
 
 def test_concurrent_emitters_keep_binary_packets_together(world: World) -> None:
