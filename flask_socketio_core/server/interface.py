@@ -94,7 +94,7 @@ class OpenSession(Protocol):
 
     @property
     def has_waiting(self) -> bool:
-        """Say whether packets wait for the client to read."""
+        """Return whether packets wait for the client to read."""
 
     @property
     def waiting_packets(self) -> int:
@@ -126,7 +126,7 @@ class Application(Protocol):
         """Say why a request's ``Host`` is refused, or ``None`` if it is not. Called for every HTTP request."""
 
     def accepts(self, namespace: str) -> bool:
-        """Say whether clients may connect to a namespace. Called on the hub: must not block."""
+        """Return whether clients may connect to a namespace. Called on the hub: must not block."""
 
     def on_connect(self, client: Client, auth: Any, reply: Callable[[bool | BaseException], object]) -> None:
         """Run the connect handlers.
@@ -215,7 +215,7 @@ class LocalServer(Emitter, Protocol):
     """A server's view of its own clients, for the cluster and the facade."""
 
     def is_connected(self, sid: str, namespace: str) -> bool:
-        """Say whether an accepted or pending client of this process has that sid on that namespace."""
+        """Return whether an accepted or pending client of this process has that sid on that namespace."""
 
     def rooms(self, sid: str, namespace: str = "/") -> list[str]:
         """Return the rooms of a client of this process, its own sid included.

@@ -334,7 +334,7 @@ class Server:
             client.connection.disconnect(client, reason, run)
 
     def is_connected(self, sid: str, namespace: str) -> bool:
-        """Say whether an accepted or pending client of this process has that sid."""
+        """Return whether an accepted or pending client of this process has that sid."""
         client = self._find(sid, namespace)
         return client is not None and client.phase is not Phase.GONE
 
