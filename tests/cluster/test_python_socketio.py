@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import socketio
 
-from flask_socketio_core.contracts.clients import Emission
+from flask_socketio_core.cluster import calls_to_all
+from flask_socketio_core.contracts.clients import CallAnswers, Emission
 from support.nodes import Bus, Node, wait_until
 
 from .buses import make_bus
@@ -162,17 +165,28 @@ def test_what_our_servers_say_to_each_other_is_nothing_to_them(
             outcome = other.servers.ask("echo", b"\x00")
             assert outcome.answers == {node.servers.node: b"\x00", other.servers.node: b"\x00"}
             assert outcome.complete  # they are not counted
+            member = other.connect()
+            emission = Emission("for clients of theirs, too", ())
+            begin = partial(node.cluster.call_all, emission, 15.0)
+            calling = threading.Thread(target=lambda: told.append(calls_to_all.wait(node.mode, begin)))
+            calling.start()
+            wait_until(lambda: (member.receive(), told)[1], "answers")
+            assert told.pop() == CallAnswers(
+                answers={member.sid: "ok"}, missing={}
+            )  # of theirs nobody says anything
             node.servers.tell("news", 1)
             wait_until(lambda: told, "news")
             node.cluster.emit(Emission("last", ()))
-            wait_until(lambda: ("emit", None) in theirs.methods(), "last message")
+            wait_until(lambda: theirs.methods().count(("emit", None)) == 2, "last message")
         heard = [
             record.getMessage().rpartition(" ")[2]
             for record in caplog.records
             if "pubsub message" in record.msg
         ]
-        assert {"node", "ask", "answer", "tell"} <= set(heard)  # so they were there, and ignored
-        assert [message["event"] for message in theirs.heard[before:]] == ["last"]
+        assert {"node", "ask", "answer", "tell", "asked", "acked"} <= set(
+            heard
+        )  # so they were there, and ignored
+        assert [message["event"] for message in theirs.heard[before:]] == [emission.event, "last"]
         assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     finally:
         other.close()

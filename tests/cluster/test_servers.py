@@ -153,6 +153,9 @@ def test_callbacks_and_calls_get_the_answer_of_a_client_elsewhere(stage: Stage) 
 
 def test_all_clients_of_a_room_are_called_wherever_they_are(stage: Stage) -> None:
     expected = {person.sid: ("answer", 7, b"\x00\xff") for person in stage.people.values()}
+    for person in stage.people.values():
+        found = person.client.call("ask from a coroutine", EVERYONE, timeout=60)
+        assert found == [sorted(expected), True, ["answer", 9]]
     guests = [Person(server, "left alone") for server in stage.servers.values()]
     asked: list[object] = []
     for guest in guests:  # python-socketio's client acknowledges whatever its handlers do

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import dataclasses
 import os
 import socket
@@ -100,6 +101,18 @@ def add_topics(socketio: Any) -> None:
     async def mode(value: Any) -> Any:
         socketio.tell_servers("remember", "from a coroutine")
         return [socketio.async_mode, value, current_app.name]
+
+    @socketio.on("ask from a coroutine")
+    async def ask(room: str) -> Any:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[Any] = loop.create_future()
+
+        def end(*answer: Any) -> None:
+            loop.call_soon_threadsafe(ended.set_result, answer)
+
+        found = await socketio.call_all_async("question", 8, to=room, timeout=60)
+        socketio.emit("question", 9, to=next(iter(found.answers)), callback=end, timeout=60, on_timeout=end)
+        return [sorted(found.answers), found.complete, await ended]
 
     @socketio.on_server("wait")
     def wait(seconds: float) -> float:
