@@ -343,7 +343,7 @@ class Cluster:
         """Send an event to the clients of the other servers and to our own."""
         namespace, to = emission.namespace, emission.to
         callback = None if question is None or to is None else (to[0], namespace, question.number)
-        encoded = self._encode(link, emission, {}, callback)
+        encoded = self._encode(link, emission, None, callback)
         if self._server is not None:  # our own clients wait for no broker
             if question is not None:
                 emission = emission._replace(on_ack=question.on_ack_here)
@@ -352,7 +352,11 @@ class Cluster:
         link.outbox.put(encoded, _key(namespace, to[0] if to else ""))
 
     def _encode(
-        self, link: Link, emission: Emission, more: Message, callback: tuple[Any, str, int] | None = None
+        self,
+        link: Link,
+        emission: Emission,
+        more: Message | None,
+        callback: tuple[Any, str, int] | None = None,
     ) -> bytes:
         """Return the message that sends an event.
 
@@ -365,7 +369,8 @@ class Cluster:
             message = envelope.emit(
                 emission, host_id=link.node, callback=callback, max_attachments=self._max_attachments
             )
-            message.update(more)
+            if more is not None:
+                message.update(more)
             encoded = link.prepare(message)
         except FAILURES as error:
             raise explain(f"event {event!r}", args, error, self._wire.dumps) from error

@@ -391,7 +391,7 @@ def emit(
     }
     if sids:
         message["sids"] = sids
-    if rooms := [name for name in exclude if not is_sid(name)]:
+    if exclude and (rooms := [name for name in exclude if not is_sid(name)]):
         message["except"] = rooms
     if volatile:
         message["volatile"] = True
@@ -416,9 +416,13 @@ def addressees(message: Message) -> tuple[Any, ...] | None:
     return (value, *sids)
 
 
+_NOBODY: frozenset[Any] = frozenset()
+
+
 def excluded(message: Message) -> frozenset[Any]:
     """Return the rooms whose members do not receive what an ``emit`` message sends."""
-    return frozenset(map(room, message.get("except") or ()))
+    rooms = message.get("except")
+    return frozenset(map(room, rooms)) if rooms else _NOBODY
 
 
 def of_group(group: Group) -> Message:
