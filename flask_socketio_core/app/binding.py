@@ -174,6 +174,7 @@ class Binding:
             max_attachments=None if carries_all(self.options.serializer) else self.options.max_attachments,
             on_state=lambda up, detail: self.plugins.bus_state(up=up, detail=detail),
             on_gap=lambda gap: self.plugins.bus_gap(**dataclasses.asdict(gap)),
+            on_server=lambda node, up: self.plugins.server_state(node=node, up=up),
             observers=self.plugins,
             topics=self.owner._topics,
             context=self._app_context,

@@ -64,6 +64,7 @@ class Cluster:
         carries any number of them, and numbers that JSON does not have.
     :param on_state: called with ``up`` and a sentence when the bus was lost or restored.
     :param on_gap: called when this server was cut off from the others and hears them again.
+    :param on_server: called with the id of another server and whether it is there.
     :param observers: told of messages, if they want to know of them.
     :param topics: what this server can be asked about.
     :param context: makes what handlers of topics run in.
@@ -84,6 +85,7 @@ class Cluster:
         max_attachments: int | None = 10,
         on_state: Callable[[bool, str], object] | None = None,
         on_gap: Callable[[Gap], object] | None = None,
+        on_server: Callable[[str, bool], object] | None = None,
         observers: MessageObservers | None = None,
         topics: Topics | None = None,
         context: Context = nullcontext,
@@ -108,6 +110,7 @@ class Cluster:
         self._max_attachments = max_attachments
         self._on_state = on_state
         self._on_gap = on_gap
+        self._on_server = on_server
         self._observers = observers
         self._topics = Topics() if topics is None else topics
         self._context = context
@@ -233,6 +236,7 @@ class Cluster:
             on_message=self._on_message,
             on_state=partial(self._report, self._on_state),
             on_gap=partial(self._report, self._on_gap),
+            on_server=partial(self._report, self._on_server),
             observers=self._observers,
             secrets=self._secrets,
             topics=self._topics,

@@ -126,6 +126,7 @@ class Link:
     :param on_state: called with ``up`` and a sentence when the bus is there for the first time, was lost or restored.
     :param observers: told of messages of other processes, if they want to know of them.
     :param on_gap: called in a worker when this server was cut off, hears again, and knows what it has missed.
+    :param on_server: called in a worker with the id of another server and whether it is there.
     :param secrets: what is kept out of each text about the queue.
     :param topics: what this server can be asked about.
     :param context: what handlers of topics run in.
@@ -145,6 +146,7 @@ class Link:
         on_message: Callable[[Message], object],
         on_state: Callable[[bool, str], object],
         on_gap: Callable[[Gap], object],
+        on_server: Callable[[str, bool], object],
         secrets: Secrets,
         topics: Topics,
         context: Context,
@@ -174,6 +176,10 @@ class Link:
         self._on_message = on_message
         self._on_state = on_state
         self._on_gap = on_gap
+        self._on_server = on_server
+        self._told_servers: set[str] = set()
+        self._servers_lock = mode.create_lock()
+        self._roster = Paced(self._tell_servers, mode, clock, APART_S)
         self._observers = observers
         self._told_state = False
         self._secrets = secrets
@@ -460,6 +466,7 @@ class Link:
     def _forget_silent(self, now_s: float) -> None:
         for node, lost in self.peers.forget_silent(now_s).items():
             self.asking.left(node)
+            self._roster.ask()
             self._tell_of_server(
                 logging.WARNING, "server %s is gone: not heard for %d intervals", node, MISSED_INTERVALS
             )
@@ -567,10 +574,13 @@ class Link:
         if state == "bye":
             lost = self.peers.on_bye(node, seq, now_s)
             self.asking.left(node)
+            self._roster.ask()
         else:
-            if node not in self.peers:
-                self._tell_of_server(logging.INFO, "server %s is there (%s)", node, news.get("async_mode"))
+            is_new = node not in self.peers
             lost = self.peers.on_heartbeat(node, news, seq, now_s)
+            if is_new:
+                self._tell_of_server(logging.INFO, "server %s is there (%s)", node, news.get("async_mode"))
+                self._roster.ask()
         self._note_lost(node, lost, settled_at, now_s)
         if state == "bye" or self.peers.settled_at(node) == now_s:
             self._tell_gap(self._gaps.settle(node, self.peers.lost))
@@ -586,6 +596,16 @@ class Link:
             )
             if settled_at is not None:
                 self._tell_loss(self._gaps.lost(time.time() - (now_s - settled_at), lost))
+
+    def _tell_servers(self) -> None:
+        """Tell which servers have come and gone since the last time, one after the other."""
+        if self._ended or not self.serves:
+            return
+        with self._servers_lock:
+            there = {peer.node for peer in self.servers()}
+            before, self._told_servers = self._told_servers, there
+            for node in sorted(before ^ there):
+                self._on_server(node, node in there)
 
     def _tell_of_server(self, level: int, text: str, *values: object) -> None:
         """Log something about another server; in few lines, because anyone who may publish can make servers up."""

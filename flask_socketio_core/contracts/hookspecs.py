@@ -70,6 +70,7 @@ __all__ = [
     "socketio_response_headers",
     "socketio_room_entered",
     "socketio_room_left",
+    "socketio_server_state",
     "socketio_session_closed",
     "socketio_session_opened",
     "socketio_settings",
@@ -596,6 +597,23 @@ def socketio_bus_gap(
     :param missed: messages of those servers that are lost for this one; ``None`` if that cannot be known. What
         processes that only send, and those of python-socketio, have sent meanwhile is never in it.
     :param resumed: the queue has kept everything and delivers it now: nothing is missing, ``missed`` is 0.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_server_state(node: str, up: bool, socketio: Any) -> None:
+    """Observe that another server of the application is there, or is there no longer.
+
+    Called in a worker, outside of a Flask context, for one server at a time: for each that this one hears of, when it
+    ends, and when it is taken for dead, which is three of its heartbeat intervals after it was heard last. One that was
+    taken for dead and is heard again, as after a gap, is there again, under the same id. Who comes and goes within a
+    tenth of a second may not be told. Not called in a process that only sends, nor for python-socketio's processes.
+
+    :param node: its id, as the answers of :class:`~flask_socketio_core.contracts.servers.Servers` have it. Some moments
+        may pass until it is known what it can be asked.
+    :param up: whether it is there.
 
     .. versionadded:: 0.1
     """

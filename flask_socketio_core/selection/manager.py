@@ -491,6 +491,10 @@ class Plugins:
         """Tell ``socketio_bus_gap``."""
         self._tell("socketio_bus_gap", duration_s=duration_s, since=since, missed=missed, resumed=resumed)
 
+    def server_state(self, *, node: str, up: bool) -> None:
+        """Tell ``socketio_server_state``."""
+        self._tell("socketio_server_state", node=node, up=up)
+
     def _tell(self, hook: str, **facts: Any) -> None:
         facts["socketio"] = self._socketio
         for owner, function, names in self._observers[hook]:

@@ -338,8 +338,10 @@ def test_servers_know_each_other_until_one_ends(nodes: tuple[Node, Node]) -> Non
     wait_until(lambda: [peer.node for peer in nodes[0].cluster.health().peers] == [ids[1]], "peer")
     wait_until(lambda: [peer.node for peer in nodes[1].cluster.health().peers] == [ids[0]], "peer")
     assert nodes[0].cluster.health().peers[0].async_mode == "plain-threads"
+    wait_until(lambda: nodes[0].told_servers == [(ids[1], True)], "word of the peer")
     nodes[1].close()
     wait_until(lambda: not nodes[0].cluster.health().peers, "farewell of the peer")
+    wait_until(lambda: nodes[0].told_servers == [(ids[1], True), (ids[1], False)], "word of its end")
 
 
 def test_a_server_that_asked_before_it_served_joins_all_the_same(nodes: tuple[Node, Node], bus: Bus) -> None:

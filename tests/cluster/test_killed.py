@@ -101,6 +101,7 @@ def test_a_killed_server_is_forgotten_in_the_stated_time(
     wait_until(lambda: not node.has_peer(), "end of the peer")
     assert time.monotonic() - killed < INTERVALS * INTERVAL_S + SLACK_S
     wait_until(lambda: f"server {peer.node} is gone" in caplog.text, "word of it in the log")
+    wait_until(lambda: node.told_servers[-1:] == [(peer.node, False)], "word of it to observers")
 
 
 def test_a_call_in_progress_ends_although_its_server_was_killed(node: Node, victim: Victim, bus: Bus) -> None:

@@ -195,6 +195,10 @@ class TestObserving:
         facts = {"up": False, "detail": "connection refused"}
         assert told("socketio_bus_state", **facts) == facts
 
+    def test_socketio_server_state(self, told: Told) -> None:
+        facts = {"node": "n", "up": True}
+        assert told("socketio_server_state", **facts) == facts
+
     def test_socketio_bus_gap(self, told: Told) -> None:
         facts = {"duration_s": 1.5, "since": 1_700_000_000.0, "missed": 3, "resumed": False}
         assert told("socketio_bus_gap", **facts) == facts

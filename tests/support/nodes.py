@@ -124,6 +124,7 @@ class Node:
         self.mode = ThreadMode()
         self.states: list[tuple[bool, str]] = []
         self.gaps: list[Gap] = []
+        self.told_servers: list[tuple[str, bool]] = []
         self.application = RecordingApplication()
         self.server = Server(self.application, options.build({}), self.mode)
         topics = Topics()
@@ -139,6 +140,7 @@ class Node:
             server=self.server,
             on_state=lambda up, detail: self.states.append((up, detail)),
             on_gap=self.gaps.append,
+            on_server=lambda node, up: self.told_servers.append((node, up)),
             topics=topics,
         )
 
