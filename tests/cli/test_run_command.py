@@ -19,7 +19,8 @@ from support.servers import HOST, descendants, find_program, free_port, wait_unt
 from support.wire.http import HttpError, request
 
 Invoke = Callable[..., Result]
-READY_S = 15
+READY_S = 30
+pytestmark = pytest.mark.timeout(60)  # processes start, some three times; the reloader looks once a second
 APP = """
 import socket
 from flask import Flask
@@ -195,7 +196,6 @@ def test_a_patched_process_has_no_late_patching_warning(start: Callable[..., Run
     assert "MonkeyPatchWarning" not in server.output.read_text()
 
 
-@pytest.mark.timeout(60)  # the process starts three times, and the reloader looks once a second
 @pytest.mark.parametrize("mode", ["threading", "gevent"])
 def test_the_reloader_serves_what_was_changed(
     start: Callable[..., Running], write_app: Callable[..., None], mode: str
@@ -208,7 +208,6 @@ def test_the_reloader_serves_what_was_changed(
     assert mode in server.page()
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("mode", ["threading", "gevent"])
 def test_the_reloader_survives_an_application_that_cannot_be_imported(
     start: Callable[..., Running], write_app: Callable[..., None], tmp_path: Path, mode: str

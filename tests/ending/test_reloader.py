@@ -48,7 +48,7 @@ def stop():
 socketio.run(app, port={port}, debug=True, allow_unsafe_werkzeug=True, reloader_options={{"reloader_type": "stat"}})
 """
 pytestmark = pytest.mark.timeout(60)
-START_S = 15.0
+START_S = 30.0
 
 
 def modes() -> list[object]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: The core registers its queue within one process as any plugin would.
 THE_CORES_QUEUE = "queue-memory"
 TEST_TOOLS = (
+    "flask-login",
     "hypothesis",
     "msgpack",
     "pytest",

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
-#: Seconds until a server must answer; generous because several servers may start on two busy cores.
-READY_TIMEOUT_S = 15.0
+#: Seconds until a server must answer; two on an idle machine, but several may start on two busy cores.
+READY_TIMEOUT_S = 30.0
 #: Seconds until a server must be gone: one on an idle machine, ten where twenty interpreters end on a loaded one.
 STOP_TIMEOUT_S = 25.0
 

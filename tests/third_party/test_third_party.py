@@ -25,7 +25,7 @@ from support.wire.http import HttpError, request
 pytestmark = pytest.mark.timeout(300)  # an environment is built from the package index
 
 DISTRIBUTION = Path(__file__).parent / "socketio_tortoise"
-READY_S = 15
+READY_S = 30
 APP = """
 import os, sys
 from flask import Flask
