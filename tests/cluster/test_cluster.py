@@ -109,7 +109,8 @@ def test_members_of_rooms_are_kicked_wherever_they_are(nodes: tuple[Node, Node],
     )
     # Handlers are told before the connection is gone.
     wait_until(
-        lambda: [len(node.server.eio.sessions) for node in nodes] == [3, 2], "end only of what was to be closed"
+        lambda: [len(node.server.eio.sessions) for node in nodes] == [3, 2],
+        "end only of what was to be closed",
     )
 
 
