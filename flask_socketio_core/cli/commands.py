@@ -15,7 +15,7 @@ from flask.cli import NoAppException, ScriptInfo, pass_script_info
 
 from ..errors import ConfigurationError, PartBroken
 from ..selection import Description, Plugins
-from . import events_view, launch, plugins_view
+from . import events_view, launch, operating, plugins_view
 from .check import check_command
 from .loading import extension_of
 from .run import run_command
@@ -139,3 +139,5 @@ def events_command(info: ScriptInfo) -> None:
 
 socketio.add_command(check_command)
 socketio.add_command(run_command)
+for _command in operating.COMMANDS:
+    socketio.add_command(_command)
