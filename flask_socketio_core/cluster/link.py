@@ -227,7 +227,7 @@ class Link:
         self._sent_at: float | None = None
         self._lag_s: float | None = None
         self._meeting = False  # what we have sent for that has not come back
-        self._watching = False
+        self._watching, self._watch_due_s = False, 0.0
         self._met_at: float | None = None  # when all who were there have said so
         self._echoed = mode.create_event()
         self.asking = Asking(
@@ -305,17 +305,23 @@ class Link:
             self._send_news_unless_closed("who")
         self._forget_silent(self._clock())  # a server does at each of its own signs of life
         if not self._watching:
-            self._watching = True
-            self._mode.call_later(WATCH_S, lambda: self._mode.spawn(self._watch))
+            self._schedule_watch()
+
+    def _schedule_watch(self) -> None:
+        self._watching, self._watch_due_s = True, self._clock() + WATCH_S
+        self._mode.call_later(WATCH_S, lambda: self._mode.spawn(self._watch))
 
     def _watch(self) -> None:
         """Forget servers that are silent, as long as somebody waits for them."""
+        self._watching = False
         if self._ended or not len(self.asking.questions):
-            self._watching = False
             return
-        if self.listener.subscribed and not self.outbox.down:
-            self._forget_silent(self._clock())
-        self._mode.call_later(WATCH_S, lambda: self._mode.spawn(self._watch))
+        now_s = self._clock()
+        # Where this process stood still, what others said meanwhile is heard first, as in _beat().
+        stood_still = now_s - self._watch_due_s > WATCH_S
+        if self.listener.subscribed and not self.outbox.down and not stood_still:
+            self._forget_silent(now_s)
+        self._schedule_watch()
 
     def servers(self) -> tuple[Peer, ...]:
         """Return the other servers that are there."""

@@ -401,6 +401,27 @@ def test_who_is_silent_is_missing_in_the_end_and_nobody_waits_for_ever(
         assert not client.gone_callbacks and not client.acks
 
 
+def test_a_process_that_stood_still_judges_nobody_before_it_has_heard(
+    memory: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = memory.outside._link
+    monkeypatch.setattr(link, "_schedule_watch", lambda: None)  # the test looks when it likes
+    pending = memory.outside.call_all(Emission("ask", ()), LONG_S, lambda: None)
+    number = link.asking.questions.add(["server"], lambda: None)
+    looks: list[float] = []
+    monkeypatch.setattr(link, "_forget_silent", looks.append)
+    link._watch_due_s = link._clock() - 60
+    link._watch()
+    assert looks == []
+    link._watch_due_s = link._clock()
+    link._watch()
+    assert len(looks) == 1
+    link.asking.questions.end(number)
+    pending.end()
+    link._watch()  # nobody waits any more
+    assert len(looks) == 1
+
+
 def test_a_call_in_a_process_without_anybody_is_over_at_once() -> None:
     cluster = emitter(Bus(MemoryQueue, "memory://", "nobody-is-here"))
     answers = call_all(cluster, "room")
