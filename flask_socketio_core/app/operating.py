@@ -116,6 +116,7 @@ class Operator(ABC):
 
         :param to: a room or sid, or a list of them: their members, each once; ``None`` for everybody in the namespace.
         :param exclude: a room or sid, or a list of them: whoever is in one of these rooms is not counted.
+        :param namespace: ``"*"`` for all.
         :param timeout: how long to wait for the other servers, seconds.
         :param local: only clients of this process.
         :returns: a number that has ``missing`` and ``complete`` besides: one server that is silent takes nothing from

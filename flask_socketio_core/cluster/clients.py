@@ -109,6 +109,7 @@ class ClientsHere:
             rooms, transport = [], ""
         return [
             client.sid,
+            client.namespace,
             [room for room in rooms if _encoded(room) is not None],
             client.user,
             self._data(client),
@@ -230,11 +231,7 @@ class Finding:
         asked = _Asked(self._clock() + timeout_s, limit)
         question = {"what": "who", **envelope.of_group(group)}
         self._collect(question, asked, after, local=local)
-        found = [
-            _client(record, node, group.namespace)
-            for node in sorted(asked.parts)
-            for record in asked.parts[node]
-        ]
+        found = [_client(record, node) for node in sorted(asked.parts) for record in asked.parts[node]]
         page = found[:limit]
         more = bool(asked.more) or len(found) > len(page) or not asked.all_asked
         following = f"{page[-1].node} {page[-1].sid}" if page and more else None
@@ -326,13 +323,13 @@ def _is_part(answer: Any) -> bool:
         and len(answer) == 2
         and isinstance(answer[0], list)
         and all(
-            isinstance(item, list) and len(item) in (3, 7) and isinstance(item[0], str) for item in answer[0]
+            isinstance(item, list) and len(item) in (3, 8) and isinstance(item[0], str) for item in answer[0]
         )
     )
 
 
-def _client(record: list[Any], node: str, namespace: str) -> ClientInfo:
-    sid, rooms, user, data, transport, address, connected_at = record
+def _client(record: list[Any], node: str) -> ClientInfo:
+    sid, namespace, rooms, user, data, transport, address, connected_at = record
     return ClientInfo(
         sid=sid,
         namespace=namespace,

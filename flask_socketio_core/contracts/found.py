@@ -75,7 +75,8 @@ class Count(_Found, int):
 class Clients(_Found, tuple[ClientInfo, ...]):
     """Clients in the order of their servers' ids and their sids.
 
-    :ivar next: for ``after=``, to go on behind the last of them; ``None`` if there are no more.
+    :ivar next: for ``after=``, to go on behind the last of them; ``None`` if there are no more. What follows a full
+        page may be an empty one.
     """
 
     next: str | None = None

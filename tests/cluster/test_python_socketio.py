@@ -12,7 +12,9 @@ import pytest
 import socketio
 
 from flask_socketio_core.cluster import calls_to_all
+from flask_socketio_core.common.reasons import DisconnectReason
 from flask_socketio_core.contracts.clients import CallAnswers, Emission
+from flask_socketio_core.server.interface import Group
 from support.nodes import Bus, Node, wait_until
 
 from .buses import make_bus
@@ -147,6 +149,29 @@ def test_their_server_hears_everything_of_ours_once(node: Node, theirs: Theirs) 
     assert first["data"] == [[{"_placeholder": True, "num": 0}, 1], "AA=="]
     assert second["namespace"] == "/chat"
     assert json.dumps(first)  # nothing but JSON
+
+
+def test_their_server_is_told_of_single_clients_that_are_moved_and_kicked(node: Node, theirs: Theirs) -> None:
+    their_sid = theirs.manager.server.eio.generate_id()
+    reason = DisconnectReason("server disconnect", "banned")
+    node.cluster.move(Group("/", (their_sid, "room")), ("new",), ("old",))
+    node.cluster.kick(
+        Group("/", (their_sid, "room"), frozenset({"a room"})), reason, close=True
+    )  # not theirs
+    node.cluster.kick(Group("/", (their_sid,), frozenset({their_sid})), reason, close=True)  # nobody
+    node.cluster.kick(Group("/", ("room", their_sid)), reason, close=True)
+    node.cluster.emit(Emission("last", ()))
+    wait_until(lambda: theirs.heard[-1].get("event") == "last", "last message")
+    heard = [
+        (message["method"], message["sid"], message.get("room"))
+        for message in theirs.heard
+        if message["method"] != "emit"
+    ]
+    assert heard == [
+        ("leave_room", their_sid, "old"),
+        ("enter_room", their_sid, "new"),
+        ("disconnect", their_sid, None),
+    ]
 
 
 def test_what_our_servers_say_to_each_other_is_nothing_to_them(

@@ -175,6 +175,9 @@ def test_clients_are_counted_and_told_of(made: Made) -> None:
     )
     assert socketio.to("one").exclude(sids["b"]).count() == 1
     assert socketio.count(namespace="/chat") == 0
+    made.clients["c"].connect("/chat")
+    assert socketio.count(namespace="*") == 4
+    assert sorted(one.namespace for one in socketio.who(namespace="*", exclude="one")) == ["/", "/chat"]
     here = socketio.servers.node
     assert socketio.count().by_node == {here: 3} and socketio.count(local=True).complete
     found = socketio.who()
