@@ -1,8 +1,9 @@
-"""The commands under ``flask socketio``: what there is, what handles what, how the queue is, and a server.
+"""The commands under ``flask socketio``: what there is, what handles what, what is wrong, and a server.
 
 flask socketio plugins      which parts are installed, which are selected, and why
 flask socketio events       the registered event handlers, by namespace
 flask socketio check        whether the message queue works, and which servers answer
+flask socketio doctor       what is wrong, where it comes from, and what mends it
 flask socketio run          serve the application with the selected async mode
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 from flask.cli import ScriptInfo, pass_script_info
@@ -13,19 +14,25 @@ from . import check_view, launch
 from .check_view import Report
 from .loading import extension_of
 
+if TYPE_CHECKING:
+    from flask import Flask
+
 TIMEOUT_S = 5.0
 
 
-@click.command("check", short_help="Try the message queue.")
-@click.option(
+timeout_option = click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=0, min_open=True),
     default=TIMEOUT_S,
     show_default=True,
     metavar="SECONDS",
-    help="How long to try.",
+    help="How long to try the message queue.",
 )
+
+
+@click.command("check", short_help="Try the message queue.")
+@timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
 @pass_script_info
 def check_command(info: ScriptInfo, timeout_s: float, as_json: bool) -> None:
@@ -37,16 +44,19 @@ def check_command(info: ScriptInfo, timeout_s: float, as_json: bool) -> None:
     the application cannot be loaded; the output says what to do.
     """
     try:
-        report = _check(info, timeout_s)
+        found = report(launch.load_patched(info), timeout_s)
     except ConfigurationError as exc:
         raise click.ClickException(str(exc)) from exc
-    click.echo(json.dumps(check_view.data(report), indent=2) if as_json else check_view.view(report))
-    if not report.ok:
+    click.echo(json.dumps(check_view.data(found), indent=2) if as_json else check_view.view(found))
+    if not found.ok:
         click.get_current_context().exit(1)
 
 
-def _check(info: ScriptInfo, timeout_s: float) -> Report:
-    app = launch.load_patched(info)
+def report(app: Flask, timeout_s: float) -> Report:
+    """Try the message queue of an application.
+
+    :param timeout_s: how long to try, seconds.
+    """
     extension = extension_of(app)
     binding = extension.binding_of(app)
     if binding.cluster is None:

@@ -80,8 +80,8 @@ def view(report: Report) -> str:
             for item in check.answers
         ]
         lines += ["", *table([("Server", "async mode", "version", "answered after", "topics"), *servers])]
-    advice = _advice(check) or ("" if check.answers else NOBODY)
-    return "\n".join([*lines, *(["", *paragraph(advice)] if advice else [])])
+    text = advice(check) or ("" if check.answers else NOBODY)
+    return "\n".join([*lines, *(["", *paragraph(text)] if text else [])])
 
 
 def data(report: Report) -> dict[str, Any]:
@@ -98,14 +98,15 @@ def data(report: Report) -> dict[str, Any]:
         "failed_step": None if check.up else check.step.value,
         "refused": check.refused,
         "problem": check.problem,
-        "advice": _advice(check),
+        "advice": advice(check),
         "unauthentic": check.unauthentic,
         "round_trip_ms": None if check.round_trip_s is None else round(check.round_trip_s * 1000, 3),
         "servers": [_server(asdict(item)) for item in check.answers],
     }
 
 
-def _advice(check: QueueCheck) -> str:
+def advice(check: QueueCheck) -> str:
+    """Return what to do; empty if there is nothing to be done."""
     if check.unauthentic:
         return UNAUTHENTIC
     return REFUSED if check.refused else ADVICE.get(check.step, "")

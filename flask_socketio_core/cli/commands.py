@@ -5,22 +5,18 @@ from __future__ import annotations
 import copy
 import functools
 import json
-import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import click
 from flask.cli import NoAppException, ScriptInfo, pass_script_info
 
-from ..errors import ConfigurationError, PartBroken
-from ..selection import Description, Plugins
+from ..selection import Plugins
 from . import events_view, launch, operating, plugins_view
 from .check import check_command
-from .loading import extension_of
+from .doctor import doctor_command
+from .loading import describe, extension_of
 from .run import run_command
-
-DEFAULTS = "This is what is selected by default."
 
 
 class Commands(click.Group):
@@ -93,39 +89,13 @@ def plugins_command(info: ScriptInfo, as_json: bool) -> None:
     could be used here is imported to see whether it can be. Ends with status 1 if a plugin is wrong in itself, be it
     in use or not, or something that was asked for cannot be had.
     """
-    description, notes = _describe(info)
+    description, notes = describe(info)
     if as_json:
         click.echo(json.dumps({**description.to_dict(), "notes": notes}, indent=2))
     else:
         click.echo(plugins_view.view(description, notes))
     if description.problems or description.broken:
         click.get_current_context().exit(1)
-
-
-def _describe(info: ScriptInfo) -> tuple[Description, tuple[str, ...]]:
-    try:
-        app = info.load_app()
-    except NoAppException as exc:
-        return _by_default(), (f"No application: {exc.format_message()} {DEFAULTS}",)
-    except ConfigurationError as exc:
-        description = _by_default()
-        if isinstance(exc, PartBroken):
-            description = description.blame(exc.plugin, exc.kind, exc.part, exc.problem)
-        problem = f"{type(exc).__name__}: {exc}"
-        problems = tuple(text for text in description.problems if text != str(exc))
-        return replace(description, problems=(*problems, problem)), (
-            f"The application cannot be served. {DEFAULTS}",
-        )
-    except Exception:  # noqa: BLE001  # whatever the application raises; its plugins can be shown all the same
-        return _by_default(), ("The application could not be loaded:", traceback.format_exc(), DEFAULTS)
-    extension = app.extensions.get("socketio")
-    if extension is None:
-        return _by_default(), (f"{app.name!r} has no SocketIO object. {DEFAULTS}",)
-    return extension.binding_of(app).plugins.describe(load=True), ()
-
-
-def _by_default() -> Description:
-    return Plugins(strict=False).describe(load=True)
 
 
 @socketio.command("events", short_help="Show the registered event handlers.")
@@ -138,6 +108,7 @@ def events_command(info: ScriptInfo) -> None:
 
 
 socketio.add_command(check_command)
+socketio.add_command(doctor_command)
 socketio.add_command(run_command)
 for _command in operating.COMMANDS:
     socketio.add_command(_command)

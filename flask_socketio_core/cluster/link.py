@@ -440,7 +440,7 @@ class Link:
         news: Message = {"method": "node", "state": state, "host_id": self.node, "interval": self._interval_s}
         news.update(async_mode=self._mode.name, version=_version())
         if self.serves:
-            news.update(protocol=PROTOCOL, topics=self.asking.topics.names())
+            news.update(protocol=PROTOCOL, topics=self.asking.topics.names(), time=time.time())
         if self._sent_at is None:
             self._sent_at = self._clock()
         self.outbox.put(self.prepare(news), self.node, numbered=False)

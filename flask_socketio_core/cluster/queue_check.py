@@ -43,6 +43,7 @@ class Answer:
     :param version: version of its flask-socketio-core.
     :param topics: what it can be asked and told about.
     :param after_s: seconds after which its answer was here.
+    :param clock_skew_s: seconds that its clock is ahead of ours, give or take ``after_s``; ``None`` if it does not say.
     """
 
     node: str
@@ -50,6 +51,7 @@ class Answer:
     version: str
     topics: tuple[str, ...] = ()
     after_s: float
+    clock_skew_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +190,14 @@ class _Checker:
         elif message["method"] == "node" and message.get("state") == "here" and isinstance(node, str):
             mode, version = str(message.get("async_mode", "?")), str(message.get("version", "?"))
             topics = tuple(message.get("topics") or ())
-            self._answers.setdefault(
-                node, Answer(node=node, async_mode=mode, version=version, topics=topics, after_s=after_s)
+            said_at = message.get("time")
+            skew_s = said_at - (time.time() - after_s / 2) if isinstance(said_at, float) else None
+            answer = Answer(
+                node=node,
+                async_mode=mode,
+                version=version,
+                topics=topics,
+                after_s=after_s,
+                clock_skew_s=skew_s,
             )
+            self._answers.setdefault(node, answer)

@@ -13,6 +13,7 @@ from .description import (
 )
 from .manager import Plugins
 from .records import Selection
+from .requirements import missing as unmet_requirements
 
 __all__ = [
     "ASYNC_MODE",
@@ -24,4 +25,5 @@ __all__ = [
     "Plugins",
     "Selection",
     "SettingDescription",
+    "unmet_requirements",
 ]
