@@ -6,6 +6,8 @@ import platform
 from collections.abc import Iterator
 from importlib import metadata
 
+from flask import Flask
+
 from ...app.examined import secret_key_proof
 from ...app.trusted_hosts import host_refusal
 from ...common.origins import OriginList, parse
@@ -109,6 +111,13 @@ def trusted_hosts(case: Case) -> Iterator[Finding]:
     app, _ = case.loaded()
     trusted = app.config.get("TRUSTED_HOSTS")
     if not trusted:
+        return
+    if "TRUSTED_HOSTS" not in Flask.default_config:
+        yield warning(
+            "requests to any host are answered",
+            cause="this Flask does not know TRUSTED_HOSTS, which came with 3.1",
+            mend='pip install --upgrade "flask>=3.1"',
+        )
         return
     hosts = [trusted] if isinstance(trusted, str) else list(trusted)
     own = app.config.get("SERVER_NAME")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flask.cli import ScriptInfo
 
 #: Seconds that the application may take to load.
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 _PROGRAM = """\
 import importlib, json, os, sys
