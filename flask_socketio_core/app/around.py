@@ -43,7 +43,7 @@ class Around:
 
     @property
     def attends_connects(self) -> bool:
-        """Say whether somebody is asked who may come in, besides connect handlers."""
+        """Whether somebody is asked who may come in, besides connect handlers."""
         return self._plugins.surrounds_connects or any(
             attendant.moment == "connect" for attendant in self._handlers.attendants
         )

@@ -126,7 +126,7 @@ class Dispatcher:
         return host_refusal(self.app, environ)
 
     def accepts(self, namespace: str) -> bool:
-        """Say whether clients may connect to a namespace: one with handlers, or one of the ``namespaces`` option."""
+        """Return whether clients may connect to a namespace: one with handlers, or one of the ``namespaces`` option."""
         return self._accepts_all or namespace in self._accepted or self._handlers.has(namespace)
 
     def on_connect(self, client: Client, auth: Any, reply: Callable[[bool | BaseException], object]) -> None:
@@ -599,7 +599,7 @@ _AWAITS = Dispatcher._await.__code__
 
 
 def _welcomes(answer: Any) -> bool:
-    """Say whether a connect handler's answer lets the client in."""
+    """Return whether a connect handler's answer lets the client in."""
     return answer is not False and answer is not _FAILED
 
 

@@ -243,7 +243,7 @@ class ManagerFacade(ManagerAttributes):
         return _rooms(self._facade._server, sid, namespace)
 
     def is_connected(self, sid: str, namespace: str) -> bool:
-        """Say whether a client is connected to a namespace."""
+        """Return whether a client is connected to a namespace."""
         return self._facade._server.is_connected(sid, full_namespace(namespace))
 
 

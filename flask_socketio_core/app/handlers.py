@@ -102,11 +102,11 @@ class Attendant:
     blueprint: object = None
 
     def before_connects(self, namespace: str) -> bool:
-        """Say whether it is asked before a client is let in."""
+        """Return whether it is asked before a client is let in."""
         return self.moment == "connect" and self.namespace in (None, namespace)
 
     def attends(self, event: str, namespace: str, blueprint: object) -> bool:
-        """Say whether it stands around a handler of an event."""
+        """Return whether it stands around a handler of an event."""
         return (
             self.moment != "connect"
             and self.namespace in (None, namespace)
@@ -227,7 +227,7 @@ class Handlers:
         self.blueprints[namespace] = blueprint
 
     def has(self, namespace: str) -> bool:
-        """Say whether something is registered for a namespace by its own name."""
+        """Return whether something is registered for a namespace by its own name."""
         return namespace in self.functions or namespace in self.classes
 
     def find(self, event: str, namespace: str) -> Handler | None:
@@ -302,7 +302,7 @@ class ReservedCall:
 
 
 def may_await(function: Callable[..., Any]) -> bool:
-    """Say whether a function is a coroutine function, or says that it wraps one."""
+    """Return whether a function is a coroutine function, or says that it wraps one."""
     inner: Any = function
     for _ in range(MOST_PARTS):
         if inspect.iscoroutinefunction(inner):
@@ -323,7 +323,7 @@ def may_await(function: Callable[..., Any]) -> bool:
 
 
 def takes_argument(function: Callable[..., Any]) -> bool:
-    """Say whether a connect or disconnect handler takes its one argument, as far as its signatures tell.
+    """Return whether a connect or disconnect handler takes its one argument, as far as its signatures tell.
 
     A decorator's own comes first; if it takes anything, that of the function which it wraps.
     """
@@ -347,12 +347,12 @@ def _binds(signature: inspect.Signature, *arguments: None) -> bool:
 
 
 def _was_refused(function: Callable[..., Any], error: TypeError) -> bool:
-    """Say whether an error tells that a function inside a decorator does not take what the decorator passed on."""
+    """Return whether an error tells that a function inside a decorator does not take what the decorator passed on."""
     return any(_refused(inner, error) for inner in _functions_inside(function))
 
 
 def refused_arguments(function: Callable[..., Any], error: BaseException) -> bool:
-    """Say whether an error tells that a handler, without its decorators, does not take what a client sent.
+    """Return whether an error tells that a handler, without its decorators, does not take what a client sent.
 
     What a handler calls wrongly itself is the application's error.
     """
@@ -365,7 +365,7 @@ def refused_arguments(function: Callable[..., Any], error: BaseException) -> boo
 
 
 def _refused(function: types.FunctionType, error: TypeError) -> bool:
-    """Say whether a function's signature raised an error: the function was not entered, and the error names it."""
+    """Return whether a function's signature raised an error: the function was not entered, and the error names it."""
     entered = any(frame.f_code is function.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
     return not entered and str(error).startswith(f"{function.__qualname__}() ")
 

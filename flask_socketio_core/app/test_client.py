@@ -93,7 +93,7 @@ class SocketIOTestClient:
     # connecting
 
     def is_connected(self, namespace: str | None = None) -> bool:
-        """Say whether the client is connected to a namespace."""
+        """Return whether the client is connected to a namespace."""
         return self.connected.get(full_namespace(namespace), False)
 
     def connect(

@@ -294,5 +294,5 @@ class WaitingView(LeftOut):
         return self._session.waiting_packets
 
     def empty(self) -> bool:
-        """Say whether none waits. Instead: ``volatile=True`` drops what would have to."""
+        """Return whether none waits. Instead: ``volatile=True`` drops what would have to."""
         return not self._session.has_waiting

@@ -84,7 +84,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 def refused(answer: Any, most_s: float = 3600) -> bool:
-    """Say whether an event was refused, with a time to wait within an hour."""
+    """Return whether an event was refused, with a time to wait within an hour."""
     return isinstance(answer, dict) and answer | REFUSED == answer and 0 < answer["retry_after"] <= most_s
 
 

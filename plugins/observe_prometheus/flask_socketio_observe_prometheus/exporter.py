@@ -149,7 +149,7 @@ def add_view(app: Flask, path: str, exporter: Exporter) -> None:
 
 
 def multiprocess() -> bool:
-    """Say whether several processes put their metrics together."""
+    """Return whether several processes put their metrics together."""
     return bool(os.environ.get(DIRECTORY))
 
 
@@ -162,7 +162,7 @@ def forget_dead_processes() -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Say whether there is a process of that id, be it another user's."""
+    """Return whether there is a process of that id, be it another user's."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

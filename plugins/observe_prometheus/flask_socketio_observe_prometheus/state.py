@@ -58,7 +58,7 @@ class Source:
         """What of the message queue's counts is in the metrics already."""
 
     def is_for(self, socketio: SocketIO, app: Flask) -> bool:
-        """Say whether it is this one."""
+        """Return whether it is this one."""
         return self._socketio() is socketio and self._app() is app
 
     def read(self) -> Reading | None:
