@@ -124,13 +124,14 @@ def test_clients_are_disconnected_from_elsewhere(stage: Stage) -> None:
 
 def test_rooms_are_moved_and_emptied_from_elsewhere(stage: Stage) -> None:
     for name, sender in stage.senders.items():
-        guests = [Person(server, "guests") for server in stage.servers.values()]
+        room = f"guests of {name}"
+        guests = [Person(server, room) for server in stage.servers.values()]
         rest, *gone = guests
         try:
-            told = sorted((guest.sid, "websocket", "127.0.0.1", (EVERYONE, "guests")) for guest in guests)
-            assert sorted(sender.do("who", to="guests")) == told
-            assert sender.do("count", to="guests", exclude=rest.sid) == len(gone)
-            sender.do("move", to="guests", exclude=rest.sid, enter=f"kicked by {name}", leave="guests")
+            told = sorted((guest.sid, "websocket", "127.0.0.1", (EVERYONE, room)) for guest in guests)
+            assert sorted(sender.do("who", to=room)) == told
+            assert sender.do("count", to=room, exclude=rest.sid) == len(gone)
+            sender.do("move", to=room, exclude=rest.sid, enter=f"kicked by {name}", leave=room)
             sender.do("emit", "bye", 1, to=f"kicked by {name}")
             sender.do("kick", to=f"kicked by {name}", reason=f"by {name}")
             wait_until(lambda gone=gone: not any(guest.client.connected for guest in gone), "end of guests")  # type: ignore[misc]
