@@ -21,6 +21,7 @@ PLUGINS = (
     "async_threading",
     "limits",
     "observe_prometheus",
+    "presence",
     "queue_kafka",
     "queue_kombu",
     "queue_redis",
@@ -147,6 +148,7 @@ def test_plugin_accepts_one_minor_release_of_the_core(plugin: str, wheels: Path)
         ("rabbitmq", "flask-socketio-queue-kombu"),
         ("limits", "flask-socketio-limits"),
         ("prometheus", "flask-socketio-observe-prometheus"),
+        ("presence", "flask-socketio-presence"),
     ],
 )
 def test_extra_of_the_core_brings_its_plugin(extra: str, distribution: str, wheels: Path) -> None:

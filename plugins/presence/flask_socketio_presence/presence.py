@@ -186,7 +186,7 @@ class Presence:
     def module(self) -> flask.Response:
         """Return the JavaScript module as a response, for a view of the application's own::
 
-            app.add_url_rule("/presence.mjs", view_func=presence.module)
+        app.add_url_rule("/presence.mjs", view_func=presence.module)
         """
         text = resources.files(__package__).joinpath("presence.mjs").read_text("utf-8")
         return flask.Response(text, mimetype="text/javascript")

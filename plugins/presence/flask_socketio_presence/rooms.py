@@ -117,12 +117,26 @@ class Room:
         if place is None:
             return None
         user, ref = place
+        if self._gives_place(user, ref):
+            return None
         if any(entry.sid is not None for other, entry in self._users[user].items() if other != ref):
             self._drop(user, ref)
             return None
         entry = self._users[user][ref]
         entry.sid, entry.until_s = None, until_s
         return user
+
+    def _gives_place(self, user: str, ref: str) -> bool:
+        """Let a connection that nobody has been told of, and that says the same, take the place of one that leaves."""
+        entries = self._users[user]
+        for other in self._joins.get(user, ()):
+            sid = entries[other].sid
+            if other != ref and sid is not None and entries[other].meta == entries[ref].meta:
+                entries[ref].sid = sid
+                self._places[sid] = user, ref
+                del entries[other], self._joins[user][other]
+                return True
+        return False
 
     def expire(self, user: str, now_s: float) -> None:
         """Show a user no longer whose time is over, unless a connection has come meanwhile."""

@@ -74,6 +74,18 @@ def test_a_reload_in_time_is_not_told() -> None:
     assert room.is_empty
 
 
+def test_a_reload_whose_end_is_heard_after_its_beginning_is_not_told() -> None:
+    room = Room(10)
+    screen = Screen(room)
+    room.join("s1", "ann", {})
+    screen.look()
+    room.join("s2", "ann", {})
+    assert room.leave("s1", 5.0) is None
+    assert screen.look() == {"ann": [{}]} == room.metas()
+    assert screen.heard == ["presence_diff"]  # the first
+    assert room.leave("s2", 9.0) == "ann"
+
+
 def test_a_user_that_comes_back_with_other_news_never_left() -> None:
     room = Room(10)
     screen = Screen(room)

@@ -1,0 +1,154 @@
+"""Real servers and clients: two on Redis of which one is killed, and the JavaScript module."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_socketio_core.selection import Plugins
+from support.brokers import Broker
+from support.clients import JS, node
+from support.servers import (
+    GEVENT_BUILTIN,
+    THREADING,
+    AppSpec,
+    Server,
+    ServerKind,
+    kind_params,
+    serving,
+    wait_until,
+)
+from support.wire.engine import WebSocket
+
+pytestmark = pytest.mark.timeout(90)
+
+PATIENCE_S = 20.0
+
+
+class Person:
+    """A client with a user, and what it has heard of room ``doc:7``."""
+
+    def __init__(self, server: Server, user: str, meta: dict[str, Any] | None = None) -> None:
+        self.heard: list[tuple[str, Any]] = []
+        self.socket = WebSocket(server.port, timeout_s=PATIENCE_S)
+        self.socket.receive()
+        self.socket.send(f"40{json.dumps(user)}")
+        answer = self.socket.receive()
+        assert str(answer).startswith("40{"), answer
+        self.socket.send(f"42{json.dumps(['open', '7', meta or {}])}")
+        self.hear(lambda event, told: event == "presence_state" and user in told)
+
+    def hear(self, wanted: Callable[[str, Any], object]) -> None:
+        """Receive until something is heard."""
+        while True:
+            packet = self.socket.receive()
+            if packet == "2":
+                self.socket.send("3")
+                continue
+            event, told, room = json.loads(str(packet).removeprefix("42"))
+            assert room == "doc:7"
+            self.heard.append((event, told))
+            if wanted(event, told):
+                return
+
+    def hear_change(self, kind: str, user: str) -> None:
+        """Receive until a difference names a user."""
+        self.hear(lambda event, told: event == "presence_diff" and user in told[kind])
+
+    def always_saw(self, user: str) -> bool:
+        """Say whether no difference that was heard left nothing of a user who was there with one connection."""
+        number = 1
+        for _, told in self.heard:
+            number += len(told["joins"].get(user, {"metas": ()})["metas"])
+            number -= len(told["leaves"].get(user, {"metas": ()})["metas"])
+            if number < 1:
+                return False
+        return True
+
+    def close_document(self) -> None:
+        self.socket.send('42["close","7"]')
+
+
+def present(server: Server) -> Any:
+    return json.loads(server.get("/present/7").body)
+
+
+def wait_present(server: Server, *users: str) -> None:
+    assert wait_until(lambda: sorted(present(server)["users"]) == sorted(users), timeout_s=PATIENCE_S), (
+        present(server)
+    )
+
+
+def test_the_plugin_is_listed_as_usable() -> None:
+    listed = {plugin.name: plugin.status for plugin in Plugins().describe().plugins}
+    assert listed["presence"] == "ok"
+
+
+@pytest.mark.parametrize("kind", kind_params(THREADING, GEVENT_BUILTIN))
+def test_two_servers_show_one_list_and_a_killed_one_leaves_it(
+    kind: ServerKind, redis_broker: Broker, tmp_path: Path
+) -> None:
+    options = {
+        "message_queue": redis_broker.url,
+        "channel": f"presence-{uuid.uuid4().hex}",
+        "message_queue_options": {"heartbeat_interval_s": 0.5},
+    }
+    spec = AppSpec(app="present", options=options, settings={"SOCKETIO_PRESENCE_GRACE_S": 3})
+    with ExitStack() as stack:
+        first = stack.enter_context(serving(kind, spec, tmp_path))
+        ann = Person(first, "ann", {"tab": 1})
+        second = stack.enter_context(serving(kind, spec, tmp_path))
+        ben = Person(second, "ben")  # it has made its server join
+        wait_present(second, "ann", "ben")
+        ann.hear_change("joins", "ben")
+        eve = Person(first, "eve")
+        ben.hear_change("joins", "eve")
+
+        # A page that is loaded again, on the other server: neither then nor when the time is over has its user left. If
+        # the new connection is heard of before the end of the old one, they may be seen side by side.
+        del ben.heard[:]
+        ann.socket.abort()
+        ann = Person(second, "ann", {"tab": 1})
+        dan = Person(first, "dan")
+        ben.hear_change("joins", "dan")
+        dan.close_document()
+        ben.hear_change("leaves", "dan")
+        assert ben.always_saw("ann")
+        assert present(first)["users"]["ann"] == [{"tab": 1}]
+
+        # A second tab is another entry of the same user, and goes at once.
+        tab = Person(second, "ann", {"tab": 2})
+        eve.hear(lambda event, told: event == "presence_diff" and "ann" in told["joins"])
+        tab.socket.abort()
+        eve.hear(lambda event, told: event == "presence_diff" and "ann" in told["leaves"])
+        assert present(first)["count"] == 3
+
+        first.process.kill()
+        first.process.wait()
+        ben.hear_change("leaves", "eve")
+        assert present(second) == {"users": {"ann": [{"tab": 1}], "ben": [{}]}, "count": 2}
+        changes = [(name, user) for name, _, user in second.journal()]
+        assert sorted(changes) == sorted(
+            [("joined", user) for user in ("ann", "ben", "eve", "dan")] + [("left", "dan"), ("left", "eve")]
+        )
+
+
+def test_the_javascript_module_keeps_the_list(tmp_path: Path) -> None:
+    settings = {"SOCKETIO_PRESENCE_GRACE_S": 0.2, "SOCKETIO_PRESENCE_MAX_LISTED": 3}
+    with serving(THREADING, AppSpec(app="present", settings=settings), tmp_path) as server:
+        done = subprocess.run(
+            [node(), "presence.mjs", server.url],
+            cwd=JS,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
