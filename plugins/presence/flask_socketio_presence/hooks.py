@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_socketio_core.hookspecs import hookimpl
 
-from .presence import made
+from .presence import presence_of
 from .settings import ALL
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ def socketio_settings() -> tuple[Setting[Any], ...]:
 @hookimpl
 def socketio_setup(socketio: SocketIO, app: Flask) -> None:
     """Begin, if the application has made a :class:`Presence`."""
-    if (presence := made.get(socketio)) is not None:
+    if (presence := presence_of(socketio)) is not None:
         presence.set_up(app)
 
 
 @hookimpl
 def socketio_teardown(socketio: SocketIO) -> None:
     """Tell nothing more."""
-    if (presence := made.get(socketio)) is not None:
+    if (presence := presence_of(socketio)) is not None:
         presence.tear_down()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import flask
 
@@ -46,7 +46,12 @@ Handler = Callable[[str, str, list[Meta]], object]
 
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
-made: WeakKeyDictionary[SocketIO, Presence] = WeakKeyDictionary()
+_made: WeakSet[Presence] = WeakSet()
+
+
+def presence_of(socketio: SocketIO) -> Presence | None:
+    """Return what an application has made for an extension object, which keeps it alive."""
+    return next((presence for presence in list(_made) if presence.is_for(socketio)), None)
 
 
 class Presence:
@@ -65,7 +70,7 @@ class Presence:
     """
 
     def __init__(self, socketio: SocketIO) -> None:
-        if socketio in made:
+        if presence_of(socketio) is not None:
             raise ConfigurationError("this SocketIO object has a Presence already: use that one")
         self._socketio = socketio
         self._lock = threading.Lock()  # held for what neither blocks nor switches
@@ -75,7 +80,7 @@ class Presence:
         self._begin()
         socketio.servers.on_topic(TOPIC, self._on_topic)
         _observe(self, socketio)
-        made[socketio] = self
+        _made.add(self)
 
     def _begin(self) -> None:
         self._own = OwnPart()
@@ -85,6 +90,10 @@ class Presence:
         self._held: deque[tuple[float, Place, str]] = deque()
         self._entering: set[Key] = set()
         self._runs = self._ended = False
+
+    def is_for(self, socketio: SocketIO) -> bool:
+        """Say whether it was made for an extension object."""
+        return self._socketio is socketio
 
     def set_up(self, app: Flask) -> None:
         """Begin for an application; anew in a child that was forked.

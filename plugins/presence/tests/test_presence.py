@@ -1,0 +1,171 @@
+"""What an application sees, with the test client; and what servers do about what they have missed."""
+
+from __future__ import annotations
+
+import gc
+import uuid
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_socketio_core import SocketIO, join_room, leave_room
+from flask_socketio_core.errors import ConfigurationError, ContextError, InvalidData, InvalidOption
+from flask_socketio_presence import Presence
+from flask_socketio_presence.presence import TOPIC
+from support.nodes import wait_until
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class Site:
+    """An application of this process, which is a server of its own."""
+
+    def __init__(self, **given: Any) -> None:
+        options = {name: given.pop(name) for name in list(given) if name.islower()}
+        self.app = Flask(__name__)
+        self.app.config.update(given)
+        self.socketio = SocketIO(self.app, async_mode="threading", **options)
+        self.presence = Presence(self.socketio)
+        self.errors: list[BaseException] = []
+        self.socketio.user_loader(lambda auth: auth)
+
+        @self.socketio.on("track")
+        def track(room: str, meta: Any = None) -> None:
+            self.presence.track(room, meta)
+
+        @self.socketio.on("untrack")
+        def untrack(room: str) -> None:
+            self.presence.untrack(room)
+
+        @self.socketio.on("enter")
+        def enter(room: str) -> None:
+            join_room(room)
+
+        @self.socketio.on("leave")
+        def leave(room: str) -> None:
+            leave_room(room)
+
+        @self.socketio.on_error_default
+        def note(error: BaseException) -> None:
+            self.errors.append(error)
+
+    def client(self, user: Any, *events: Any) -> Any:
+        client = self.socketio.test_client(self.app, auth=user)
+        for event in events:
+            client.emit(*event)
+        return client
+
+
+Sites = Any
+
+
+@pytest.fixture
+def make_site() -> Iterator[Sites]:
+    made: list[Site] = []
+
+    def make(**given: Any) -> Site:
+        made.append(Site(**given))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.socketio.close(0.5)
+
+
+def heard(client: Any) -> list[tuple[str, Any]]:
+    return [(event["name"], event["args"][0]) for event in client.get_received()]
+
+
+def test_a_client_that_is_tracked_is_told_the_state_once(make_site: Sites) -> None:
+    site = make_site(SOCKETIO_PRESENCE_GRACE_S=0)
+    ann = site.client("ann", ("track", "doc:7", {"n": 1}))
+    ben = site.client(42, ("track", "doc:7"), ("track", "doc:7", {"n": 2}))
+    assert site.presence.list("doc:7") == {"ann": [{"n": 1}], "42": [{"n": 2}]}
+    states = [told for name, told in heard(ben) if name == "presence_state"]
+    assert [sorted(state) for state in states] == [["42", "ann"]]
+    wait_until(lambda: any("42" in told.get("joins", {}) for _, told in heard(ann)), "difference")
+    ben.emit("untrack", "doc:7")
+    wait_until(lambda: site.presence.count("doc:7") == 1, "end of the time")
+    wait_until(lambda: any("42" in told.get("leaves", {}) for _, told in heard(ann)), "difference")
+    ann.disconnect()
+    wait_until(lambda: site.presence.list("doc:7") == {}, "end of the last")
+    wait_until(lambda: not site.presence._rooms and not site.presence._runs, "end of the task")
+
+
+def test_rooms_of_the_setting_are_tracked_by_themselves(make_site: Sites) -> None:
+    site = make_site(SOCKETIO_PRESENCE_ROOMS="doc:*", SOCKETIO_PRESENCE_GRACE_S=0)
+    ann = site.client("ann", ("enter", "doc:7"), ("enter", "other"))
+    site.client(None, ("enter", "doc:7"))
+    assert [name for name, _ in heard(ann)][:1] == ["presence_state"]
+    assert (site.presence.list("doc:7"), site.presence.list("other")) == ({"ann": [{}]}, {})
+    ann.emit("leave", "doc:7")
+    wait_until(lambda: site.presence.count("doc:7") == 0, "end of the time")
+
+
+def test_what_cannot_be_tracked_says_why(make_site: Sites) -> None:
+    site = make_site()
+    with pytest.raises(ContextError, match="not set up here"):
+        site.presence.track("doc:7", sid="s")
+    site.client(None, ("track", "doc:7"))
+    site.client("ann", ("track", "doc:7", {"x": "y" * 1024}), ("track", "doc:7", {"phx_ref": 1}))
+    with pytest.raises(ContextError, match="no event is being handled"):
+        site.presence.track("doc:7")
+    kinds = [
+        (type(error), text)
+        for error, text in zip(site.errors, ("no user", "MAX_META", "phx_ref"), strict=True)
+    ]
+    assert [kind for kind, _ in kinds] == [ValueError, InvalidData, InvalidData]
+    assert all(text in str(error) for error, (_, text) in zip(site.errors, kinds, strict=True))
+    assert site.presence.list("doc:7") == {}
+    with pytest.raises(ConfigurationError, match="a Presence already"):
+        Presence(site.socketio)
+    with pytest.raises(InvalidOption, match="pattern"):
+        Site(SOCKETIO_PRESENCE_ROOMS=7)
+
+
+def test_a_server_that_has_missed_something_asks_again(make_site: Sites) -> None:
+    queue = {"message_queue": "memory://presence", "channel": uuid.uuid4().hex}
+    first, second = make_site(**queue), make_site(**queue)
+    first.client("ann", ("track", "doc:7"))
+    second.client("ben", ("track", "doc:7"))
+    wait_until(
+        lambda: [set(site.presence.list("doc:7")) for site in (first, second)] == [{"ann", "ben"}] * 2,
+        "both users",
+    )
+
+    node = first.socketio.servers.node
+    part = second.presence._others[node]
+    with second.presence._lock:  # as if what was told had been lost
+        for key in list(part.keys):
+            second.presence._leave(key)
+        part.keys.clear()
+    first.socketio.servers.tell(TOPIC, {"version": part.version + 2, "joined": [], "left": []})
+    wait_until(lambda: part.keys, "answer after a jump of the version")
+    with second.presence._lock:
+        part.keys.clear()
+    second.presence.ask_all()  # as after a gap
+    wait_until(lambda: part.keys, "answer after a gap")
+    assert set(second.presence.list("doc:7")) == {"ann", "ben"}
+
+
+def test_a_connect_handler_may_put_clients_into_rooms(make_site: Sites) -> None:
+    site: Site = make_site(SOCKETIO_PRESENCE_ROOMS=["doc:*"])
+
+    @site.socketio.on("connect")
+    def connect() -> None:
+        join_room("doc:7")
+        site.presence.track("lobby", {"new": True})
+
+    ann = site.client("ann")
+    assert site.presence.list("doc:7") == {"ann": [{}]}
+    assert site.presence.list("lobby") == {"ann": [{"new": True}]}
+    assert [name for name, _ in heard(ann)][:2] == ["presence_state", "presence_state"]
+
+
+def test_an_extension_object_that_is_no_longer_used_is_forgotten() -> None:
+    site = weakref.ref(Site().socketio)
+    gc.collect()
+    assert site() is None
