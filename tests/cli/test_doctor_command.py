@@ -22,7 +22,7 @@ from flask.cli import ScriptInfo
 from flask_socketio_core import SocketIO
 from flask_socketio_core.app.examined import secret_key_proof
 from flask_socketio_core.cli import doctor
-from flask_socketio_core.cli.doctor import Outcome, cold
+from flask_socketio_core.cli.doctor import Outcome, cold, server
 from flask_socketio_core.cli.doctor.finding import Finding, error, warning
 from flask_socketio_core.cluster import link
 from flask_socketio_core.cluster.signing import CLOCK_SKEW_S
@@ -89,7 +89,7 @@ SHOP = {"SERVER_NAME": "shop.example", "PREFERRED_URL_SCHEME": "https"}
 
 
 @pytest.mark.parametrize(
-    ("check", "severity", "text", "config", "options", "server"),
+    ("check", "severity", "text", "config", "options", "line"),
     [
         ("gunicorn_worker", "error", "has no worker 'nothing'", {}, {}, "gunicorn -k nothing app:app"),
         (
@@ -153,12 +153,12 @@ def test_each_fault_is_found_with_its_cause(
     text: str,
     config: dict[str, Any],
     options: dict[str, Any],
-    server: str,
+    line: str,
 ) -> None:
     pytest.importorskip("gunicorn")
     if check == "trusted_hosts" and "TRUSTED_HOSTS" not in Flask.default_config:
         text, severity = "this Flask does not know TRUSTED_HOSTS", "warning"
-    found = examine(make(config, **options), *(("--server", server) if server else ()))
+    found = examine(make(config, **options), *(("--server", line) if line else ()))
     assert text in text_of(found, check, severity)
     assert {item["check"] for item in found["findings"]} - {check} <= {"several_workers"}
 
@@ -194,6 +194,21 @@ def test_eventlet_s_worker_is_missed_where_gunicorn_has_none(examine: Examine) -
     workers = pytest.importorskip("gunicorn.workers")
     found = examine(make(), "--server", "gunicorn -k eventlet app:app")
     assert bool(text_of(found, "gunicorn_worker", "error")) is ("eventlet" not in workers.SUPPORTED_WORKERS)
+
+
+def test_a_server_that_patches_before_it_loads_the_application_is_known() -> None:
+    pytest.importorskip("gunicorn")
+    lines = {
+        "gunicorn -k gevent app:app": True,
+        "gunicorn -k gevent --preload app:app": False,
+        "gunicorn -k gthread app:app": False,
+        "uwsgi --gevent 100 --gevent-early-monkey-patch --module app:app": True,
+        "uwsgi --gevent 100 --gevent-monkey-patch --module app:app": False,
+        "flask --app app socketio run": True,
+        "flask --app app run": False,
+        "python app.py": False,
+    }
+    assert {line: server.find(line, {}).patches for line in lines} == lines
 
 
 def test_settings_that_gunicorn_does_not_take_are_a_mistake_of_the_line(invoke: Invoke) -> None:

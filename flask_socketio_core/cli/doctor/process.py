@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...errors import SelectionError
 from ...selection import ASYNC_MODE, Plugins
 from .finding import Case, Finding, NotChecked, error, warning
+from .server import UWSGI_PATCH
 
 if TYPE_CHECKING:
     from ...selection import PartDescription
@@ -70,6 +71,17 @@ def monkey_patch(case: Case) -> Iterator[Finding]:
             f"the standard library is patched too late, by {cold.patched_by}",
             cause=f"imported before that: {', '.join(cold.before)}; they keep what they took of it unpatched",
             mend=f"the program's first line, before all other imports: {first_line}",
+        )
+    elif (
+        cold.patched_by is None
+        and not server.patches
+        and server.facts is not None
+        and server.facts.uwsgi_loop
+    ):
+        yield error(
+            f"uWSGI runs its loop {server.facts.uwsgi_loop!r}, and the standard library is not patched in time",
+            cause=f"{server.told_by} has no {UWSGI_PATCH}: whoever waits stops all clients",
+            mend=UWSGI_PATCH,
         )
     elif cold.patched_by is None and part is not None and part.patch and not server.patches:
         kind = error if server.name else warning

@@ -25,6 +25,8 @@ GUNICORN_FILE = "gunicorn.conf.py"
 WORKERS = "WEB_CONCURRENCY"
 #: gunicorn's workers that patch the standard library before they load the application, and what they do it with.
 PATCHING = {"ggevent": "gevent", "geventlet": "eventlet"}
+#: Has uWSGI patch before it loads the application; what has the name without "early" comes after that.
+UWSGI_PATCH = "--gevent-early-monkey-patch"
 _UWSGI_PROCESSES = re.compile(r"(?:^|\s)(?:--processes|--workers|-p)[= ]?\s*(\d+)")
 _UWSGI_LOOP = re.compile(r"(?:^|\s)--(gevent|asyncio)\b")
 
@@ -53,8 +55,7 @@ class WebServer:
     def patches(self) -> bool:
         """Whether it patches the standard library before it loads the application."""
         return self.name == "flask socketio run" or (
-            self.facts is not None
-            and (self.facts.patched_by is not None or self.facts.uwsgi_loop is not None)
+            self.facts is not None and self.facts.patched_by is not None
         )
 
 
@@ -92,7 +93,8 @@ def _concurrency(environ: Mapping[str, str]) -> int:
 def _uwsgi(line: str, told_by: str) -> WebServer:
     processes = _UWSGI_PROCESSES.search(line)
     loop = _UWSGI_LOOP.search(line)
-    facts = ProcessFacts(uwsgi=True, uwsgi_loop=loop[1] if loop else None)
+    patches = loop[1] if loop and UWSGI_PATCH in line else "socket"
+    facts = ProcessFacts(uwsgi=True, uwsgi_loop=loop[1] if loop else None, socket_owner=patches)
     return WebServer(
         name="uwsgi", told_by=told_by, workers=int(processes[1]) if processes else 1, facts=facts
     )
