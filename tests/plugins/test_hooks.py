@@ -289,3 +289,8 @@ def test_every_hook_that_does_not_describe_says_which_socketio_object() -> None:
         hook for hook in HOOKS if "socketio" not in inspect.signature(getattr(hookspecs, hook)).parameters
     }
     assert without == DESCRIBING | {"socketio_cli"}
+
+
+def test_every_hook_is_named_as_public() -> None:
+    specified = {name for name in vars(hookspecs) if name.startswith("socketio_")}
+    assert specified == {name for name in hookspecs.__all__ if name.startswith("socketio_")}
