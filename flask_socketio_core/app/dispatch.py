@@ -400,12 +400,7 @@ class Dispatcher:
         if isinstance(error, EventRejected):
             return _FAILED if error.ack is None or event == "connect" else error.ack
         refuses = isinstance(error, (ConnectionRefusedError, *refusals()))
-        if (
-            is_interrupt(error)
-            or isinstance(error, GeneratorExit)
-            or _runner.get(None) is not None
-            or (event == "connect" and refuses)
-        ):
+        if is_interrupt(error) or _runner.get(None) is not None or (event == "connect" and refuses):
             raise error
         what = "callback" if event is None else f"handler of event '{printable(event)}':"
         handler = call.handler
@@ -451,15 +446,20 @@ class Dispatcher:
             "event": {"message": call.event, "args": call.args},
             CALL: call,
         }
+        awaiting = False
         try:
             with self.contexts.open(client.environ, attributes):
                 answer = (self._let_in if call.event == "connect" else self._call)(call, directly)
                 if answer.__class__ is CoroutineType:
+                    awaiting = True
                     answer = yield answer
+                    awaiting = False
                 if not self._options.manage_session:
                     self._save_session()
                 return answer
-        except BaseException as error:  # noqa: BLE001  # as above
+        except BaseException as error:
+            if awaiting and isinstance(error, GeneratorExit):
+                raise  # nobody goes on with it, as in a forked child
             return self._fail(call, error)
 
     def _go_on(
