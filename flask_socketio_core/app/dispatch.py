@@ -22,7 +22,7 @@ from .around import Around
 from .handlers import ANY, RESERVED, HandlerCall, ReservedCall, may_await, name_of, refused_arguments
 from .request_context import CALL, Contexts
 from .trusted_hosts import host_refusal
-from .users import REAUTH, flask_login_user, reauth, take_expiry
+from .users import REAUTH, flask_login_user, reauth, take_expiry, uses_flask_login
 
 if TYPE_CHECKING:
     import logging
@@ -270,6 +270,8 @@ class Dispatcher:
             handler = self._handlers.find(event, namespace)
         if handler is not None:
             if handler.event == ANY:
+                if event == REAUTH and self._handlers.user_loader is not None:
+                    return self._reauth(self._handlers.user_loader, client, args, reply)
                 args = given = (event, *args)
             call = HandlerCall(
                 self.owner,
@@ -286,12 +288,12 @@ class Dispatcher:
                 return self._run_later(call, reply)
             return self._run(call)
         instance = self._handlers.find_class(namespace)
-        load = self._handlers.user_loader
-        if event == REAUTH and load is not None and not hasattr(instance, f"on_{REAUTH}"):
-            call = HandlerCall(
-                self.owner, self._invoke, client, event, args, partial(reauth, client, load), given, load
-            )
-            return self._run_later(call, reply) if may_await(load) else self._run(call)
+        if (
+            event == REAUTH
+            and self._handlers.user_loader is not None
+            and not hasattr(instance, f"on_{REAUTH}")
+        ):
+            return self._reauth(self._handlers.user_loader, client, args, reply)
         attended = event == "connect" and self._around.attends_connects  # also where nobody handles them
         if instance is not None:
             everywhere = instance.namespace == ANY
@@ -318,11 +320,19 @@ class Dispatcher:
             return self._run_later(call, reply) if later else self._run(call)
         return _UNHANDLED
 
+    def _reauth(
+        self, load: Loader, client: Client, args: tuple[Any, ...], reply: Callable[..., object]
+    ) -> Any:
+        """Ask the loader about a client that presents its login anew."""
+        ask = partial(reauth, client, load)
+        call = HandlerCall(self.owner, self._invoke, client, REAUTH, args, ask, args, load)
+        return self._run_later(call, reply) if may_await(load) else self._run(call)
+
     @property
     def _user_loader(self) -> Loader | None:
         """What says who a client's user is."""
         loader = self._handlers.user_loader
-        if loader is None and hasattr(self.app, "login_manager"):
+        if loader is None and uses_flask_login(self.app):
             return flask_login_user
         return loader
 
@@ -339,12 +349,16 @@ class Dispatcher:
             user = load(call.given[0])
             if user.__class__ is CoroutineType:
                 return self._let_in_later(call, directly, loading=user)
-            call.client.user = user
+            self._identify(call.client, user)
         answer = self._call(call, directly)
         if answer.__class__ is CoroutineType:
             return self._let_in_later(call, directly, answering=answer)
         take_expiry(call.client)
         return answer
+
+    def _identify(self, client: Client, user: Any) -> None:
+        take_expiry(client)  # before anything is done or sent for whose login has ended
+        client.user = user
 
     async def _let_in_later(
         self,
@@ -357,7 +371,7 @@ class Dispatcher:
         from .event_loop import call_either
 
         if loading is not None:
-            await call_either(setattr, call.client, "user", await loading)
+            await call_either(self._identify, call.client, await loading)
         answer = await (answering if answering is not None else call_either(self._call, call, directly))
         take_expiry(call.client)
         return answer

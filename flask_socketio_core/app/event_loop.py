@@ -328,6 +328,12 @@ class Coroutines:
 
     def start(self, coroutine: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
         """Run a coroutine on the loop, in a copy of a context."""
+        self._start(coroutine, context, partial(self._hand_over, done))
+
+    def _hand_over(self, done: Done, answer: Any, error: BaseException | None) -> None:
+        self._mode.spawn(partial(done, answer, error))
+
+    def _start(self, coroutine: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
         loop = THREAD.join(self._mode, self)
         loop.call_soon_threadsafe(self._begin, loop, coroutine, done, context=context.copy())
 
@@ -347,7 +353,7 @@ class Coroutines:
             error: BaseException | None = asyncio.CancelledError()
         else:
             error = task.exception()
-        self._mode.spawn(partial(done, None if error is not None else task.result(), error))
+        done(None if error is not None else task.result(), error)
 
     def wait(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
         """Run a coroutine on the loop and return what it does, for who cannot do without.
@@ -360,11 +366,12 @@ class Coroutines:
         over = self._mode.create_event()
         found: list[tuple[Any, BaseException | None]] = []
 
+        # On the loop: no worker may be left, if all of them wait here.
         def done(answer: Any, error: BaseException | None) -> None:
             found.append((answer, error))
             over.set()
 
-        self.start(coroutine, context, done)
+        self._start(coroutine, context, done)
         over.wait()
         answer, error = found[0]
         if error is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from types import CoroutineType
@@ -9,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 
+from ..common.repeats import Repeats
 from ..common.users import checked_id
 from ..errors import refusals
 
 if TYPE_CHECKING:
     from ..contracts.clients import Client
+
+logger = logging.getLogger(__name__)
+
+_repeats = Repeats(time.monotonic)
 
 Loader = Callable[[Any], Any]
 
@@ -29,22 +36,36 @@ def flask_login_user(auth: Any) -> str | None:
     import flask_login  # the application has set it up
 
     found: Any = flask_login.current_user
-    return found.get_id() if found.is_authenticated else None
+    try:
+        return str(found.get_id()) if found.is_authenticated else None
+    except Exception:  # the application's, which may not ask for it elsewhere; handlers that do will raise
+        more = _repeats.take("flask-login")
+        if more is not None:
+            logger.warning("who a client is could not be learnt from Flask-Login%s", more, exc_info=True)
+        return None
+
+
+def uses_flask_login(app: flask.Flask) -> bool:
+    """Return whether an application has set Flask-Login up."""
+    library = sys.modules.get("flask_login")
+    return library is not None and isinstance(getattr(app, "login_manager", None), library.LoginManager)
 
 
 def take_expiry(client: Client) -> None:
-    """Note when the login ends, if what let the client in has said so.
+    """Note when the login ends, if what let the client in has said so: ``None`` for never.
 
     :raises ConnectionRefusedError: if it has ended.
     """
-    expires_at = vars(flask.request).get(EXPIRES_AT)
-    if expires_at is None:
+    said = vars(flask.request)
+    if EXPIRES_AT not in said:
         return
+    expires_at = said[EXPIRES_AT]
     if isinstance(expires_at, (int, float)) and expires_at <= time.time():
         from ..errors import ConnectionRefusedError  # python-socketio's
 
         raise ConnectionRefusedError("the login has expired")
-    client.expires_at = expires_at
+    if expires_at != client.expires_at:
+        client.expires_at = expires_at
 
 
 def reauth(client: Client, load: Loader, auth: Any = None) -> Any:

@@ -23,7 +23,7 @@ from ..contracts.settings import SETTINGS
 from ..contracts.urls import Secrets, mask_logs
 from ..errors import ConfigurationError, InvalidData, PartUnsuitable
 from ..server import calling
-from ..server.interface import Group
+from ..server.interface import EVERYWHERE, Group
 from . import envelope
 from .acks import Awaited
 from .calls_to_all import CallsToAll
@@ -487,7 +487,7 @@ class Cluster:
         if server is not None and to is not None and _are_here(server, to, group.namespace):
             here(server, group)
             return False
-        if to is not None and len(to) == 1 and is_sid(to[0]) and not group.exclude:
+        if _is_one(group):
             return True  # all versions know how to do it with one client
         link = self._current()
         encoded = link.prepare({**message, **envelope.of_group(group), "host_id": link.node})
@@ -767,11 +767,25 @@ def _kick(reason: DisconnectReason, close: bool, server: LocalServer, group: Gro
     server.kick(group, reason, close=close)
 
 
+def _is_one(group: Group) -> bool:
+    """Return whether a group is a single client, named by its sid and namespace."""
+    to = group.to
+    return (
+        to is not None
+        and len(to) == 1
+        and is_sid(to[0])
+        and not group.exclude
+        and group.namespace != EVERYWHERE
+    )
+
+
 def _alone(group: Group) -> list[str]:
     """Return who has to be named alone: to older servers, and to processes of python-socketio, which know no groups."""
     to = group.to or ()
-    if len(to) == 1 and is_sid(to[0]) and not group.exclude:
+    if _is_one(group):
         return [to[0]]
+    if group.namespace == EVERYWHERE:
+        return []  # they know no namespace of that name
     if not all(isinstance(name, str) and (is_sid(name) or may_be_foreign(name)) for name in group.exclude):
         return []  # they cannot leave out the members of a room
     return [name for name in to if may_be_foreign(name) and name not in group.exclude]

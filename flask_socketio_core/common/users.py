@@ -34,7 +34,8 @@ def checked_id(user_id: Any) -> str:
     """
     if isinstance(user_id, bool) or not isinstance(user_id, (str, int)):
         raise TypeError(
-            f"a user is told by text or a whole number, such as a primary key, not by {type(user_id).__name__}"
+            f"a user is told by text or a whole number, such as a primary key, not by {type(user_id).__name__}; an "
+            "object can be kept in client.app_data"
         )
     text = str(user_id)
     if not text:

@@ -35,6 +35,10 @@ OwedAck = tuple["AckCallback", float, str]
 MILLISECONDS = 1e11
 """A number of seconds since the epoch that is larger, in the year 5138 and later, was meant to be of milliseconds."""
 
+FAR_S = 300.0
+"""The end of a login that is further away is looked at again after so many seconds, so that the timer's wheel has few
+slots, and a clock that is set is noticed."""
+
 _CONNECTED = Phase.CONNECTED
 _PENDING = Phase.PENDING
 
@@ -83,7 +87,7 @@ class Expiry:
     :raises ValueError: if it is none that can be meant.
     """
 
-    __slots__ = ("_client", "_due_s", "expires_at", "slot")
+    __slots__ = ("_client", "expires_at", "slot")
 
     def __init__(self, client: Client, expires_at: float) -> None:
         if isinstance(expires_at, bool) or not isinstance(expires_at, (int, float)):
@@ -96,16 +100,17 @@ class Expiry:
                 f"expires_at={expires_at!r} is no time in seconds since the epoch; JavaScript counts milliseconds"
             )
         self._client = client
-        self._due_s = client.connection.now_s() + expires_at - time.time()
         self.expires_at = float(expires_at)
         self.slot = -1
 
     def next_due(self) -> float | None:
-        """Return when the login ends, a clock reading in seconds."""
-        return self._due_s
+        """Return when the login ends, or is to be looked at again, a clock reading in seconds."""
+        return self._client.connection.now_s() + min(max(self.expires_at - time.time(), 0.0), FAR_S)
 
     def on_due(self, now_s: float) -> float | None:
-        """End the connection."""
+        """End the connection, if it is time."""
+        if time.time() < self.expires_at:
+            return self.next_due()
         self._client.expire(self)
         return None
 
@@ -221,7 +226,9 @@ class Client:
         new = None if expires_at is None else Expiry(self, expires_at)
         with self.session.lock:
             old, self._expiry = self._expiry, new if self.phase is not Phase.GONE else None
-        self.connection.reschedule(old, self._expiry)
+        self.connection.reschedule(old, new)
+        if new is not None and self._expiry is not new:  # it has left, or another one was set
+            self.connection.reschedule(new, None)
 
     def expire(self, expiry: Expiry) -> None:
         """End the connection, unless the client has left or presented something else in the meantime."""

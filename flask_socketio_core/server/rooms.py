@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Any
 
 from ..common.sids import refuse_sid
@@ -72,7 +73,7 @@ class Rooms:
                 client.rooms = set()
             elif room in client.rooms:
                 return False
-            elif len(client.rooms) >= self._max_rooms:
+            elif len(client.rooms) - (client.user is not None) >= self._max_rooms:
                 raise ValueError(
                     f"cannot enter room {room!r}: client {client.sid} is in {self._max_rooms} rooms, "
                     f"the most that max_rooms={self._max_rooms} allows"
@@ -139,9 +140,10 @@ class Rooms:
             return members
 
     def of(self, client: Client) -> list[str]:
-        """Return the rooms of a client, its own sid first."""
+        """Return the rooms of a client, its own sid first, without that of its user."""
         with self._lock:
-            return [client.sid, *sorted(client.rooms or (), key=str)]  # rooms need not be text
+            rooms = sorted(client.rooms or (), key=str)  # they need not be text
+        return [client.sid, *(rooms if client.user is None else filterfalse(is_users_room, rooms))]
 
     def names(self) -> list[str]:
         """Return the rooms that somebody is in, without those of a client alone."""

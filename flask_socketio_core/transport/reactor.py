@@ -182,7 +182,9 @@ class DetachedConnection:
         if self.fd >= 0 and not self.closing and target is not None:
             self._reactor.wait_for(self.fd, self._interest(target))
             if self._input and self.reader.more and not self._comes_again:
-                self._comes_again = self._reactor.come_again(self)
+                self._comes_again = True  # before: the loop may be there at once
+                if not self._reactor.come_again(self):
+                    self._comes_again = False
 
     def _interest(self, target: Target) -> int:
         return self._input | EPOLLOUT if target.has_waiting else self._input

@@ -54,6 +54,11 @@ class Wheel:
     def __len__(self) -> int:
         return sum(len(items) for items in self._slots.values())
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in it."""
+        return not self._slots
+
     def schedule(self, item: Timed, due_s: float) -> None:
         """Put an item into the wheel, or move it.
 
@@ -157,7 +162,7 @@ class Timer:
         handle = None
         with self._lock:
             self._wheel.remove(item)
-            if self._wheel.next_due_s() is None:
+            if self._wheel.is_empty:
                 handle, self._handle = self._handle, None
                 self._due_s = math.inf
                 self._number += 1

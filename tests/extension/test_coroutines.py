@@ -244,3 +244,22 @@ def test_asyncio_is_not_imported_where_nobody_needs_it(caplog: pytest.LogCapture
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=alone
         )
     assert said.stdout.strip() == "False"
+
+
+def test_workers_that_all_wait_for_coroutines_need_no_other() -> None:
+    app = Flask(__name__)
+    socketio = SocketIO(app, async_mode="threading", max_workers=2)
+    dispatcher = dispatcher_of(socketio, app)
+    ended: list[object] = []
+
+    def wait() -> None:
+        async def sleep() -> str:
+            await asyncio.sleep(0.2)
+            return "over"
+
+        ended.append(dispatcher.coroutines.wait(sleep(), copy_context()))
+
+    for _ in range(4):
+        socketio.binding_of(app).mode.spawn(wait)
+    assert wait_until(lambda: ended == ["over"] * 4, timeout_s=10)
+    socketio.close()

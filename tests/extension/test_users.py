@@ -30,7 +30,7 @@ def loader(request: pytest.FixtureRequest, socketio: SocketIO) -> str:
         if name not in KEYS:
             raise ConnectionRefusedError("no such token", 401)
         if good_s:
-            handled.expires_at = time.time() + float(good_s)
+            handled.expires_at = None if good_s == "never" else time.time() + float(good_s)
         return KEYS[name]
 
     if kind == "plain":
@@ -69,7 +69,7 @@ class TestLoader:
         others = [connect(auth={"token": "ben"}), connect()]
         socketio.emit("note", "for ann", to=user(1))
         assert [len(client.get_received()) for client in (*tabs, *others)] == [1, 1, 0, 0]
-        assert tabs[0].emit("rooms", callback=True)[1:] == [user(1)]
+        assert tabs[0].emit("rooms", callback=True)[1:] == [], "nobody looks for it there"
 
     def test_who_is_unknown_is_refused_with_what_the_loader_says(
         self, socketio: SocketIO, connect: Connect
@@ -77,9 +77,14 @@ class TestLoader:
         with pytest.raises(RuntimeError, match="no such token"):
             connect(auth={"token": "eve"}).get_received()
 
-    def test_a_login_that_has_ended_already_is_refused(self, connect: Connect) -> None:
+    def test_a_login_that_has_ended_already_is_refused_before_anything_is_done(
+        self, socketio: SocketIO, connect: Connect
+    ) -> None:
+        joined = []
+        socketio.on("connect")(lambda: joined.append(handled.client.user))
         with pytest.raises(RuntimeError, match="the login has expired"):
             connect(auth={"token": "ann:-1"}).get_received()
+        assert joined == []
 
     def test_a_login_may_be_presented_anew(self, socketio: SocketIO, connect: Connect) -> None:
         socketio.on("until")(lambda: handled.client.expires_at)
@@ -97,6 +102,15 @@ class TestLoader:
             assert ann.emit("reauth", {"token": token}, callback=True) == refusal
         assert ann.emit("until", callback=True) == answer["expires_at"], "what fails changes nothing"
 
+    def test_a_login_may_have_no_end_any_more(self, socketio: SocketIO, connect: Connect) -> None:
+        socketio.on("*")(lambda event, *args: "caught")
+        ann = connect(auth={"token": "ann:100"})
+        first = ann.emit("reauth", {"token": "ann"}, callback=True)["expires_at"]
+        assert first > time.time(), (
+            "a loader that says nothing changes nothing; a handler for everything has no part"
+        )
+        assert ann.emit("reauth", {"token": "ann:never"}, callback=True) == {"expires_at": None}
+
     def test_a_handler_of_the_applications_own_takes_the_place_of_ours(
         self, socketio: SocketIO, connect: Connect
     ) -> None:
@@ -113,12 +127,12 @@ def test_a_handler_may_say_whose_client_it_is(socketio: SocketIO, connect: Conne
     @socketio.on("log in")
     def log_in(whom: Any) -> Any:
         handled.client.user = whom
-        return rooms()[1:]
+        return [socketio.count(to=user(name)) for name in (7, "bob")]
 
     client = connect()
-    assert client.emit("log in", 7, callback=True) == ["@user:7"]
-    assert client.emit("log in", "bob", callback=True) == ["@user:bob"]
-    assert client.emit("log in", None, callback=True) == []
+    assert client.emit("log in", 7, callback=True) == [1, 0]
+    assert client.emit("log in", "bob", callback=True) == [0, 1]
+    assert client.emit("log in", None, callback=True) == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -161,11 +175,12 @@ def test_nobody_gets_into_a_users_room_by_its_name(socketio: SocketIO, connect: 
     assert [event["name"] for event in client.get_received()] == ["still"]
 
 
-def test_flask_login_is_asked_where_an_application_has_it(app: Flask, socketio: SocketIO) -> None:
-    class Person(UserMixin):
-        def __init__(self, key: str) -> None:
-            self.id = key
+class Person(UserMixin):
+    def __init__(self, key: Any) -> None:
+        self.id = key
 
+
+def test_flask_login_is_asked_where_an_application_has_it(app: Flask, socketio: SocketIO) -> None:
     manager = LoginManager(app)  # type: ignore[no-untyped-call]  # the library is not typed
     manager.user_loader(Person)  # type: ignore[no-untyped-call]
 
@@ -182,3 +197,48 @@ def test_flask_login_is_asked_where_an_application_has_it(app: Flask, socketio: 
     assert socketio.test_client(app, flask_test_client=browser).emit("who", callback=True) == "42"
     socketio.user_loader(lambda auth: None)
     assert socketio.test_client(app, flask_test_client=browser).emit("who", callback=True) == []
+
+
+class Key:
+    """As much as is needed of a primary key that is no text, such as a UUID."""
+
+    def __str__(self) -> str:
+        return "7f"
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [(lambda key: Person(Key()), "7f"), (lambda key: 1 / 0, []), (lambda key: None, [])],
+)
+def test_what_flask_login_does_not_know_refuses_nobody(
+    app: Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture, found: Any, expected: Any
+) -> None:
+    manager = LoginManager(app)  # type: ignore[no-untyped-call]  # the library is not typed
+    manager.user_loader(found)  # type: ignore[no-untyped-call]
+    app.post("/login")(lambda: str(login_user(Person(Key()))))  # type: ignore[no-untyped-call]
+    socketio.on("who")(lambda: handled.client.user)
+    browser = app.test_client()
+    browser.post("/login")
+    for _ in range(2):
+        assert socketio.test_client(app, flask_test_client=browser).emit("who", callback=True) == expected
+
+
+def test_what_is_named_as_flask_login_names_its_manager_is_left_alone(app: Flask, socketio: SocketIO) -> None:
+    app.login_manager = object()  # type: ignore[attr-defined]  # of the application's own
+    socketio.on("who")(lambda: handled.client.user)
+    assert socketio.test_client(app).emit("who", callback=True) == []
+
+
+def test_a_login_that_is_good_for_long_is_looked_at_now_and_then(
+    socketio: SocketIO, connect: Connect
+) -> None:
+    seen = []
+
+    @socketio.on("connect")
+    def enter() -> None:
+        client = handled.client
+        client.expires_at = time.time() + 86_400
+        seen.append(client._expiry.next_due() - client.connection.now_s())
+
+    assert connect().is_connected()
+    assert seen == [pytest.approx(300, abs=5)], "or the timer's wheel had a slot for each of them"

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -232,6 +234,41 @@ def test_frames_that_were_read_are_taken_although_the_client_reads_nothing(world
         may_return.set()
     wait_until(lambda: len(handled) == EVENTS)
     assert session.has_waiting, "the client has read nothing"
+
+
+class QuickReactor:
+    """Its loop has come back for a connection before who has asked for that goes on."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def wait_for(self, fd: int, events: int) -> None:
+        pass
+
+    def come_again(self, connection: Any) -> bool:
+        self.asked += 1
+        connection.on_more()
+        return True
+
+
+def test_a_loop_that_is_faster_than_who_wakes_it_is_woken_again(world: World) -> None:
+    session, _ = world.connect()
+    connection: Any = session.transport
+    kept = connection._reactor, connection.reader
+    quick = connection._reactor = QuickReactor()
+    reader = connection.reader = SimpleNamespace(more=True, error=None)
+
+    def take_all(data: bytes) -> list[object]:
+        reader.more = False
+        return []
+
+    reader.feed = take_all
+    for times in range(1, 4):
+        connection.hold()
+        reader.more = True
+        connection.release()
+        assert quick.asked == times
+    connection._reactor, connection.reader = kept
 
 
 def test_concurrent_emitters_keep_binary_packets_together(world: World) -> None:

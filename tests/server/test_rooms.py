@@ -16,6 +16,7 @@ class Member:
     def __init__(self, sid: str) -> None:
         self.sid = sid
         self.rooms: set[str] | None = None
+        self.user: str | None = None
 
 
 def make_rooms() -> Any:
