@@ -165,9 +165,10 @@ class Operator(ABC):
     ) -> RoomCounts:
         """Return how many clients of all servers are in each room that has some; rooms of single sids are left out.
 
+        :param namespace: ``"*"`` for all: rooms of one name are counted together.
         :returns: a dictionary that has ``missing`` and ``complete`` besides.
 
-        The parameters are those of :meth:`count`.
+        The other parameters are those of :meth:`count`.
         """
         finding = self._binding_that_waits("count_rooms").finding
         return finding.rooms(full_namespace(namespace), timeout_s=timeout, local=local)

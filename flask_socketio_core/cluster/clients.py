@@ -139,9 +139,9 @@ class ClientsHere:
 
 
 def _encoded(room: Any) -> str | None:
-    """Return a room's name as JSON; ``None`` if it has none there."""
+    """Return a room's name as JSON; ``None`` if other servers could not be told of it."""
     try:
-        return encode_strictly(room)
+        return encode_strictly(room) if envelope.is_room(room) else None
     except FAILURES:
         return None
 
@@ -209,7 +209,7 @@ class Finding:
         by_node = {
             node: answer
             for node, answer in self._ask(question, asked, local=local).items()
-            if _is_good(isinstance(answer, int), node, asked)
+            if _is_good(envelope.is_number(answer), node, asked)
         }
         return Count.of(by_node).noting(asked.missing, cut_off=asked.cut_off)
 
@@ -261,7 +261,7 @@ class Finding:
                 return
             question = {**question, "beyond": node}
         answers = self._ask({**question, "limit": asked.wanted}, asked, local=local)
-        _take(answers, asked)
+        _take(question["what"], answers, asked)
         self._ask_for_more(question, asked, local=local)
 
     def _ask_for_more(self, question: dict[str, Any], asked: _Asked, *, local: bool) -> None:
@@ -272,7 +272,7 @@ class Finding:
             for node in nodes:
                 del asked.more[node]
             details = {**question, "after": nodes, "beyond": None, "limit": limit}
-            _take(self._ask(details, asked, nodes=nodes, local=local), asked)
+            _take(question["what"], self._ask(details, asked, nodes=nodes, local=local), asked)
 
     def _ask(
         self, question: dict[str, Any], asked: _Asked, *, nodes: Iterable[str] | None = None, local: bool
@@ -301,9 +301,9 @@ class Finding:
         return answers
 
 
-def _take(answers: Mapping[str, Any], asked: _Asked) -> None:
+def _take(what: str, answers: Mapping[str, Any], asked: _Asked) -> None:
     for node, answer in answers.items():
-        if _is_good(_is_part(answer), node, asked):
+        if _is_good(_is_part(what, answer), node, asked):
             part, more = answer
             asked.parts[node] += part
             if more and part:
@@ -316,15 +316,56 @@ def _is_good(good: bool, node: str, asked: _Asked) -> bool:
     return good
 
 
-def _is_part(answer: Any) -> bool:
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_data(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _are_rooms(value: Any) -> bool:
+    return isinstance(value, list) and all(map(envelope.is_room, value))
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], bool], ...]] = {
+    # sid, namespace, rooms, user, data, transport, address, connected_at
+    "who": (
+        is_sid,
+        _is_text,
+        _are_rooms,
+        _is_text_or_none,
+        _is_data,
+        _is_text,
+        _is_text_or_none,
+        envelope.is_moment,
+    ),
+    # name, room, count
+    "rooms": (_is_text, envelope.is_room, envelope.is_number),
+}
+"""What the fields of an item have to be, by what was asked for."""
+
+
+def _is_part(what: str, answer: Any) -> bool:
     """Return whether an answer is a part of clients or rooms; anyone who may publish can send anything."""
     return (
         isinstance(answer, (list, tuple))
         and len(answer) == 2
         and isinstance(answer[0], list)
-        and all(
-            isinstance(item, list) and len(item) in (3, 8) and isinstance(item[0], str) for item in answer[0]
-        )
+        and isinstance(answer[1], bool)
+        and all(_is_item(item, _FIELDS[what]) for item in answer[0])
+    )
+
+
+def _is_item(item: Any, fields: tuple[Callable[[Any], bool], ...]) -> bool:
+    return (
+        isinstance(item, list)
+        and len(item) == len(fields)
+        and all(suits(value) for suits, value in zip(fields, item, strict=True))
     )
 
 

@@ -176,7 +176,7 @@ def _check_sender(message: Message) -> None:
         return
     if not is_id(message.get("node")):
         raise Malformed("a wrong 'node'")
-    if not _is_number(message.get("seq")):
+    if not is_number(message.get("seq")):
         raise Malformed("a wrong 'seq'")
 
 
@@ -185,7 +185,8 @@ def is_id(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isascii() and value.isprintable()
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether a value can be a number of something that is counted."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
 
 
@@ -199,10 +200,10 @@ def _is_name(value: Any) -> bool:
     return True
 
 
-def _is_room(value: Any, depth: int = 4) -> bool:
-    """Return whether a value can be a room's name: text, a number, or a tuple of them."""
-    if isinstance(value, list):
-        return depth > 0 and all(_is_room(item, depth - 1) for item in value)
+def is_room(value: Any, depth: int = 4) -> bool:
+    """Return whether a value can be a room's name: text, a number, or a tuple of them, which is a list in JSON."""
+    if isinstance(value, (list, tuple)):
+        return depth > 0 and all(is_room(item, depth - 1) for item in value)
     return _is_name(value) if isinstance(value, str) else value is None or isinstance(value, (int, float))
 
 
@@ -216,11 +217,11 @@ def _is_callback(value: Any) -> bool:
     if not isinstance(value, list) or len(value) != 3:
         return False
     room, namespace, number = value
-    return _is_room(room) and _is_namespace(namespace) and _is_number(number)
+    return is_room(room) and _is_namespace(namespace) and is_number(number)
 
 
 def _are_rooms(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(map(_is_room, value)))
+    return value is None or (isinstance(value, list) and all(map(is_room, value)))
 
 
 def _is_skip(value: Any) -> bool:
@@ -248,19 +249,20 @@ def _is_ack(value: Any) -> bool:
 
 
 def _is_end(value: Any) -> bool:
-    return value is None or _is_moment(value)
+    return value is None or is_moment(value)
 
 
 def _is_question(value: Any) -> bool:
-    return value is None or _is_number(value)
+    return value is None or is_number(value)
 
 
 def _is_sender(value: Any) -> bool:
     return value is None or is_id(value)
 
 
-def _is_moment(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def is_moment(value: Any) -> bool:
+    """Return whether a value can be a time in seconds that one can calculate with."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
 def _is_list(value: Any) -> bool:
@@ -276,7 +278,7 @@ def _is_error(value: Any) -> bool:
 
 
 def _is_protocol(value: Any) -> bool:
-    return value is None or _is_number(value)
+    return value is None or is_number(value)
 
 
 def _are_topics(value: Any) -> bool:
@@ -300,7 +302,7 @@ _TELL: dict[str, Callable[[Any], bool]] = {"node": is_id, "topic": is_id, "args"
 _EMIT: dict[str, Callable[[Any], bool]] = {
     "event": _is_name,
     "namespace": _is_namespace,
-    "room": _is_room,
+    "room": is_room,
     "sids": _are_sids,
     "skip_sid": _is_skip,
     "except": _are_rooms,
@@ -312,12 +314,12 @@ _EMIT: dict[str, Callable[[Any], bool]] = {
 _PARTS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "emit": _EMIT,
     "emit_sids": _EMIT,
-    "callback": {"host_id": is_id, "id": _is_number, "sid": _is_room, "namespace": _is_namespace},
-    "gone": {"host_id": is_id, "id": _is_number, "sid": _is_room},
+    "callback": {"host_id": is_id, "id": is_number, "sid": is_room, "namespace": _is_namespace},
+    "gone": {"host_id": is_id, "id": is_number, "sid": is_room},
     "disconnect": {"sid": _is_name, "namespace": _is_namespace},
-    "enter_room": {"sid": _is_name, "room": _is_room, "namespace": _is_namespace},
-    "leave_room": {"sid": _is_name, "room": _is_room, "namespace": _is_namespace},
-    "close_room": {"room": _is_room, "namespace": _is_namespace},
+    "enter_room": {"sid": _is_name, "room": is_room, "namespace": _is_namespace},
+    "leave_room": {"sid": _is_name, "room": is_room, "namespace": _is_namespace},
+    "close_room": {"room": is_room, "namespace": _is_namespace},
     "move": {**_GROUP, "enter": _are_rooms, "leave": _are_rooms},
     "kick": _GROUP,
     "node": {
@@ -328,10 +330,10 @@ _PARTS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "topics": _are_topics,
     },
     "tell": _TELL,
-    "ask": {**_TELL, "id": _is_number, "expires_at": _is_moment, "to": _is_sender},
-    "asked": {"node": is_id, "host_id": is_id, "id": _is_number, "sids": _are_named, "total": _is_number},
-    "acked": {"node": is_id, "host_id": is_id, "id": _is_number, "acks": _are_acks},
-    "answer": {"node": is_id, "host_id": is_id, "id": _is_number, "args": _is_answer, "error": _is_error},
+    "ask": {**_TELL, "id": is_number, "expires_at": is_moment, "to": _is_sender},
+    "asked": {"node": is_id, "host_id": is_id, "id": is_number, "sids": _are_named, "total": is_number},
+    "acked": {"node": is_id, "host_id": is_id, "id": is_number, "acks": _are_acks},
+    "answer": {"node": is_id, "host_id": is_id, "id": is_number, "args": _is_answer, "error": _is_error},
 }
 
 

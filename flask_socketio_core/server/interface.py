@@ -230,7 +230,10 @@ class LocalServer(Emitter, Protocol):
         """Return those of a group that are clients of this process."""
 
     def room_sizes(self, namespace: str = "/") -> Mapping[Any, int]:
-        """Return how many clients of this process are in each room of a namespace, without their sids."""
+        """Return how many clients of this process are in each room, without their sids.
+
+        :param namespace: :data:`EVERYWHERE` for all: rooms of one name are counted together.
+        """
 
     def namespaces(self) -> list[str]:
         """Return the namespaces that have clients in this process."""

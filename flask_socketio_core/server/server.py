@@ -7,6 +7,7 @@ is called through :class:`~flask_socketio_core.server.interface.Application`.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -279,14 +280,17 @@ class Server:
 
     def select(self, group: Group) -> list[Client]:
         """Return those of a group that are clients of this process."""
-        everywhere = group.namespace == EVERYWHERE
-        found = list(self._rooms.values()) if everywhere else [self._rooms.get(group.namespace)]
         return [
             client
-            for rooms in found
-            if rooms is not None
+            for rooms in self._rooms_of(group.namespace)
             for client in rooms.select(group.to, frozenset(), group.exclude)
         ]
+
+    def _rooms_of(self, namespace: str) -> list[Rooms]:
+        if namespace == EVERYWHERE:
+            return list(self._rooms.values())
+        rooms = self._rooms.get(namespace)
+        return [] if rooms is None else [rooms]
 
     def move(self, group: Group, enter: Sequence[Any], leave: Sequence[Any]) -> None:
         """Take clients of this process out of rooms and put them into others; see :meth:`Emitter.move`."""
@@ -358,9 +362,11 @@ class Server:
         return rooms.names() if rooms is not None else []
 
     def room_sizes(self, namespace: str = "/") -> dict[Any, int]:
-        """Return how many clients of this process are in each room of a namespace, without their sids."""
-        rooms = self._rooms.get(namespace)
-        return rooms.sizes() if rooms is not None else {}
+        """Return how many clients of this process are in each room; see :class:`LocalServer`."""
+        sizes: Counter[Any] = Counter()
+        for rooms in self._rooms_of(namespace):
+            sizes.update(rooms.sizes())
+        return sizes
 
     def namespaces(self) -> list[str]:
         """Return the namespaces that have clients in this process."""

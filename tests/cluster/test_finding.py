@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from flask_socketio_core.cluster.clients import Finding
-from flask_socketio_core.contracts.found import Clients
+from flask_socketio_core.common.sids import new_sid
+from flask_socketio_core.contracts.found import ClientInfo, Clients
 from flask_socketio_core.server.interface import Group
 from support.nodes import Bus, Member, Node, emitter, wait_until
 
@@ -91,8 +92,9 @@ def test_all_servers_count_and_everybody_gets_the_sum(pair: Pair) -> None:
                 {pair.ids[number]: part for number, part in parts.items()},
             )
             assert count.complete and json.dumps([count]) == f"[{sum(parts.values())}]"
-        rooms = finding.rooms("/", timeout_s=LONG_S)
-        assert rooms == {"room": 3, ("table", 7): 3} and rooms.complete
+        for namespace in ("/", "*"):
+            rooms = finding.rooms(namespace, timeout_s=LONG_S)
+            assert rooms == {"room": 3, ("table", 7): 3} and rooms.complete
     assert [finding.count(Group(), timeout_s=LONG_S, local=True) for finding in pair.findings] == [2, 2, 0]
 
 
@@ -200,11 +202,34 @@ def test_who_is_silent_takes_nothing_from_the_others(trio: list[Node]) -> None:
     finally:
         slow.here.answer = answer  # type: ignore[method-assign]
         gate.set()
-    for wrong in ("none", None, [1, 2], [[["sid"]], False]):
+    for wrong in ("none", None, [1, 2], True, -1, 0.5, 2**63, [[["sid"]], False], [[], 0]):
         fails.here.answer = lambda question, wrong=wrong: wrong  # type: ignore[method-assign,misc]
-        found = trio[0].finding.who(Group(), timeout_s=LONG_S)
-        assert trio[0].finding.rooms("/", timeout_s=LONG_S).missing == found.missing
-        assert (len(found), found.missing) == (2, {fails.cluster.node: "an answer that is none"})
+        missing = {fails.cluster.node: "an answer that is none"}
+        who = trio[0].finding.who(Group(), timeout_s=LONG_S)
+        rooms = trio[0].finding.rooms("/", timeout_s=LONG_S)
+        count = trio[0].finding.count(Group(), timeout_s=LONG_S)
+        assert (len(who), rooms, count) == (2, {}, 2)
+        assert who.missing == rooms.missing == count.missing == missing
+
+
+def test_only_what_was_asked_for_is_an_answer(trio: list[Node]) -> None:
+    fails = trio[1]
+    client = [new_sid(), "/", ["a", ["b", 1]], "ann", {}, "polling", "10.0.0.1", 1.5]
+    room = ['"a"', "a", 2]
+
+    def ask(item: list[Any]) -> tuple[list[ClientInfo], dict[Any, int], list[bool]]:
+        fails.here.answer = lambda question: [[item], False]  # type: ignore[method-assign]
+        who = trio[0].finding.who(Group(), timeout_s=LONG_S)
+        rooms = trio[0].finding.rooms("/", timeout_s=LONG_S)
+        return list(who), dict(rooms), [who.complete, rooms.complete]
+
+    assert [len(ask(client)[0]), *ask(client)[2]] == [1, True, False]
+    assert ask(room) == ([], {"a": 2}, [False, True])
+    wrong_client: tuple[Any, ...] = (1, 2, [{}], 7, [], None, {}, 10**400)
+    for item, values in ((client, wrong_client), (room, (1, {}, "2"))):
+        for number, value in enumerate(values):
+            wrong = [*item[:number], value, *item[number + 1 :]]
+            assert ask(wrong) == ([], {}, [False, False]), wrong
 
 
 def test_data_that_cannot_be_told_is_left_out_and_logged_once(
