@@ -70,11 +70,11 @@ EVENT = (
     ),
     Step("an Engine.IO packet, with a clock", "transport/session.py", (0, 3), (2,)),
     Step("an event with its arguments, for a client", "server/connection.py  packets.py", (0, 4), (3,)),
-    Step("a worker, or the client's mailbox first", "server/workers.py  mailbox.py", (1, 4), (4,)),
+    Step("a job in a worker, or in a mailbox first", "server/jobs.py  workers.py  mailbox.py", (1, 4), (4,)),
     Step("which handler", "app/dispatch.py  handlers.py", (1, 3), (5,)),
     Step("in which Flask context", "app/request_context.py  light_context.py", (1, 2), (6,)),
-    Step("your handler; observers before and after", "", (1, 1), (7,)),
-    Step("what it returns is acknowledged", "server/connection.py  transport/outbox.py", (1, 0), (8,)),
+    Step("your handler; observers before and after", "app/around.py", (1, 1), (7,)),
+    Step("what it returns is acknowledged", "server/jobs.py  transport/session.py", (1, 0), (8,)),
 )
 EMISSION = (
     Step("emit() in a handler, socketio.emit() anywhere", "app/context.py  sending.py", (0, 0)),
@@ -86,7 +86,12 @@ EMISSION = (
     Step("with a message queue: encoded as a message", "cluster/cluster.py  envelope.py", (1, 1), (1,)),
     Step("numbered; sent at once, or kept for a while", "cluster/link.py  outbox.py", (1, 2), (6,)),
     Step("the broker", "", (1, 3), (7,)),
-    Step("in another process: heard, repetitions dropped", "cluster/listener.py  peers.py", (1, 4), (8,)),
+    Step(
+        "in another process: heard, repetitions dropped",
+        "cluster/listener.py  link.py  peers.py",
+        (1, 4),
+        (8,),
+    ),
     Step("emitted there to its own clients, as from 3 on", "cluster/cluster.py", (1, 5), (9,)),
 )
 
