@@ -143,12 +143,21 @@ def test_every_path_that_contributing_names_exists() -> None:
     assert missing == []
 
 
-def test_every_module_of_the_core_is_on_the_architecture_page() -> None:
-    text = page("docs/architecture.md").text.partition("## The tree")[2].partition("\n## ")[0]
-    words = set(re.findall(r"[a-z_]+", text))
+@pytest.mark.parametrize("folder", ["", "app", "contracts"])
+def test_the_tree_on_the_architecture_page_is_the_one_that_is_there(folder: str) -> None:
+    tree = page("docs/architecture.md").text.partition("flask_socketio_core/\n")[2].partition("\nplugins/")[0]
+    indent = " " * (8 if folder else 4)
+    if folder:
+        tree = re.split(r"\n {4}(?! )", tree.partition(f"\n    {folder}/")[2])[0]
+    named = [
+        name.rstrip("/")
+        for line in tree.splitlines()
+        if re.match(rf"{indent}\w", line)
+        for name in re.split(r" {3,}", line.strip())[0].split()
+    ]
     modules = {
         path.stem
-        for path in (ROOT / "flask_socketio_core").iterdir()
-        if path.suffix == ".py" or path.is_dir()
+        for path in (ROOT / "flask_socketio_core" / folder).iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    assert modules - words - {"__init__", "__pycache__", "py"} == set()
+    assert sorted(named) == sorted(modules - ({"__init__"} if folder else set()))
