@@ -33,7 +33,7 @@ SESSION_KEY = "saved_session"
 """Where it shows the managed session, as in Flask-SocketIO: applications' tests look there."""
 
 CALL = "_socketio_call"
-"""Attribute of a handler's request: its :class:`~flask_socketio_core.dispatch.HandlerCall`."""
+"""Attribute of a handler's request: its :class:`~flask_socketio_core.app.handlers.HandlerCall`."""
 
 
 class ManagedSession(dict[str, Any], SessionMixin):

@@ -122,7 +122,7 @@ class Options:
         object,
         True,
         '``True`` runs each event\'s handler concurrently, ``False`` and ``"ordered"`` one at a time and in '
-        "order per client",
+        "order per connection",
         expects="true, false or 'ordered'",
         parse=option_values.async_handlers,
     )

@@ -1,4 +1,4 @@
-"""Run the handlers of one client one at a time and in order."""
+"""Run the handlers of one connection one at a time and in order."""
 
 from __future__ import annotations
 
