@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from flask.cli import pass_script_info
 
+from ..common.quoting import printable
 from ..common.users import is_users_room
 from ..common.users import user as room_of_user
 from ..errors import SocketIOError
+from ..server.interface import EVERYWHERE
 from . import launch
 from .loading import extension_of
 from .table import WIDTH, table
@@ -193,6 +195,15 @@ def rooms_command(info: ScriptInfo, namespace: str, timeout_s: float, as_json: b
     _finish(found, as_json=as_json)
 
 
+def _need_one(namespace: str) -> None:
+    """Refuse all namespaces where events are sent: each goes to one.
+
+    :raises click.UsageError: says so.
+    """
+    if namespace == EVERYWHERE:
+        raise click.UsageError("an event is sent to one namespace: name it in --namespace")
+
+
 def _arguments(values: Sequence[str]) -> list[Any]:
     """Return an event's arguments: what is no JSON is text."""
     arguments = []
@@ -222,6 +233,7 @@ def emit_command(
     """Send EVENT with ARGUMENTS, each JSON or else text, to clients of all servers; without --to or --user to everybody
     in the namespace.
     """
+    _need_one(namespace)
     with _outside(info) as outside:
         outside.emit(
             event,
@@ -254,6 +266,7 @@ def call_command(
 
     Ends with status 1 if somebody did not answer in time.
     """
+    _need_one(namespace)
     with _outside(info) as outside:
         found = outside.call_all(
             event,
@@ -336,7 +349,7 @@ def _finish(found: Clients | Count | RoomCounts, *, as_json: bool) -> None:
     """Say who has not answered, and end with status 1 then."""
     if not as_json:
         for node, cause in found.missing.items():
-            click.echo(f"missing: server {node}: {cause}", err=True)
+            click.echo(f"missing: server {node}: {printable(cause)}", err=True)
         if found.cut_off:
             click.echo("missing: the message queue did not answer", err=True)
     if not found.complete:
@@ -344,8 +357,10 @@ def _finish(found: Clients | Count | RoomCounts, *, as_json: bool) -> None:
 
 
 def _print_table(rows: Iterable[tuple[str, ...]], *, flexible: Sequence[int]) -> None:
+    """Print rows, of which clients may have chosen any part."""
     width = max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST)
-    for line in table(list(rows), flexible=flexible, width=width):
+    shown = [tuple(printable(cell, len(cell)) for cell in row) for row in rows]
+    for line in table(shown, flexible=flexible, width=width):
         click.echo(line)
 
 

@@ -20,10 +20,11 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 from flask_socketio_core import SocketIO
+from flask_socketio_core.app import examined
 from flask_socketio_core.app.examined import secret_key_proof
 from flask_socketio_core.cli import doctor
 from flask_socketio_core.cli.doctor import Outcome, cold, server
-from flask_socketio_core.cli.doctor.finding import Finding, error, warning
+from flask_socketio_core.cli.doctor.finding import Case, Finding, error, warning
 from flask_socketio_core.cluster import link
 from flask_socketio_core.cluster.signing import CLOCK_SKEW_S
 from support.brokers.broker import Broker
@@ -218,6 +219,12 @@ def test_settings_that_gunicorn_does_not_take_are_a_mistake_of_the_line(invoke: 
     assert "unrecognized arguments: --wrokers" in result.output
 
 
+def test_a_line_that_no_shell_takes_is_a_mistake_of_it(invoke: Invoke) -> None:
+    result = invoke(make(), "doctor", "--server", "gunicorn 'app:app")
+    assert result.exit_code == 2
+    assert "is no command: No closing quotation" in result.output
+
+
 # ------------------------------------------------------------------------------------------------ what is installed
 
 
@@ -315,6 +322,23 @@ def test_servers_that_differ_in_key_or_clock_are_found(
     told = text_of(found, "secret_keys", "error")
     assert "SECRET_KEY differs between here and" in told
     assert KEY not in told and "of another server" not in told
+    monkeypatch.setattr(examined, "answer", lambda payload, node: "no secret_key")
+    serve(KEY)
+    found = examine(app)
+    assert "it is not known whether" in text_of(found, "secret_keys", "warning")
+    assert text_of(found, "secret_keys", "error") == told
+
+
+def test_a_check_that_fails_takes_nothing_from_the_others(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def origins(case: Case) -> list[Finding]:
+        raise OSError("too many\nopen files")
+
+    monkeypatch.setattr(doctor, "CHECKS", (origins, doctor.application.secret_key))
+    found = examine(make({"SECRET_KEY": None}))
+    assert found["not_checked"] == {"origins": "it failed with OSError: too many\\nopen files"}
+    assert "has no SECRET_KEY" in text_of(found, "secret_key", "warning")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from flask import Flask, request
 
-from flask_socketio_core import SocketIO, SocketIOTestClient, join_room
+from flask_socketio_core import SocketIO, SocketIOTestClient, join_room, user
 from flask_socketio_core.cluster.memory import MemoryQueue
 from support.servers import wait_until
 
@@ -81,6 +81,32 @@ def test_rooms_are_shown_the_largest_first(run: Callable[..., Result]) -> None:
     assert lines[:3] == [["room", "clients"], ["members", "3"], ["@user:ann", "2"]]
     assert lines[-1] == ["3", "rooms,", "4", "clients"]
     assert json.loads(run("rooms", "--json").output)["rooms"][0] == {"room": "members", "clients": 3}
+
+
+def test_what_clients_have_chosen_is_harmless_to_a_terminal(run: Callable[..., Result], shop: Shop) -> None:
+    evil = "\x1b]0;x\x07\x9b31m\u202e\n"
+    shop.clients[0].on("price", lambda: evil)
+    (ann,) = shop.socketios[0].who(to=user("ann"), local=True)
+    shop.socketios[0].move(to=ann.sid, enter=f"room {evil}")
+    shop.socketios[0].server.client(ann.sid).user = f"ann {evil}"
+    for command in (
+        ("clients", "--to", ann.sid),
+        ("rooms",),
+        ("call", "price", "--to", ann.sid),
+        ("clients", "--json"),
+        ("rooms", "--json"),
+    ):
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+        shown = result.output.replace("\n", "")
+        assert "x1b" in shown or "u001b" in shown, shown
+        assert shown.isprintable(), command
+
+
+def test_an_event_is_not_sent_to_all_namespaces(run: Callable[..., Result]) -> None:
+    for command in ("emit", "call"):
+        result = run(command, "note", "--namespace", "*")
+        assert result.exit_code == 2 and "name it in --namespace" in result.output
 
 
 def test_an_event_is_sent_and_arguments_are_json_or_text(run: Callable[..., Result], shop: Shop) -> None:

@@ -15,6 +15,7 @@ import click
 from flask.cli import ScriptInfo, pass_script_info
 
 from ...app.examined import TOPIC
+from ...common.quoting import printable
 from .. import check, launch
 from ..loading import describe
 from ..table import WIDTH, paragraph, table
@@ -112,6 +113,8 @@ def _outcome(make: Check, case: Case) -> Outcome:
         return Outcome(name, tuple(make(case)))
     except NotChecked as exc:
         return Outcome(name, not_checked=str(exc))
+    except Exception as exc:  # noqa: BLE001  # what one check has not reckoned with takes nothing from the others
+        return Outcome(name, not_checked=printable(f"it failed with {type(exc).__name__}: {exc}"))
 
 
 def _case(info: ScriptInfo, web_server: server.WebServer, log_file: Path | None, timeout_s: float) -> Case:

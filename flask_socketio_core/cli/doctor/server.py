@@ -63,8 +63,12 @@ def find(line: str | None, environ: Mapping[str, str]) -> WebServer:
     """Return the web server that a line starts, or that the environment is made for.
 
     :param line: such as ``"gunicorn -w 4 app:app"``; ``None`` if it is not known.
+    :raises click.UsageError: if no shell, or not the server, takes it.
     """
-    words = shlex.split(line or "")
+    try:
+        words = shlex.split(line or "")
+    except ValueError as exc:
+        raise click.UsageError(f"--server {line!r} is no command: {exc}") from exc
     while words and (re.fullmatch(r"\w+=.*", words[0]) or Path(words[0]).name in ("env", "exec", "nohup")):
         words = words[1:]
     program = Path(words[0]).name if words else ""
