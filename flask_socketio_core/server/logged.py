@@ -115,15 +115,13 @@ class LoggedServer(Server):
         rooms = "all" if to is None else printable(", ".join(map(str, to))) or "nobody"
         self._tell("emitting event '%s' to %s [%s]", event, rooms, namespace)
 
-    def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
-        """Tell of a client that enters a room."""
-        self._tell("%s is entering room %s [%s]", sid, printable(str(room)), printable(namespace))
-        super().enter_room(sid, room, namespace)
+    def _enter(self, client: Client, room: Any) -> None:
+        self._tell("%s is entering room %s [%s]", client.sid, printable(str(room)), _place(client))
+        super()._enter(client, room)
 
-    def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
-        """Tell of a client that leaves a room."""
-        self._tell("%s is leaving room %s [%s]", sid, printable(str(room)), printable(namespace))
-        super().leave_room(sid, room, namespace)
+    def _leave(self, client: Client, room: Any) -> None:
+        self._tell("%s is leaving room %s [%s]", client.sid, printable(str(room)), _place(client))
+        super()._leave(client, room)
 
     def close_room(self, room: str, namespace: str = "/") -> None:
         """Tell of a room that is closed."""

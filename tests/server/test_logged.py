@@ -9,6 +9,7 @@ import pytest
 
 from flask_socketio_core.common import options
 from flask_socketio_core.contracts.clients import Emission
+from flask_socketio_core.server.interface import Group
 from flask_socketio_core.server.lines import MOST_WAITING, Fallback, Lines, choose_logger
 from flask_socketio_core.server.logged import LoggedServer, LoggedSession, make_server
 from flask_socketio_core.server.server import Server
@@ -115,6 +116,26 @@ def test_nothing_is_written_by_the_task_that_causes_a_line() -> None:
     assert recorder.lines == []
     mode.run_jobs()
     assert recorder.lines == ["emitting event 'news' to a, b [/]"]
+
+
+def test_every_change_of_rooms_is_told_once_whoever_asks_for_it() -> None:
+    recorder = Recorder()
+    server, mode = make(logger=recorder)
+    session = server.eio.add_session({}, WokenTransport())
+    session.receive("40")
+    mode.run_jobs()
+    sid = connection_of(session).clients["/"].sid
+    recorder.lines.clear()
+    server.enter_room(sid, "hall")
+    server.move(Group(to=(sid,)), enter=("kitchen",), leave=("hall",))
+    server.leave_room(sid, "kitchen")
+    mode.run_jobs()
+    assert recorder.lines == [
+        f"{sid} is entering room hall [/]",
+        f"{sid} is leaving room hall [/]",
+        f"{sid} is entering room kitchen [/]",
+        f"{sid} is leaving room kitchen [/]",
+    ]
 
 
 def test_a_slow_handler_holds_up_a_bounded_number_of_lines() -> None:
