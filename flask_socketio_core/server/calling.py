@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..common.sids import is_sid
@@ -85,12 +86,29 @@ def wait(mode: AsyncMode, ask: Ask, event: str, *, to: str, timeout_s: float) ->
 
 
 async def wait_async(ask: Ask, event: str, *, to: str, timeout_s: float) -> tuple[Any, ...]:
-    """Do as :func:`wait` does, in a coroutine; what may block is done by the executor of its loop."""
+    """Do as :func:`wait` does, in a coroutine; what may block is done by the executor of its loop.
+
+    One that is cancelled while it asks does not wait for that; what was asked is forgotten as soon as it can be.
+    """
     import asyncio
 
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
     answers: list[tuple[Any, ...]] = []
+    asked: list[Callable[[], object]] = []
+    over = False
+
+    def run() -> None:
+        asked.append(ask(on_ack, on_gone))
+        if over:
+            forget()
+
+    def forget() -> None:
+        try:
+            withdraw = asked.pop()
+        except IndexError:
+            return  # not asked yet, or the other thread forgets it
+        withdraw()
 
     def on_ack(*values: Any) -> None:
         answers.append(values)
@@ -102,13 +120,14 @@ async def wait_async(ask: Ask, event: str, *, to: str, timeout_s: float) -> tupl
         except RuntimeError:
             pass  # the loop was closed: nobody waits there
 
-    forget = await asyncio.to_thread(ask, on_ack, on_gone)
+    in_time = False
     try:
-        await asyncio.wait_for(done.wait(), timeout_s)
-        in_time = True
-    except asyncio.TimeoutError:
-        in_time = False
+        await asyncio.to_thread(run)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(done.wait(), timeout_s)
+            in_time = True
     finally:
+        over = True
         forget()
     return _outcome(answers, in_time, event, to, timeout_s)
 

@@ -1,12 +1,16 @@
-"""What calls back once: an acknowledgement, or the error that there will be none. Nothing waits, the clock is ours."""
+"""What calls back once: an acknowledgement, or the error that there will be none; and coroutines that are cancelled."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from flask_socketio_core.common.sids import new_sid
-from flask_socketio_core.server.calling import Expectation
+from flask_socketio_core.server.calling import Expectation, wait_async
 from support.engine import ManualMode
 
 TIMEOUT_S = 5.0
@@ -89,3 +93,28 @@ def test_what_happens_while_the_question_is_put_counts() -> None:
         asked = Asked(new_sid(), end)
         asked.everything_late()
         assert (asked.told, asked.forgotten, asked.mode.timers) == ([told], 1, [])
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["while it asks", "while it waits"])
+def test_a_coroutine_that_is_cancelled_leaves_nothing_behind(asks: bool) -> None:
+    asking, may_ask = threading.Event(), threading.Event()
+    forgotten: list[str] = []
+
+    def ask(on_ack: Callable[..., None], on_gone: Callable[[], None]) -> Callable[[], object]:
+        asking.set()
+        assert may_ask.wait(10)
+        return lambda: forgotten.append("once")
+
+    async def main() -> None:
+        task = asyncio.ensure_future(wait_async(ask, "ask", to="sid", timeout_s=60))
+        await asyncio.to_thread(asking.wait, 10)
+        if not asks:
+            may_ask.set()
+            await asyncio.to_thread(lambda: None)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        may_ask.set()
+
+    asyncio.run(main())  # returns when its executor has ended
+    assert forgotten == ["once"]
