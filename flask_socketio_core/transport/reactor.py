@@ -405,8 +405,10 @@ class Reactor:
         self._report(error, f"the WebSocket of session {target.sid}")
 
     def _drain(self) -> None:
-        connections = self._connections
-        for fd, events in self._poll.poll(0, MAX_EVENTS):
+        poll, connections = self._poll, self._connections
+        if poll is None:
+            return  # the server has ended as this turn began
+        for fd, events in poll.poll(0, MAX_EVENTS):
             connection = connections.get(fd)
             if connection is None:
                 if fd == self._bell:
@@ -421,9 +423,17 @@ class Reactor:
                 self._fail(connection, error)
 
     def _take_more(self) -> None:
-        self._poll.modify(self._bell, 0)  # before anything is taken: what is added meanwhile sets it again
+        with self._lock:
+            if self._poll is None:
+                return  # the server has ended meanwhile
+            self._poll.modify(
+                self._bell, 0
+            )  # before anything is taken: what is added meanwhile sets it again
         for _ in range(len(self._again)):
-            connection = self._again.popleft()
+            try:
+                connection = self._again.popleft()
+            except IndexError:
+                return  # likewise
             try:
                 connection.on_more()
             except Exception as error:  # noqa: BLE001  # as above

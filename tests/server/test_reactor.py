@@ -20,7 +20,7 @@ from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core.common import options
 from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.server.server import Server
-from flask_socketio_core.transport.reactor import Reactor
+from flask_socketio_core.transport.reactor import DetachedConnection, Reactor
 from flask_socketio_core.transport.session import Session
 from support.engine import RecordingApplication, connection_of
 
@@ -375,3 +375,31 @@ def test_a_peer_that_is_gone_before_the_answer_is_nobody_s_error(world: World) -
     session = world.server.eio.add_session({}, connection)
     connection.start(session)
     wait_until(lambda: session.closed)
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_a_server_may_end_in_a_turn_of_its_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    reactor = Reactor(world.server.mode, world.server.eio.report)  # whose turns are taken here
+    turns = 0
+
+    def on_more(connection: DetachedConnection) -> None:
+        nonlocal turns
+        turns += 1
+        if turns == taken:
+            reactor.close()
+
+    monkeypatch.setattr(DetachedConnection, "on_more", on_more)
+    for _ in range(3):
+        ours, theirs = socket.socketpair()
+        world.peers.append(Peer(theirs))
+        connection = reactor.open(_socket.socket(fileno=ours.detach()), 1000)
+        connection.target = world.server.eio.add_session({}, connection)
+        reactor.add(connection, 0)
+        assert reactor.come_again(connection)
+    if not taken:
+        reactor.close()
+    reactor._drain()
+    assert turns == taken
+    assert len(reactor) == 0
