@@ -548,7 +548,7 @@ class Cluster:
     @property
     def max_message_bytes(self) -> int | None:
         """How large a message may be; ``None`` for any size."""
-        return self._current().queue.capabilities.max_message_bytes
+        return self._current().queue.max_message_bytes
 
     def announce_topics(self) -> None:
         """Tell the other servers which topics there are now."""

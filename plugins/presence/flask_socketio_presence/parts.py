@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .rooms import Meta
 
 Key = tuple[str, str, str]
@@ -85,17 +87,24 @@ class OwnPart:
         """Return the whole, as an answer to who asks."""
         return {"version": self._version, "joined": _written(self._entries)}
 
-    def take_differences(self) -> list[dict[str, Any]]:
-        """Return what has to be told the others since the last time."""
+    def take_changed(self) -> list[list[Key]]:
+        """Return what has to be told the others since the last time, for one difference each."""
         keys, self._changed = list(self._changed), {}
-        differences = []
-        for start in range(0, len(keys), MOST_AT_ONCE):
-            some = keys[start : start + MOST_AT_ONCE]
-            self._version += 1
-            joined = {key: self._entries[key] for key in some if key in self._entries}
-            left = [list(key) for key in some if key not in self._entries]
-            differences.append({"version": self._version, "joined": _written(joined), "left": left})
-        return differences
+        return [keys[start : start + MOST_AT_ONCE] for start in range(0, len(keys), MOST_AT_ONCE)]
+
+    def difference(self, keys: Sequence[Key]) -> dict[str, Any]:
+        """Return what there is to say of connections, with the next version."""
+        self._version += 1
+        joined = {key: self._entries[key] for key in keys if key in self._entries}
+        left = [list(key) for key in keys if key not in self._entries]
+        return {"version": self._version, "joined": _written(joined), "left": left}
+
+    def take_back(self) -> None:
+        """Free the version of the last difference, which nobody was told, for a part of it.
+
+        Who has asked meanwhile has that version, and what is in that part.
+        """
+        self._version -= 1
 
 
 def _written(entries: dict[Key, tuple[str, Meta]]) -> list[list[Any]]:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +17,7 @@ import flask
 
 from flask_socketio_core.contracts.fork import ProcessFlag
 from flask_socketio_core.contracts.settings import configured
-from flask_socketio_core.errors import ConfigurationError, ContextError, InvalidData
+from flask_socketio_core.errors import ConfigurationError, ContextError, InvalidData, MessageTooLarge
 
 from . import settings
 from .parts import Key, OwnPart, Part, Told
@@ -317,16 +317,46 @@ class Presence:
     def _tell(self) -> None:
         with self._lock:
             self._expire(time.monotonic())
-            differences = self._own.take_differences()
+            changed = self._own.take_changed()
             changes = [(place, self._rooms[place].take_changes()) for place in self._changed]
             for place in self._changed:
                 if self._rooms[place].is_empty:
                     del self._rooms[place]
             self._changed.clear()
-        for difference in differences:
-            self._socketio.servers.tell(TOPIC, difference)
         for (space, room), change in changes:
             self._tell_room(space, room, change)
+        for keys in changed:
+            try:
+                self._tell_others(keys)
+            except Exception:  # the version that is missing makes them ask
+                logger.exception(
+                    "other servers could not be told who is present: they will ask at the next change"
+                )
+
+    def _tell_others(self, keys: Sequence[Key]) -> None:
+        """Tell the other servers of connections, in as many messages as it takes."""
+        with self._lock:
+            difference = self._own.difference(keys)
+        try:
+            self._socketio.servers.tell(TOPIC, difference)
+        except MessageTooLarge as error:
+            if len(keys) > 1:
+                with self._lock:
+                    self._own.take_back()
+                half = len(keys) // 2
+                self._tell_others(keys[:half])
+                self._tell_others(keys[half:])
+                return
+            space, room, sid = keys[0]
+            logger.error(
+                "other servers cannot be told of client %s in room %r on namespace %r: %s",
+                sid,
+                room,
+                space,
+                error,
+            )
+            # Nothing, with its version: who has asked meanwhile has that one, and would miss the next of this number.
+            self._socketio.servers.tell(TOPIC, {**difference, "joined": [], "left": []})
 
     def _expire(self, now_s: float) -> None:
         while self._held and self._held[0][0] <= now_s:
@@ -337,7 +367,10 @@ class Presence:
 
     def _tell_room(self, space: str, room: str, change: Changes) -> None:
         if change.event is not None:
-            self._emit(*change.event, room, space, room)
+            try:
+                self._emit(*change.event, room, space, room)
+            except Exception:  # the other rooms are told all the same
+                logger.exception("clients could not be told who is present in room %r", room)
         for came, user, metas in change.news:
             for wants, pattern, namespace, handler in self._handlers:
                 if wants is came and namespace == space and fnmatchcase(room, pattern):

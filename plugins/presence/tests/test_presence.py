@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_socketio_core import SocketIO, join_room, leave_room
+from flask_socketio_core.cluster.memory import MemoryQueue
 from flask_socketio_core.errors import ConfigurationError, ContextError, InvalidData, InvalidOption
 from flask_socketio_presence import Presence
 from flask_socketio_presence.presence import TOPIC
@@ -149,6 +150,45 @@ def test_a_server_that_has_missed_something_asks_again(make_site: Sites) -> None
     second.presence.ask_all()  # as after a gap
     wait_until(lambda: part.keys, "answer after a gap")
     assert set(second.presence.list("doc:7")) == {"ann", "ben"}
+
+
+def test_what_no_message_carries_takes_nothing_from_the_rest(
+    make_site: Sites, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = {"message_queue": "memory://presence", "channel": uuid.uuid4().hex}
+    first, second = make_site(**queue), make_site(**queue)
+    watcher = first.client("ann", ("track", "doc:7"))
+    second.client("ben", ("track", "doc:7"))
+    wait_until(lambda: first.presence.count("doc:7") == second.presence.count("doc:7") == 2, "both users")
+    part = second.presence._others[first.socketio.servers.node]
+    told = part.version
+    asked: list[str] = []
+    monkeypatch.setattr(second.presence, "ask", asked.append)
+    monkeypatch.setattr(MemoryQueue, "max_message_bytes", 1_000)
+    large, fits = "x" * 900, "x" * 300
+    for user, meta in (("b", fits), ("c", fits), ("d", large), ("e", fits), ("f", fits)):
+        first.client(user, ("track", "doc:7", {"x": meta}))
+    wait_until(lambda: set(second.presence.list("doc:7")) == {"ann", "ben", *"bcef"}, "those that fit")
+    wait_until(lambda: any("d" in diff.get("joins", {}) for _, diff in heard(watcher)), "the client here")
+    assert part.version > told and not asked
+    assert (
+        "cannot be told of client" in caplog.text and "exceeds the message queue's 1000 bytes" in caplog.text
+    )
+
+    # What fails otherwise is noticed by the others at the next change.
+    fail = [OSError("no route")]
+    tell = first.socketio.servers.tell
+
+    def tell_or_fail(topic: str, payload: Any) -> None:
+        if fail:
+            raise fail.pop()
+        tell(topic, payload)
+
+    monkeypatch.setattr(first.socketio.servers, "tell", tell_or_fail)
+    watcher.emit("untrack", "doc:7")
+    wait_until(lambda: not fail, "a difference that is lost")
+    watcher.emit("track", "doc:8")
+    wait_until(lambda: first.socketio.servers.node in asked, "question")
 
 
 def test_a_connect_handler_may_put_clients_into_rooms(make_site: Sites) -> None:
