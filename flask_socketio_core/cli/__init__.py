@@ -1,9 +1,14 @@
-"""The commands under ``flask socketio``: what there is, what handles what, what is wrong, and a server.
+"""The commands under ``flask socketio``: what there is, what handles what, what is wrong, who is there, and a server.
 
 flask socketio plugins      which parts are installed, which are selected, and why
 flask socketio events       the registered event handlers, by namespace
 flask socketio check        whether the message queue works, and which servers answer
 flask socketio doctor       what is wrong, where it comes from, and what mends it
+flask socketio clients      who is connected, on all servers
+flask socketio rooms        how many clients are in each room
+flask socketio emit         send an event to clients
+flask socketio call         send one, and show what clients answer
+flask socketio kick         disconnect clients
 flask socketio run          serve the application with the selected async mode
 """
 
