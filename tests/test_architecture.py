@@ -47,9 +47,10 @@ MODE_NAMES = {"async_mode", "mode", "async_mode_name"}
 #: Flask and the library of its commands. One module outside of these folders asks whether ``flask run`` is running.
 FLASK = re.compile(r"(flask|click)(\.|$)")
 KNOWS_FLASK = ("app", "cli", "contracts.process")
-#: What is above the engine reaches it through these: what it is told, how it is made, the call that waits, the watch.
+#: What is above the engine reaches it through these: what it is told, how it is made, the call that waits, the watch,
+#: and jobs in order.
 ENGINE = ("server", "transport", "websocket_protocol")
-DOORS = ("server.interface", "server.engine", "server.calling", "server.watchdog")
+DOORS = ("server.interface", "server.engine", "server.calling", "server.watchdog", "server.mailbox")
 #: The test client is a transport of its own, without a network; the conformance suites have a client that is none.
 TRANSPORTS_OF_OTHERS = ("app.test_client", "app.test_transport", "testing.echo")
 #: What has the plugin manager's library: its user, the marker of the specifications.

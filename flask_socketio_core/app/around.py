@@ -212,20 +212,19 @@ class Around:
         try:
             await call_either(function, event, failure)
         except Exception as error:  # noqa: BLE001  # the client has its answer
-            await call_either(
-                partial(
-                    self._log_failed,
-                    f"teardown_event function {name_of(function)}",
-                    function,
-                    (event, failure),
-                    error,
-                )
-            )
+            await call_either(self._log_torn_down, function, event, failure, error)
 
     def _tear_down(self, function: Callable[..., Any], event: str, failure: BaseException | None) -> None:
         try:
             function(event, failure)
         except Exception as error:  # noqa: BLE001  # the client has its answer
-            self._log_failed(
-                f"teardown_event function {name_of(function)}", function, (event, failure), error
-            )
+            self._log_torn_down(function, event, failure, error)
+
+    def _log_torn_down(
+        self,
+        function: Callable[..., Any],
+        event: str,
+        failure: BaseException | None,
+        error: BaseException,
+    ) -> None:
+        self._log_failed(f"teardown_event function {name_of(function)}", function, (event, failure), error)

@@ -80,13 +80,6 @@ def _shut_down(binding: weakref.ref[Binding]) -> None:
         found.shutdown()
 
 
-def _unpacked(answer: tuple[Any, ...]) -> Any:
-    """Return acknowledged values as an application gets them."""
-    if len(answer) > 1:
-        return answer
-    return answer[0] if answer else None
-
-
 def _ignore(*values: object) -> None:
     """Take what nobody asked for."""
 
@@ -464,12 +457,12 @@ class Binding:
         :raises ClientGone: if it leaves before.
         """
         ask, timeout_s = self._question(emission, to, timeout_s)
-        return _unpacked(calling.wait(self.mode, ask, emission.event, to=to, timeout_s=timeout_s))
+        return calling.unpacked(calling.wait(self.mode, ask, emission.event, to=to, timeout_s=timeout_s))
 
     async def call_async(self, emission: Emission, to: str, timeout_s: float | None) -> Any:
         """Do as :meth:`call` does, in a coroutine."""
         ask, timeout_s = self._question(emission, to, timeout_s)
-        return _unpacked(await calling.wait_async(ask, emission.event, to=to, timeout_s=timeout_s))
+        return calling.unpacked(await calling.wait_async(ask, emission.event, to=to, timeout_s=timeout_s))
 
     def call_all(self, emission: Emission, timeout_s: float, *, returns: bool) -> CallAnswers:
         """Send an event to clients and return what each acknowledges.

@@ -20,7 +20,7 @@ from ..contracts.concurrency.jobs import is_interrupt
 from ..errors import EventRejected, refusals
 from .around import Around
 from .handlers import ANY, RESERVED, HandlerCall, ReservedCall, may_await, name_of, refused_arguments
-from .request_context import CALL, Contexts
+from .request_context import CALL, Contexts, HandlerContext
 from .trusted_hosts import host_refusal
 from .users import REAUTH, flask_login_user, reauth, take_expiry, uses_flask_login
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..selection import Plugins
     from ..server.interface import AckReply
     from .event_loop import Coroutines
-    from .handlers import Handlers
+    from .handlers import Handler, Handlers
     from .users import Loader
 
 Steps = Generator[Coroutine[Any, Any, Any], Any, Any]
@@ -268,10 +268,14 @@ class Dispatcher:
         handler = functions.get(event) if functions else None  # what find() does first, without the call
         if handler is None:
             handler = self._handlers.find(event, namespace)
+        if (
+            event == REAUTH
+            and self._handlers.user_loader is not None
+            and self._leaves_reauth(handler, namespace)
+        ):
+            return self._reauth(self._handlers.user_loader, client, args, reply)
         if handler is not None:
             if handler.event == ANY:
-                if event == REAUTH and self._handlers.user_loader is not None:
-                    return self._reauth(self._handlers.user_loader, client, args, reply)
                 args = given = (event, *args)
             call = HandlerCall(
                 self.owner,
@@ -288,12 +292,6 @@ class Dispatcher:
                 return self._run_later(call, reply)
             return self._run(call)
         instance = self._handlers.find_class(namespace)
-        if (
-            event == REAUTH
-            and self._handlers.user_loader is not None
-            and not hasattr(instance, f"on_{REAUTH}")
-        ):
-            return self._reauth(self._handlers.user_loader, client, args, reply)
         attended = event == "connect" and self._around.attends_connects  # also where nobody handles them
         if instance is not None:
             everywhere = instance.namespace == ANY
@@ -319,6 +317,12 @@ class Dispatcher:
             call = HandlerCall(self.owner, self._invoke, client, event, args, _welcome, given, _welcome)
             return self._run_later(call, reply) if later else self._run(call)
         return _UNHANDLED
+
+    def _leaves_reauth(self, handler: Handler | None, namespace: str) -> bool:
+        """Return whether the application has no handler of its own for that event; one for all events is none."""
+        if handler is not None:
+            return handler.event == ANY
+        return not hasattr(self._handlers.find_class(namespace), f"on_{REAUTH}")
 
     def _reauth(
         self, load: Loader, client: Client, args: tuple[Any, ...], reply: Callable[..., object]
@@ -376,11 +380,7 @@ class Dispatcher:
         take_expiry(call.client)
         return answer
 
-    def _run(self, call: HandlerCall, *, directly: bool = False) -> Any:
-        """Run something in the context of a client.
-
-        :param directly: without observers, error handlers and what else stands around a handler.
-        """
+    def _open(self, call: HandlerCall) -> HandlerContext:
         client = call.client
         attributes = {
             "sid": client.sid,
@@ -389,8 +389,15 @@ class Dispatcher:
             "event": {"message": call.event, "args": call.args},
             CALL: call,
         }
+        return self.contexts.open(client.environ, attributes)
+
+    def _run(self, call: HandlerCall, *, directly: bool = False) -> Any:
+        """Run something in the context of a client.
+
+        :param directly: without observers, error handlers and what else stands around a handler.
+        """
         try:
-            with self.contexts.open(client.environ, attributes):
+            with self._open(call):
                 if call.event == "connect":
                     answer = self._let_in(call, directly)
                 else:  # what _call does, without the call
@@ -452,17 +459,9 @@ class Dispatcher:
 
     def _steps(self, call: HandlerCall, *, directly: bool) -> Steps:
         """Do as :meth:`_run` does; yield what is to be awaited. All steps are taken in one context."""
-        client = call.client
-        attributes = {
-            "sid": client.sid,
-            "namespace": client.namespace,
-            "client": client,
-            "event": {"message": call.event, "args": call.args},
-            CALL: call,
-        }
         awaiting = False
         try:
-            with self.contexts.open(client.environ, attributes):
+            with self._open(call):
                 answer = (self._let_in if call.event == "connect" else self._call)(call, directly)
                 if answer.__class__ is CoroutineType:
                     awaiting = True

@@ -5,19 +5,17 @@ Publishing may wait for the broker, whose connection belongs to the hub's thread
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import DisconnectReason, Reason
+from ..server.mailbox import Mailbox
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode
     from ..contracts.clients import Emission
     from ..server.interface import Emitter, Group, LocalServer
-
-Job = Callable[[], object]
 
 
 class LoopEmitter:
@@ -31,10 +29,8 @@ class LoopEmitter:
     def __init__(self, emitter: Emitter, server: LocalServer | None, mode: AsyncMode) -> None:
         self._emitter = emitter
         self._server = server
-        self._spawn = mode.spawn
-        self._lock = mode.create_lock()
-        self._calls: deque[Job] = deque()
-        self._running = False
+        self._jobs = Mailbox(mode.spawn, mode.create_lock())
+        self.put = self._jobs.put
 
     def emit(self, emission: Emission) -> None:
         """Send an event to clients soon."""
@@ -74,24 +70,6 @@ class LoopEmitter:
         server = self._server
         return (
             server
-            if server is not None and not self._running and server.is_connected(sid, namespace)
+            if server is not None and not self._jobs.busy and server.is_connected(sid, namespace)
             else None
         )
-
-    def put(self, call: Job) -> None:
-        """Do something soon, in order."""
-        with self._lock:
-            self._calls.append(call)
-            if self._running:
-                return
-            self._running = True
-        self._spawn(self._run_next)
-
-    def _run_next(self) -> None:
-        try:
-            self._calls.popleft()()
-        finally:
-            with self._lock:
-                self._running = again = bool(self._calls)
-            if again:
-                self._spawn(self._run_next)

@@ -156,13 +156,15 @@ class Sender(Operator):
 
         The other parameters are those of :meth:`emit`.
         """
-        if unknown:
-            args = _take_data(args, unknown)
-            refuse_unknown("SocketIO.call()", unknown, CALL_KEYWORDS)
-        target = to if to is not None else room
-        if target is None:
-            raise ValueError("SocketIO.call() asks one client: pass its sid as to=")
-        emission = Emission(event, payload(args), full_namespace(namespace), local=local or ignore_queue)
+        emission, target = _question_to_one(
+            "SocketIO.call()",
+            event,
+            args,
+            unknown,
+            namespace,
+            to if to is not None else room,
+            local or ignore_queue,
+        )
         return self._binding().call(emission, target, timeout)
 
     async def call_async(
@@ -186,13 +188,15 @@ class Sender(Operator):
 
         No worker waits meanwhile.
         """
-        if unknown:
-            args = _take_data(args, unknown)
-            refuse_unknown("SocketIO.call_async()", unknown, CALL_KEYWORDS)
-        target = to if to is not None else room
-        if target is None:
-            raise ValueError("SocketIO.call_async() asks one client: pass its sid as to=")
-        emission = Emission(event, payload(args), full_namespace(namespace), local=local or ignore_queue)
+        emission, target = _question_to_one(
+            "SocketIO.call_async()",
+            event,
+            args,
+            unknown,
+            namespace,
+            to if to is not None else room,
+            local or ignore_queue,
+        )
         return await self._binding().call_async(emission, target, timeout)
 
     @overload
@@ -257,10 +261,8 @@ class Sender(Operator):
 
         The other parameters are those of :meth:`emit`.
         """
-        binding, emission = (
-            self._binding(),
-            _question(event, args, namespace, to, exclude, local, include_self),
-        )
+        binding = self._binding()
+        emission = _question_to_many(event, args, namespace, to, exclude, local, include_self)
         if callback is not None:
             binding.call_all_back(emission, timeout, callback)
             return None
@@ -283,7 +285,7 @@ class Sender(Operator):
         on_timeout: Literal["raise", "return"] = "raise",
     ) -> CallAnswers:
         """Do as :meth:`call_all` does, in a coroutine; no worker waits meanwhile."""
-        emission = _question(event, args, namespace, to, exclude, local, include_self)
+        emission = _question_to_many(event, args, namespace, to, exclude, local, include_self)
         return await self._binding().call_all_async(emission, timeout, returns=_returns(on_timeout))
 
     def to(self, *rooms: Recipients) -> Selection:
@@ -312,7 +314,28 @@ CALL_KEYWORDS = ("namespace", "to", "room", "timeout", "local", "ignore_queue")
 _NOBODY: frozenset[Any] = frozenset()
 
 
-def _question(
+def _question_to_one(
+    function: str,
+    event: str,
+    args: tuple[Any, ...],
+    unknown: dict[str, Any],
+    namespace: str | None,
+    to: str | None,
+    local: bool,
+) -> tuple[Emission, str]:
+    """Return what is asked, and whom.
+
+    :param unknown: what was given by keywords that the function does not have.
+    """
+    if unknown:
+        args = _take_data(args, unknown)
+        refuse_unknown(function, unknown, CALL_KEYWORDS)
+    if to is None:
+        raise ValueError(f"{function} asks one client: pass its sid as to=")
+    return Emission(event, payload(args), full_namespace(namespace), local=local), to
+
+
+def _question_to_many(
     event: str,
     args: tuple[Any, ...],
     namespace: str | None,

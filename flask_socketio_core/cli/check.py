@@ -27,7 +27,7 @@ timeout_option = click.option(
     default=TIMEOUT_S,
     show_default=True,
     metavar="SECONDS",
-    help="How long to try the message queue.",
+    help="How long to try the message queue, and wait for answers.",
 )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,13 +17,13 @@ import click
 from flask.cli import pass_script_info
 
 from ..common.quoting import printable
-from ..common.users import is_users_room
 from ..common.users import user as room_of_user
 from ..errors import SocketIOError
 from ..server.interface import EVERYWHERE
 from . import launch
+from .check import timeout_option
 from .loading import extension_of
-from .table import WIDTH, table
+from .table import table, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +34,6 @@ if TYPE_CHECKING:
     from ..contracts.found import Clients, Count, RoomCounts
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
-
-TIMEOUT_S = 5.0
-
-NARROWEST = 80
-"""Columns of a table in a terminal that has fewer."""
 
 NODE_CHARACTERS = 8
 """So much of a server's id is shown; all of it is in JSON."""
@@ -96,15 +90,7 @@ def _whom(function: FunctionT) -> FunctionT:
 
 def _where(function: FunctionT) -> FunctionT:
     for option in (
-        click.option(
-            "--timeout",
-            "timeout_s",
-            type=click.FloatRange(min=0, min_open=True),
-            default=TIMEOUT_S,
-            show_default=True,
-            metavar="SECONDS",
-            help="How long to wait for answers.",
-        ),
+        timeout_option,
         click.option("--namespace", default="/", show_default=True),
     ):
         function = option(function)
@@ -161,7 +147,7 @@ def clients_command(
                 client.user or "-",
                 client.address or "-",
                 _ago(now_s - client.connected_at),
-                " ".join(str(room) for room in client.rooms if not is_users_room(room)) or "-",
+                " ".join(str(room) for room in client.rooms) or "-",
                 client.node[:NODE_CHARACTERS],
             )
             for client in found
@@ -358,9 +344,8 @@ def _finish(found: Clients | Count | RoomCounts, *, as_json: bool) -> None:
 
 def _print_table(rows: Iterable[tuple[str, ...]], *, flexible: Sequence[int]) -> None:
     """Print rows, of which clients may have chosen any part."""
-    width = max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST)
     shown = [tuple(printable(cell, len(cell)) for cell in row) for row in rows]
-    for line in table(shown, flexible=flexible, width=width):
+    for line in table(shown, flexible=flexible, width=terminal_width()):
         click.echo(line)
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
 #: Columns of a line, at most.
 WIDTH = 100
+#: In a terminal that has fewer.
+LEAST_WIDTH = 80
 GAP = "  "
 #: Columns that a cell keeps in any case.
 NARROWEST = 12
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal; where there is none, those of a line."""
+    return max(shutil.get_terminal_size((WIDTH, 24)).columns, LEAST_WIDTH)
 
 
 def table(

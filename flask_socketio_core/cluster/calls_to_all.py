@@ -26,6 +26,7 @@ from ..common.sids import is_sid
 from ..contracts.backoff import Paced
 from ..contracts.clients import CallAnswers
 from ..errors import CallError, CallTimeout, MessageTooLarge, QueueClosed
+from ..server.calling import unpacked
 from .asking import Around
 from .envelope import MAX_DEPTH, Malformed, Message, Wire, pack, stamp, unpack
 from .signing import CLOCK_SKEW_S
@@ -179,7 +180,7 @@ class Roll:
             for sid in self._addressed:
                 if sid not in self._nodes:
                     missing[sid] = "gone" if certain else "silent"
-            answers = {sid: _unpacked(values) for sid, values in self._answers.items()}
+            answers = {sid: unpacked(values) for sid, values in self._answers.items()}
         return CallAnswers(
             answers=MappingProxyType(answers),
             missing=MappingProxyType(missing),
@@ -187,10 +188,6 @@ class Roll:
             more=self._more,
             cut_off=cut_off,
         )
-
-
-def _unpacked(values: tuple[Any, ...]) -> Any:
-    return values if len(values) > 1 else values[0] if values else None
 
 
 @dataclass(slots=True)

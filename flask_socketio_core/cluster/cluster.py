@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import DisconnectReason, Reason, by_application
 from ..common.sendable import FAILURES, check_name, explain
-from ..common.sids import is_sid, may_be_foreign, refuse_sid
+from ..common.sids import is_sid, may_be_foreign
 from ..common.tracebacks import log_error
-from ..common.users import refuse_users_room
+from ..common.users import refuse_reserved
 from ..common.values import full_namespace
 from ..contracts import settings
 from ..contracts.clients import Emission
@@ -398,8 +398,7 @@ class Cluster:
             self._server.enter_room(sid, room, namespace)
         else:
             if room != sid:
-                refuse_sid("enter", room)
-                refuse_users_room("enter", room)
+                refuse_reserved("enter", room)
             self._tell("enter_room", namespace, sid=sid, room=room)
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
@@ -415,8 +414,7 @@ class Cluster:
 
         :raises ValueError: if the room is a client's sid, on whatever server.
         """
-        refuse_sid("close", room)
-        refuse_users_room("close", room)
+        refuse_reserved("close", room)
         if self._server is not None:
             self._server.close_room(room, namespace)
         self._tell("close_room", namespace, room=room)
@@ -441,8 +439,7 @@ class Cluster:
         :raises MessageTooLarge: if the queue can never carry the names.
         """
         for room in enter:
-            refuse_sid("enter", room)
-            refuse_users_room("enter", room)
+            refuse_reserved("enter", room)
         here = partial(_move, enter, leave)
         message: Message = {"method": "move", "enter": list(enter), "leave": list(leave)}
         key = next(iter((*enter, *leave)), "")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .sids import refuse_sid
+
 PREFIX = "@user:"
 """What the names of these rooms begin with."""
 
@@ -48,12 +50,13 @@ def is_users_room(room: Any) -> bool:
     return isinstance(room, str) and room.startswith(PREFIX)
 
 
-def refuse_users_room(action: str, room: Any) -> None:
-    """Refuse the room of a user where one that clients are put into is expected.
+def refuse_reserved(action: str, room: Any) -> None:
+    """Refuse a sid, or the room of a user, where a room that clients are put into is expected.
 
     :param action: what was to be done, for the error: ``"enter"`` or ``"close"``.
     :raises ValueError: if it is one; says what to do.
     """
+    refuse_sid(action, room)
     if is_users_room(room):
         raise ValueError(
             f"cannot {action} room {room!r}: only the clients of that user are in it, by request.client.user; where "

@@ -132,6 +132,13 @@ async def wait_async(ask: Ask, event: str, *, to: str, timeout_s: float) -> tupl
     return _outcome(answers, in_time, event, to, timeout_s)
 
 
+def unpacked(values: tuple[Any, ...]) -> Any:
+    """Return acknowledged values as an application gets them: one by itself, ``None`` for none."""
+    if len(values) > 1:
+        return values
+    return values[0] if values else None
+
+
 def _outcome(
     answers: list[tuple[Any, ...]], in_time: bool, event: str, to: str, timeout_s: float
 ) -> tuple[Any, ...]:

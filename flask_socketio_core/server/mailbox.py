@@ -40,6 +40,11 @@ class Mailbox:
         self._jobs: deque[Job] = deque()
         self._running = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs, or is about to."""
+        return self._running
+
     def put(self, job: Job) -> None:
         """Run a job after those before it."""
         with self._lock:

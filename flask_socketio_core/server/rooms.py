@@ -7,8 +7,7 @@ from functools import partial
 from itertools import filterfalse
 from typing import TYPE_CHECKING, Any
 
-from ..common.sids import refuse_sid
-from ..common.users import is_users_room, refuse_users_room, user
+from ..common.users import is_users_room, refuse_reserved, user
 
 if TYPE_CHECKING:
     from ..contracts import Lock
@@ -63,8 +62,7 @@ class Rooms:
         """
         if room == client.sid:
             return False
-        refuse_sid("enter", room)
-        refuse_users_room("enter", room)
+        refuse_reserved("enter", room)
         self._check_length(room)
         with self._lock:
             if client.sid not in self._clients:
@@ -130,8 +128,7 @@ class Rooms:
 
         :raises ValueError: if the room is a client's sid, on whatever server, or a user's.
         """
-        refuse_sid("close", room)
-        refuse_users_room("close", room)
+        refuse_reserved("close", room)
         with self._lock:
             members = self._rooms.pop(room, {}).values()
             for client in members:

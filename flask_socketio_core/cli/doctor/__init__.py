@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from ...app.examined import TOPIC
 from ...common.quoting import printable
 from .. import check, launch
 from ..loading import describe
-from ..table import WIDTH, paragraph, table
+from ..table import WIDTH, paragraph, table, terminal_width
 from . import application, cluster, cold, log, process, server
 from .finding import Case, Finding, NotChecked, Severity
 
@@ -45,7 +44,6 @@ CHECKS: tuple[Check, ...] = (
     cluster.versions_of_servers,
     log.log,
 )
-NARROWEST = 80
 COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
@@ -93,7 +91,7 @@ def doctor_command(
     if as_json:
         click.echo(json.dumps(data(outcomes), indent=2))
     else:
-        width = min(max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST), WIDTH)
+        width = min(terminal_width(), WIDTH)
         click.echo(view(outcomes, width))
     if any(finding.severity is Severity.ERROR for item in outcomes for finding in item.findings):
         click.get_current_context().exit(1)

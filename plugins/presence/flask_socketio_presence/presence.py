@@ -92,7 +92,7 @@ class Presence:
         self._runs = self._ended = False
 
     def is_for(self, socketio: SocketIO) -> bool:
-        """Say whether it was made for an extension object."""
+        """Return whether it was made for an extension object."""
         return self._socketio is socketio
 
     def set_up(self, app: Flask) -> None:
