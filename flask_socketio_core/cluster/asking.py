@@ -43,6 +43,9 @@ class Bus(Protocol):
     def servers(self) -> tuple[Peer, ...]:
         """Return the other servers that are there."""
 
+    def watch(self) -> None:
+        """Have servers noted that end while a question, which is kept already, waits for them."""
+
     def check(self, encoded: bytes) -> None:
         """Refuse a message that cannot be put.
 
@@ -174,8 +177,11 @@ class Asking:
         self._bus.put(encoded, _key(topic))
 
     def note_left(self, asked: list[str]) -> None:
-        """Wait for none of the servers that have left before that could be noted for the question."""
-        there = {self.node, *(peer.node for peer in self._bus.servers())} if self._bus is not None else ()
+        """Wait for none of the servers that have left before that could be noted for the question, or leave later."""
+        if self._bus is None:
+            return
+        self._bus.watch()  # not before the question is kept, or it might have ended by now
+        there = {self.node, *(peer.node for peer in self._bus.servers())}
         for node in asked:
             if node not in there:
                 self.questions.left(node)

@@ -304,7 +304,10 @@ class Link:
             self._meeting = True
             self._send_news_unless_closed("who")
         self._forget_silent(self._clock())  # a server does at each of its own signs of life
-        if not self._watching:
+
+    def watch(self) -> None:
+        """Notice when servers end, as long as a question waits for them; one that serves does so anyway."""
+        if not self.serves and not self._watching:
             self._schedule_watch()
 
     def _schedule_watch(self) -> None:
@@ -312,7 +315,7 @@ class Link:
         self._mode.call_later(WATCH_S, lambda: self._mode.spawn(self._watch))
 
     def _watch(self) -> None:
-        """Forget servers that are silent, as long as somebody waits for them."""
+        """Forget servers that are silent, unless nobody waits for them."""
         self._watching = False
         if self._ended or not len(self.asking.questions):
             return
@@ -321,7 +324,7 @@ class Link:
         stood_still = now_s - self._watch_due_s > WATCH_S
         if self.listener.subscribed and not self.outbox.down and not stood_still:
             self._forget_silent(now_s)
-        self._schedule_watch()
+        self.watch()  # again, unless another question has begun it meanwhile
 
     def servers(self) -> tuple[Peer, ...]:
         """Return the other servers that are there."""

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from flask_socketio_core.cluster import envelope
+from flask_socketio_core.cluster import envelope, link
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.cluster.envelope import MAX_ID, MAX_TOPICS, PROTOCOL
+from flask_socketio_core.cluster.memory import MemoryQueue
 from flask_socketio_core.cluster.topics import MOST_AT_ONCE, MOST_WAITING
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.contracts.clients import Emission
@@ -489,3 +490,33 @@ def test_several_ask_at_once_and_get_their_own_answers(request: pytest.FixtureRe
     finally:
         for node in nodes:
             node.close()
+
+
+def test_who_only_sends_notices_the_end_of_whom_it_waits_for_however_long_it_took_to_meet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link, "WATCH_S", 0.02)  # less than the others have to say that they are there
+    bus = Bus(MemoryQueue, "memory://", "watch")
+    begun, gate = threading.Event(), threading.Event()
+
+    def wait(payload: Any, asker: str) -> None:
+        begun.set()
+        gate.wait(LONG_S)
+
+    node = Node(bus, heartbeat_interval_s=0.2)
+    node.servers.on_topic("wait", wait)
+    node.start()
+    outside = emitter(bus)
+    found: list[Answers] = []
+    asking = threading.Thread(target=lambda: found.append(outside.ask("wait", None, timeout_s=LONG_S)))
+    asking.start()
+    try:
+        assert begun.wait(LONG_S)
+        monkeypatch.setattr(node.cluster._link, "_send_news", lambda state: None)  # as one that was killed
+        asking.join(LONG_S / 2)
+        assert found == [Answers(answers={}, errors={}, missing={node.cluster.node: "left"})]
+    finally:
+        gate.set()
+        asking.join(LONG_S)
+        outside.close()
+        node.close()

@@ -109,16 +109,24 @@ def start(info: ScriptInfo, nonce: str) -> ColdStart | None:
 
 def _others(modules: list[str], patching: str) -> tuple[str, ...]:
     """Return the installed packages among modules, without those that the patching one needs itself."""
-    belongs = metadata.packages_distributions()
-    own = _needs(patching)
+    belongs, own = _distributions(), _needs(patching)
     packages = {name.partition(".")[0] for name in modules}
-    return tuple(
-        sorted(
-            name
-            for name in packages
-            if belongs.get(name) and not own & set(map(canonicalize_name, belongs[name]))
-        )
-    )
+    return tuple(sorted(name for name in packages if name in belongs and not own & belongs[name]))
+
+
+def _distributions() -> dict[str, set[str]]:
+    """Return the distributions of each installed package, by its name.
+
+    As :func:`importlib.metadata.packages_distributions`, which in Python 3.10 does not know those whose wheels have no
+    ``top_level.txt``, such as Flask's.
+    """
+    found: dict[str, set[str]] = {}
+    for distribution in metadata.distributions():
+        told = (distribution.read_text("top_level.txt") or "").split()
+        files = distribution.files or ()
+        for package in told or {path.parts[0].partition(".")[0] for path in files if path.suffix == ".py"}:
+            found.setdefault(package, set()).add(canonicalize_name(distribution.metadata["Name"]))
+    return found
 
 
 def _needs(distribution: str) -> set[str]:
