@@ -1,65 +1,67 @@
-"""What each server says of its own clients: the part of this one, and those of the others. Pure.
+"""What each server says of its own clients. Pure.
 
-A part has a version, which each difference that is told raises by one, so that one who misses a difference knows it.
+What a server says is its part. It has a version, which each difference that is told raises by one, so that one who
+misses a difference knows it. Who needs the whole asks for it page by page, in the order of the connections' keys, which
+stays the same while others come and go. A page has what is true, at its version, from behind the last connection of the
+page before up to its own last one; the last page has everything that is left, and says that there are no more.
+
+Pages are a topic of their own. A server that does not know it is an older one: it is asked on the topic of the
+differences, without a payload, and answers with everything in one message, as the only page. Asked so, we do the same.
 """
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .rooms import Meta
 
 Key = tuple[str, str, str]
 """A connection in a room: namespace, room and sid."""
 
+Entry = tuple[str, "Meta"]
+"""User, and what is said about the connection."""
+
 MOST_AT_ONCE = 500
-"""Most connections in one difference, whose size queues limit."""
+"""Most connections in one difference or page, whose size queues limit."""
+
+PAGE_BYTES = 262_144
+"""Bytes of one page, roughly, as of the answers to ``who()``: every broker carries that by default."""
 
 
 @dataclass(slots=True)
 class Told:
-    """What another server has said.
+    """A difference or a page, as another server has said it.
 
-    :param joined: user and meta by connection.
+    :param joined: connections that are there.
+    :param left: connections that are gone; a page names none.
+    :param more: whether more pages follow.
     """
 
     version: int
-    joined: dict[Key, tuple[str, Meta]]
-    left: list[Key]
+    joined: dict[Key, Entry]
+    left: list[Key] = field(default_factory=list)
+    more: bool = False
 
     @classmethod
     def read(cls, payload: Any) -> Told:
         """Read what :class:`OwnPart` has written."""
         joined = {(space, room, sid): (user, meta) for space, room, sid, user, meta in payload["joined"]}
-        return cls(
-            payload["version"], joined, [(space, room, sid) for space, room, sid in payload.get("left", ())]
-        )
-
-
-@dataclass(slots=True)
-class Part:
-    """What is known of another server's clients.
-
-    :param asking: whether it is being asked for the whole.
-    :param heard: version of the newest difference that was heard.
-    """
-
-    version: int = -1
-    heard: int = 0
-    asking: bool = False
-    again: bool = False
-    keys: set[Key] = field(default_factory=set)
+        left = [(space, room, sid) for space, room, sid in payload.get("left", ())]
+        return cls(payload["version"], joined, left, payload.get("more", False))
 
 
 class OwnPart:
     """This server's clients."""
 
     def __init__(self) -> None:
-        self._entries: dict[Key, tuple[str, Meta]] = {}
+        self._entries: dict[Key, Entry] = {}
+        self._told: list[Key] = []  # sorted: without those that no message carries
         self._version = 0
         self._changed: dict[Key, None] = {}  # in order
 
@@ -75,17 +77,42 @@ class OwnPart:
         """Add a connection, or change what is said about it."""
         self._entries[key] = user, meta
         self._changed[key] = None
+        if self._place(key) is None:
+            insort(self._told, key)
 
     def leave(self, key: Key) -> bool:
         """Remove a connection; return whether it was there."""
         if self._entries.pop(key, None) is None:
             return False
         self._changed[key] = None
+        self.withhold(key)
         return True
 
-    def state(self) -> dict[str, Any]:
-        """Return the whole, as an answer to who asks."""
-        return {"version": self._version, "joined": _written(self._entries)}
+    def withhold(self, key: Key) -> None:
+        """Leave a connection out of the pages, until something else is said about it: no message carries it."""
+        if (place := self._place(key)) is not None:
+            del self._told[place]
+
+    def _place(self, key: Key) -> int | None:
+        place = bisect_left(self._told, key)
+        return place if place < len(self._told) and self._told[place] == key else None
+
+    def whole(self) -> dict[str, Any]:
+        """Return everything, for a server that knows no pages."""
+        return {"version": self._version, "joined": _written(self._told, self._entries)}
+
+    def page(self, after: Any) -> dict[str, Any]:
+        """Return the next page, as an answer to who asks; see :func:`within`.
+
+        :param after: key of the last connection on the page before, as JSON has it; ``None`` for the first page.
+        """
+        start = 0 if after is None else bisect_right(self._told, tuple(after))
+        keys = self._told[start : start + MOST_AT_ONCE]
+        return {
+            "version": self._version,
+            "joined": _written(keys, self._entries),
+            "more": start + len(keys) < len(self._told),
+        }
 
     def take_changed(self) -> list[list[Key]]:
         """Return what has to be told the others since the last time, for one difference each."""
@@ -95,9 +122,9 @@ class OwnPart:
     def difference(self, keys: Sequence[Key]) -> dict[str, Any]:
         """Return what there is to say of connections, with the next version."""
         self._version += 1
-        joined = {key: self._entries[key] for key in keys if key in self._entries}
+        joined = _written((key for key in keys if key in self._entries), self._entries)
         left = [list(key) for key in keys if key not in self._entries]
-        return {"version": self._version, "joined": _written(joined), "left": left}
+        return {"version": self._version, "joined": joined, "left": left}
 
     def take_back(self) -> None:
         """Free the version of the last difference, which nobody was told, for a part of it.
@@ -107,5 +134,14 @@ class OwnPart:
         self._version -= 1
 
 
-def _written(entries: dict[Key, tuple[str, Meta]]) -> list[list[Any]]:
-    return [[*key, user, meta] for key, (user, meta) in entries.items()]
+def within(page: dict[str, Any], most_bytes: int) -> dict[str, Any]:
+    """Return as much of a page as so many bytes hold; one connection at least."""
+    for number, connection in enumerate(page["joined"]):
+        most_bytes -= len(json.dumps(connection))
+        if most_bytes < 0 and number:
+            return {**page, "joined": page["joined"][:number], "more": True}
+    return page
+
+
+def _written(keys: Iterable[Key], entries: dict[Key, Entry]) -> list[list[Any]]:
+    return [[*key, *entries[key]] for key in keys]

@@ -20,7 +20,8 @@ from flask_socketio_core.contracts.settings import configured
 from flask_socketio_core.errors import ConfigurationError, ContextError, InvalidData, MessageTooLarge
 
 from . import settings
-from .parts import Key, OwnPart, Part, Told
+from .others import Pages, Part
+from .parts import PAGE_BYTES, Key, OwnPart, Told, within
 from .rooms import REF, Changes, Meta, Metas, Room
 
 if TYPE_CHECKING:
@@ -28,15 +29,17 @@ if TYPE_CHECKING:
 
     from flask_socketio_core import SocketIO
     from flask_socketio_core.contracts.clients import Client
+    from flask_socketio_core.contracts.servers import Answers
 
 logger = logging.getLogger(__name__)
 
 TOPIC = "flask-socketio-presence"
+PAGES = "flask-socketio-presence.pages"
 BATCH_S = 0.2
 """Seconds between two times that changes are told; Phoenix has 1.5 between servers and none to clients."""
 ASK_S = 5.0
-ASKED_AT_MOST = 12
-"""How often a server is asked that does not answer, or whose part changes meanwhile: for a minute, if it is silent."""
+FAILURES_AT_MOST = 12
+"""How often a server is asked that does not answer, or of which something is lost meanwhile: a minute, if silent."""
 
 Place = tuple[str, str]
 """Namespace and room."""
@@ -79,6 +82,7 @@ class Presence:
         self._here = ProcessFlag()
         self._begin()
         socketio.servers.on_topic(TOPIC, self._on_topic)
+        socketio.servers.on_topic(PAGES, self._on_page)
         _observe(self, socketio)
         _made.add(self)
 
@@ -348,6 +352,8 @@ class Presence:
                 self._tell_others(keys[half:])
                 return
             space, room, sid = keys[0]
+            with self._lock:
+                self._own.withhold(keys[0])
             logger.error(
                 "other servers cannot be told of client %s in room %r on namespace %r: %s",
                 sid,
@@ -385,27 +391,30 @@ class Presence:
     # ------------------------------------------------------------------------------------------- the other servers
 
     def _on_topic(self, payload: Any, node: str) -> Any:
-        """Answer who asks for this server's part, or take a difference of another's."""
+        """Take a difference of another server's part, or answer one of an older version, which knows no pages."""
         if payload is None:
             with self._lock:
-                return self._own.state()
+                return self._own.whole()
         told = Told.read(payload)
         with self._lock:
             part = self._others.get(node)
-            if part is not None:
-                part.heard = max(part.heard, told.version)
-            fits = part is not None and not part.asking and told.version == part.version + 1
-            if fits and part is not None:
-                self._apply(part, told)
-            misses = part is None or (not part.asking and told.version > part.version)
+            fresh = None if part is None else part.hear(told)
+            if part is not None and fresh is not None:
+                self._apply(part, fresh)
+            misses = part is None or part.misses
         if misses:
             self.ask(node)
         else:
             self._wake()
         return None
 
+    def _on_page(self, question: Any, node: str) -> Any:
+        """Answer who asks for a page of this server's part."""
+        with self._lock:
+            page = self._own.page(question["after"])
+        return within(page, question["bytes"])
+
     def _apply(self, part: Part, told: Told) -> None:
-        part.version = told.version
         for key in told.left:
             part.keys.discard(key)
             self._leave(key)
@@ -442,34 +451,61 @@ class Presence:
     def _ask(self, node: str, part: Part) -> None:
         try:
             with self._need_app().app_context():
-                is_there = any(self._asked(node, part) for _ in range(ASKED_AT_MOST))
+                is_known = self._read(node, part)
         finally:
             with self._lock:
                 part.asking = False
-        if not is_there:
+        if not is_known:
             logger.warning("server %s does not say who is present there", node)
 
-    def _asked(self, node: str, part: Part) -> bool:
-        """Ask once; return whether that is enough."""
-        part.again = False
-        found = self._socketio.servers.ask(TOPIC, timeout_s=ASK_S, node=node)
-        if self._ended:
-            return True
-        if node not in found.answers:
-            if found.missing.get(node) == "silent" or node in found.errors:
-                return False
-            self._drop(node)
-            return True
-        whole = Told.read(found.answers[node])
+    def _read(self, node: str, part: Part) -> bool:
+        """Read another server's part; return whether there is nothing more to read."""
+        pages, most_bytes, failures = self._first_page(part), PAGE_BYTES, 0
+        while failures < FAILURES_AT_MOST:
+            found = self._ask_page(node, pages, most_bytes)
+            if self._ended:
+                return True
+            if node in found.answers:
+                done = self._take_page(node, part, pages, Told.read(found.answers[node]))
+                if done is not None:
+                    if done:
+                        return True
+                    pages, failures = self._first_page(part), failures + 1
+            elif node in found.errors:  # it may be more than the queue carries
+                most_bytes, failures = most_bytes // 4, failures + 1
+            elif found.missing.get(node) == "silent":
+                failures += 1
+            else:
+                self._drop(node)
+                return True
+        return False
+
+    def _first_page(self, part: Part) -> Pages:
+        with self._lock:
+            part.again = False
+            return Pages(part.keys)
+
+    def _ask_page(self, node: str, pages: Pages, most_bytes: int) -> Answers:
+        ask = self._socketio.servers.ask
+        question = {"after": pages.after, "bytes": most_bytes}
+        found = ask(PAGES, question, timeout_s=ASK_S, node=node)
+        if found.missing.get(node) == "unable":
+            return ask(TOPIC, timeout_s=ASK_S, node=node)
+        return found
+
+    def _take_page(self, node: str, part: Part, pages: Pages, page: Told) -> bool | None:
+        """Take what was answered; return whether that is all, ``None`` if more pages follow."""
         with self._lock:
             if self._others.get(node) is not part:  # it has left meanwhile
                 return True
-            whole.left = [key for key in part.keys if key not in whole.joined]
-            self._apply(part, whole)
-            done = part.version >= part.heard and not part.again
-            part.asking = not done  # with the lock, lest a difference falls between
+            if not pages.take(page):
+                return False
+            self._apply(part, page)
+            since = None if page.more else part.finish(pages)
+            if since is not None:
+                self._apply(part, since)
         self._wake()
-        return done
+        return None if page.more else since is not None
 
     def _drop(self, node: str) -> None:
         with self._lock:

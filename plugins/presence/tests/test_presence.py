@@ -13,9 +13,10 @@ from flask import Flask
 
 from flask_socketio_core import SocketIO, join_room, leave_room
 from flask_socketio_core.cluster.memory import MemoryQueue
+from flask_socketio_core.contracts.servers import Answers
 from flask_socketio_core.errors import ConfigurationError, ContextError, InvalidData, InvalidOption
-from flask_socketio_presence import Presence
-from flask_socketio_presence.presence import TOPIC
+from flask_socketio_presence import Presence, parts
+from flask_socketio_presence.presence import PAGES, TOPIC
 from support.nodes import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -150,6 +151,76 @@ def test_a_server_that_has_missed_something_asks_again(make_site: Sites) -> None
     second.presence.ask_all()  # as after a gap
     wait_until(lambda: part.keys, "answer after a gap")
     assert set(second.presence.list("doc:7")) == {"ann", "ben"}
+
+
+def test_a_part_comes_in_pages_of_which_some_are_lost(
+    make_site: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = {"message_queue": "memory://presence", "channel": uuid.uuid4().hex}
+    monkeypatch.setattr(MemoryQueue, "max_message_bytes", 3_000)
+    monkeypatch.setattr(parts, "MOST_AT_ONCE", 20)
+    first, second = make_site(**queue), make_site(**queue)
+    late: list[str] = []
+    questions: list[Any] = []
+    ask = second.socketio.servers.ask
+
+    def ask_and_lose(topic: str, payload: Any = None, **options: Any) -> Any:
+        found = ask(topic, payload, **options)
+        questions.append((topic, payload, dict(found.errors)))
+        if len(questions) in (2, 7):
+            return Answers(answers={}, errors={}, missing={options["node"]: "silent"})
+        if len(questions) in (6, 9):  # who comes meanwhile sorts before and behind what was read
+            late.extend(f"late {len(questions)} {number}" for number in range(3))
+            for user in late[-3:]:
+                first.client(user, ("track", "doc:7" if user < "late 7" else "doc:6", {"x": "y" * 300}))
+        return found
+
+    monkeypatch.setattr(second.socketio.servers, "ask", ask_and_lose)
+    users = [f"user {number}" for number in range(45)]
+    for user in users:
+        first.client(user, ("track", "doc:7", {"x": "y" * 100}))
+    second.client("ben", ("track", "doc:7"))
+    wait_until(lambda: len(second.presence.list("doc:7")) == 49, "pages")
+    assert second.presence.list("doc:7") == {
+        **{user: [{"x": "y" * 100}] for user in users},
+        **{user: [{"x": "y" * 300}] for user in late[:3]},
+        "ben": [{}],
+    }
+    wait_until(lambda: set(second.presence.list("doc:6")) == set(late[3:]), "who came meanwhile")
+    node = first.socketio.servers.node
+    wait_until(lambda: not second.presence._others[node].asking, "last page")
+    assert {topic for topic, _, _ in questions} == {PAGES}
+    # More than the queue carries was asked for at first. Nothing was read twice, except what was lost.
+    failed = [bool(errors) for _, _, errors in questions]
+    assert failed == sorted(failed, reverse=True) and failed.count(True) < 6, questions
+    places = [payload["after"] for _, payload, errors in questions if not errors]
+    assert len(places) > 8 and len({str(place) for place in places}) >= len(places) - 2, places
+
+
+def test_servers_of_an_older_version_are_asked_for_everything_at_once(make_site: Sites) -> None:
+    queue: dict[str, Any] = {"message_queue": "memory://presence", "channel": uuid.uuid4().hex}
+    asked: list[Any] = []
+    app = Flask("older")
+    older = SocketIO(app, async_mode="threading", **queue)
+
+    @older.servers.on_topic(TOPIC)
+    def answer(payload: Any, node: str) -> Any:
+        asked.append(payload)
+        return {"version": 3, "joined": [["/", "doc:7", "s1", "ann", {}], ["/", "doc:7", "s2", "eve", {}]]}
+
+    older.test_client(app)
+    site = make_site(**queue)
+    site.client("ben", ("track", "doc:7"))
+    wait_until(lambda: set(site.presence.list("doc:7")) == {"ann", "eve", "ben"}, "the older server's part")
+    older.servers.tell(TOPIC, {"version": 4, "joined": [], "left": [["/", "doc:7", "s2"]]})
+    wait_until(lambda: site.presence._others[older.servers.node].version == 4, "difference")
+    assert None in asked
+
+    node = site.socketio.servers.node
+    whole = older.servers.ask(TOPIC, timeout_s=10, node=node).answers[node]
+    ((_, _, _, user, meta),) = whole["joined"]
+    assert (user, meta, set(whole)) == ("ben", {}, {"version", "joined"})
+    older.close(0.5)
 
 
 def test_what_no_message_carries_takes_nothing_from_the_rest(
