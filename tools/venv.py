@@ -23,17 +23,28 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PIP = "pip>=25.1"  # the first pip that installs dependency groups
 ALWAYS_INSTALLED = "async_threading"
-#: Queue URL schemes whose plugin ``make demo QUEUE=...`` installs; every other one is Kombu's.
+DEMO_PLUGIN = "presence"
+#: What queue URLs begin with whose plugin ``make demo QUEUE=...`` installs, up to a "+"; every other one is Kombu's.
 QUEUE_PLUGINS = {
     "": None,
     "memory": None,
     "kafka": "queue_kafka",
     "redis": "queue_redis",
     "rediss": "queue_redis",
-    "redis+sentinel": "queue_redis",
     "unix": "queue_redis",
     "valkey": "queue_redis",
     "valkeys": "queue_redis",
+}
+
+#: The extra of Kombu that brings the client library of a transport; what is not named here needs none, or has none.
+KOMBU_EXTRAS = {
+    "gcpubsub": "gcpubsub",
+    "mongodb": "mongodb",
+    "pgmq": "pgmq",
+    "redis": "redis",
+    "rediss": "redis",
+    "sentinel": "redis",
+    "sqs": "sqs",
 }
 
 
@@ -75,9 +86,11 @@ def refresh(venv: Path, purpose: str, requirements: Sequence[str]) -> None:
         create(venv)
     stamp = venv / f".installed-{purpose}"
     wanted = fingerprint(requirements)
-    if is_current(stamp, wanted) or (
-        purpose == "demo" and is_current(venv / ".installed-dev", fingerprint(dev()))
-    ):
+    if is_current(stamp, wanted):
+        return
+    if purpose == "demo" and is_current(venv / ".installed-dev", fingerprint(dev())):
+        requirements = [each for each in requirements if each.startswith("kombu[")]  # the rest is there
+    if not requirements:
         return
     stamp.unlink(missing_ok=True)
     install(venv, requirements)
@@ -93,7 +106,7 @@ def requirements_for(args: argparse.Namespace) -> list[str]:
     if args.purpose in ("bench", "docs", "uwsgi"):
         return ["--group", args.purpose]
     if args.purpose == "demo":
-        return editable(demo_plugins(args.mode, args.queue))
+        return [*editable(demo_plugins(args.mode, args.queue)), *demo_clients(args.queue)]
     return dev("--group", "floor") if args.versions == "floor" else dev()
 
 
@@ -111,14 +124,13 @@ def plugin_names() -> list[str]:
 
 
 def demo_plugins(mode: str, queue: str) -> list[str]:
-    """Return the plugins that one choice of parts needs, the always installed one first.
+    """Return the plugins that the demo needs with one choice of parts, the always installed one first.
 
     :raises SetupError: when this repository has no plugin for ``mode``.
     """
     # gevent_uwsgi is gevent's plugin under another server.
-    wanted = [f"async_{mode.partition('_')[0]}"] if mode else []
-    scheme = queue.partition(":")[0].lower() if "://" in queue else queue
-    queue_plugin = QUEUE_PLUGINS.get(scheme, "queue_kombu")
+    wanted = [DEMO_PLUGIN, *([f"async_{mode.partition('_')[0]}"] if mode else [])]
+    queue_plugin = queue_plugin_of(queue)
     if queue_plugin is not None:
         wanted.append(queue_plugin)
     available = plugin_names()
@@ -127,6 +139,19 @@ def demo_plugins(mode: str, queue: str) -> list[str]:
             modes = ", ".join(sorted(name[6:] for name in available if name.startswith("async_")))
             raise SetupError(f"MODE={mode} is not a mode of this repository\n  available: {modes}")
     return list(dict.fromkeys([ALWAYS_INSTALLED, *wanted]))
+
+
+def queue_plugin_of(queue: str) -> str | None:
+    """Return the plugin for the URL of a message queue; ``None`` if the core has what it takes."""
+    return QUEUE_PLUGINS.get(queue.partition(":")[0].partition("+")[0].lower(), "queue_kombu")
+
+
+def demo_clients(queue: str) -> list[str]:
+    """Return what else has to be installed for the URL of a message queue: the client library of Kombu's transport."""
+    if queue_plugin_of(queue) != "queue_kombu":
+        return []
+    transport = queue.partition(":")[0].lower().removeprefix("kombu+").partition("+")[0]
+    return [f"kombu[{KOMBU_EXTRAS[transport]}]"] if transport in KOMBU_EXTRAS else []
 
 
 def fingerprint(requirements: Sequence[str]) -> str:
