@@ -16,6 +16,7 @@ HOST ?= 127.0.0.1
 PORT ?= 5000
 MODE ?= threading
 QUEUE ?=
+WORKERS ?= 1
 CASE ?= event
 
 PLUGINS := $(sort $(notdir $(patsubst %/pyproject.toml,%,$(wildcard plugins/[a-z]*/pyproject.toml))))
@@ -43,12 +44,12 @@ python:
 venv: python  ## make the virtual environment, or bring it up to date
 	@$(INTERPRETER) tools/venv.py --venv $(VENV) --versions $(VERSIONS)
 
-demo: python  ## run the chat example; MODE=gevent QUEUE=redis://... HOST= PORT= choose its parts
+demo: python  ## run the chat example; MODE=gevent QUEUE=redis://... WORKERS=2 HOST= PORT= choose its parts
 	@$(INTERPRETER) tools/venv.py --venv $(VENV) --for demo --mode "$(MODE)" --queue "$(QUEUE)"
 	@if command -v npm >/dev/null && [ -f examples/chat/package.json ]; then \
 		[ -d examples/chat/node_modules ] || (cd examples/chat && npm ci --silent --no-audit --no-fund) \
 			|| echo "npm could not fetch the browser's client: the page takes it from its CDN" >&2; fi
-	@$(BIN)/python examples/chat/app.py --mode "$(MODE)" --queue "$(QUEUE)" --host "$(HOST)" --port "$(PORT)"
+	@$(BIN)/python examples/chat/$(if $(filter-out 1,$(WORKERS)),workers.py --workers "$(WORKERS)",app.py) --mode "$(MODE)" --queue "$(QUEUE)" --host "$(HOST)" --port "$(PORT)"
 
 test: venv machine  ## run every test; REQUIRE_BROKERS=1: nothing may be missing; TESTS="core threading", JOBS=1
 	@[ -n "$(TESTS)" ] || $(INTERPRETER) tools/venv.py --venv $(VENV) --for uwsgi || echo "==> uWSGI could not be built: its tests skip" >&2

@@ -8,6 +8,7 @@ const readline = require("node:readline");
 const { chromium } = require("playwright-core");
 
 const WAIT_MS = 15_000; // generous: a test machine may be busy
+const GRACE_MS = 5_000; // the presence plugin's default
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const DESKTOP = { viewport: { width: 1200, height: 760 } };
@@ -48,7 +49,9 @@ class Guest {
   sees = (locator) => locator.waitFor({ state: "attached" });
   person = (nick) => this.page.locator("#people li", { has: this.page.getByText(nick, { exact: true }) });
   message = (text) => this.page.locator(".message", { has: this.page.getByText(text, { exact: true }) });
-  own = (text, tick) => this.page.locator(`.mine[data-tick="${tick}"]`, { hasText: text });
+  own = (text, ...ticks) =>
+    this.page.locator(ticks.map((tick) => `.mine[data-tick="${tick}"]`).join(), { hasText: text });
+  notes = () => this.page.locator(".messages .note").allInnerTexts();
   status = () => this.page.locator("#connection summary").innerText();
   screenshot = (name) => this.page.screenshot({ path: path.join(settings.screenshots, `${name}.png`) });
 
@@ -66,6 +69,26 @@ class Guest {
     const [content, screen] = await this.page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.equal(content, screen, `${this.nick} has to scroll sideways`);
     assert.equal(screen, this.page.viewportSize().width, `${this.nick}'s page was zoomed out to fit`);
+  }
+
+  // Returns what another guest had been told before; tries again if a slow machine took longer than one may be away.
+  async loadsAgain(other) {
+    for (let tries = 0; tries < 5; tries += 1) {
+      await other.sees(other.person(this.nick));
+      const [before, startedAt] = [await other.notes(), Date.now()];
+      await this.page.reload();
+      await this.sees(this.person(other.nick));
+      if (Date.now() - startedAt < GRACE_MS / 2) return before;
+    }
+    throw new Error(`to load a page takes longer than ${GRACE_MS / 2} ms`);
+  }
+
+  // As a phone that is asleep: connected, but nothing of its page runs. Returns what wakes it.
+  async sleeps() {
+    const devtools = await this.page.context().newCDPSession(this.page);
+    await devtools.send("Debugger.enable");
+    await devtools.send("Debugger.pause"); // before whatever runs next: here, the event that arrives
+    return () => devtools.send("Debugger.disable");
   }
 
   // A browser reports each refused connection; that is what a stopped server looks like.
@@ -108,7 +131,7 @@ const scenarios = {
     await ada.sees(ada.page.getByText("Bob left"));
     await ada.person("Bob").waitFor({ state: "detached" });
     await ada.write("Only the lobby hears this");
-    await ada.sees(ada.own("Only the lobby hears this", "delivered"));
+    await ada.sees(ada.own("Only the lobby hears this", "sent").getByText("nobody else is here"));
     await ada.page.getByRole("link", { name: "garden" }).click();
     await ada.sees(ada.person("Bob"));
     await bob.sees(bob.person("Ada"));
@@ -139,7 +162,7 @@ const scenarios = {
     await ask("start");
     await bob.page.getByRole("button", { name: "Try now" }).click().catch(() => {}); // it may be back already
     await Promise.all([ada.hasConnection("connected", "websocket"), bob.hasConnection("connected", "websocket")]);
-    await ada.sees(ada.own("And one more", "delivered"));
+    await ada.sees(ada.own("And one more", "sent", "delivered"));
     await bob.sees(bob.message("Written while nobody listens"));
     await bob.sees(bob.message("And one more"));
     await ada.sees(ada.person("Bob"));
@@ -157,7 +180,7 @@ const scenarios = {
     const ada = await Guest.join(browser, "Ada", PHONE, `${settings.url}?transports=polling`);
     await ada.hasConnection("connected", "polling");
     await ada.write("Through HTTP requests alone");
-    await ada.sees(ada.own("Through HTTP requests alone", "delivered"));
+    await ada.sees(ada.own("Through HTTP requests alone", "sent"));
     await ada.hasConnection("connected", "polling");
     ada.hasNoComplaints();
   },
@@ -174,6 +197,47 @@ const scenarios = {
     await ask("stop the other");
     await ada.person("Bob").waitFor({ state: "detached" });
     ada.hasNoComplaints();
+  },
+
+  async servers(browser) {
+    const ada = await Guest.join(browser, "Ada", DESKTOP, `${settings.url}?moderator=${settings.moderator}`);
+    const bob = await Guest.join(browser, "Bob", PHONE, settings.other);
+    const cyd = await Guest.join(browser, "Cyd", DESKTOP, settings.other);
+    await Promise.all([ada, bob, cyd].map((guest) => guest.sees(guest.page.getByText(
+      `served by ${guest === ada ? settings.server : settings.otherServer}`))));
+    for (const guest of [ada, bob, cyd]) {
+      await guest.sees(guest.person("Ada").getByText(settings.server));
+      await guest.sees(guest.person("Bob").getByText(settings.otherServer));
+      await guest.sees(guest.person("Cyd"));
+    }
+
+    await ada.write("To the other server");
+    await ada.sees(ada.own("To the other server", "delivered").getByText("delivered to 2 of 2"));
+    await bob.sees(bob.message("To the other server"));
+    const wake = await bob.sleeps();
+    await ada.write("Bob is asleep");
+    await cyd.sees(cyd.message("Bob is asleep"));
+    await ada.sees(ada.own("Bob is asleep", "sent").getByText("delivered to 1 of 2, not to Bob"));
+    await ada.screenshot("servers-delivered-desktop");
+    await wake();
+    await bob.sees(bob.message("Bob is asleep"));
+
+    const before = await bob.loadsAgain(ada);
+    await bob.write("Loaded again");
+    await bob.sees(bob.own("Loaded again", "delivered").getByText("delivered to 2 of 2"));
+
+    assert.equal(await cyd.page.getByRole("button", { name: /^Remove/ }).count(), 0, "only moderators remove");
+    await ada.page.getByRole("button", { name: "Remove Bob" }).click();
+    await bob.sees(bob.page.getByRole("alert").getByText("A moderator has removed you"));
+    await ada.sees(ada.page.getByText("You have removed Bob"));
+    await ada.person("Bob").waitFor({ state: "detached" });
+    assert.deepEqual(await ada.notes(), [...before, "You have removed Bob", "Bob left"],
+      "who only loads the page again was never away");
+    await cyd.sees(cyd.page.getByText("Bob left").last());
+    await bob.screenshot("servers-removed-phone");
+    await bob.page.getByRole("button", { name: "Try now" }).click();
+    await ada.sees(ada.person("Bob"));
+    for (const guest of [ada, bob, cyd]) guest.hasNoComplaints();
   },
 
   async withoutClient(browser) {

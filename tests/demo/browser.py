@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 NODE_MODULES = HERE.parent / "js" / "node_modules"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SCENARIO_TIMEOUT_S = 60.0
+SCENARIO_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 5.0  # Node closes Chromium, and its profile, on TERM
 
 
@@ -53,7 +53,7 @@ def run_scenario(
     :param screenshots: folder for what the pages looked like.
     :param actions: what the scenario may ask us to do while it waits, by name.
     :param arguments: what the scenario needs to know, such as the URL.
-    :raises AssertionError: with what the scenario wrote, if it failed or took longer than a minute.
+    :raises AssertionError: with what the scenario wrote, if it failed or took longer than two minutes.
     """
     node, chromium = require_browser()
     screenshots.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -11,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.servers import HOST, free_port, wait_until
+from support.servers import HOST, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,20 +20,22 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-READY_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 8.0
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 25.0
 
 
 class ExampleServer:
-    """A server on a port of its own; it can be stopped and started again on that port.
+    """A server on a port of its own, or several; it can be stopped and started again there.
 
     :param command: makes the command line for a port.
+    :param workers: how many servers that starts, on ports that follow each other.
     """
 
-    def __init__(self, log: Path, command: Callable[[int], list[str]]) -> None:
+    def __init__(self, log: Path, command: Callable[[int], list[str]], *, workers: int = 1) -> None:
         self.log = log
-        port = free_port()
-        self.url = f"http://{HOST}:{port}/"
+        port = free_ports(workers)
+        self.ports = range(port, port + workers)
+        self.url, *self.other_urls = [f"http://{HOST}:{port}/" for port in self.ports]
         self.command = [sys.executable, *command(port)]
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -45,7 +48,9 @@ class ExampleServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SOCKETIO_")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("SOCKETIO_", "CHAT_"))
+        }
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
@@ -80,16 +85,42 @@ class ExampleServer:
         return self.process is None or self.process.poll() is not None
 
     def _answers(self) -> bool:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(f"{self.url}socket.io/?EIO=4&transport=polling", timeout=2.0) as page:
-                return bool(page.status == 200)
-        return False
+        return all(map(answers, [self.url, *self.other_urls]))
+
+
+def answers(url: str) -> bool:
+    """Return whether a server answers at a URL."""
+    with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+        with urllib.request.urlopen(f"{url}socket.io/?EIO=4&transport=polling", timeout=2.0) as page:
+            return bool(page.status == 200)
+    return False
+
+
+def free_ports(number: int) -> int:
+    """Return the first of several TCP ports of loopback that follow each other, on which nobody listens."""
+    for _ in range(100):
+        with contextlib.ExitStack() as listeners, contextlib.suppress(OSError, OverflowError):
+            port = 0
+            for _ in range(number):
+                listener = listeners.enter_context(socket.socket())
+                listener.bind((HOST, port))
+                port = listener.getsockname()[1] + 1
+            return port - number
+    raise AssertionError(f"no {number} free ports in a row")
 
 
 def chat_server(log: Path, *, mode: str = "", queue: str = "") -> ExampleServer:
     """Return a chat server with the arguments that ``make demo`` gives it."""
     choice = ["--mode", mode, "--queue", queue, "--host", ""]
     return ExampleServer(log, lambda port: [str(EXAMPLES / "chat" / "app.py"), *choice, "--port", str(port)])
+
+
+def chat_workers(log: Path, *, queue: str) -> ExampleServer:
+    """Return two servers of the chat as one command, with the arguments that ``make demo WORKERS=2`` gives it."""
+    choice = ["--workers", "2", "--mode", "", "--queue", queue, "--host", ""]
+    return ExampleServer(
+        log, lambda port: [str(EXAMPLES / "chat" / "workers.py"), *choice, "--port", str(port)], workers=2
+    )
 
 
 def echo_server(log: Path) -> ExampleServer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from demo.loading import load_example
 from demo.servers import EXAMPLES
+from support.servers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +41,12 @@ def app(chat: ModuleType) -> Flask:
 class Guest:
     """A guest of the chat."""
 
-    def __init__(self, app: Flask, nick: str) -> None:
+    def __init__(self, app: Flask, nick: str, *, moderator: str = "") -> None:
         self.nick = nick
-        self.client = app.extensions["socketio"].test_client(app)
+        self.client = app.extensions["socketio"].test_client(
+            app, auth={"secret": f"secret of {nick}", "moderator": moderator}
+        )
+        (self.hello,) = self.heard("hello")
 
     def ask(self, event: str, **data: Any) -> dict[str, Any]:
         """Emit an event and return its acknowledgement."""
@@ -49,7 +54,7 @@ class Guest:
         return answer
 
     def join(self, room: str = "lobby") -> dict[str, Any]:
-        return self.ask("join", room=room, nick=self.nick, who=f"tab of {self.nick}")
+        return self.ask("join", room=room, nick=self.nick)
 
     def say(self, text: str, *, key: str = "1", room: str = "lobby") -> dict[str, Any]:
         return self.ask("say", id=f"{self.nick}-{key}", room=room, text=text)
@@ -59,17 +64,36 @@ class Guest:
         arguments = [packet["args"] for packet in self.client.get_received() if packet["name"] == event]
         return [each[0] if isinstance(each, list) else each for each in arguments]  # "message" has only one
 
+    def waits_for(self, event: str) -> dict[str, Any]:
+        """Return the first argument of the next event of a name."""
+        told: dict[str, Any] = self.client.wait_for(event, timeout=30)["args"][0]
+        return told
+
 
 @pytest.fixture
 def guest(app: Flask) -> Callable[[str], Guest]:
     return lambda nick: Guest(app, nick)
 
 
-def test_greeting_names_process_mode_and_queue(app: Flask) -> None:
-    (hello,) = Guest(app, "Ada").heard("hello")
-    assert hello["mode"] == "threading"
-    assert hello["queue"] is None
-    assert re.fullmatch(r"\d+-[0-9a-f]{4}", hello["process"])
+def test_greeting_names_server_mode_and_queue(app: Flask, chat: ModuleType) -> None:
+    hello = Guest(app, "Ada").hello
+    assert (hello["mode"], hello["queue"]) == ("threading", None)
+    assert hello["server"] == f"process {os.getpid()}"
+    named = chat.create_app("threading", server="port 5001")
+    assert Guest(named, "Ada").hello["server"] == "port 5001"
+
+
+def test_guest_is_whoever_knows_its_secret_which_is_told_to_nobody(app: Flask) -> None:
+    ada = Guest(app, "Ada")
+    ada.join()
+    assert re.fullmatch(r"[0-9a-f]{16}", ada.hello["who"])
+    assert Guest(app, "Ada").hello["who"] == ada.hello["who"] != Guest(app, "Bob").hello["who"]
+    assert "secret of Ada" not in str(app.extensions["socketio"].who())
+
+
+@pytest.mark.parametrize("auth", [None, {}, {"secret": ""}, {"secret": 7}, "secret", ["secret"]])
+def test_client_without_a_secret_is_refused(app: Flask, auth: Any) -> None:
+    assert not app.extensions["socketio"].test_client(app, auth=auth).is_connected()
 
 
 def test_message_is_acknowledged_and_reaches_the_room_but_not_its_author(
@@ -111,18 +135,43 @@ def test_other_room_is_forgotten_when_its_last_guest_leaves(guest: Callable[[str
     assert guest("Bob").join("garden")["history"] == []
 
 
-def test_presence_follows_a_guest_who_joins_changes_room_and_goes(guest: Callable[[str], Guest]) -> None:
-    ada, bob = guest("Ada"), guest("Bob")
+def test_guests_are_told_who_is_here_in_which_room_and_at_which_server(app: Flask) -> None:
+    ada, bob = Guest(app, "Ada"), Guest(app, "Bob")
+    ada.join()
+    bob.join("music")
+    told = bob.waits_for("presence_state")
+    metas = {who: [(meta["nick"], meta["room"]) for meta in entry["metas"]] for who, entry in told.items()}
+    assert metas == {ada.hello["who"]: [("Ada", "lobby")], bob.hello["who"]: [("Bob", "music")]}
+    assert told[ada.hello["who"]]["metas"][0]["server"] == ada.hello["server"]
+
+
+def test_author_hears_by_name_who_has_not_acknowledged_a_message(
+    guest: Callable[[str], Guest], chat: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "DELIVERY_TIMEOUT_S", 1.0)
+    ada, bob, cyd = guest("Ada"), guest("Bob"), guest("Cyd")
+    cyd.client.on("message", lambda _message: None)  # acknowledges; Bob's page does not run
+    ada.join()
+    ada.say("hello?", key="1")
+    nobody = {"id": "Ada-1", "by": 0, "of": 0, "missing": [], "complete": True}
+    assert ada.waits_for("delivery") == nobody
+    bob.join()
+    cyd.join()
+    ada.say("hello", key="2")
+    bob_not = {"id": "Ada-2", "by": 1, "of": 2, "missing": ["Bob"], "complete": False}
+    assert ada.waits_for("delivery") == bob_not
+    assert bob.heard("delivery") == []
+
+
+def test_moderator_removes_a_guest_who_may_come_back(app: Flask) -> None:
+    ada, bob = Guest(app, "Ada", moderator=app.config["MODERATOR"]), Guest(app, "Bob")
+    assert (ada.hello["isModerator"], bob.hello["isModerator"]) == (True, False)
     ada.join()
     bob.join()
-    bob.join("music")
-    bob.client.disconnect()
-    news = ada.heard("presence")
-    seen = [{person["nick"]: person["room"] for person in said["guests"]} for said in news]
-    assert seen[-1] == {"Ada": "lobby"}
-    assert {"Ada": "lobby", "Bob": "lobby"} in seen
-    assert {"Ada": "lobby", "Bob": "music"} in seen
-    assert [said["version"] for said in news] == sorted(said["version"] for said in news)
+    assert ada.ask("kick", who=bob.hello["who"]) == {}
+    assert wait_until(lambda: not bob.client.is_connected(), timeout_s=30)
+    assert ada.client.is_connected()
+    assert Guest(app, "Bob").join()["room"] == "lobby"
 
 
 def test_typing_is_told_to_the_others(guest: Callable[[str], Guest]) -> None:
@@ -138,8 +187,9 @@ def test_typing_is_told_to_the_others(guest: Callable[[str], Guest]) -> None:
     ("event", "data", "error"),
     [
         ("say", {"id": "1", "room": "lobby", "text": "hello"}, "please join the room first"),
-        ("join", {"room": "lobby", "nick": "   ", "who": "x"}, "please give a nickname and a room"),
-        ("join", {"room": 7, "nick": ["Ada"], "who": None}, "please give a nickname and a room"),
+        ("join", {"room": "lobby", "nick": "   "}, "please give a nickname and a room"),
+        ("join", {"room": 7, "nick": ["Ada"]}, "please give a nickname and a room"),
+        ("kick", {"who": "somebody"}, "only a moderator may do that"),
     ],
 )
 def test_nonsense_is_answered_with_an_error(

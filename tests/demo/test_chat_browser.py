@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from demo.browser import require_browser, run_scenario
-from demo.servers import ExampleServer, chat_server
+from demo.servers import ExampleServer, chat_server, chat_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.timeout(90)  # seconds: a scenario ends itself after 60
+pytestmark = pytest.mark.timeout(180)  # seconds: a scenario ends itself after 120
 MODES = ("threading", "gevent", "eventlet")
 
 
@@ -70,7 +71,26 @@ def test_page_says_that_its_client_is_missing(chat: Callable[..., ExampleServer]
         run_scenario("withoutClient", screenshots=screenshots, url=server.url)
 
 
-@pytest.mark.parametrize("mode", MODES)
+def test_two_servers_know_who_is_here_and_who_has_a_message_and_a_moderator_removes_a_guest(
+    tmp_path: Path, screenshots: Path, redis_url: str
+) -> None:
+    with chat_workers(tmp_path / "servers.log", queue=redis_url) as servers:
+        one, other = servers.ports
+        tokens = re.findall(r"moderator=(\w+)", servers.log.read_text())
+        assert len(tokens) == 2, "each server says what its address is for a moderator"
+        assert tokens[0] == tokens[1], "and one address's token is good for all servers"
+        run_scenario(
+            "servers",
+            screenshots=screenshots,
+            url=servers.url,
+            other=servers.other_urls[0],
+            server=f"port {one}",
+            otherServer=f"port {other}",
+            moderator=tokens[0],
+        )
+
+
+@pytest.mark.parametrize("mode", MODES[1:])  # the others in threads: above
 def test_two_processes_share_rooms_through_redis(
     chat: Callable[..., ExampleServer], screenshots: Path, redis_url: str, mode: str
 ) -> None:

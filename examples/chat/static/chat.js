@@ -1,21 +1,24 @@
 // The chat's client: what it says to the server, what it hears, and what it does when the line is cut.
 // Drawing is view.js's business; no message touches innerHTML anywhere.
 
+import { Presence } from "/presence.mjs"; // from the plugin's package
+
 import * as view from "./view.js";
 
 const ACK_TIMEOUT_MS = 8000; // after that a message counts as not delivered and can be sent again
-const SILENCE_MS = 5000; // another process that says nothing for so long is taken for gone (it speaks every 2 s)
 const TYPING_EVERY_MS = 1500;
 
 const standardRooms = document.body.dataset.rooms.split(" ");
-const me = { who: recall(sessionStorage, "who") ?? randomId(), nick: recall(sessionStorage, "nick") ?? "" };
-store(sessionStorage, "who", me.who);
+const secret = recall(sessionStorage, "secret") ?? randomId(); // a user is a tab: what it knows makes it this one
+store(sessionStorage, "secret", secret);
+const me = { who: "", nick: recall(sessionStorage, "nick") ?? "" };
 
-let server = null; // what "hello" told: process, mode, queue
+let server = null; // what "hello" told: its name, mode, queue
 let room = null; // the room we are in, or null until the server has agreed
 const outbox = []; // our messages in order, until the server has acknowledged them
 let typedAt = 0;
-const processes = new Map(); // presence by server process: { version, heardAt, guests }
+let guests = []; // everybody on all servers: who, nick, room, server
+let kicked = false;
 
 // ---------------------------------------------------------------- connection
 
@@ -25,9 +28,11 @@ if (typeof io === "undefined") {
 }
 
 // "?transports=polling" or "?transports=websocket" in the address shows the page on one transport.
-const transports = new URLSearchParams(location.search).get("transports")?.split(",");
+const address = new URLSearchParams(location.search);
+const transports = address.get("transports")?.split(",");
 const socket = io({
   autoConnect: false,
+  auth: { secret, moderator: address.get("moderator") ?? "" },
   reconnectionDelay: 500,
   reconnectionDelayMax: 4000,
   ...(transports && { transports }),
@@ -51,7 +56,7 @@ function showTransport(name) {
 }
 
 socket.on("connect", () => {
-  processes.clear();
+  kicked = false;
   showTransport(socket.io.engine.transport.name);
   view.detail("sid", socket.id);
   view.banner(null);
@@ -65,7 +70,8 @@ socket.on("disconnect", (reason) => {
   view.detail("transport", "none");
   view.detail("sid", "none");
   view.event(`connection lost: ${reason}`);
-  view.banner(socket.active ? "Connection lost. Trying to reconnect…" : "The server ended this connection.");
+  const end = kicked ? "A moderator has removed you from the chat." : "The server ended this connection.";
+  view.banner(socket.active ? "Connection lost. Trying to reconnect…" : end);
 });
 
 socket.on("connect_error", (error) => {
@@ -87,8 +93,9 @@ view.onRetryNow(() => {
 });
 
 socket.on("hello", (hello) => {
-  if (server && server.process !== hello.process) view.event(`now served by process ${hello.process}`);
+  if (server && server.server !== hello.server) view.event(`now served by ${hello.server}`);
   server = hello;
+  me.who = hello.who;
   view.serverDetails(hello);
 });
 
@@ -101,7 +108,7 @@ function wantedRoom() {
 async function join(wanted) {
   let answer;
   try {
-    answer = await socket.timeout(ACK_TIMEOUT_MS).emitWithAck("join", { ...me, room: wanted });
+    answer = await socket.timeout(ACK_TIMEOUT_MS).emitWithAck("join", { nick: me.nick, room: wanted });
   } catch {
     if (socket.connected) view.banner(`The server did not answer when asked for #${wanted}.`);
     return;
@@ -119,11 +126,12 @@ async function join(wanted) {
   flush();
 }
 
-socket.on("presence", ({ process, version, guests }) => {
-  const known = processes.get(process);
-  if (known && known.version > version) return; // two emits may overtake each other
-  processes.set(process, { version, heardAt: Date.now(), guests });
-  if (known && room) announce(known.guests, guests);
+// The server tells of everybody once, then of what changes; who only loads the page again is never away.
+const presence = new Presence(socket, "guests");
+presence.onSync(() => {
+  const before = guests;
+  guests = presence.list((who, { metas }) => metas.map((meta) => ({ who, ...meta }))).flat();
+  if (room) announce(before, guests);
   drawPresence();
 });
 
@@ -138,22 +146,24 @@ function announce(before, after) {
 }
 
 function drawPresence() {
-  const guests = [...processes].flatMap(([process, { guests }]) => guests.map((guest) => ({ ...guest, process })));
   const people = new Map(guests.filter((guest) => guest.room === room).map((guest) => [guest.who, guest]));
   const names = new Set([...standardRooms, wantedRoom(), ...guests.map((guest) => guest.room)]);
   const counts = [...names].map((name) => [name, new Set(guests.filter((g) => g.room === name).map((g) => g.who)).size]);
+  const servers = new Set(guests.map((guest) => guest.server));
   view.rooms(counts, room ?? wantedRoom());
-  view.people([...people.values()], me.who, processes.size > 1);
+  view.people([...people.values()], me.who, { showServer: servers.size > 1, onKick: server?.isModerator && kick });
 }
 
-setInterval(() => {
-  for (const [process, { heardAt, guests }] of processes) {
-    if (process === server?.process || Date.now() - heardAt < SILENCE_MS) continue;
-    processes.delete(process);
-    if (room) announce(guests, []);
-    drawPresence();
+async function kick({ who, nick }) {
+  try {
+    const answer = await socket.timeout(ACK_TIMEOUT_MS).emitWithAck("kick", { who });
+    view.note(answer.error ?? `You have removed ${nick}`);
+  } catch {
+    view.note(`It is not known whether ${nick} was removed: the server did not answer`);
   }
-}, 1000);
+}
+
+socket.on("kicked", () => (kicked = true)); // the connection ends next
 
 window.addEventListener("hashchange", () => {
   if (me.nick && socket.connected && wantedRoom() !== room) join(wantedRoom());
@@ -179,7 +189,8 @@ async function flush() {
   if (answer?.at) {
     const trip = Math.max(1, Math.round(performance.now() - startedAt));
     outbox.splice(outbox.indexOf(entry), 1);
-    mark(entry, "delivered", { at: answer.at, trip });
+    mark(entry, "sent", { at: answer.at, trip });
+    if (entry.delivery) view.delivered(entry.delivery);
     view.detail("trip", `${trip} ms`);
   } else {
     mark(entry, socket.connected ? "failed" : "waiting", { error: answer?.error });
@@ -207,8 +218,16 @@ view.onResend((id) => {
   flush();
 });
 
-socket.on("message", (message) => {
-  if (message.room === room) view.message(message, message.who === me.who);
+socket.on("message", (message, acknowledge) => {
+  if (message.room !== room) return;
+  view.message(message, message.who === me.who);
+  acknowledge(); // its author hears who has it
+});
+
+socket.on("delivery", (delivery) => {
+  const entry = outbox.find(({ id }) => id === delivery.id);
+  if (entry) entry.delivery = delivery; // it has overtaken the acknowledgement
+  else view.delivered(delivery);
 });
 
 socket.on("typing", (guest) => guest.room === room && view.typing(guest));

@@ -6,7 +6,8 @@ const KEPT_EVENTS = 20;
 const TICKS = {
   waiting: ["◷", "waiting for the connection"],
   sending: ["◷", "sending"],
-  delivered: ["✓", "delivered"],
+  sent: ["✓", "sent"],
+  delivered: ["✓✓", "delivered"],
   failed: ["!", "not delivered"],
 };
 
@@ -48,16 +49,18 @@ export function event(text) {
   while ($("d-events").children.length > KEPT_EVENTS) $("d-events").lastChild.remove();
 }
 
-export function serverDetails({ process, mode, queue }) {
+export function serverDetails({ server, mode, queue }) {
+  $("server").textContent = `served by ${server}`;
   detail("mode", mode);
-  detail("process", process);
-  detail("queue", queue ?? "none: one process");
+  detail("server", server);
+  detail("queue", queue ?? "none: one server");
   $("d-note").textContent =
-    `A tick means that the server has the message. A room's last ${document.body.dataset.kept} messages are kept in the memory of ` +
+    "One tick means that the server has the message, two that the others in the room have it. A room's last " +
+    `${document.body.dataset.kept} messages are kept in the memory of ` +
     (queue
-      ? "each process: after a reload you see those that passed through the process that serves you. Messages and " +
+      ? "each server: after a reload you see those that were written at the one that serves you. Messages and " +
         "people reach you from all of them."
-      : "this process and end with it.");
+      : "this server and end with it.");
 }
 
 export function banner(text) {
@@ -97,7 +100,7 @@ export function rooms(counts, current) {
   );
 }
 
-export function people(guests, mine, showProcess) {
+export function people(guests, mine, { showServer, onKick }) {
   guests.sort((a, b) => (b.who === mine) - (a.who === mine) || a.nick.localeCompare(b.nick));
   $("people-count").textContent = guests.length;
   $("people").replaceChildren(
@@ -105,8 +108,10 @@ export function people(guests, mine, showProcess) {
       const name = element("span", { className: "name", textContent: guest.nick });
       const item = element("li", {}, avatar(guest), name);
       if (guest.who === mine) item.append(element("span", { className: "tag", textContent: "you" }));
-      if (showProcess) {
-        item.append(element("span", { className: "tag", textContent: guest.process, title: "server process" }));
+      if (showServer) item.append(element("span", { className: "tag", textContent: guest.server, title: "server" }));
+      if (onKick && guest.who !== mine) {
+        item.append(element("button", { type: "button", className: "quiet", textContent: "✕",
+          title: `Remove ${guest.nick}`, ariaLabel: `Remove ${guest.nick}`, onclick: () => onKick(guest) }));
       }
       return item;
     }),
@@ -129,7 +134,7 @@ export function message({ id, who, nick, text, at }, mine, pending = false) {
   const heading = element("p", { className: "heading" }, element("b", { textContent: nick }), " ",
     element("time", { textContent: clock(at), dateTime: new Date(at).toISOString() }));
   const bubble = element("div", { className: "bubble" }, element("p", { className: "text", textContent: text }));
-  if (mine) bubble.append(element("p", { className: "tick", textContent: "✓ delivered" }));
+  if (mine) bubble.append(element("p", { className: "tick", textContent: "✓ sent" }));
   const item = element("li", { id: `m-${id}`, className: mine ? "message mine" : "message", data: { at, who } },
     avatar({ who, nick }), heading, bubble);
   if (pending) append(item);
@@ -166,14 +171,15 @@ function group(item) {
   item.classList.toggle("grouped", Boolean(grouped));
 }
 
-export function tick(id, state, { at: said, trip, error } = {}) {
+export function tick(id, state, { at: said, trip, error, words = TICKS[state][1] } = {}) {
   const item = document.getElementById(`m-${id}`);
   if (!item) return;
-  const [sign, words] = TICKS[state];
+  const [sign] = TICKS[state];
   item.dataset.tick = state;
   const line = item.querySelector(".tick");
   line.replaceChildren(element("span", { textContent: sign, ariaHidden: "true" }), ` ${words}`);
-  if (trip) line.append(` · ${trip} ms`);
+  if (trip) item.dataset.trip = ` · ${trip} ms`;
+  line.append(item.dataset.trip ?? "");
   if (state === "failed") {
     if (error) line.append(`: ${error}`);
     line.append(" ", element("button", { type: "button", textContent: "Send again", onclick: () => resend(id) }));
@@ -182,6 +188,15 @@ export function tick(id, state, { at: said, trip, error } = {}) {
     item.dataset.at = said;
     insert(item);
   }
+}
+
+export function delivered({ id, by, of, missing, complete }) {
+  const gone = of - by - missing.length;
+  const others = [...missing, ...(gone ? ["somebody who left"] : [])].join(", ");
+  if (!of && complete) return tick(id, "sent", { words: "sent, nobody else is here" });
+  const unknown = complete || others ? "" : ", perhaps not to all";
+  const words = `delivered to ${by} of ${of}${others && `, not to ${others}`}${unknown}`;
+  tick(id, complete ? "delivered" : "sent", { words });
 }
 
 let resend = () => {};
