@@ -249,6 +249,15 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         self._observers.append(plugin)
         return observer
 
+    def unobserve(self, observer: Callable[..., object]) -> None:
+        """Tell a function nothing more that was registered with :meth:`observe`, which costs nothing from then on.
+
+        One that is not registered is no error. What happens at the same time it may still be told.
+        """
+        for plugin in [plugin for plugin in self._observers if observer in vars(plugin).values()]:
+            self._observers.remove(plugin)
+            self._plugins_here().unobserve(plugin)
+
     # serving
 
     def run(

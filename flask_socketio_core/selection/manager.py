@@ -244,6 +244,16 @@ class Plugins:
         self._manager.register(observer, name=record.name)
         self._note_observers(record.hooks)
 
+    def unobserve(self, observer: object) -> None:
+        """Ask and tell an object registered in code no longer; nothing happens if it is not there.
+
+        What it is being told it is told to the end.
+        """
+        name = self._manager.get_name(observer)
+        if name is not None:
+            self._manager.unregister(observer)
+            self._note_observers(self._plugins.pop(name).hooks)
+
     def observes(self, hook: str) -> bool:
         """Return whether anybody implements a hook that surrounds or observes."""
         return bool(self._observers[hook])

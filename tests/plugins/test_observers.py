@@ -225,6 +225,24 @@ def test_the_bus_is_told_at_the_start_and_message_by_message(record: Record) -> 
             socketio.close()
 
 
+def test_what_is_observed_no_longer_costs_nothing(socketio: SocketIO) -> None:
+    told: list[str] = []
+
+    def socketio_emit(event: str) -> None:
+        told.append(event)
+
+    before = socketio._plugins_here().observes_emits
+    for event in ("first", "second"):
+        socketio.observe(socketio_emit)
+        socketio.emit(event)
+        socketio.unobserve(socketio_emit)
+        socketio.emit("unobserved")
+    socketio.unobserve(socketio_emit)
+    assert told == ["first", "second"]
+    assert socketio._plugins_here().observes_emits is before
+    assert "socketio_emit" not in {plugin.name for plugin in socketio.plugins.plugins}
+
+
 def test_an_observer_with_a_misspelt_name_is_told_the_nearest(socketio: SocketIO) -> None:
     def socketio_bus_gaps() -> None: ...
 
