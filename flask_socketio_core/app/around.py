@@ -110,6 +110,7 @@ class Around:
             attendant
             for attendant in self._handlers.attendants
             if attendant.before_connects(call.client.namespace)
+            and self._handlers.reaches(attendant, call.client.namespace)
         ]
         if any(may_await(attendant.function) for attendant in attendants):
             return self._connect_later(attendants, function, auth)
@@ -135,6 +136,7 @@ class Around:
             attendant
             for attendant in self._handlers.attendants
             if attendant.attends(event, call.client.namespace, call.blueprint)
+            and self._handlers.reaches(attendant, call.client.namespace)
         ]
         if any(may_await(attendant.function) for attendant in attendants):
             return self._end_later(self._begin_later(attendants, event, function, args), attendants, event)

@@ -263,7 +263,7 @@ class Dispatcher:
         :param given: what a function is called with.
         """
         namespace = client.namespace
-        later = event == "connect" and may_await(self._user_loader or _welcome)
+        later = event == "connect" and may_await(self._user_loader(namespace) or _welcome)
         functions = self._handlers.functions.get(namespace)
         handler = functions.get(event) if functions else None  # what find() does first, without the call
         if handler is None:
@@ -271,6 +271,7 @@ class Dispatcher:
         if (
             event == REAUTH
             and self._handlers.user_loader is not None
+            and namespace not in self._handlers.reserved
             and self._leaves_reauth(handler, namespace)
         ):
             return self._reauth(self._handlers.user_loader, client, args, reply)
@@ -313,7 +314,7 @@ class Dispatcher:
             if later or registered in self._handlers.awaiting:
                 return self._run_later(call, reply, directly=not attended)
             return self._run(call, directly=not attended)
-        if attended or (event == "connect" and self._user_loader is not None):
+        if attended or (event == "connect" and self._user_loader(namespace) is not None):
             call = HandlerCall(self.owner, self._invoke, client, event, args, _welcome, given, _welcome)
             return self._run_later(call, reply) if later else self._run(call)
         return _UNHANDLED
@@ -332,9 +333,10 @@ class Dispatcher:
         call = HandlerCall(self.owner, self._invoke, client, REAUTH, args, ask, args, load)
         return self._run_later(call, reply) if may_await(load) else self._run(call)
 
-    @property
-    def _user_loader(self) -> Loader | None:
-        """What says who a client's user is."""
+    def _user_loader(self, namespace: str) -> Loader | None:
+        """Return what says who a client's user is."""
+        if namespace in self._handlers.reserved:
+            return None
         loader = self._handlers.user_loader
         if loader is None and uses_flask_login(self.app):
             return flask_login_user
@@ -348,7 +350,7 @@ class Dispatcher:
 
     def _let_in(self, call: HandlerCall, directly: bool) -> Any:
         """Find out whose a client is, and run its connect handler, which may refuse it."""
-        load = self._user_loader
+        load = self._user_loader(call.client.namespace)
         if load is not None:
             user = load(call.given[0])
             if user.__class__ is CoroutineType:

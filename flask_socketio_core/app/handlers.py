@@ -194,6 +194,8 @@ class Handlers:
         """What the application has around handlers, in order of registration."""
         self.user_loader: Callable[[Any], Any] | None = None
         """Says who a client's user is."""
+        self.reserved: set[str] = set()
+        """Namespaces of plugins, in which what the application has for all namespaces is not asked."""
         self.awaiting: set[str] = set()
         """The namespaces whose classes have coroutine functions."""
 
@@ -244,6 +246,10 @@ class Handlers:
     def find_class(self, namespace: str) -> ClassHandlers | None:
         """Return the class for a namespace, or ``None``."""
         return self.classes.get(namespace) or self.classes.get(ANY)
+
+    def reaches(self, attendant: Attendant, namespace: str) -> bool:
+        """Return whether an attendant may stand around handlers of a namespace, which may be reserved."""
+        return attendant.namespace is not None or namespace not in self.reserved
 
     def error_handler(self, namespace: str) -> ErrorHandler | None:
         """Return what handles the errors of a namespace, or ``None``."""

@@ -278,6 +278,16 @@ class HandlerRegistration(Registrar):
         """
         self._handlers.wrap(wrap)
 
+    def reserve_namespace(self, namespace: str) -> None:
+        """Keep a namespace for a plugin, whose clients have a login of their own.
+
+        For plugins, in ``socketio_setup``. The application's user loader, Flask-Login's, and its ``before_connect``,
+        ``before_event`` functions and the like for all namespaces are not asked there; those that name it are.
+
+        .. versionadded:: 0.1
+        """
+        self._handlers.reserved.add(full_namespace(namespace))
+
     @abstractmethod
     def on_namespace(self, namespace_handler: Any, *, _blueprint: object = None) -> None:
         """Register a class-based namespace."""

@@ -340,6 +340,21 @@ def test_handlers_are_wrapped_one_by_one(socketio: SocketIO, connect: Connect) -
         socketio.wrap_handlers(lambda function: "no function")  # type: ignore[arg-type, return-value]  # what is tried
 
 
+def test_what_is_around_all_namespaces_stays_out_of_a_reserved_one(
+    socketio: SocketIO, connect: Connect
+) -> None:
+    asked: list[str] = []
+    socketio.reserve_namespace("plugin")
+    socketio.user_loader(lambda auth: asked.append("loader"))
+    socketio.before_connect()(lambda auth: asked.append("before_connect"))
+    socketio.before_event()(lambda event, args: asked.append("before_event"))
+    socketio.before_connect("/plugin")(lambda auth: asked.append("its own"))
+    socketio.on("reauth", namespace="/plugin")(lambda: "the plugin's")
+    client = connect(namespace="/plugin")
+    assert client.emit("reauth", callback=True, namespace="/plugin") == "the plugin's"
+    assert asked == ["its own"]
+
+
 def test_a_blueprint_is_registered_once_with_each_object(socketio: SocketIO) -> None:
     blueprint = SocketBlueprint()
     socketio.register_blueprint(blueprint)
