@@ -112,5 +112,5 @@ changelog: python  ## show the next release's changes; VERSION=0.2.0 moves them 
 
 clean:  ## remove whatever make made
 	rm -rf .venv .venv.lock .venv-* .cache dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -rf tests/js/node_modules examples/chat/node_modules
+	rm -rf tests/js/node_modules examples/chat/node_modules plugins/admin_ui/flask_socketio_admin_ui/page
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

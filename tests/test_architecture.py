@@ -42,7 +42,9 @@ ROW_OF = {name: number for number, names in enumerate(ROWS) for name in names}
 PLUGIN_TERRITORY = re.compile(
     r"(flask_socketio_(?!core(\.|$))\w+|eventlet|gevent|geventwebsocket|uwsgi|redis|kafka|kombu)(\.|$)"
 )
-PLUGIN_PACKAGE = re.compile(r"flask[-_]socketio[-_]((async|queue|observe)[-_][a-z]|limits|presence)")
+PLUGIN_PACKAGE = re.compile(
+    r"flask[-_]socketio[-_]((async|queue|observe)[-_][a-z]|admin[-_]ui|limits|presence)"
+)
 MODE_NAMES = {"async_mode", "mode", "async_mode_name"}
 #: Flask and the library of its commands. One module outside of these folders asks whether ``flask run`` is running.
 FLASK = re.compile(r"(flask|click)(\.|$)")

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 #: Folders with a package.json and a lock; each gets its node_modules.
 TEST_PROJECTS = ("tests/js", "examples/chat")
+#: Fetches the released build of the Admin UI, unless it is there.
+ADMIN_UI = "plugins/admin_ui/flask_socketio_admin_ui/build.py"
 #: Debian keeps servers out of a user's search path.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
@@ -80,11 +82,17 @@ def main(projects: Sequence[str]) -> int:
     if missing and may_install():
         install(missing)
         missing = absent()
-    unfetched = [project for project in projects or TEST_PROJECTS if not fetch_node_modules(ROOT / project)]
+    unfetched = [
+        f"cd {project} && npm ci"
+        for project in projects or TEST_PROJECTS
+        if not fetch_node_modules(ROOT / project)
+    ]
+    if not projects and not run([sys.executable, ADMIN_UI]):
+        unfetched.append(f"python {ADMIN_UI}")
     for part in missing:
         say(f"{part.name} is missing: apt-get install {' '.join(part.packages)}")
-    for project in unfetched:
-        say(f"the JavaScript packages of {project} are missing: cd {project} && npm ci")
+    for command in unfetched:
+        say(f"what this fetches with npm is missing: {command}")
     strict = os.environ.get("REQUIRE_BROKERS") == "1"
     return int(strict and (any(part.needed for part in missing) or bool(unfetched)))
 

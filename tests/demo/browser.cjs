@@ -6,6 +6,7 @@ const assert = require("node:assert/strict");
 const path = require("node:path");
 const readline = require("node:readline");
 const { chromium } = require("playwright-core");
+const adminScenarios = require("./admin.cjs");
 
 const WAIT_MS = 15_000; // generous: a test machine may be busy
 const GRACE_MS = 5_000; // the presence plugin's default
@@ -246,12 +247,14 @@ const scenarios = {
     await page.goto(settings.url);
     await page.getByRole("alert").getByText("npm ci").waitFor({ timeout: WAIT_MS });
   },
+
+  ...adminScenarios,
 };
 
 async function main() {
   const browser = await chromium.launch({ executablePath: settings.chromium, headless: true, args: FLAGS });
   try {
-    await scenarios[scenario](browser);
+    await scenarios[scenario](browser, settings, ask);
   } catch (error) {
     const pages = browser.contexts().flatMap((context) => context.pages());
     const shots = pages.map((page, number) =>

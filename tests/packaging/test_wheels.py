@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -16,6 +17,7 @@ import pytest
 from support.environments import ROOT, run
 
 PLUGINS = (
+    "admin_ui",
     "async_eventlet",
     "async_gevent",
     "async_threading",
@@ -146,6 +148,7 @@ def test_plugin_accepts_one_minor_release_of_the_core(plugin: str, wheels: Path)
         ("kafka", "flask-socketio-queue-kafka"),
         ("kombu", "flask-socketio-queue-kombu"),
         ("rabbitmq", "flask-socketio-queue-kombu"),
+        ("admin-ui", "flask-socketio-admin-ui"),
         ("limits", "flask-socketio-limits"),
         ("prometheus", "flask-socketio-observe-prometheus"),
         ("presence", "flask-socketio-presence"),
@@ -156,6 +159,18 @@ def test_extra_of_the_core_brings_its_plugin(extra: str, distribution: str, whee
         requirements = metadata_of(wheel).get_all("Requires-Dist", [])
     wanted = re.compile(rf"{distribution}\S* *; *extra == '{extra}'")
     assert any(wanted.fullmatch(requirement) for requirement in requirements)
+
+
+def test_wheel_of_the_admin_ui_brings_its_page_with_its_licence(wheels: Path) -> None:
+    with open_wheel(wheels, "flask_socketio_admin_ui") as wheel:
+        names = wheel.namelist()
+        page = "flask_socketio_admin_ui/page/"
+        if f"{page}index.html" not in names and os.environ.get("REQUIRE_BROKERS") != "1":
+            pytest.skip("npm could not fetch the page")
+        assert b"MIT License" in wheel.read(f"{page}LICENSE")
+        assert wheel.read(f"{page}VERSION") == b"0.5.1"
+        assert re.search(rb'src="js/app[.]\w+[.]js"', wheel.read(f"{page}index.html"))
+        assert sum(name.startswith(f"{page}js/") for name in names) == 2  # no source maps
 
 
 def open_wheel(wheels: Path, package: str) -> ZipFile:

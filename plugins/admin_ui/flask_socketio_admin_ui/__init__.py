@@ -1,0 +1,1 @@
+"""The official Admin UI of Socket.IO, for flask-socketio-core."""
