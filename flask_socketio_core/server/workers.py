@@ -143,6 +143,8 @@ class Workers:
     def _start_waiting(self, jobs: Jobs) -> None:
         while (job := self._take_next(jobs)) is not None:
             self._hand_over(job)
+            if jobs.waiting is None and not self._turns:
+                return
 
     def _run_ahead(self, jobs: Jobs, job: Job) -> None:
         with self._lock:
@@ -153,9 +155,6 @@ class Workers:
         finally:
             job()
 
-    def _may_start(self, jobs: Jobs) -> bool:
-        return jobs.ahead < MOST_AHEAD and self._count_running(jobs) < self._share
-
     def _take_next(self, jobs: Jobs) -> Job | None:
         """Return a job that may start now.
 
@@ -163,29 +162,25 @@ class Workers:
         """
         turns = self._turns
         with self._lock:
-            running = self._count_running(jobs)
-            if jobs.waiting and not running:
-                first = jobs
-            else:
-                if jobs.waiting and self._may_start(jobs):
+            first = jobs
+            waiting = jobs.waiting
+            running = len(jobs.backlog) - len(waiting) if waiting else 1
+            if running:
+                if waiting and jobs.ahead < MOST_AHEAD and running < self._share:
                     turns.setdefault(jobs)
                 if not turns or len(self._running) >= self._shared:
                     return None
                 first = next(iter(turns))
-            turns.pop(first, None)
-            waiting = first.waiting
+                waiting = first.waiting
             assert waiting
+            turns.pop(first, None)
             job = waiting.popleft()
             first.ahead += 1
             if not waiting:
                 first.waiting = None
-            elif self._may_start(first):
+            elif first.ahead < MOST_AHEAD and len(first.backlog) - len(waiting) < self._share:
                 turns[first] = None  # behind the others
             return partial(self._run_ahead, first, job)
-
-    @staticmethod
-    def _count_running(jobs: Jobs) -> int:
-        return len(jobs.backlog) - len(jobs.waiting or ())
 
 
 def _run(job: Job) -> None:
