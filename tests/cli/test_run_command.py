@@ -15,7 +15,7 @@ from flask import Flask
 
 from flask_socketio_core import SocketIO
 from support.clients import python_client
-from support.servers import HOST, descendants, find_program, free_port, wait_until
+from support.servers import HOST, STOP_TIMEOUT_S, descendants, find_program, free_port, wait_until
 from support.wire.http import HttpError, request
 
 Invoke = Callable[..., Result]
@@ -96,8 +96,10 @@ class Running:
         children = descendants(self.process.pid)
         self.process.terminate()
         try:
-            self.process.wait(8)
+            self.process.wait(STOP_TIMEOUT_S)
         finally:
+            self.process.kill()
+            self.process.wait()
             for pid in children:
                 _kill(pid)
 

@@ -154,7 +154,7 @@ def test_nobody_is_refused_while_a_worker_is_exchanged(kind: ServerKind, tmp_pat
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline_s and worker(server) in (None, server.worker_pid):
             statuses += [server.get(target(transport="polling")).status for _ in range(5)]
-        assert worker(server) not in (None, server.worker_pid)
+        assert worker(server) not in (None, server.worker_pid), server.log_text()
         assert set(statuses) == {200}, server.log_text()
 
 

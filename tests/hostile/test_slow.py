@@ -16,6 +16,7 @@ from support import nginx
 from support.servers import (
     GUNICORN_GTHREAD,
     HOST,
+    STOP_TIMEOUT_S,
     AppSpec,
     Server,
     free_port,
@@ -69,7 +70,7 @@ def proxy(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(STOP_TIMEOUT_S)
 
 
 def answers(port: int) -> bool:

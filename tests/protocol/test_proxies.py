@@ -14,7 +14,7 @@ from flask import Flask
 
 from protocol.test_origins import exchange, opens
 from support import nginx
-from support.servers import HOST, AppSpec, Server, ServerKind, Servers, free_port, wait_until
+from support.servers import HOST, STOP_TIMEOUT_S, AppSpec, Server, ServerKind, Servers, free_port, wait_until
 from support.tls import certificate, needs_openssl
 
 pytestmark = [pytest.mark.one_kind, needs_openssl]
@@ -75,7 +75,7 @@ def running(command: list[str], port: int) -> Iterator[ssl.SSLContext]:
         yield trust
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(STOP_TIMEOUT_S)
 
 
 def answers(port: int, trust: ssl.SSLContext) -> bool:

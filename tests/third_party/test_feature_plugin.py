@@ -14,7 +14,7 @@ import pytest
 import socketio
 
 from support.brokers.broker import Broker
-from support.servers import HOST, free_port, wait_until
+from support.servers import HOST, STOP_TIMEOUT_S, free_port, wait_until
 from support.wire.http import HttpError, request
 
 pytestmark = pytest.mark.timeout(120)
@@ -93,7 +93,7 @@ def pair(site: Site) -> Iterator[tuple[Running, Running]]:
         for process, _ in processes:
             process.terminate()
         for process, _ in processes:
-            process.wait(10)
+            process.wait(STOP_TIMEOUT_S)
 
 
 def node_of(port: int) -> str:
