@@ -1,0 +1,28 @@
+"""The queue of one host passes its suite in a patched process, with eventlet's tasks, events and selectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_socketio_async_eventlet.mode import EventletMode
+from flask_socketio_core.contracts import AsyncMode
+from flask_socketio_core.testing.conformance.queues import QueueConformance
+
+host_queue = pytest.importorskip("flask_socketio_queue_host.queue", reason="the plugin is not installed")
+
+
+class TestHostQueue(QueueConformance):
+    queue_class = host_queue.HostQueue
+
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"host://?directory={tmp_path}"
+
+    @pytest.fixture
+    def mode(self) -> Iterator[AsyncMode]:
+        mode = EventletMode()
+        yield mode
+        mode.close()

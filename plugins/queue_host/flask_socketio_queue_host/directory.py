@@ -1,0 +1,138 @@
+"""Where the processes of one bus find each other: a directory with one Unix socket for each that listens.
+
+::
+
+    /run/user/1000/flask-socketio-1000/     ours alone: 0700, our own, no link
+        3f0c1d6a9b72/                       one bus: its name and channel
+            9d41b6c02e75                    a listener
+
+The file system is the registry. A listener appears under its name when it can be connected to, and not before; so
+whoever finds a name that refuses connections has found a dead process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import stat
+import sys
+import tempfile
+
+PRIVATE = 0o700
+#: Most bytes of a socket's path. Source: ``sun_path`` in unix(7), 108 bytes with its end; 104 in BSD and macOS.
+LONGEST_PATH = 107 if sys.platform == "linux" else 103
+#: Characters of a bus's directory and of a listener's socket; a listener that is not ready has one dot more.
+NAME = 12
+_LISTENER = re.compile(rf"[0-9a-f]{{{NAME}}}")
+#: Of what is sent: processes with another do not understand each other, and do not meet.
+PROTOCOL = "1"
+
+
+class NoDirectory(OSError):
+    """No directory can be used; the text says of each why."""
+
+
+class SocketDirectory:
+    """The directory of one bus; made when a listener needs it, and removed by the last that leaves.
+
+    :param name: of the deployment.
+    :param chosen: where to put it, by the user's choice; otherwise ``XDG_RUNTIME_DIR`` or the temporary directory.
+    """
+
+    def __init__(self, name: str, channel: str, chosen: str | None) -> None:
+        self._chosen = chosen
+        self._bus = hashlib.sha256("\0".join((PROTOCOL, name, channel)).encode()).hexdigest()[:NAME]
+
+    def find(self) -> str:
+        """Return the path, at which there need not be anything yet; what is there is ours alone.
+
+        :raises NoDirectory: if none of the places can be used.
+        """
+        reasons = []
+        for what, place in self._places():
+            private = os.path.join(place, f"flask-socketio-{os.geteuid()}")
+            reason = _objection(place, private)
+            if not reason:
+                return os.path.join(private, self._bus)
+            reasons.append(f"{what}: {reason}")
+        raise NoDirectory(
+            f"no directory for Unix sockets: {'; '.join(reasons)}. Name a writable one: host://?directory=/path"
+        )
+
+    def make(self) -> str:
+        """Make it, if it is not there, and return its path.
+
+        :raises NoDirectory: as :meth:`find`.
+        :raises OSError: if it cannot be made.
+        """
+        path = self.find()
+        for part in (os.path.dirname(path), path):
+            try:
+                os.mkdir(part, PRIVATE)
+            except FileExistsError:
+                pass
+        return self.find()  # somebody may have been faster, and not one of us
+
+    def _places(self) -> list[tuple[str, str]]:
+        if self._chosen is not None:
+            return [("directory", os.path.abspath(self._chosen))]
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        places = [("XDG_RUNTIME_DIR", runtime)] if runtime else []
+        try:
+            return [*places, ("temporary directory", tempfile.gettempdir())]
+        except FileNotFoundError as error:  # nothing is writable
+            raise NoDirectory(str(error)) from error
+
+
+def _objection(place: str, private: str) -> str:
+    """Return why a place cannot be used; an empty text if it can."""
+    if len(os.fsencode(private)) + 2 * (NAME + 1) + 1 > LONGEST_PATH:
+        return f"{place!r} is too long for a socket's path of {LONGEST_PATH} bytes"
+    try:
+        found = os.lstat(private)
+    except FileNotFoundError:
+        return "" if _writable(place) else f"{place!r} is not a directory that we may write to"
+    except OSError as error:
+        return f"{private!r}: {error.strerror}"
+    if not stat.S_ISDIR(found.st_mode):
+        return f"{private!r} is no directory, remove it"
+    if found.st_uid != os.geteuid():
+        return f"{private!r} belongs to user {found.st_uid}, not to us ({os.geteuid()})"
+    if stat.S_IMODE(found.st_mode) & ~PRIVATE:
+        return f"{private!r} is open to others (mode {stat.S_IMODE(found.st_mode):o}): chmod 700 it"
+    return "" if _writable(private) else f"{private!r} is not writable"
+
+
+def _writable(path: str) -> bool:
+    return os.path.isdir(path) and os.access(
+        path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    )
+
+
+def new_name() -> str:
+    """Return a name for a listener that nobody had before."""
+    return secrets.token_hex(NAME // 2)
+
+
+def listeners(path: str) -> list[str]:
+    """Return the names of those in a directory who are ready, or were; none if it is not there."""
+    try:
+        return [name for name in os.listdir(path) if _LISTENER.fullmatch(name)]
+    except FileNotFoundError:
+        return []
+
+
+def remove_socket(path: str) -> None:
+    """Remove a socket, and the directories above it that nobody else uses."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # somebody was faster
+    bus = os.path.dirname(path)
+    for directory in (bus, os.path.dirname(bus)):
+        try:
+            os.rmdir(directory)
+        except OSError:
+            return  # others are in there
