@@ -95,20 +95,26 @@ class HostQueue(MessageQueue):
                 self._inboxes.remove(inbox)
 
     def _messages(self, inbox: Inbox) -> Iterator[bytes]:
-        look_at = time.monotonic() + TICK_S
+        quiet_at = look_at = time.monotonic() + TICK_S
         while not self._closed:
             with self._our_errors:
                 messages = inbox.read(TICK_S)
+            yield from messages
+            now = time.monotonic()
             if messages:
-                yield from messages
-            else:
+                quiet_at = now + TICK_S
+            elif now >= quiet_at:
+                quiet_at = now + TICK_S
                 yield b""
-            if time.monotonic() >= look_at and not self._closed:
-                look_at = time.monotonic() + TICK_S
-                with self._our_errors:
-                    is_there = inbox.is_there
-                if not is_there:
-                    raise QueueUnavailable("the socket of this process was removed from its directory")
+            if now >= look_at and not self._closed:
+                look_at = now + TICK_S
+                self._check_found(inbox)
+
+    def _check_found(self, inbox: Inbox) -> None:
+        with self._our_errors:
+            is_there = inbox.is_there
+        if not is_there:
+            raise QueueUnavailable("the socket of this process was removed from its directory")
 
     def ping(self) -> None:
         with self._our_errors:
