@@ -4,7 +4,8 @@ Start brokers with ``make brokers``, then ``python benchmarks/bus.py URL ...``; 
 processes, A and B, both publish and listen, as all servers of a cluster do. A sends, B counts. Each URL is measured in
 these ways, one round of each after the other:
 
-``library``       the broker's client library alone, with the queue's guarantee: the same bytes in, bytes out
+``library``       the broker's client library alone, with the queue's guarantee: the same bytes in, bytes out; host://
+                  has none
 ``queue``         our plugin for it, nothing above
 ``cluster``       our cluster: JSON, sequence numbers, the outbox
 ``upstream``      python-socketio's manager, where it has one that works
@@ -376,6 +377,8 @@ def measure_core() -> Figures:
 def ways(url: str, chosen: list[str] | None, mode: str) -> Iterator[tuple[str, Callable[[], Figures]]]:
     """Return the ways to send over a URL, by name."""
     for way in [*ENDS, *SERVERS]:
+        if way == "library" and url.partition("://")[0] not in LIBRARIES:
+            continue
         if way.startswith("upstream") and url.partition("://")[0] not in UPSTREAM:
             continue
         if chosen and way not in chosen:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: The plugins that a server loads: the parts there are to choose from, and none that measures, too.
-PARTS = "async-eventlet,async-gevent,async-threading,queue-kafka,queue-kombu,queue-memory,queue-redis"
+PARTS = (
+    "async-eventlet,async-gevent,async-threading,queue-host,queue-kafka,queue-kombu,queue-memory,queue-redis"
+)
 TICKS = os.sysconf("SC_CLK_TCK")
 SERVER_CORE, GENERATOR_CORE = 0, 1
 

@@ -43,7 +43,9 @@ assert body.startswith(b'0{"sid":'), body
 """
 
 #: The plugins there are to choose from; what a plugin that offers a feature needs is its own matter.
-PARTS = "async-eventlet,async-gevent,async-threading,queue-kafka,queue-kombu,queue-memory,queue-redis"
+PARTS = (
+    "async-eventlet,async-gevent,async-threading,queue-host,queue-kafka,queue-kombu,queue-memory,queue-redis"
+)
 
 LIMIT = "resource.getrlimit(resource.RLIMIT_NOFILE)[0]"
 

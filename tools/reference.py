@@ -45,6 +45,7 @@ QUEUES = (
         ),
     ),
     ("`kafka`", (Path("plugins/queue_kafka/flask_socketio_queue_kafka/client.py"),)),
+    ("`host`", (Path("plugins/queue_host/flask_socketio_queue_host/queue.py"),)),
 )
 #: What the second of a queue's files adds is not for the first kind of it.
 ONLY = {

@@ -28,6 +28,7 @@ DEMO_PLUGIN = "presence"
 QUEUE_PLUGINS = {
     "": None,
     "memory": None,
+    "host": "queue_host",
     "kafka": "queue_kafka",
     "redis": "queue_redis",
     "rediss": "queue_redis",

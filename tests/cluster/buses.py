@@ -19,6 +19,7 @@ KINDS: dict[str, tuple[str, str, str | None, str]] = {
     "streams": ("flask_socketio_queue_redis.streams", "RedisStreamsQueue", "redis_broker", "redis+streams"),
     "rabbitmq": ("flask_socketio_queue_kombu.rabbitmq", "RabbitMQQueue", "rabbitmq_broker", ""),
     "kombu": ("flask_socketio_queue_kombu.queue", "KombuQueue", "rabbitmq_broker", "kombu+amqp"),
+    "host": ("flask_socketio_queue_host.queue", "HostQueue", None, ""),
     "kafka": ("flask_socketio_queue_kafka.queue", "KafkaQueue", "kafka_broker", ""),
 }
 
@@ -35,7 +36,7 @@ def make_bus(request: pytest.FixtureRequest, kind: str, **options: Any) -> Bus:
     module, name, _, scheme = KINDS[kind]
     queue_class = getattr(pytest.importorskip(module, exc_type=ImportError), name)
     broker = broker_of(request, kind)
-    url = "memory://" if broker is None else broker.url
+    url = f"{kind}://" if broker is None else broker.url
     if scheme:
         url = f"{scheme}://{url.partition('://')[2]}"
     return Bus(queue_class, url, f"test-{uuid.uuid4().hex[:12]}", options, kind)

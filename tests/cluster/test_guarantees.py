@@ -34,6 +34,7 @@ NAMES = {
     "rabbitmq": "rabbitmq",
     "kafka": "kafka",
     "kombu": "kombu",
+    "host": "host",
     "memory": "memory",
 }
 HERE = "tests/cluster"
@@ -51,7 +52,7 @@ def _named(cells: Mapping[str, str]) -> dict[str, str]:
 
 
 _LOST = "losses, counted"
-_NO_BROKER = {"memory": (NOTHING, "")}
+_NO_BROKER = {"host": (NOTHING, ""), "memory": (NOTHING, "")}
 _IN_ORDER = "test_servers.py::test_thousands_of_messages_to_a_room_arrive_in_order"
 _OUTAGE = "test_outages.py::test_durable_queues_lose_and_repeat_nothing"
 _RESUMES = "test_gap.py::test_a_durable_queue_resumes_and_says_that_nothing_is_missing"
@@ -64,7 +65,7 @@ _NOT_SHARED = "test_guarantees.py::test_python_socketio_is_not_heard"
 CELLS: dict[str, Row] = {
     "order of one sender and room": {
         **_of_each(_IN_ORDER, redis="kept", redis_streams="kept", rabbitmq="kept", kafka="kept"),
-        **_of_each("test_cluster.py::test_messages_to_a_room_keep_their_order", memory="kept"),
+        **_of_each("test_cluster.py::test_messages_to_a_room_keep_their_order", host="kept", memory="kept"),
         **_of_each("test_cluster.py::test_messages_to_a_room_keep_their_order", kombu="as the transport"),
     },
     "the broker restarts under traffic": {
@@ -95,14 +96,18 @@ CELLS: dict[str, Row] = {
         ),
         "kombu": (NOTHING, ""),
         **_NO_BROKER,
+        "host": (
+            f"{_LOST}, after `peer_max_bytes`",
+            f"{HERE}/test_loss.py::test_what_a_process_of_the_host_misses_while_it_is_stopped_is_counted",
+        ),
     },
     "largest message": {
         **_of_each(_LARGEST, redis="16 MiB", redis_streams="64 MiB", rabbitmq="64 MiB", kafka="8 MiB"),
-        **_of_each(_LARGEST, kombu="16 MiB", memory="no limit"),
+        **_of_each(_LARGEST, kombu="16 MiB", host="16 MiB", memory="no limit"),
     },
     "shares a channel with python-socketio": {
         **_of_each(_SHARED, redis="yes", rabbitmq="yes", kombu="yes"),
-        **_of_each(_NOT_SHARED, redis_streams="no", kafka="no", memory="no"),
+        **_of_each(_NOT_SHARED, redis_streams="no", kafka="no", host="no", memory="no"),
     },
 }
 
@@ -160,7 +165,7 @@ def test_the_largest_message_arrives(request: pytest.FixtureRequest, kind: str) 
         mode.close()
 
 
-@pytest.mark.parametrize("kind", ["streams", "kafka", "memory"])
+@pytest.mark.parametrize("kind", ["streams", "kafka", "host", "memory"])
 def test_python_socketio_is_not_heard(request: pytest.FixtureRequest, kind: str) -> None:
     bus = make_bus(request, kind)
     node = Node(bus).start()
@@ -182,8 +187,8 @@ def _emit_with_python_socketio(url: str, channel: str) -> None:
             theirs.emit("theirs", ())
         theirs.producer.close()
         theirs.consumer.close()
-    elif url.startswith("memory"):
-        socketio.KombuManager(url, channel=channel, write_only=True).emit("theirs", ())
+    elif url.startswith(("host", "memory")):
+        socketio.KombuManager("memory://", channel=channel, write_only=True).emit("theirs", ())
     else:
         theirs = socketio.RedisManager(url.replace("+streams", ""), channel=channel, write_only=True)
         theirs.emit("theirs", ())

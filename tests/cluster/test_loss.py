@@ -1,9 +1,11 @@
-"""What Redis pub/sub loses of the other servers' messages is counted exactly: health, log and hook agree."""
+"""What a queue that keeps nothing loses of the other servers' messages is counted exactly, on Redis and on one host."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import signal
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from support.proxy import Proxy
 
 from .buses import broker_of, make_bus
 from .cutting import Gate, cut_subscriber, named
+from .test_processes import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,3 +252,48 @@ def test_a_server_that_vanishes_during_the_gap_makes_its_cost_unknown(
     wait_until(lambda: pair.victim.gaps, "report of the gap", RECOVERY_S)  # after 20 s: it might come back
     (gap,) = pair.victim.gaps
     assert (gap.missed, gap.resumed) == (None, False)
+
+
+class Counting:
+    """A server in a process of its own, and what it prints."""
+
+    def __init__(self, bus: Bus) -> None:
+        kind = bus.queue_class
+        self.process: subprocess.Popen[str] = start(
+            "counting.py", kind.__module__, kind.__name__, bus.url, bus.channel
+        )
+        self.heard = self.lost = -1
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+        wait_until(lambda: self.heard == 0, "server")
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout:
+            for line in self.process.stdout:
+                if re.fullmatch(r"\d+ \d+\n", line):  # and no log
+                    self.heard, self.lost = map(int, line.split())
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reading.join()
+
+
+def test_what_a_process_of_the_host_misses_while_it_is_stopped_is_counted(
+    request: pytest.FixtureRequest,
+) -> None:
+    bus = make_bus(request, "host", peer_max_bytes=500_000)
+    sender, counting = Node(bus).start(), Counting(bus)
+    try:
+        wait_until(sender.has_peer, "peer")
+        counting.process.send_signal(signal.SIGSTOP)
+        for number in range(200):
+            sender.cluster.emit(Emission("n", (number, "x" * 10_000), to=("room",)))
+        counting.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: counting.heard + counting.lost >= 200, "number of what is missing", RECOVERY_S)
+        assert 0 < counting.heard < 200
+        assert counting.lost >= 200 - counting.heard  # and heartbeats
+    finally:
+        counting.end()
+        sender.close()

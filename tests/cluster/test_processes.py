@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(120)
 
-KINDS = ("redis", "streams", "rabbitmq", "kafka")
+KINDS = ("redis", "streams", "rabbitmq", "kafka", "host")
 PROGRAMS = Path(__file__).parent / "programs"
 TESTS = Path(__file__).parent.parent
 

@@ -28,7 +28,7 @@ MANY = 10_000
 MEGABYTE = b"\x00\xff" * 500_000
 
 
-@pytest.fixture(scope="module", params=["redis", "streams", "rabbitmq", "kafka"])
+@pytest.fixture(scope="module", params=["redis", "streams", "rabbitmq", "kafka", "host"])
 def bus(request: pytest.FixtureRequest) -> Bus:
     return make_bus(request, request.param)
 

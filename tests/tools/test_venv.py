@@ -23,6 +23,7 @@ TOOL = "venv"
         ("", "redis+sentinel://localhost", ["queue_redis"]),
         ("", "valkeys+streams://localhost", ["queue_redis"]),
         ("", "KAFKA://localhost", ["queue_kafka"]),
+        ("", "host://", ["queue_host"]),
         ("", "amqp://localhost", ["queue_kombu"]),
         ("", "kombu+redis://localhost", ["queue_kombu"]),
         ("", "filesystem:///tmp/chat", ["queue_kombu"]),
