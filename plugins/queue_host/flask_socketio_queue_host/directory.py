@@ -19,6 +19,7 @@ import secrets
 import stat
 import sys
 import tempfile
+import time
 
 PRIVATE = 0o700
 #: Most bytes of a socket's path. Source: ``sun_path`` in unix(7), 108 bytes with its end; 104 in BSD and macOS.
@@ -26,6 +27,8 @@ LONGEST_PATH = 107 if sys.platform == "linux" else 103
 #: Characters of a bus's directory and of a listener's socket; a listener that is not ready has one dot more.
 NAME = 12
 _LISTENER = re.compile(rf"[0-9a-f]{{{NAME}}}")
+#: Seconds in which a listener is ready under its name.
+READY_S = 60.0
 #: Of what is sent: processes with another do not understand each other, and do not meet.
 PROTOCOL = "1"
 
@@ -122,6 +125,19 @@ def listeners(path: str) -> list[str]:
         return [name for name in os.listdir(path) if _LISTENER.fullmatch(name)]
     except FileNotFoundError:
         return []
+
+
+def remove_abandoned(path: str) -> None:
+    """Remove sockets that processes have left which died before they were ready."""
+    for entry in os.scandir(path):
+        try:
+            if (
+                entry.name.startswith(".")
+                and time.time() - entry.stat(follow_symlinks=False).st_mtime > READY_S
+            ):
+                os.unlink(entry.path)
+        except OSError:
+            pass  # somebody was faster
 
 
 def remove_socket(path: str) -> None:

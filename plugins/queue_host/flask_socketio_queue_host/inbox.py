@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flask_socketio_core.contracts.fork import ProcessFlag, register_at_fork
 
-from .directory import new_name, remove_socket
+from .directory import new_name, remove_abandoned, remove_socket
 from .frames import HERE, FrameReader, FrameTooLarge
 from .unix import NO_SIGNAL, Process, accept, close_copy, other_end, shut_down, unix_socket
 
@@ -75,6 +75,7 @@ class Inbox:
             except FileNotFoundError:  # removed by the last who has left
                 if attempt == ATTEMPTS - 1:
                     raise
+        remove_abandoned(directory)
         self._listening.listen(BACKLOG)
         self._path = os.path.join(directory, name)
         # Under a name that is looked at only now: whoever finds it can connect.

@@ -81,14 +81,11 @@ class Sender:
         with self._lock:
             self._check_open()
             self._look()
-            waits = crowded = False
-            for peer in self._send_to_all(frame):
-                waits = True
-                crowded = crowded or self._is_crowded(peer)
-            if waits:
-                waits = not self._have_it_written()
+            waiting = self._send_to_all(frame)
+            starts = bool(waiting) and not self._have_written(waiting)
+            crowded = any(self._is_crowded(peer) for peer in waiting)
         self._say()
-        if waits:
+        if starts:
             self._start_writing()
         if crowded:
             self._wait_for_room()
@@ -152,9 +149,11 @@ class Sender:
         seen = (found.st_dev, found.st_ino, found.st_mtime_ns)
         if seen == self._seen and self._settled:
             return []
-        self._seen, self._settled = seen, abs(time.time() - found.st_mtime) > SETTLED_S
-        paths = (os.path.join(self._path, name) for name in listeners(self._path))
-        return [peer for path in paths for peer in self._meet(path)]
+        settled = abs(time.time() - found.st_mtime) > SETTLED_S  # before it is read
+        paths = [os.path.join(self._path, name) for name in listeners(self._path)]
+        met = [peer for path in paths for peer in self._meet(path)]
+        self._seen, self._settled = seen, settled
+        return met
 
     def _meet(self, path: str) -> list[Peer]:
         """Return the listener of a socket, if it is a new one; remove a socket that a dead one has left."""
@@ -235,15 +234,14 @@ class Sender:
 
     # ------------------------------------------------------------------------------------- the task that writes
 
-    def _have_it_written(self) -> bool:
-        """Tell the task that writes of more to write; return whether there is one."""
+    def _have_written(self, waiting: list[Peer]) -> bool:
+        """Tell the task that writes of peers that it does not look at; return whether there is such a task."""
         if self._writing:
-            self._wake_up()
+            if any(peer.sock not in self._watched for peer in waiting):
+                self._wake_up()
             return True
         self._writing = True
         self._wake = _socketpair()
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake[0], selectors.EVENT_READ)
         return False
 
     def _start_writing(self) -> None:
@@ -263,6 +261,10 @@ class Sender:
     def _write(self) -> None:
         """Write what waits, until there has been nothing for a while."""
         try:
+            with self._lock:
+                if self._wake is not None:  # a green selector belongs to the thread that makes it: this one
+                    self._selector = selectors.DefaultSelector()
+                    self._selector.register(self._wake[0], selectors.EVENT_READ)
             while self._write_once():
                 pass
         except BaseException:
@@ -340,8 +342,11 @@ class Sender:
         self._said.append((level, text))
 
     def _say(self) -> None:
-        while self._said:
-            _logger.log(*self._said.pop(0))
+        if self._said:
+            with self._lock:
+                said, self._said = self._said, []
+            for level, text in said:
+                _logger.log(level, "%s", text)
 
     def _drop(self) -> None:
         """Close the copies of a forked child, which would keep others from seeing the end of this process."""
