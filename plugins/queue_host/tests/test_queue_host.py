@@ -29,6 +29,8 @@ from support.nodes import wait_until
 pytestmark = pytest.mark.timeout(60)
 
 NOBODY = 65534
+#: Seconds that a process may take to start on a busy machine.
+START_S = 30.0
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="tells who is connected on Linux alone")
 
@@ -103,7 +105,7 @@ class Child:
         self.lines: list[str] = []
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
-        wait_until(lambda: self.lines, "sign of the child")
+        wait_until(lambda: self.lines, "sign of the child", START_S)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -200,7 +202,7 @@ def test_a_newcomer_hears_whatever_is_sent_once_it_is_ready(make: Make) -> None:
         listening = newcomer.listen()
         assert next(listening) == b""
         sender.publish(b"%d" % number)
-        assert next(listening) == b"%d" % number
+        assert next(message for message in listening if message) == b"%d" % number
         newcomer.close()
 
 
@@ -237,7 +239,7 @@ def test_who_only_sends_and_who_leaves_leave_nothing_behind(make: Make, place: P
     for queue in (*queues, sender):
         queue.close()
     assert all(listener.ended() for listener in listeners)
-    wait_until(lambda: descriptors() == before, lambda: f"end of {descriptors() - before} descriptors")
+    wait_until(lambda: descriptors() <= before, lambda: f"end of {descriptors() - before} descriptors")
     assert list(place.iterdir()) == []
 
 
@@ -372,7 +374,7 @@ def test_a_forked_child_joins_anew_and_keeps_no_dead_parent_alive(
     child = Child(place, FORK)
     grandchild = 0
     try:
-        wait_until(lambda: len(child.lines) == 2, lambda: f"parent that has heard its child: {child.lines}")
+        wait_until(lambda: len(child.lines) == 2, "parent that has heard its child", START_S)
         grandchild = int(next(line for line in child.lines if line != "heard"))
         sender.publish(b"all are there")
         assert sorted(listener.wait_for(3)) == [b"all are there", b"child", b"parent"]
@@ -468,8 +470,9 @@ def test_the_first_place_that_can_be_used_is_taken(
 
 BIND_AND_CONNECT = """
 import os, socket, sys
+directory, mine, theirs = sys.argv[1:]
+os.chdir(directory)  # from where the way leads on, past the private directory
 os.setuid(65534)
-mine, theirs = sys.argv[1:]
 listening = socket.socket(socket.AF_UNIX)
 listening.bind(mine)
 os.chmod(mine, 0o777)
@@ -496,15 +499,12 @@ def test_other_users_are_neither_heard_nor_sent_to(
 ) -> None:
     listener = Listener(make()).subscribed()
     (path,) = sockets(private)
-    private.chmod(0o711)  # what nobody should do: so that the sockets alone keep others out
-    path.parent.chmod(0o777)
+    path.parent.chmod(0o777)  # so that nothing but the check of the user keeps others out
     path.chmod(0o777)
-    foreign = path.with_name("f" * 12)
-    command = [sys.executable, "-c", BIND_AND_CONNECT, str(foreign), str(path)]
+    command = [sys.executable, "-c", BIND_AND_CONNECT, str(path.parent), "f" * 12, path.name]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdin is not None
         assert process.stdout.readline() == "connected\n"
-        private.chmod(0o700)
         wait_until(lambda: "of user 65534 has to say" in caplog.text, "refusal")
         sender = make()
         sender.publish(b"for us")
