@@ -114,9 +114,9 @@ class ClusterEnd:
     def flush(self) -> None:
         self._cluster._current().outbox.flush(PATIENCE_S)
 
-    def emit(self, event: str, args: tuple[Any, ...], **_: Any) -> None:
+    def emit(self, emission: Emission) -> None:
         if not self._emitting:
-            self._arrived(args[0]["number"])
+            self._arrived(emission.args[0]["number"])
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         return False
