@@ -195,6 +195,7 @@ class Operator(ABC):
         :param exclude: a room or sid, or a list of them: whoever is in one of these rooms stays where it is.
         :param enter: a room or a list of rooms.
         :param leave: likewise; they are left first.
+        :param namespace: ``"*"`` for all.
         :param local: only clients of this process.
         :raises ValueError: if a room to enter is a client's sid; of clients of this process, also if its name is too
             long, or one of them is in too many rooms: the others are in it then.
