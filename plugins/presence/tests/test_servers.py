@@ -23,13 +23,16 @@ from support.servers import (
     ServerKind,
     kind_params,
     serving,
+    skip_marks,
     wait_until,
 )
 from support.wire.engine import WebSocket
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(150)
 
 PATIENCE_S = 20.0
+RECOVERY_S = 60.0
+"""Seconds after the broker's return in which everything is known: longest pause between two attempts, and slack."""
 
 
 class Person:
@@ -72,8 +75,28 @@ class Person:
                 return False
         return True
 
+    def hear_until(self, *users: str) -> None:
+        """Receive until what was heard comes to these users."""
+        wanted = set(users)
+        if self.shown() != wanted:
+            self.hear(lambda *_: self.shown() == wanted)
+
+    def shown(self) -> set[str]:
+        """Return the users that a page would show which has heard the same."""
+        refs: set[tuple[str, str]] = set()
+        for event, told in self.heard:
+            if event == "presence_state":
+                refs = _refs(told)
+            else:
+                refs = (refs | _refs(told["joins"])) - _refs(told["leaves"])
+        return {user for user, _ in refs}
+
     def close_document(self) -> None:
         self.socket.send('42["close","7"]')
+
+
+def _refs(told: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(user, meta["phx_ref"]) for user, entry in told.items() for meta in entry["metas"]}
 
 
 def present(server: Server) -> Any:
@@ -138,6 +161,45 @@ def test_two_servers_show_one_list_and_a_killed_one_leaves_it(
         assert sorted(changes) == sorted(
             [("joined", user) for user in ("ann", "ben", "eve", "dan")] + [("left", "dan"), ("left", "eve")]
         )
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kind"),
+    [
+        pytest.param("redis", THREADING, id="redis-threading", marks=skip_marks(THREADING)),
+        pytest.param("redis+streams", GEVENT_BUILTIN, id="streams-gevent", marks=skip_marks(GEVENT_BUILTIN)),
+    ],
+)
+def test_a_broker_that_was_away_leaves_one_list(
+    scheme: str, kind: ServerKind, redis_broker: Broker, tmp_path: Path
+) -> None:
+    options = {
+        "message_queue": f"{scheme}://{redis_broker.url.partition('://')[2]}",
+        "channel": f"presence-{uuid.uuid4().hex}",
+    }
+    spec = AppSpec(app="present", options=options, settings={"SOCKETIO_PRESENCE_GRACE_S": 0.2})
+    with ExitStack() as stack:
+        servers = [stack.enter_context(serving(kind, spec, tmp_path)) for _ in range(2)]
+        first, second = servers
+        ann, dan = Person(first, "ann"), Person(first, "dan")
+        ben, eve = Person(second, "ben"), Person(second, "eve")
+        for watcher in (ann, ben):
+            watcher.hear_until("ann", "ben", "dan", "eve")
+        with redis_broker.outage():
+            fay, gus = Person(first, "fay"), Person(second, "gus", {"tab": 1})
+            dan.socket.abort()
+            eve.close_document()
+            ann.socket.send('42["open","7",{"busy":true}]')
+            ann.hear_until("ann", "ben", "eve", "fay")
+            ben.hear_until("ann", "ben", "dan", "gus")
+            assert present(first)["count"] == present(second)["count"] == 4
+        there = {"ann": [{"busy": True}], "ben": [{}], "fay": [{}], "gus": [{"tab": 1}]}
+        wait_until(lambda: all(present(server)["users"] == there for server in servers), timeout_s=RECOVERY_S)
+        assert [present(server) for server in servers] == [{"users": there, "count": 4}] * 2
+        for watcher in (ann, ben, fay, gus):
+            watcher.hear_until(*there)
+        left = [user for server in servers for name, _, user in server.journal() if name == "left"]
+        assert sorted(left) == ["dan", "dan", "eve", "eve"]
 
 
 def test_the_javascript_module_keeps_the_list(tmp_path: Path) -> None:
