@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 HANDSHAKE = (
@@ -79,10 +79,17 @@ class Generator:
         self.stalled += count
 
     def connect(
-        self, count: int, *, at_once: int = 50, timeout_s: float = 120, narrow: bool = False
+        self,
+        count: int,
+        *,
+        at_once: int = 50,
+        timeout_s: float = 120,
+        narrow: bool = False,
+        users: Iterator[str] | None = None,
     ) -> float:
         """Connect more clients and join the default namespace; return how long it took, seconds.
 
+        :param users: whom each says to be in its CONNECT packet.
         :param narrow: with small segments and a small receive buffer. By the size of the segments Linux chooses the
             server's send buffer: 2 MB for a client on the same machine, which would take all that a benchmark sends.
         """
@@ -95,7 +102,7 @@ class Generator:
 
             def on_text(client: Client, text: bytes, waiting: set[int] = waiting) -> None:
                 if text[:1] == b"0":
-                    client.sock.send(frame(b"40"))
+                    client.sock.send(frame(b"40" if users is None else b'40"%s"' % next(users).encode()))
                 elif text[:2] == b"40":
                     client.joined = True
                     waiting.discard(client.sock.fileno())
@@ -199,6 +206,40 @@ class Generator:
             time.perf_counter() - client.sent_at for client in clients if client.sock.fileno() in waiting
         ]
         return timings
+
+    def send_paced(self, texts: Sequence[tuple[Client, bytes]], each_s: float) -> int:
+        """Send texts, one every so many seconds, and read meanwhile; return how many came.
+
+        :param texts: if there are none, it reads for so many seconds.
+        """
+        heard = 0
+
+        def on_text(client: Client, text: bytes) -> None:
+            nonlocal heard
+            heard += 1
+
+        started = time.perf_counter()
+        for number in range(max(len(texts), 1)):
+            for client, text in texts[number : number + 1]:
+                client.sock.send(frame(text))
+            while (left_s := started + (number + 1) * each_s - time.perf_counter()) > 0:
+                self._once(on_text, left_s)
+            self._once(on_text, 0)
+        return heard
+
+    def answer_until(self, done: Callable[[], bool], timeout_s: float = 600) -> None:
+        """Acknowledge what is asked."""
+
+        def on_text(client: Client, text: bytes) -> None:
+            number, bracket, _ = text[2:].partition(b"[")
+            if text[:2] == b"42" and bracket and number:
+                client.sock.send(frame(b'43%s["yes"]' % number))
+
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            if time.monotonic() > deadline:
+                raise TimeoutError("what was waited for did not happen in time")
+            self._once(on_text, 0.005)
 
     def get(self, count: int, path: bytes = b"/empty") -> None:
         """Make so many plain requests, each on a new connection: what accepting costs without Socket.IO."""
