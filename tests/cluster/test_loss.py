@@ -281,7 +281,7 @@ class Counting:
 
 
 def test_what_a_process_of_the_host_misses_while_it_is_stopped_is_counted(
-    request: pytest.FixtureRequest,
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     bus = make_bus(request, "host", peer_max_bytes=500_000)
     sender, counting = Node(bus).start(), Counting(bus)
@@ -290,6 +290,8 @@ def test_what_a_process_of_the_host_misses_while_it_is_stopped_is_counted(
         counting.process.send_signal(signal.SIGSTOP)
         for number in range(200):
             sender.cluster.emit(Emission("n", (number, "x" * 10_000), to=("room",)))
+        # Who emits does not wait for a message that another task is about to send.
+        wait_until(lambda: "reads no messages" in caplog.text, "word of who is given up", RECOVERY_S)
         counting.process.send_signal(signal.SIGCONT)
         wait_until(lambda: counting.heard + counting.lost >= 200, "number of what is missing", RECOVERY_S)
         assert 0 < counting.heard < 200
