@@ -25,6 +25,18 @@ class Admin {
   dialog = () => this.page.locator(".v-dialog--active");
   rows = () => this.page.locator("tbody tr");
   menu = (name) => this.page.locator(".v-navigation-drawer a", { hasText: name });
+
+  async visits(name) {
+    await this.menu(name).click();
+    await this.isAt(new RegExp(`^\\s*${name}\\s*$`));
+  }
+
+  // The page that is left slides out of sight beside the new one.
+  async isAt(title) {
+    await this.page.locator(".v-breadcrumbs", { hasText: title }).waitFor();
+    await this.page.locator(".v-breadcrumbs").nth(1).waitFor({ state: "detached" });
+  }
+
   sees = (locator) => locator.first().waitFor();
   screenshot = (name) => this.page.screenshot({ path: path.join(this.settings.screenshots, `${name}.png`) });
 
@@ -41,13 +53,13 @@ class Admin {
   }
 
   async seesServers() {
-    await this.menu("Servers").click();
+    await this.visits("Servers");
     for (const id of this.settings.servers.split(" ")) await this.sees(this.rows().filter({ hasText: id }));
   }
 }
 
 module.exports = {
-  async admin(browser, settings) {
+  async admin(browser, settings, ask) {
     const admin = await Admin.open(browser, settings);
     await admin.sees(admin.dialog().getByText("Invalid credentials"));
     await admin.logIn("guessed");
@@ -62,5 +74,26 @@ module.exports = {
     await admin.seesServers();
     assert.deepEqual(admin.blocked, [], "the page's own policy stands in its way");
     await admin.screenshot("reloaded");
+
+    await admin.visits("Rooms");
+    await admin.rows().filter({ hasText: "club" }).click();
+    await admin.isAt(/ details\s*$/);
+    await admin.sees(admin.rows().filter({ hasText: settings.sid }));
+    await admin.screenshot("room");
+    await admin.visits("Sockets");
+    const socket = admin.rows().filter({ hasText: settings.sid });
+    await socket.click();
+    await admin.isAt(/ details\s*$/);
+    await admin.sees(admin.page.getByText("masked-by-nobody"));
+    await admin.screenshot("socket");
+    assert.equal((await admin.page.content()).includes(settings.secret), false, "it shows a secret");
+    await admin.visits("Sockets");
+    await socket.getByRole("button").click();
+    await ask("look who has left");
+    await admin.visits("Sockets"); // the click shows the client, too
+    await socket.waitFor({ state: "detached" });
+    await admin.visits("Events");
+    await admin.sees(admin.rows().filter({ hasText: "server disconnect (kicked)" }));
+    await admin.screenshot("events");
   },
 };

@@ -93,7 +93,7 @@ class Actions:
 
     def _note(self, text: str, *values: object) -> None:
         client = flask.request.client  # type: ignore[attr-defined]  # a handler's request has it
-        logger.info(f"admin %s (%s) {text}", client.data.get("admin"), client.sid, *values)
+        logger.info(f"admin %r (%s) {text}", client.data.get("admin"), client.sid, *values)
 
 
 def _room(room: Any) -> str:

@@ -1,10 +1,8 @@
-"""The server's side of the Admin UI: who is let in, what they are told, and by which server."""
+"""The server's side of the Admin UI: who is let in, what they may, and what they are told first."""
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -14,11 +12,11 @@ from flask_socketio_core.contracts.fork import ProcessFlag
 from flask_socketio_core.contracts.settings import configured
 from flask_socketio_core.errors import ConfigurationError, ConnectionRefusedError
 
-from . import counting, pages, settings
+from . import pages, settings
 from .actions import Actions
 from .login import Login
-from .looking import Looking
-from .stats import Stats
+from .looking import EVENTS, FIGURES
+from .telling import TOPIC, Telling
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -27,16 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TOPIC = "flask-socketio-admin-ui"
-TICK_S = 0.1
-"""Seconds between two times that pages are told what has happened."""
-STATS_S = 2.0
-"""Seconds between two times that a server tells its figures; the page takes one that is silent for 10 for unhealthy."""
 REFUSED = "invalid credentials"
 """The page compares this, and asks for a password."""
-
-Told = list[list[Any]]
-"""Events for pages, each with its arguments."""
 
 _made: WeakSet[AdminUI] = WeakSet()
 
@@ -70,6 +60,8 @@ def _of(socketio: SocketIO) -> AdminUI | None:
 class AdminUI:
     """The Admin UI of one application, in this process."""
 
+    _telling: Telling | None = None
+
     def __init__(self, socketio: SocketIO, app: Flask) -> None:
         config = app.config
         self._socketio = socketio
@@ -77,7 +69,6 @@ class AdminUI:
         self._login = Login(app)
         self._namespace = configured(settings.NAMESPACE, config)
         self._actions = Actions(socketio, self._namespace, readonly=configured(settings.READONLY, config))
-        self._show_admins = configured(settings.SHOW_ADMINS, config)
         self._here = ProcessFlag()
         if configured(settings.PAGE, config):
             pages.serve(socketio, app, configured(settings.URL, config), self._namespace)
@@ -94,118 +85,63 @@ class AdminUI:
 
     def begin(self) -> None:
         """Take pages, in this process."""
+        socketio, namespace, config = self._socketio, self._namespace, self._app.config
         if not self._here.is_set():
             self._here.set()
-            self._lock = threading.Lock()
-            self._looking = Looking()
-            self._runs = False
-            self._stats = Stats(self._socketio, self._namespace, show_admins=self._show_admins)
-            self._observers = counting.observers(self._socketio, self._namespace, self._stats.happened)
-        self._ended = False
-        socketio, namespace = self._socketio, self._namespace
+            if self._telling is not None:  # of the parent process, whose pages are not here
+                self._telling.end()
+            self._telling = Telling(
+                socketio,
+                self._app,
+                namespace,
+                what=EVENTS if configured(settings.MODE, config) == "development" else FIGURES,
+                most=configured(settings.MAX_SOCKETS, config),
+                show_admins=configured(settings.SHOW_ADMINS, config),
+                on_change=self._tell_config,
+            )
         socketio.reserve_namespace(namespace)
         socketio.on_event("connect", self._connect, namespace)
         for event, handler in self._actions.handlers().items():
             socketio.on_event(event, handler, namespace)
         socketio.servers.on_topic(TOPIC, self._on_topic)
+        self._here_telling.begin()
 
     def end(self) -> None:
-        """Tell nothing more: the other servers see that this one has left."""
-        self._ended = True
+        """Tell nothing more."""
+        self._here_telling.end()
 
-    # ---------------------------------------------------------------------------------------------- pages
+    @property
+    def _here_telling(self) -> Telling:
+        assert self._telling is not None  # it is asked after begin()
+        return self._telling
+
+    def _on_topic(self, payload: Any, node: str) -> Any:
+        return self._here_telling.on_topic(payload, node)
 
     def _connect(self, auth: Any = None) -> None:
         admitted = self._login.admit(auth) if self._app is _application() else None
         client: Any = flask.request.client  # type: ignore[attr-defined]  # a handler's request has it
         if admitted is None:
-            logger.warning("somebody at %s was not let into the Admin UI", flask.request.remote_addr)
+            if isinstance(auth, dict) and any(auth.values()):  # it first comes without anything
+                logger.warning("somebody at %s was not let into the Admin UI", flask.request.remote_addr)
             raise ConnectionRefusedError(REFUSED)
-        logger.info("admin %s (%s) looks", admitted.name, client.sid)
+        logger.info("admin %r (%s) looks", admitted.name, client.sid)
         client.data["admin"] = admitted.name
         client.expires_at = admitted.expires_at
         if admitted.session is not None:
-            self._tell_one(client.sid, "session", admitted.session)
-        self._tell_one(
-            client.sid, "config", {"supportedFeatures": [*self._actions.features, "AGGREGATED_EVENTS"]}
-        )
-        with self._lock:
-            self._looking.here(time.monotonic())
-        self._work()
+            self._socketio.emit(
+                "session", admitted.session, namespace=self._namespace, to=client.sid, local=True
+            )
+        self._tell_config(client.sid)
+        self._here_telling.expect_page()
 
-    def _tell_one(self, sid: str, event: str, *args: Any) -> None:
-        self._socketio.emit(event, *args, namespace=self._namespace, to=sid, local=True)
-
-    def _tell(self, told: Told) -> None:
-        """Tell the pages of this server."""
-        for event, *args in told:
-            self._socketio.emit(event, *args, namespace=self._namespace, local=True)
-
-    def _has_pages(self) -> bool:
-        return any(True for _ in self._socketio.server.manager.get_participants(self._namespace, None))
-
-    # ---------------------------------------------------------------------------------------------- telling
-
-    def _on_topic(self, payload: Any, node: str) -> None:
-        """Hear that another server has a page, or what one has to tell to the pages of this one."""
-        if told := payload.get("told"):
-            self._tell(told)
-        if payload.get("looks"):
-            with self._lock:
-                self._looking.elsewhere(node, time.monotonic())
-            self._work()
-
-    def _work(self) -> None:
-        """Tell what happens, in a task, for as long as somebody looks."""
-        with self._lock:
-            if self._runs or self._ended:
-                return
-            self._runs = True
-        for observer in self._observers:
-            self._socketio.observe(observer)
-        self._socketio.start_background_task(self._run)
-
-    def _run(self) -> None:
-        stats_at_s = 0.0
-        try:
-            while not self._ended and self._is_looked_at():
-                now_s = time.monotonic()
-                due = now_s >= stats_at_s
-                if due:
-                    stats_at_s = now_s + STATS_S
-                try:
-                    with self._app.app_context():
-                        self._tick(now_s, due)
-                except Exception:  # the next time it may work
-                    logger.exception("the pages of the Admin UI could not be told what happens")
-                self._socketio.sleep(TICK_S)
-        finally:
-            for observer in self._observers:
-                self._socketio.unobserve(observer)
-            with self._lock:
-                self._runs = False
-        if self._is_looked_at():  # somebody has come meanwhile
-            self._work()
-
-    def _is_looked_at(self) -> bool:
-        now_s = time.monotonic()
-        with self._lock:
-            noted = self._looking.is_here(now_s) or self._looking.is_elsewhere(now_s)
-        return noted or self._has_pages()
-
-    def _tick(self, now_s: float, due: bool) -> None:
-        told: Told = []
-        if due:
-            told.append(["server_stats", self._stats.read()])
-            if self._has_pages():
-                self._socketio.servers.tell(TOPIC, {"looks": True})
-        if not told:
-            return
-        with self._lock:
-            is_elsewhere = self._looking.is_elsewhere(now_s)
-        self._tell(told)
-        if is_elsewhere:
-            self._socketio.servers.tell(TOPIC, {"told": told})
+    def _tell_config(self, sid: str | None = None) -> None:
+        """Tell a page, or all of this server, what there is for them."""
+        features = [*self._actions.features, "AGGREGATED_EVENTS"]
+        if self._here_telling.shown >= EVENTS:
+            features.append("ALL_EVENTS")
+        config = {"supportedFeatures": features}
+        self._socketio.emit("config", config, namespace=self._namespace, to=sid, local=True)
 
 
 def _application() -> Any:

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flask_socketio_core import SocketIO
-
     from .stats import Happened
 
 
-def observers(socketio: SocketIO, namespace: str, happened: Happened) -> list[Callable[..., None]]:
+def observers(own: str, happened: Happened) -> list[Callable[..., None]]:
     """Return the functions that are told.
 
-    :param namespace: of the page, of which nothing is counted.
+    :param own: the pages' namespace, of which nothing is counted.
     """
 
     def socketio_session_opened() -> None:
@@ -33,5 +31,4 @@ def observers(socketio: SocketIO, namespace: str, happened: Happened) -> list[Ca
             happened.note("packetsOut", count=recipients)
             happened.note("bytesOut", count=recipients * size_bytes)
 
-    own = namespace
     return [socketio_session_opened, socketio_session_closed, socketio_event_before, socketio_delivered]

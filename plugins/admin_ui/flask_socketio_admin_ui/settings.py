@@ -75,6 +75,20 @@ USER: Setting[Any] = Setting(
     expects="the name of a role, or a function",
     parse=_user,
 )
+MODE = Setting(
+    "admin_ui_mode",
+    str,
+    "production",
+    "production shows servers and figures, development each client, room and event as well",
+    choices=("production", "development"),
+)
+MAX_SOCKETS = Setting(
+    "admin_ui_max_sockets",
+    int,
+    1000,
+    "in development mode: most clients of all servers; while there are more it shows what production does",
+    above=0,
+)
 READONLY = Setting("admin_ui_readonly", bool, False, "show, and refuse to emit, move and disconnect")
 NAMESPACE = Setting(
     "admin_ui_namespace", str, "/admin", "the namespace that the page connects to", parse=_namespace
@@ -88,7 +102,18 @@ SESSION_S = Setting(
 )
 SHOW_ADMINS = Setting("admin_ui_show_admins", bool, False, "show the page's own connections, too")
 
-ALL: tuple[Setting[Any], ...] = (AUTH, USER, READONLY, NAMESPACE, URL, PAGE, SESSION_S, SHOW_ADMINS)
+ALL: tuple[Setting[Any], ...] = (
+    AUTH,
+    USER,
+    MODE,
+    MAX_SOCKETS,
+    READONLY,
+    NAMESPACE,
+    URL,
+    PAGE,
+    SESSION_S,
+    SHOW_ADMINS,
+)
 
 
 def is_on(config: Mapping[str, Any]) -> bool:

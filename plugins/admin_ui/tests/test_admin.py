@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import flask
 import pytest
 from flask import Flask
 
-from flask_socketio_admin_ui import build
+from flask_socketio_admin_ui import admin, build, introducing, showing
+from flask_socketio_admin_ui.actions import FEATURES
 from flask_socketio_core import SocketIO, join_room
 from flask_socketio_core.common.sids import new_sid
 from flask_socketio_core.errors import ConfigurationError, PluginFailed
@@ -29,7 +32,8 @@ class Site:
     def __init__(self, **given: Any) -> None:
         self.app = Flask(__name__)
         self.app.config.update({"SECRET_KEY": "a key", "SOCKETIO_ADMIN_UI_AUTH": ("ann", HASH), **given})
-        self.socketio = SocketIO(self.app, async_mode="threading")
+        options = {name: self.app.config.pop(name) for name in list(given) if name.islower()}
+        self.socketio = SocketIO(self.app, async_mode="threading", **options)
         self.left: list[tuple[str, str | None]] = []
 
         @self.socketio.on("enter")
@@ -107,7 +111,7 @@ def test_a_page_is_told_its_session_what_it_may_and_how_the_server_is(make_site:
     (config,) = page.hear("config")
     (stats,) = page.hear("server_stats")
     assert config["supportedFeatures"] == [
-        *("EMIT", "JOIN", "LEAVE", "DISCONNECT", "MJOIN", "MLEAVE", "MDISCONNECT"),
+        *FEATURES,
         "AGGREGATED_EVENTS",
     ]
     assert stats["serverId"] == site.socketio.servers.node
@@ -155,7 +159,7 @@ def test_a_page_emits_moves_and_disconnects(make_site: Any, caplog: pytest.LogCa
         page.does("_disconnect", "/", True)
     assert sorted(heard, key=len) == [[("to all", [])], [("news", [1, {"two": 3}]), ("to all", [])]]
     assert site.socketio.count() == 0 and site.left == [("server disconnect", "kicked")] * 2
-    assert "admin ann (" in caplog.text and "disconnects everybody in /" in caplog.text
+    assert "admin 'ann' (" in caplog.text and "disconnects everybody in /" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -237,6 +241,111 @@ def test_the_namespace_can_be_another_one(make_site: Any) -> None:
     site = make_site(SOCKETIO_ADMIN_UI_NAMESPACE="ops")
     assert site.socketio.test_client(site.app, namespace="/ops", auth=ANN).is_connected("/ops")
     assert '"namespace": "/ops"' in site.app.test_client().get("/admin/connection.js").text
+
+
+# ------------------------------------------------------------------------------------------------ development mode
+
+
+DEVELOPMENT = {"SOCKETIO_ADMIN_UI_MODE": "development"}
+
+
+def test_a_page_is_shown_who_is_there_and_what_happens(make_site: Any) -> None:
+    site = make_site(**DEVELOPMENT)
+    before = site.client()
+    page = site.page()
+    (sockets,) = page.hear("all_sockets")
+    assert page.hear("config")[0]["supportedFeatures"][-1] == "ALL_EVENTS"
+    (known,) = site.socketio.who()
+    assert [(each["id"], each["rooms"]) for each in sockets] == [(known.sid, [known.sid])]
+    before.emit("enter", "club")
+    site.socketio.emit("news", b"bytes", to=["club", "bar"])
+    before.disconnect()
+    page.hear("socket_disconnected")
+    page.hear("room_left")
+    happened = [
+        (name, args[:-1]) for name, args in page.heard if name.startswith(("event_", "room_", "socket_"))
+    ]
+    sid = known.sid
+    assert happened[:3] == [
+        ("event_received", ["/", sid, ["enter", "club"]]),
+        ("room_joined", ["/", "club", sid]),
+        ("event_sent", ["/", "club, bar", ["news", "<5 bytes>"]]),
+    ]
+    ended = [event for event in happened[3:] if event[0] != "socket_updated"]
+    assert ("socket_disconnected", ["/", sid, "client disconnect"]) in ended
+    assert ("room_left", ["/", sid, sid]) in ended and ("room_left", ["/", "club", sid]) in ended
+
+
+def test_changed_data_and_a_user_are_shown(make_site: Any) -> None:
+    site = make_site(**DEVELOPMENT)
+
+    def name(data: Any) -> None:
+        request: Any = flask.request
+        request.client.data.update(data)
+        request.client.user = 42
+
+    site.socketio.on_event("name", name)
+    client, page = site.client(), site.page()
+    page.hear("all_sockets")
+    client.emit("name", {"nick": "Ann", "token": "hidden"})
+    (changed,) = page.hear("socket_updated")
+    assert changed["data"] == {"user": "42", "nick": "Ann", "token": "***"}
+
+
+def test_events_beyond_the_most_are_left_out_and_comings_and_goings_are_not(make_site: Any) -> None:
+    site = make_site(**DEVELOPMENT)
+    page = site.page()
+    page.hear("all_sockets")
+    telling = next(made for made in admin._made if made.is_of(site.socketio))._here_telling
+    for number in range(showing.MOST_EVENTS + 50):
+        telling._showing._note_event("event_sent", "/", "*", "news", (number,))
+        telling._showing._note("room_joined", "/", str(number), "sid", "now")
+    told = [event for event, *_ in telling._showing.take()]
+    assert told.count("event_sent") <= showing.MOST_EVENTS
+    rooms = told.count("room_joined")
+    page.hear("server_stats")
+    page._found("")
+    assert rooms + sum(name == "room_joined" for name, _ in page.heard) == showing.MOST_EVENTS + 50
+
+
+def test_above_the_most_clients_a_page_shows_what_production_does(
+    make_site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(introducing, "COUNTED_S", 0.1)
+    site = make_site(**DEVELOPMENT, SOCKETIO_ADMIN_UI_MAX_SOCKETS=2)
+    clients = [site.client() for _ in range(3)]
+    page = site.page()
+    crowd = {"supportedFeatures": [*FEATURES, "AGGREGATED_EVENTS"]}
+    assert wait_until(
+        lambda: page._found("config") and ("config", [crowd]) in page.heard, timeout_s=PATIENCE_S
+    )
+    assert page._found("all_sockets") is None
+    assert wait_until(lambda: not site.socketio._plugins_here().observes_emits, timeout_s=PATIENCE_S)
+    for client in clients[1:]:
+        client.disconnect()
+    (sockets,) = page.hear("all_sockets")
+    assert len(sockets) == 1
+    configs = [args[0] for name, args in page.heard if name == "config"]
+    assert configs[-1]["supportedFeatures"][-1] == "ALL_EVENTS"
+
+
+def test_a_server_in_production_shows_its_figures_alone_to_one_in_development(make_site: Any) -> None:
+    queue = {"message_queue": "memory://admin", "channel": uuid.uuid4().hex}
+    open_, closed = make_site(**DEVELOPMENT, **queue), make_site(**queue)
+    closed.client()
+    here = open_.client()
+    page = open_.page()
+    assert wait_until(
+        lambda: (
+            page._found("all_sockets") is not None
+            and {args[0]["serverId"] for name, args in page.heard if name == "server_stats"}
+            == {open_.socketio.servers.node, closed.socketio.servers.node}
+        ),
+        timeout_s=PATIENCE_S,
+    )
+    assert [len(args[0]) for name, args in page.heard if name == "all_sockets"][-1] == 1
+    assert not closed.socketio._plugins_here().observes_emits
+    here.disconnect()
 
 
 # ------------------------------------------------------------------------------------------------------- the page
