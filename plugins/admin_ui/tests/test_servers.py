@@ -1,4 +1,4 @@
-"""Real servers and clients: two on Redis, of which one is killed."""
+"""Real servers and clients: two on Redis, of which one is killed. The browser's test has those with threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from flask_socketio_core.selection import Plugins
 from support.brokers import Broker
-from support.servers import GEVENT_BUILTIN, THREADING, AppSpec, Server, ServerKind, kind_params, serving
+from support.servers import GEVENT_BUILTIN, AppSpec, Server, ServerKind, kind_params, serving
 from support.wire.engine import WebSocket, parse_open
 
 pytestmark = pytest.mark.timeout(150)
@@ -64,7 +64,7 @@ def test_the_plugin_is_listed_as_usable() -> None:
     assert listed["admin-ui"] == "ok"
 
 
-@pytest.mark.parametrize("kind", kind_params(THREADING, GEVENT_BUILTIN))
+@pytest.mark.parametrize("kind", kind_params(GEVENT_BUILTIN))
 def test_one_page_shows_and_moves_the_clients_of_all_servers(
     kind: ServerKind, redis_broker: Broker, tmp_path: Path
 ) -> None:
