@@ -485,13 +485,20 @@ def socketio_emit(
 
 @hookspec
 def socketio_delivered(
-    event: str, namespace: str, to: tuple[Any, ...] | None, recipients: int, size_bytes: int, socketio: Any
+    event: str,
+    namespace: str,
+    to: tuple[Any, ...] | None,
+    args: tuple[Any, ...],
+    recipients: int,
+    size_bytes: int,
+    socketio: Any,
 ) -> None:
     """Observe that an event was handed to clients of this process, be it emitted here or by another server.
 
     Called once for an event, in the task that emits it, or in the one that listens to the message queue.
 
     :param to: rooms or sids addressed; ``None`` for every client of the namespace.
+    :param args: what they are sent.
     :param recipients: how many clients of this process it is for; 0 if none is here. One that reads too slowly may
         lose it all the same.
     :param size_bytes: what each of them is sent, as uncompressed WebSocket frames, bytes; 0 without recipients.

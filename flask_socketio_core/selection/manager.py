@@ -461,7 +461,14 @@ class Plugins:
         self._tell("socketio_emit", event=event, namespace=namespace, to=to, args=args)
 
     def delivered(
-        self, *, event: str, namespace: str, to: tuple[Any, ...] | None, recipients: int, size_bytes: int
+        self,
+        *,
+        event: str,
+        namespace: str,
+        to: tuple[Any, ...] | None,
+        args: tuple[Any, ...],
+        recipients: int,
+        size_bytes: int,
     ) -> None:
         """Tell ``socketio_delivered``."""
         self._tell(
@@ -469,6 +476,7 @@ class Plugins:
             event=event,
             namespace=namespace,
             to=to,
+            args=args,
             recipients=recipients,
             size_bytes=size_bytes,
         )

@@ -49,7 +49,14 @@ class Observers(EngineObservers, Protocol):
         """Tell of a client that is in a room no longer."""
 
     def delivered(
-        self, *, event: str, namespace: str, to: tuple[Any, ...] | None, recipients: int, size_bytes: int
+        self,
+        *,
+        event: str,
+        namespace: str,
+        to: tuple[Any, ...] | None,
+        args: tuple[Any, ...],
+        recipients: int,
+        size_bytes: int,
     ) -> None:
         """Tell of an event that was handed to clients of this process."""
 

@@ -184,20 +184,17 @@ class Server:
                 else:
                     client.send(outgoing, volatile)
         if self._observers.observes_deliveries:
-            self._tell_delivered(event, namespace, to, len(clients), outgoing)
+            self._tell_delivered(emission, len(clients), outgoing)
 
-    def _tell_delivered(
-        self,
-        event: str,
-        namespace: str,
-        to: tuple[Any, ...] | None,
-        recipients: int,
-        outgoing: Outgoing | None,
-    ) -> None:
+    def _tell_delivered(self, emission: Emission, recipients: int, outgoing: Outgoing | None) -> None:
         if self._observers.observes_deliveries:
-            size_bytes = 0 if outgoing is None else outgoing.size
             self._observers.delivered(
-                event=event, namespace=namespace, to=to, recipients=recipients, size_bytes=size_bytes
+                event=emission.event,
+                namespace=emission.namespace,
+                to=emission.to,
+                args=emission.args,
+                recipients=recipients,
+                size_bytes=0 if outgoing is None else outgoing.size,
             )
 
     def _emit_with_ack(
@@ -239,7 +236,7 @@ class Server:
         except BaseException:
             each.forget()
             raise
-        self._tell_delivered(event, namespace, to, len(clients), outgoing)
+        self._tell_delivered(emission, len(clients), outgoing)
         return each.forget
 
     def forget_acks(self, to: str, namespace: str, on_ack: AckCallback) -> None:

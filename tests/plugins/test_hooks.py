@@ -169,7 +169,14 @@ class TestObserving:
         assert told("socketio_emit", **facts) == facts
 
     def test_socketio_delivered(self, told: Told) -> None:
-        facts = {"event": "e", "namespace": "/", "to": None, "recipients": 3, "size_bytes": 20}
+        facts = {
+            "event": "e",
+            "namespace": "/",
+            "to": None,
+            "args": (1,),
+            "recipients": 3,
+            "size_bytes": 20,
+        }
         assert told("socketio_delivered", **facts) == facts
 
     def test_socketio_ack(self, told: Told) -> None:

@@ -204,8 +204,8 @@ def test_the_bus_is_told_at_the_start_and_message_by_message(record: Record) -> 
         told.append((method, node, size_bytes > 50))
 
     @servers[1].observe
-    def socketio_delivered(event: str, to: object, recipients: int) -> None:
-        told.append((event, to, recipients))
+    def socketio_delivered(event: str, to: object, args: object, recipients: int) -> None:
+        told.append((event, to, args, recipients))
 
     try:
         for socketio, app in zip(servers, apps, strict=True):
@@ -215,10 +215,10 @@ def test_the_bus_is_told_at_the_start_and_message_by_message(record: Record) -> 
         assert sender is not None
         assert wait_until(lambda: len(told) == 1, timeout_s=10)
         servers[0].emit("news", to="nobody's room")
-        servers[0].emit("news")
+        servers[0].emit("news", {"a": 1})
         assert wait_until(lambda: len(told) == 5, timeout_s=10)
         message = ("emit", sender.node, True)
-        delivered = [("news", ("nobody's room",), 0), ("news", None, 1)]
+        delivered = [("news", ("nobody's room",), (), 0), ("news", None, ({"a": 1},), 1)]
         assert told == [(True, "connected"), message, delivered[0], message, delivered[1]]
     finally:
         for socketio in servers:
