@@ -33,6 +33,7 @@ from .dispatch import Dispatcher, run_nested
 from .facade import ServerFacade
 from .loop_emitter import LoopEmitter
 from .request_context import VISIT_KEY
+from .watched import Watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -121,6 +122,7 @@ class Binding:
         self.cluster = self._make_cluster() if options.message_queue else None
         self.servers = self.cluster or self._make_one_server()
         self.finding = self._make_finding()
+        self.watched = self._make_watched()
         self.started = ProcessFlag()
         """Whether this process serves: since its first request to our path."""
         self.plugins_set_up = ProcessFlag()
@@ -184,15 +186,28 @@ class Binding:
         )
 
     def _make_finding(self) -> Finding:
-        servers, cluster = self.servers, self.cluster
+        servers = self.servers
         here = None
         if self.server is not None:
-            here = ClientsHere(
-                self.server,
-                lambda: servers.node,
-                lambda: None if cluster is None else cluster.max_message_bytes,
-            )
+            here = ClientsHere(self.server, lambda: servers.node, self._message_bytes())
         return Finding(servers, here)
+
+    def _make_watched(self) -> Watched | None:
+        if self.server is None:
+            return None
+        cluster = self.cluster
+        return Watched(
+            self.plugins,
+            self.server,
+            self.mode,
+            lambda: None if cluster is None else cluster.health(),
+            self._message_bytes(),
+        )
+
+    def _message_bytes(self) -> Callable[[], int | None]:
+        """Return what tells how large a message to another server may be."""
+        cluster = self.cluster
+        return lambda: None if cluster is None else cluster.max_message_bytes
 
     def _app_context(self) -> AbstractContextManager[object]:
         return nullcontext() if self.app is None else self.app.app_context()

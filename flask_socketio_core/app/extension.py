@@ -20,7 +20,7 @@ from ..contracts import process
 from ..contracts.hookspecs import hookimpl
 from ..errors import ConfigurationError, NotInitialised
 from ..selection import Plugins
-from . import examined, running
+from . import examined, running, watched
 from .binding import SHUTDOWN_S, Binding
 from .compatibility.changing import change
 from .compatibility.extension import ExtensionAttributes
@@ -92,6 +92,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         self._topics = Topics(self._await)
         self._topics.add(clients.TOPIC, self._tell_of_clients)
         self._topics.add(examined.TOPIC, examined.answer)
+        self._topics.add(watched.TOPIC, self._tell_who_watches)
         self._servers = ApplicationServers(self._topics, lambda: self._binding().servers)
         self._check_names(options)
         if app is not None or options.get("message_queue") is not None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import Reason
-from ..common.values import full_namespace, one_namespace
+from ..common.values import full_namespace
 from ..contracts.clients import Emission
 from .addressing import payload, recipients, skipped
 from .compatibility.live import LiveMapping
@@ -64,7 +64,7 @@ class ServerFacade(ServerAttributes):
     ) -> None:
         """Send an event to clients; see :meth:`SocketIO.emit`."""
         skip = skipped(skip_sid, include_self=True, function="server.emit()")
-        space, addressees = one_namespace(namespace), recipients(to, room)
+        space, addressees = full_namespace(namespace), recipients(to, room)
         self._binding.emit(
             Emission(event, payload((data,)), space, addressees, skip, local=ignore_queue), callback
         )
@@ -96,7 +96,7 @@ class ServerFacade(ServerAttributes):
         target = to if to is not None else sid
         if target is None:
             raise ValueError("call() asks one client: pass its sid as to=")
-        emission = Emission(event, payload((data,)), one_namespace(namespace), local=ignore_queue)
+        emission = Emission(event, payload((data,)), full_namespace(namespace), local=ignore_queue)
         return self._binding.call(emission, target, timeout)
 
     # rooms
@@ -107,18 +107,18 @@ class ServerFacade(ServerAttributes):
         :raises ValueError: if the room is another client's sid, its name is too long, the client is in too many rooms,
             or is known to be not connected.
         """
-        self._emitter.enter_room(sid, room, one_namespace(namespace))
+        self._emitter.enter_room(sid, room, full_namespace(namespace))
 
     def leave_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
         """Take a client out of a room."""
-        self._emitter.leave_room(sid, room, one_namespace(namespace))
+        self._emitter.leave_room(sid, room, full_namespace(namespace))
 
     def close_room(self, room: Room, namespace: str | None = None) -> None:
         """Take everybody out of a room.
 
         :raises ValueError: if the room is a client's sid.
         """
-        self._emitter.close_room(room, one_namespace(namespace))
+        self._emitter.close_room(room, full_namespace(namespace))
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[Room]:
         """Return the rooms of a client of this process, its own sid included; none if it is not here."""
@@ -189,7 +189,7 @@ class ServerFacade(ServerAttributes):
         :param reason: what its disconnect handler is told, as for :meth:`SocketIO.kick`.
         :raises ValueError: for another reason.
         """
-        self._binding.disconnect(sid, one_namespace(namespace), reason, ignore_queue=ignore_queue)
+        self._binding.disconnect(sid, full_namespace(namespace), reason, ignore_queue=ignore_queue)
 
     # the server
 

@@ -101,6 +101,12 @@ class Operator(ABC):
         assert here is not None  # a process that only sends is not asked
         return here.answer(question)
 
+    def _tell_who_watches(self, question: Any, node: str) -> Any:
+        """Answer what `flask socketio top` or `tail` asks."""
+        watched = self._binding().watched
+        assert watched is not None  # a process that only sends is not asked
+        return watched.answer(question, node)
+
     def count(
         self,
         *,
@@ -195,7 +201,6 @@ class Operator(ABC):
         :param exclude: a room or sid, or a list of them: whoever is in one of these rooms stays where it is.
         :param enter: a room or a list of rooms.
         :param leave: likewise; they are left first.
-        :param namespace: ``"*"`` for all.
         :param local: only clients of this process.
         :raises ValueError: if a room to enter is a client's sid; of clients of this process, also if its name is too
             long, or one of them is in too many rooms: the others are in it then.

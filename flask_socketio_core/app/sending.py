@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ..common.values import one_namespace
+from ..common.values import full_namespace
 from ..contracts.clients import Emission
 from .addressing import excluded, payload, recipients, refuse_unknown, skipped
 from .operating import Operator
@@ -45,7 +45,6 @@ class Sender(Operator):
         :param event: its name.
         :param args: the event's arguments: anything that JSON can carry, and bytes anywhere in it. A single tuple
             stands for several arguments, a single ``None`` for none.
-        :param namespace: one; ``"/"`` by default.
         :param to: a room or sid, or a list of them; ``None`` for everybody in the namespace.
         :param room: the older name of ``to``.
         :param include_self: ``False`` leaves out the client whose event is being handled.
@@ -64,8 +63,7 @@ class Sender(Operator):
         :param ignore_queue: the older name of ``local``.
         :param volatile: drop it for a client that cannot be written to at once.
         :raises TypeError: for a keyword that does not exist, with the nearest match.
-        :raises ValueError: for ``timeout`` without what acknowledges, or without exactly one ``to``; for the namespace
-            ``"*"``.
+        :raises ValueError: for ``timeout`` without what acknowledges, or without exactly one ``to``.
         :raises NotInitialised: before ``init_app``.
         """
         if unknown:
@@ -76,7 +74,7 @@ class Sender(Operator):
             Emission(
                 event,
                 payload(args),
-                one_namespace(namespace),
+                full_namespace(namespace),
                 recipients(to, room),
                 _NOBODY
                 if include_self and not skip_sid
@@ -308,7 +306,7 @@ class Sender(Operator):
 
         :raises ValueError: if the room is a client's sid.
         """
-        self._binding().emitter.close_room(room, one_namespace(namespace))
+        self._binding().emitter.close_room(room, full_namespace(namespace))
 
 
 CALL_KEYWORDS = ("namespace", "to", "room", "timeout", "local", "ignore_queue")
@@ -334,7 +332,7 @@ def _question_to_one(
         refuse_unknown(function, unknown, CALL_KEYWORDS)
     if to is None:
         raise ValueError(f"{function} asks one client: pass its sid as to=")
-    return Emission(event, payload(args), one_namespace(namespace), local=local), to
+    return Emission(event, payload(args), full_namespace(namespace), local=local), to
 
 
 def _question_to_many(
@@ -349,7 +347,7 @@ def _question_to_many(
     return Emission(
         event,
         payload(args),
-        one_namespace(namespace),
+        full_namespace(namespace),
         recipients(to),
         skipped(None, include_self=include_self, function="SocketIO.call_all()"),
         local=local,

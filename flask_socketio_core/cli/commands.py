@@ -12,7 +12,7 @@ import click
 from flask.cli import NoAppException, ScriptInfo, pass_script_info
 
 from ..selection import Plugins
-from . import events_view, launch, operating, plugins_view
+from . import events_view, launch, operating, plugins_view, watching
 from .check import check_command
 from .doctor import doctor_command
 from .loading import describe, extension_of
@@ -110,5 +110,5 @@ def events_command(info: ScriptInfo) -> None:
 socketio.add_command(check_command)
 socketio.add_command(doctor_command)
 socketio.add_command(run_command)
-for _command in operating.COMMANDS:
+for _command in (*operating.COMMANDS, *watching.COMMANDS):
     socketio.add_command(_command)

@@ -1,78 +1,41 @@
-"""The commands that reach the clients of a running application: who is there, in which rooms, and send, ask, kick.
-
-The command is a process of its own. It talks to the servers through the message queue, as any process that only sends,
-and none of them is restarted or disturbed.
-"""
+"""The commands that reach the clients of a running application: who is there, in which rooms, and send, ask, kick."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from flask.cli import pass_script_info
 
-from ..common.quoting import printable
-from ..common.users import user as room_of_user
-from ..errors import SocketIOError
 from ..server.interface import EVERYWHERE
-from . import launch
-from .check import timeout_option
-from .loading import extension_of
-from .table import table, terminal_width
+from .reaching import (
+    NODE_CHARACTERS,
+    as_json_option,
+    finish,
+    gaps,
+    print_json,
+    print_table,
+    reach,
+    recipients,
+    where,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from flask.cli import ScriptInfo
 
     from ..app.extension import SocketIO
-    from ..contracts.found import Clients, Count, RoomCounts
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
-
-NODE_CHARACTERS = 8
-"""So much of a server's id is shown; all of it is in JSON."""
 
 LOOK_S = 0.02
 """How often it is asked whether the message queue has taken everything, seconds."""
 
 LIMIT = 100
 """Most clients that are shown, unless more are asked for."""
-
-
-@contextmanager
-def _outside(info: ScriptInfo) -> Iterator[SocketIO]:
-    """Give a ``SocketIO`` object that only sends, on the application's message queue.
-
-    :raises click.ClickException: if the application has none, or something goes wrong; says what to do.
-    """
-    from ..app.extension import SocketIO
-
-    try:
-        app = launch.load_patched(info)
-        options = extension_of(app).binding_of(app).options
-        if not options.message_queue:
-            raise click.ClickException(
-                "this command is a process of its own and reaches servers through a message queue, which the "
-                "application has not: set message_queue, for several servers or for one"
-            )
-        outside = SocketIO(
-            message_queue=options.message_queue,
-            message_queue_options=options.message_queue_options,
-            channel=options.channel,
-            json=options.json,
-        )
-        try:
-            yield outside
-        finally:
-            outside.close()
-    except (SocketIOError, ValueError) as exc:
-        raise click.ClickException(str(exc)) from exc
 
 
 def _whom(function: FunctionT) -> FunctionT:
@@ -85,25 +48,7 @@ def _whom(function: FunctionT) -> FunctionT:
         click.option("--to", "--room", "to", multiple=True, metavar="ROOM", help="A room or a sid."),
     ):
         function = option(function)
-    return _where(function)
-
-
-def _where(function: FunctionT) -> FunctionT:
-    for option in (
-        timeout_option,
-        click.option("--namespace", default="/", show_default=True),
-    ):
-        function = option(function)
-    return function
-
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
-
-
-def _recipients(to: Sequence[str], user: str | None) -> list[str] | None:
-    """Return rooms and sids; ``None`` for everybody."""
-    rooms = [*to, *([] if user is None else [room_of_user(user)])]
-    return rooms or None
+    return where(function)
 
 
 @click.command("clients", short_help="Show who is connected, on all servers.")
@@ -111,7 +56,7 @@ def _recipients(to: Sequence[str], user: str | None) -> list[str] | None:
 @click.option(
     "--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="Most that are shown."
 )
-@_as_json
+@as_json_option
 @pass_script_info
 def clients_command(
     info: ScriptInfo,
@@ -127,8 +72,8 @@ def clients_command(
 
     Ends with status 1 if a server did not answer; what the others said is shown.
     """
-    rooms = _recipients(to, user)
-    with _outside(info) as outside:
+    rooms = recipients(to, user)
+    with reach(info) as outside:
         found = outside.who(
             to=rooms, exclude=list(exclude), namespace=namespace, timeout=timeout_s, limit=limit
         )
@@ -137,7 +82,7 @@ def clients_command(
             count = outside.count(to=rooms, exclude=list(exclude), namespace=namespace, timeout=timeout_s)
     if as_json:
         lines = [dataclasses.asdict(client) for client in found]
-        _print_json({"clients": lines, "count": int(count), **_gaps(found)})
+        print_json({"clients": lines, "count": int(count), **gaps(found)})
     else:
         now_s = time.time()
         rows = [("sid", "user", "address", "since", "rooms", "server")]
@@ -152,33 +97,33 @@ def clients_command(
             )
             for client in found
         ]
-        _print_table(rows, flexible=(1, 4))
+        print_table(rows, flexible=(1, 4))
         click.echo(f"\n{len(found)} of {count} clients" if found.next else f"\n{len(found)} clients")
-    _finish(found, as_json=as_json)
+    finish(found, as_json=as_json)
 
 
 @click.command("rooms", short_help="Show how many clients are in each room.")
-@_where
-@_as_json
+@where
+@as_json_option
 @pass_script_info
 def rooms_command(info: ScriptInfo, namespace: str, timeout_s: float, as_json: bool) -> None:
     """Show the rooms of a namespace on all servers with their numbers of clients, the largest first.
 
     Ends with status 1 if a server did not answer; what the others said is shown.
     """
-    with _outside(info) as outside:
+    with reach(info) as outside:
         found = outside.count_rooms(namespace=namespace, timeout=timeout_s)
         count = outside.count(namespace=namespace, timeout=timeout_s)
     rooms = sorted(found.items(), key=lambda item: (-item[1], str(item[0])))
     if as_json:
         lines = [{"room": room, "clients": clients} for room, clients in rooms]
-        _print_json({"rooms": lines, "clients": int(count), **_gaps(found)})
+        print_json({"rooms": lines, "clients": int(count), **gaps(found)})
     else:
-        _print_table(
+        print_table(
             [("room", "clients"), *((str(room), str(clients)) for room, clients in rooms)], flexible=(0,)
         )
         click.echo(f"\n{len(rooms)} rooms, {count} clients")
-    _finish(found, as_json=as_json)
+    finish(found, as_json=as_json)
 
 
 def _need_one(namespace: str) -> None:
@@ -220,11 +165,11 @@ def emit_command(
     in the namespace.
     """
     _need_one(namespace)
-    with _outside(info) as outside:
+    with reach(info) as outside:
         outside.emit(
             event,
             *_arguments(arguments),
-            to=_recipients(to, user),
+            to=recipients(to, user),
             exclude=list(exclude),
             namespace=namespace,
         )
@@ -235,7 +180,7 @@ def emit_command(
 @click.argument("event")
 @click.argument("arguments", nargs=-1)
 @_whom
-@_as_json
+@as_json_option
 @pass_script_info
 def call_command(
     info: ScriptInfo,
@@ -253,11 +198,11 @@ def call_command(
     Ends with status 1 if somebody did not answer in time.
     """
     _need_one(namespace)
-    with _outside(info) as outside:
+    with reach(info) as outside:
         found = outside.call_all(
             event,
             *_arguments(arguments),
-            to=_recipients(to, user),
+            to=recipients(to, user),
             exclude=list(exclude),
             namespace=namespace,
             timeout=timeout_s,
@@ -265,7 +210,7 @@ def call_command(
         )
     missing = {sid: str(cause) for sid, cause in found.missing.items()}
     if as_json:
-        _print_json({"answers": dict(found.answers), "missing": missing, "complete": found.complete})
+        print_json({"answers": dict(found.answers), "missing": missing, "complete": found.complete})
     else:
         rows = [("sid", "answer")]
         rows += [
@@ -273,7 +218,7 @@ def call_command(
             for sid, answer in found.answers.items()
         ]
         rows += [(sid, f"none: {cause}") for sid, cause in missing.items()]
-        _print_table(rows, flexible=(1,))
+        print_table(rows, flexible=(1,))
         click.echo(f"\n{len(found.answers)} answers, {len(missing)} missing")
     if not found.complete:
         click.get_current_context().exit(1)
@@ -299,15 +244,15 @@ def kick_command(
     close: bool,
 ) -> None:
     """Disconnect clients of all servers, and say how many there were."""
-    whom = _recipients(to, user)
+    whom = recipients(to, user)
     if (whom is None) != everybody:
         raise click.UsageError("say whom: --to ROOM, --user ID, or --all")
-    with _outside(info) as outside:
+    with reach(info) as outside:
         count = outside.count(to=whom, exclude=list(exclude), namespace=namespace, timeout=timeout_s)
         outside.kick(to=whom, exclude=list(exclude), namespace=namespace, reason=reason, close=close)
         _flush(outside, timeout_s)
     click.echo(f"{count} clients")
-    _finish(count, as_json=False)
+    finish(count, as_json=False)
 
 
 def _flush(outside: SocketIO, timeout_s: float) -> None:
@@ -325,32 +270,6 @@ def _flush(outside: SocketIO, timeout_s: float) -> None:
 
 
 COMMANDS = (clients_command, rooms_command, emit_command, call_command, kick_command)
-
-
-def _gaps(found: Clients | Count | RoomCounts) -> dict[str, Any]:
-    return {"missing": dict(found.missing), "complete": found.complete}
-
-
-def _finish(found: Clients | Count | RoomCounts, *, as_json: bool) -> None:
-    """Say who has not answered, and end with status 1 then."""
-    if not as_json:
-        for node, cause in found.missing.items():
-            click.echo(f"missing: server {node}: {printable(cause)}", err=True)
-        if found.cut_off:
-            click.echo("missing: the message queue did not answer", err=True)
-    if not found.complete:
-        click.get_current_context().exit(1)
-
-
-def _print_table(rows: Iterable[tuple[str, ...]], *, flexible: Sequence[int]) -> None:
-    """Print rows, of which clients may have chosen any part."""
-    shown = [tuple(printable(cell, len(cell)) for cell in row) for row in rows]
-    for line in table(shown, flexible=flexible, width=terminal_width()):
-        click.echo(line)
-
-
-def _print_json(value: Mapping[str, Any]) -> None:
-    click.echo(json.dumps(value, indent=2, default=str))
 
 
 def _ago(seconds: float) -> str:

@@ -112,16 +112,3 @@ def full_namespace(namespace: str | None) -> str:
     if not isinstance(namespace, str):
         raise TypeError(f"a namespace must be text, such as '/chat', not {type(namespace).__name__}")
     return namespace if namespace.startswith("/") or namespace == "*" else f"/{namespace}"
-
-
-def one_namespace(namespace: str | None) -> str:
-    """Return :func:`full_namespace` of what is sent to, or changed in, one namespace.
-
-    :raises ValueError: for ``"*"``: no client is connected to it, so nobody would hear.
-    """
-    if namespace == "*":
-        raise ValueError(
-            "namespace='*' stands for all namespaces where clients are found, as in who(), count(), move() and kick(); "
-            "here name one, such as namespace='/chat'"
-        )
-    return full_namespace(namespace)

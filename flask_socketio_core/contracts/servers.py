@@ -93,7 +93,7 @@ class Servers(ABC):
         registered again, as by a ``socketio_setup`` that is called in a forked child, and takes the place of the
         earlier one; which application it is for, ``flask.current_app`` says.
 
-        :param topic: 1 to 64 printable ASCII characters; begin with the name of your package. 63 topics at most.
+        :param topic: 1 to 64 printable ASCII characters; begin with the name of your package. 61 topics at most.
         :raises ValueError: for a name that no topic can have, or that begins with ``"app:"`` or ``"core:"``, as those
             of ``SocketIO.on_server()`` and of the core itself.
         :raises ConfigurationError: if another function handles it, or there are too many topics.

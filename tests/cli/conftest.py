@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from click.testing import CliRunner, Result
 from flask import Flask
 from flask.cli import FlaskGroup
+
+from .apps import Shop, make_app
 
 
 @pytest.fixture
@@ -26,3 +28,15 @@ def invoke(few_plugins: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         return CliRunner().invoke(group, ["socketio", *arguments])
 
     return run
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    shop = Shop()
+    yield shop
+    shop.close()
+
+
+@pytest.fixture
+def run(invoke: Callable[..., Result], shop: Shop) -> Callable[..., Result]:
+    return lambda *arguments: invoke(make_app(**shop.options), *arguments)

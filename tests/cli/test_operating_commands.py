@@ -3,56 +3,19 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from click.testing import Result
-from flask import Flask, request
 
-from flask_socketio_core import SocketIO, SocketIOTestClient, join_room, user
+from flask_socketio_core import SocketIOTestClient, user
 from flask_socketio_core.cluster.memory import MemoryQueue
 from support.servers import wait_until
 
-from .apps import make_app
+from .apps import Shop, make_app
 
 Invoke = Callable[..., Result]
-
-
-class Shop:
-    """Two servers of one application, each with two clients: ``ann`` twice, ``ben`` and somebody unknown."""
-
-    def __init__(self) -> None:
-        self.options: dict[str, Any] = {
-            "message_queue": "memory://operating",
-            "channel": f"shop-{uuid.uuid4().hex[:12]}",
-        }
-        self.socketios, self.clients, self.told = [], [], []  # type: ignore[var-annotated]
-        for names in (("ann", "ben"), ("ann", None)):
-            app = Flask("shop")
-            socketio = SocketIO(app, async_mode="threading", **self.options)
-            socketio.user_loader(lambda auth: auth)
-            socketio.on("connect")(lambda auth: join_room("members") if auth else None)
-            socketio.on("disconnect")(lambda reason: self.told.append((request.client.user, reason.detail)))  # type: ignore[attr-defined]
-            self.socketios.append(socketio)
-            self.clients += [socketio.test_client(app, auth=name) for name in names]
-
-    def close(self) -> None:
-        for socketio in self.socketios:
-            socketio.close()
-
-
-@pytest.fixture
-def shop() -> Iterator[Shop]:
-    shop = Shop()
-    yield shop
-    shop.close()
-
-
-@pytest.fixture
-def run(invoke: Invoke, shop: Shop) -> Callable[..., Result]:
-    return lambda *arguments: invoke(make_app(**shop.options), *arguments)
 
 
 def heard(client: SocketIOTestClient) -> list[Any]:

@@ -947,16 +947,3 @@ def test_handlers_do_not_share_the_tests_application_context() -> None:
             return extension.test_client(app).emit("look", callback=True)
 
     assert [play(library) for library in (flask_socketio, flask_socketio_core)] == [["the test's"], [None]]
-
-
-def test_events_for_all_namespaces_at_once_are_refused() -> None:
-    def play(library: Any) -> Any:
-        app, extension = make_pair(library)
-        extension.on_event("connect", lambda: None)
-        client = extension.test_client(app)
-        extension.emit("event", namespace="*")
-        return client.get_received()
-
-    assert play(flask_socketio) == []
-    with pytest.raises(ValueError, match="here name one"):
-        play(flask_socketio_core)

@@ -30,7 +30,7 @@ def test_start_prints_the_url_and_that_for_a_moderator(tmp_path: Path) -> None:
 
 def test_unknown_mode_ends_with_a_proposal_and_no_traceback() -> None:
     command = [sys.executable, str(EXAMPLES / "chat" / "app.py"), "--mode", "thredding"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
     assert ended.returncode == 1
     assert "error: async_mode='thredding'" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -40,7 +40,7 @@ def test_unknown_mode_ends_with_a_proposal_and_no_traceback() -> None:
 @pytest.mark.parametrize("queue", ["", "memory://"])
 def test_several_servers_without_a_queue_are_refused_with_what_to_do(queue: str) -> None:
     command = [sys.executable, str(EXAMPLES / "chat" / "workers.py"), "--workers", "2", "--queue", queue]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 1
     assert f"error: WORKERS=2 with QUEUE={queue!r}: nothing joins these servers" in ended.stderr
     assert "such as QUEUE=redis://127.0.0.1:6379/0" in ended.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -124,48 +123,6 @@ def test_everything_that_takes_a_namespace_takes_it_without_the_slash(make_app: 
     with app.test_request_context("/"):
         library.disconnect(sid, **space)
     assert not client.is_connected("chat")
-
-
-def test_nothing_is_sent_to_or_changed_in_all_namespaces_at_once(make_app: MakeApp) -> None:
-    app, socketio = make_app(namespaces=["/chat"])
-    client = socketio.test_client(app, namespace="/chat")
-    server, mine = socketio.server, Chat()
-    mine._set_socketio(socketio)
-    ((sid, _),) = server.manager.get_participants("/chat", None)
-    everywhere: dict[str, Any] = {"namespace": "*"}
-    with app.test_request_context("/"):
-        for refused in (
-            lambda: socketio.emit("event", **everywhere),
-            lambda: socketio.to(sid).emit("event", **everywhere),
-            lambda: server.emit("event", **everywhere),
-            lambda: mine.emit("event", **everywhere),
-            lambda: library.emit("event", broadcast=True, **everywhere),
-            lambda: socketio.send("text", **everywhere),
-            lambda: server.send("text", **everywhere),
-            lambda: socketio.call("question", to=sid, **everywhere),
-            lambda: asyncio.run(socketio.call_async("question", to=sid, **everywhere)),
-            lambda: socketio.call_all("question", **everywhere),
-            lambda: socketio.call_all("question", callback=print, **everywhere),
-            lambda: asyncio.run(socketio.call_all_async("question", **everywhere)),
-            lambda: socketio.to(sid).call_all("question", **everywhere),
-            lambda: server.call("question", to=sid, **everywhere),
-            lambda: library.call("question", to=sid, **everywhere),
-            lambda: socketio.close_room("room", **everywhere),
-            lambda: server.enter_room(sid, "room", **everywhere),
-            lambda: library.join_room("room", sid, **everywhere),
-            lambda: library.leave_room("room", sid, **everywhere),
-            lambda: library.disconnect(sid, **everywhere),
-        ):
-            with pytest.raises(
-                ValueError, match=r"namespace='\*' stands for all namespaces .* here name one"
-            ):
-                refused()
-    assert client.get_received("/chat") == []
-    socketio.move(to=None, enter="room", **everywhere)
-    assert socketio.count(to="room", **everywhere) == socketio.count_rooms(**everywhere)["room"] == 1
-    assert [one.namespace for one in socketio.who(to="room", **everywhere)] == ["/chat"]
-    socketio.kick(to="room", **everywhere)
-    assert wait_until(lambda: not client.is_connected("/chat"), timeout_s=5)
 
 
 def test_a_process_that_only_sends_and_one_of_python_socketio_name_the_same(make_app: MakeApp) -> None:

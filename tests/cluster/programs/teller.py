@@ -11,7 +11,7 @@ from support.nodes import Bus, Node
 
 
 def main(module: str, name: str, url: str, channel: str) -> None:
-    node = Node(Bus(getattr(importlib.import_module(module), name), url, channel), heartbeat_interval_s=1.0)
+    node = Node(Bus(getattr(importlib.import_module(module), name), url, channel))
     answer = node.here.answer
 
     def tell(question: Any) -> Any:
