@@ -15,7 +15,9 @@ import contextlib
 import http.client
 import inspect
 import logging
+import os
 import queue
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -557,6 +559,23 @@ class AsyncModeConformance:
             server.wait_ended()
             server.gate.set()
             pending.join(SOON_S)
+
+    def test_a_signal_that_comes_before_the_server_is_made_ends_it(
+        self, mode: AsyncMode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        install, handlers = signal.signal, list[Any]()
+
+        def install_and_send(number: int, handler: Any) -> Any:
+            previous = install(number, handler)
+            if number == signal.SIGTERM and not handlers:
+                handlers.append(handler)
+                os.kill(os.getpid(), signal.SIGTERM)
+            return previous
+
+        monkeypatch.setattr(signal, "signal", install_and_send)
+        with contextlib.suppress(SystemExit):
+            mode.serve(application, "127.0.0.1", 0, ServeOptions(allow_unsafe_werkzeug=True))
+        assert handlers
 
     def test_stop_without_a_server_says_so(self, mode: AsyncMode) -> None:
         with pytest.raises(RuntimeError):

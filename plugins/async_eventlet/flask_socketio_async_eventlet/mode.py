@@ -42,6 +42,7 @@ class EventletMode(GreenMode):
         super().__init__(max_workers=max_workers)
         self._wake_up: WakeUp | None = None
         self._serving: Any = None  # the greenthread that accepts connections
+        self._stop_asked = False
         register_at_fork(after_in_child=self._leave_parent)
 
     def sleep(self, seconds: float) -> None:
@@ -97,6 +98,7 @@ class EventletMode(GreenMode):
     def serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
         self.refuse_unpatched_tls(options)
         self.warn_unless_patched()
+        self._stop_asked = False  # first: a signal may come before the server is made
         if options.use_reloader:
             run_with_reloader(partial(self._serve, app, host, port, options), options, self.interrupter())
         else:
@@ -114,12 +116,15 @@ class EventletMode(GreenMode):
         self.move_in()
         listener, given = listen(host, port, options)
         self._serving = eventlet.spawn(serve, listener, app, given)
+        if self._stop_asked:
+            self._stop_soon()
         try:
             self._serving.wait()
         finally:
             self._serving = None
 
     def _stop_soon(self) -> None:
+        self._stop_asked = True
         serving = self._serving
         if serving is not None:
             # eventlet's accept loop ends at this exception, as Ctrl-C would end it.

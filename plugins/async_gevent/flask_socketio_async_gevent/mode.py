@@ -87,12 +87,17 @@ class GeventMode(GreenMode):
         self.refuse_unpatched_tls(options)
         self.warn_unless_patched()
         self.move_in()
-        if options.use_reloader:
-            self._patch_for_reloader()
-            run_with_reloader(partial(self._serve, app, host, port, options), options, self.interrupter())
-        else:
-            with stopping_on_signals(self._stop_soon):
-                self._serve(app, host, port, options)
+        self._stopping = stopping = gevent.event.Event()  # first: a signal may come before the server is made
+        serve = partial(self._serve, app, host, port, options, stopping)
+        try:
+            if options.use_reloader:
+                self._patch_for_reloader()
+                run_with_reloader(serve, options, self.interrupter())
+            else:
+                with stopping_on_signals(self._stop_soon):
+                    serve()
+        finally:
+            self._stopping = None
 
     def stop(self) -> None:
         if self._stopping is None:
@@ -105,19 +110,19 @@ class GeventMode(GreenMode):
             connections.end()
         super().close()
 
-    def _serve(self, app: WSGIApplication, host: str, port: int, options: ServeOptions) -> None:
+    def _serve(
+        self, app: WSGIApplication, host: str, port: int, options: ServeOptions, stopping: gevent.event.Event
+    ) -> None:
         from .server import Connections, make_server
 
         connections = Connections()
         server = make_server(app, host, port, options, connections)
-        self._stopping = stopping = gevent.event.Event()
         self._connections = connections
         try:
             # Not serve_forever(): at its end it kills pending requests, before the engine could answer them.
             server.start()
             stopping.wait()
         finally:
-            self._stopping = None
             server.close()
 
     def _patch_for_reloader(self) -> None:
