@@ -57,11 +57,17 @@ class Server:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], port: int, *, log: Path, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    port: int,
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    patience_s: float = 30,
 ) -> Iterator[Server]:
     """Start a server, wait until it listens, and end it afterwards.
 
     :param command: ``{port}`` in it and in the environment is replaced.
+    :param patience_s: how long its start and its end may take, each.
     """
     filled = [part.replace("{port}", str(port)) for part in command]
     with log.open("ab") as output:
@@ -79,12 +85,12 @@ def running(
             start_new_session=True,
         )
     try:
-        _wait_for(port, process, log)
+        _wait_for(port, process, log, patience_s)
         yield Server(process, port)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(patience_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # the group of the process started above
             process.wait(10)
@@ -111,7 +117,7 @@ def _pin_to_server_core() -> None:
         os.sched_setaffinity(0, {SERVER_CORE})
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path, timeout_s: float = 30) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from generator import Generator
-from process import Server, free_port, pin_generator, running
+from process import PARTS, Server, free_port, pin_generator, running
 
 HERE = Path(__file__).parent
 SERVERS_DIR = HERE / "servers"
@@ -94,9 +94,16 @@ def commands() -> dict[str, Command]:
 def before(commands: Mapping[str, Command], checkout: Path) -> dict[str, Command]:
     """Return our servers as another checkout has them, with the environment in its ``.venv``."""
     here = str(HERE.parent)
+    known = [
+        part
+        for part in PARTS.split(",")
+        if part == "queue-memory" or (checkout / "plugins" / part.replace("-", "_")).is_dir()
+    ]
     return {
         f"{name}-before": replace(
-            command, words=[word.replace(here, str(checkout.resolve())) for word in command.words]
+            command,
+            words=[word.replace(here, str(checkout.resolve())) for word in command.words],
+            env={**command.env, "SOCKETIO_LOAD_PLUGINS": ",".join(known)},
         )
         for name, command in commands.items()
         if name.startswith("ours-")
