@@ -25,12 +25,17 @@ EVERYONE = "everyone"
 class Person:
     """A real client that notes what it hears and answers questions."""
 
-    def __init__(self, server: Server, *rooms: str) -> None:
+    def __init__(self, server: Server, *rooms: str, user: str | None = None) -> None:
         self.heard: list[tuple[Any, ...]] = []
+        self.has_left = False
         self.client = python_client()
         self.client.on("question", lambda *args: ("answer", *args))
         self.client.on("*", lambda *event: self.heard.append(event))
-        self.client.connect(server.url, transports=["websocket"], wait_timeout=10)
+        self.client.on("disconnect", self._leave)
+        auth = user and {"user": user}
+        self.client.reconnection = user is None  # who is let in no longer would try again
+        self.client.connect(server.url, auth=auth, transports=["websocket"], wait_timeout=10)
+        self._socket = self.client.eio.ws
         self.client.call("join", (EVERYONE, *rooms), timeout=10)
 
     @property
@@ -43,7 +48,11 @@ class Person:
         return [item[1] for item in list(self.heard) if item[0] == event]
 
     def close(self) -> None:
-        self.client.disconnect()
+        self.client.shutdown()
+        self._socket.shutdown()  # python-engineio leaves it open when the server has closed the connection
+
+    def _leave(self, *_reason: object) -> None:
+        self.has_left = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,15 +51,16 @@ def node(bus: Bus) -> Iterator[Node]:
 
 
 class Victim:
-    """A server in a process of its own, with one client that never answers."""
+    """A server in a process of its own, with clients that never answer."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, clients: int = 1) -> None:
         kind = bus.queue_class
         self._process: subprocess.Popen[str] = start(
-            "server.py", kind.__module__, kind.__name__, bus.url, bus.channel
+            "server.py", kind.__module__, kind.__name__, bus.url, bus.channel, str(clients)
         )
         assert self._process.stdout is not None
-        self.sid = self._process.stdout.readline().strip()
+        self.sids = self._process.stdout.readline().split()
+        self.sid = self.sids[0]
 
     def kill(self) -> None:
         self._process.kill()
@@ -166,6 +167,32 @@ def test_a_call_to_all_ends_when_a_server_is_taken_for_dead(node: Node, victim: 
         assert call.outcome == CallAnswers(answers={member.sid: "ok"}, missing={victim.sid: "gone"})
     outside.close()
     asking.close()
+
+
+def test_the_answers_of_a_thousand_clients_and_those_that_are_missing_add_up(node: Node, bus: Bus) -> None:
+    victim = Victim(bus, clients=60)
+    wait_until(node.has_peer, "peer")
+    members = [node.connect() for _ in range(940)]
+    leaving, staying = members[:10], members[10:]
+    for member in leaving:
+        member.answer = None
+    call = Waiting(
+        partial(calls_to_all.wait, node.mode, partial(node.cluster.call_all, Emission("ask", ()), 60.0))
+    )
+    try:
+        wait_until(lambda: all(member.receive() for member in members), "questions", 60)
+        (roll,) = node.cluster._calls._rolls.values()
+        wait_until(lambda: set(victim.sids) <= set(roll._nodes), "word of whom the server has asked")
+        for member in leaving:
+            member.leave()
+    finally:
+        victim.kill()
+    call.join(60.0)
+    gone = [*victim.sids, *(member.sid for member in leaving)]
+    assert call.outcome == CallAnswers(
+        answers={member.sid: "ok" for member in staying}, missing=dict.fromkeys(gone, "gone")
+    )
+    assert len(call.outcome.answers) + len(call.outcome.missing) == 1000
 
 
 def test_a_callback_is_dropped_although_its_server_was_killed(node: Node, victim: Victim) -> None:

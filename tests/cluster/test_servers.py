@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
+from flask import Flask
+from flask.cli import FlaskGroup
 
+from flask_socketio_core import SocketIO, user
 from support.nodes import Bus, wait_until
 from support.servers import MODE_KINDS, THREADING
 
@@ -141,6 +146,59 @@ def test_rooms_are_moved_and_emptied_from_elsewhere(stage: Stage) -> None:
             for guest in guests:
                 guest.close()
     assert all(person.client.connected for person in stage.people.values())
+
+
+def test_users_are_reached_kicked_and_revoked_from_elsewhere(stage: Stage) -> None:
+    for name, sender in stage.senders.items():
+        owner = f"user of {name}"
+        for operation in ("kick", "revoke"):
+            tabs = [Person(server, user=owner) for server in stage.servers.values()]
+            try:
+                sender.do("emit", "to the user", operation, to=user(owner))
+                for tab in tabs:
+                    wait_until(lambda tab=tab: tab.numbers("to the user"), "event to the user")  # type: ignore[misc]
+                assert sender.do("count", to=user(owner)) == len(tabs)
+                counts = sender.do("count_rooms")
+                assert (counts[user(owner)], counts[EVERYONE]) == (len(tabs), len(tabs) + len(stage.people))
+                sender.do(operation, user=owner)
+                wait_until(lambda tabs=tabs: all(tab.has_left for tab in tabs), f"end by {operation}")  # type: ignore[misc]
+                assert [tab.numbers("to the user") for tab in tabs] == [[operation]] * len(tabs)
+            finally:
+                for tab in tabs:
+                    tab.close()
+    assert all(person.client.connected for person in stage.people.values())
+
+
+def test_the_shell_reaches_clients_wherever_they_are(
+    stage: Stage, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")  # Flask sets it for good; here it is undone
+
+    def create_app() -> Flask:
+        app = Flask("shell")
+        SocketIO(app, async_mode="threading", message_queue=bus.url, channel=bus.channel)
+        return app
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(FlaskGroup(create_app=create_app), ["socketio", *arguments])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    sids = sorted(person.sid for person in stage.people.values())
+    found = json.loads(run("clients", "--to", EVERYONE, "--json"))
+    assert (sorted(client["sid"] for client in found["clients"]), found["complete"]) == (sids, True)
+    assert {"room": EVERYONE, "clients": len(sids)} in json.loads(run("rooms", "--json"))["rooms"]
+    run("emit", "from the shell", "1", "--to", EVERYONE)
+    stage.settle()
+    assert stage.heard("from the shell") == {name: [("from the shell", 1)] for name in stage.people}
+    assert sorted(json.loads(run("call", "question", "7", "--to", EVERYONE, "--json"))["answers"]) == sids
+    guests = [Person(server, "of the shell") for server in stage.servers.values()]
+    try:
+        assert run("kick", "--to", "of the shell") == f"{len(guests)} clients\n"
+        wait_until(lambda: all(guest.has_left for guest in guests), "end of guests")
+    finally:
+        for guest in guests:
+            guest.close()
 
 
 def test_callbacks_and_calls_get_the_answer_of_a_client_elsewhere(stage: Stage) -> None:

@@ -64,6 +64,11 @@ class Operator:
         found = self._socketio.who(**keywords)
         return [(one.sid, one.transport, one.address, one.rooms) for one in found if found.complete]
 
+    def count_rooms(self, **keywords: Any) -> dict[str, int]:
+        """Return how many clients are in each room, and nothing at all if a server is missing."""
+        found = self._socketio.count_rooms(**keywords)
+        return dict(found) if found.complete else {}
+
     def pour(self, event: str, count: int, to: str) -> None:
         """Emit so many numbered messages one right after the other."""
         for number in range(count):

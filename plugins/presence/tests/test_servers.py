@@ -21,7 +21,6 @@ from support.servers import (
     AppSpec,
     Server,
     ServerKind,
-    kind_params,
     serving,
     skip_marks,
     wait_until,
@@ -114,12 +113,24 @@ def test_the_plugin_is_listed_as_usable() -> None:
     assert listed["presence"] == "ok"
 
 
-@pytest.mark.parametrize("kind", kind_params(THREADING, GEVENT_BUILTIN))
+@pytest.mark.parametrize(
+    ("broker", "kind"),
+    [
+        pytest.param(broker, kind, id=f"{broker}-{kind.name}", marks=skip_marks(kind))
+        for broker, kind in (
+            ("redis", THREADING),
+            ("redis", GEVENT_BUILTIN),
+            ("rabbitmq", GEVENT_BUILTIN),
+            ("kafka", THREADING),
+        )
+    ],
+)
 def test_two_servers_show_one_list_and_a_killed_one_leaves_it(
-    kind: ServerKind, redis_broker: Broker, tmp_path: Path
+    broker: str, kind: ServerKind, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    running: Broker = request.getfixturevalue(f"{broker}_broker")
     options = {
-        "message_queue": redis_broker.url,
+        "message_queue": running.url,
         "channel": f"presence-{uuid.uuid4().hex}",
         "message_queue_options": {"heartbeat_interval_s": 0.5},
     }

@@ -82,6 +82,7 @@ def make_app() -> tuple[Flask, Any]:
     base.add_views(app, socketio, journal)
     if hasattr(socketio, "servers"):
         add_topics(socketio)
+        socketio.user_loader(lambda auth: auth and auth["user"])
     return app, socketio
 
 
