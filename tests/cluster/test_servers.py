@@ -45,12 +45,53 @@ def stage(bus: Bus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]
         yield stage
 
 
+def shell(bus: Bus) -> FlaskGroup:
+    """Return the commands of an application on this bus."""
+
+    def create_app() -> Flask:
+        app = Flask("shell")
+        SocketIO(app, async_mode="threading", message_queue=bus.url, channel=bus.channel)
+        return app
+
+    return FlaskGroup(create_app=create_app)
+
+
 def test_everybody_hears_what_is_sent_to_all(stage: Stage) -> None:
     for name, sender in stage.senders.items():
         sender.do("emit", "to all", name, {"two": [2]})
     stage.settle("")
     expected = sorted(("to all", name, {"two": [2]}) for name in stage.senders)
     assert stage.heard("to all") == dict.fromkeys(stage.people, expected)
+
+
+def test_the_shell_sees_what_all_of_them_do(stage: Stage, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")  # Flask sets it for good; here it is undone
+
+    def run(*arguments: str) -> list[str]:
+        command = ["socketio", *arguments, "--timeout", "30"]
+        with ThreadPoolExecutor() as pool:
+            running = pool.submit(CliRunner().invoke, shell(bus), command)
+            while not running.done():
+                for person in stage.people.values():
+                    person.client.call("join", ("watched",), timeout=30)
+        result = running.result()
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result.stdout.splitlines()
+
+    found = json.loads("".join(run("top", "--json")))
+    assert found["complete"] and len(found["servers"]) == len(stage.servers)
+    for server in found["servers"]:
+        assert server["clients"] >= 1 and server["events_per_s"] > 0 and server["handled_ms"] > 0
+    seen = [
+        json.loads(line)
+        for line in run("tail", "--event", "join", "--args", "--rate", "2", "--limit", "12", "--json")
+    ]
+    samples = [item for item in seen if "left_out" not in item]
+    assert {item["node"] for item in samples} == {server["node"] for server in found["servers"]}
+    assert {(item["what"], item["event"], item["args"]) for item in samples} == {
+        ("received", "join", "'watched'")
+    }
+    assert {item["sid"] for item in samples} == {person.sid for person in stage.people.values()}
 
 
 def test_rooms_and_single_clients_are_reached_once_wherever_they_are(stage: Stage) -> None:
@@ -174,13 +215,8 @@ def test_the_shell_reaches_clients_wherever_they_are(
 ) -> None:
     monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")  # Flask sets it for good; here it is undone
 
-    def create_app() -> Flask:
-        app = Flask("shell")
-        SocketIO(app, async_mode="threading", message_queue=bus.url, channel=bus.channel)
-        return app
-
     def run(*arguments: str) -> str:
-        result = CliRunner().invoke(FlaskGroup(create_app=create_app), ["socketio", *arguments])
+        result = CliRunner().invoke(shell(bus), ["socketio", *arguments])
         assert result.exit_code == 0, result.output
         return result.output
 
