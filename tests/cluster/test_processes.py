@@ -16,7 +16,7 @@ import pytest
 
 from support.nodes import Bus, Node, wait_until
 
-from .buses import make_bus
+from .buses import broker_of, make_bus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def test_a_program_that_ends_right_after_its_last_emit_loses_nothing(node: Node,
 def test_a_program_that_ends_while_the_broker_is_away_says_what_is_lost(
     request: pytest.FixtureRequest,
 ) -> None:
-    buses = [make_bus(request, kind) for kind in KINDS]
+    buses = [make_bus(request, kind) for kind in KINDS if broker_of(request, kind) is not None]
     started = time.monotonic()
     outputs = run(
         "hasty.py", *(dataclasses.replace(bus, url=re.sub(r":\d+", ":1", bus.url)) for bus in buses)
