@@ -577,6 +577,15 @@ class AsyncModeConformance:
             mode.serve(application, "127.0.0.1", 0, ServeOptions(allow_unsafe_werkzeug=True))
         assert handlers
 
+    def test_a_signal_that_another_thread_takes_ends_an_idle_server(self, mode: AsyncMode) -> None:
+        def send() -> None:
+            mode.original("time", "sleep")(1.0)
+            signal.pthread_kill(mode.original("_thread", "get_ident")(), signal.SIGTERM)
+
+        mode.original("_thread", "start_new_thread")(send, ())
+        with contextlib.suppress(SystemExit):
+            mode.serve(application, "127.0.0.1", 0, ServeOptions(allow_unsafe_werkzeug=True))
+
     def test_stop_without_a_server_says_so(self, mode: AsyncMode) -> None:
         with pytest.raises(RuntimeError):
             mode.stop()
