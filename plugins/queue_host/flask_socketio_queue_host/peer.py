@@ -28,7 +28,7 @@ class Peer:
     lock; what raises :class:`OSError` finds the listener gone.
 
     :param limit_bytes: most bytes that wait, unless it is one message alone.
-    :param bury: takes a socket that is used no more, and closes it.
+    :param close_later: takes a socket that is used no more, and closes it.
     :param tell: takes what is to be logged, with its level.
     """
 
@@ -37,12 +37,12 @@ class Peer:
         path: str,
         limit_bytes: int,
         *,
-        bury: Callable[[_socket.socket], object],
+        close_later: Callable[[_socket.socket], object],
         tell: Callable[[int, str], object],
     ) -> None:
         self._path = path
         self._limit_bytes = limit_bytes
-        self._bury = bury
+        self._close_later = close_later
         self._tell = tell
         self.sock: _socket.socket | None = None
         self.process = Process()
@@ -124,7 +124,7 @@ class Peer:
         """Leave it, with what waits for it."""
         sock, self.sock = self.sock, None
         if sock is not None:
-            self._bury(sock)
+            self._close_later(sock)
         self.pending.clear()
         self.pending_bytes = 0
 

@@ -64,7 +64,7 @@ class Sender:
         self._said: list[tuple[int, str]] = []  # is logged when the lock is free: a handler may wait
         self._progress = mode.create_event()
         self._writing = False  # there is a task that writes
-        self._buried: list[_socket.socket] = []  # closed by that task, which may be looking at them
+        self._to_close: list[_socket.socket] = []  # closed by that task, which may be looking at them
         self._wake: tuple[_socket.socket, _socket.socket] | None = None
         self._selector: selectors.BaseSelector | None = None
         self._watched: set[_socket.socket] = set()
@@ -159,7 +159,7 @@ class Sender:
         """Return the listener of a socket, if it is a new one; remove a socket that a dead one has left."""
         if path in self._peers or path in self._refused:
             return []
-        peer = Peer(path, self._limit_bytes, bury=self._bury, tell=self._tell)
+        peer = Peer(path, self._limit_bytes, close_later=self._close_later, tell=self._tell)
         try:
             peer.connect()
         except ConnectionRefusedError:
@@ -289,7 +289,7 @@ class Sender:
         return True
 
     def _watch(self, wanted: set[_socket.socket]) -> None:
-        """Look at these sockets from now on, and close those that were buried."""
+        """Look at these sockets from now on, and close those that are to be closed."""
         selector = self._selector
         if selector is None:
             return
@@ -298,9 +298,9 @@ class Sender:
         for sock in wanted - self._watched:
             selector.register(sock, selectors.EVENT_WRITE)
         self._watched = wanted
-        for sock in self._buried:
+        for sock in self._to_close:
             sock.close()
-        self._buried.clear()
+        self._to_close.clear()
 
     def _ready(self, timeout_s: float) -> bool:
         """Wait until there is something to do; return whether there is."""
@@ -323,16 +323,16 @@ class Sender:
         wake, self._wake = self._wake, None
         if selector is not None:
             selector.close()
-        for sock in (*self._buried, *(wake or ())):
+        for sock in (*self._to_close, *(wake or ())):
             sock.close()
         self._watched = set()
-        self._buried.clear()
+        self._to_close.clear()
 
-    def _bury(self, sock: _socket.socket) -> None:
+    def _close_later(self, sock: _socket.socket) -> None:
         """Close a socket; the other end sees that now, also if the task that writes has to do it."""
         shut_down(sock)
         if self._writing:
-            self._buried.append(sock)
+            self._to_close.append(sock)
         else:
             sock.close()
 
@@ -351,7 +351,7 @@ class Sender:
     def _drop(self) -> None:
         """Close the copies of a forked child, which would keep others from seeing the end of this process."""
         self._closed = True
-        for sock in (*(peer.sock for peer in self._peers.values()), *self._buried, *(self._wake or ())):
+        for sock in (*(peer.sock for peer in self._peers.values()), *self._to_close, *(self._wake or ())):
             if sock is not None:
                 sock.close()
         close_copy(self._selector)
