@@ -37,6 +37,10 @@ logger = logging.getLogger("flask_socketio_core.concurrency")
 _numbers = itertools.count(1)
 
 
+SIGNALS_S = 0.5
+"""How often the hub is woken while a server runs, seconds."""
+
+
 class GreenTask:
     """A greenlet of its own, as :class:`threading.Thread` would show it.
 
@@ -179,6 +183,15 @@ class GreenMode(AsyncMode):
 
     def on_exit(self, callback: Callable[[], object]) -> Handle:
         return ExitNotice(self, callback)
+
+    def look_for_signals(self, serves: Callable[[], bool]) -> None:
+        """Wake the hub now and then, as long as a server runs; called at home.
+
+        A signal that comes just before the hub waits, or to another thread, would wait with it: in an idle server for
+        ever.
+        """
+        if serves():
+            self.call_later(SIGNALS_S, partial(self.look_for_signals, serves))
 
     def interrupter(self) -> Callable[[], object]:
         """Return what raises ``KeyboardInterrupt`` in this greenlet, for the reloader."""

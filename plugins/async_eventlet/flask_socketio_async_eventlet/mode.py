@@ -31,10 +31,6 @@ PATCH_GROUPS = {"threading": "thread", "_thread": "thread", "queue": "thread", "
 """The name under which eventlet patches a module together with others."""
 
 
-SIGNALS_S = 0.5
-"""How often the hub is woken while a server runs, seconds."""
-
-
 class EventletMode(GreenMode):
     """Run handlers in pooled greenlets on eventlet's hub; serve with its WSGI server."""
 
@@ -122,16 +118,11 @@ class EventletMode(GreenMode):
         self._serving = eventlet.spawn(serve, listener, app, given)
         if self._stop_asked:
             self._stop_soon()
-        self._look_for_signals()
+        self.look_for_signals(lambda: self._serving is not None)
         try:
             self._serving.wait()
         finally:
             self._serving = None
-
-    def _look_for_signals(self) -> None:
-        """Wake the hub now and then: a signal that comes just before it waits would wait with it."""
-        if self._serving is not None:
-            self.call_later(SIGNALS_S, self._look_for_signals)
 
     def _stop_soon(self) -> None:
         self._stop_asked = True

@@ -40,11 +40,6 @@ READABLE = 1
 """libev's and libuv's EV_READ."""
 
 
-SIGNALS_S = 0.5
-"""How often the hub is woken while a server runs, seconds: it looks for signals before it waits, and one that comes
-just then would wait with it, in an idle server for ever."""
-
-
 class GeventMode(GreenMode):
     """Run handlers in pooled greenlets of gevent; serve with its pywsgi server."""
 
@@ -126,8 +121,8 @@ class GeventMode(GreenMode):
         try:
             # Not serve_forever(): at its end it kills pending requests, before the engine could answer them.
             server.start()
-            while not stopping.wait(SIGNALS_S):
-                pass
+            self.look_for_signals(lambda: self._stopping is not None)
+            stopping.wait()
         finally:
             server.close()
 
