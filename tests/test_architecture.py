@@ -45,6 +45,8 @@ PLUGIN_TERRITORY = re.compile(
 PLUGIN_PACKAGE = re.compile(
     r"flask[-_]socketio[-_]((async|queue|observe)[-_][a-z]|admin[-_]ui|limits|presence)"
 )
+#: Folders in ``contracts`` that export nothing themselves.
+PARENTS = ("contracts.concurrency", "contracts.host")
 MODE_NAMES = {"async_mode", "mode", "async_mode_name"}
 #: Flask and the library of its commands. One module outside of these folders asks whether ``flask run`` is running.
 FLASK = re.compile(r"(flask|click)(\.|$)")
@@ -292,7 +294,7 @@ def unnamed_exports(core: Package) -> list[str]:
     return [
         name
         for name in core.paths
-        if within(name, ("contracts",)) and name != "contracts.concurrency" and not exports(core, name)
+        if within(name, ("contracts",)) and name not in PARENTS and not exports(core, name)
     ]
 
 

@@ -10,13 +10,13 @@ import selectors
 from typing import TYPE_CHECKING
 
 from flask_socketio_core.contracts.fork import ProcessFlag, register_at_fork
+from flask_socketio_core.contracts.host.listening import ListeningSocket
+from flask_socketio_core.contracts.host.unix import NO_SIGNAL, Process, accept, close_copy, other_end
 
-from .directory import new_name, remove_abandoned, remove_socket
 from .frames import HERE, FrameReader, FrameTooLarge
-from .unix import NO_SIGNAL, Process, accept, close_copy, other_end, shut_down, unix_socket
 
 if TYPE_CHECKING:
-    from .directory import SocketDirectory
+    from flask_socketio_core.contracts.host.directory import SocketDirectory
 
 _logger = logging.getLogger(__name__)
 
@@ -24,10 +24,6 @@ _logger = logging.getLogger(__name__)
 CHUNK = 256 * 1024
 #: Chunks that are read of one connection before another: more than the buffer of one that was closed can have.
 MOST_CHUNKS = 1000
-#: Connections that may wait to be accepted, as many as Linux lets: a sender that finds no place tries again later.
-BACKLOG = 4096
-#: Times that a listener tries to get into a directory that others, who leave, are removing.
-ATTEMPTS = 20
 #: What accepting fails with while descriptors or memory are short.
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -53,8 +49,7 @@ class Inbox:
         self._directory = directory
         self._max_bytes = max_bytes
         self._ours = ProcessFlag(is_set=True)
-        self._path = ""
-        self._listening: _socket.socket | None = None
+        self._listening: ListeningSocket | None = None
         self._connections: dict[int, _Connection] = {}
         self._selector = selectors.DefaultSelector()
         self._accepts = False
@@ -65,27 +60,13 @@ class Inbox:
 
         :raises OSError: if that cannot be.
         """
-        self._listening = unix_socket()
-        for attempt in range(ATTEMPTS):
-            directory, name = self._directory.make(), new_name()
-            hidden = os.path.join(directory, f".{name}")
-            try:
-                self._listening.bind(hidden)
-                break
-            except FileNotFoundError:  # removed by the last who has left
-                if attempt == ATTEMPTS - 1:
-                    raise
-        remove_abandoned(directory)
-        self._listening.listen(BACKLOG)
-        self._path = os.path.join(directory, name)
-        # Under a name that is looked at only now: whoever finds it can connect.
-        os.rename(hidden, self._path)
+        self._listening = ListeningSocket(self._directory)
         self._accept_more()
 
     @property
     def is_there(self) -> bool:
         """Whether others find it: its socket is where they look."""
-        return os.path.exists(self._path) and os.path.dirname(self._path) == self._directory.find()
+        return self._listening is not None and self._listening.is_there
 
     def read(self, timeout_s: float) -> list[bytes]:
         """Return what has arrived, in the order of each sender; nothing if that takes longer.
@@ -105,11 +86,8 @@ class Inbox:
 
     def leave(self) -> None:
         """Be found by nobody any more, and have the task that reads end, without closing what it looks at."""
-        if self._ours.is_set():
-            if self._path:
-                remove_socket(self._path)
-            if self._listening is not None:
-                shut_down(self._listening)
+        if self._listening is not None:
+            self._listening.leave()
 
     def close(self) -> None:
         """Close everything; in the process that opened it."""
@@ -124,7 +102,7 @@ class Inbox:
 
     def _accept_more(self) -> None:
         if self._listening is not None:
-            self._selector.register(self._listening, selectors.EVENT_READ)
+            self._selector.register(self._listening.sock, selectors.EVENT_READ)
             self._accepts = True
 
     def _accept(self) -> None:
@@ -132,13 +110,13 @@ class Inbox:
         listening = self._listening
         while listening is not None:
             try:
-                sock = accept(listening)
+                sock = accept(listening.sock)
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno in SHORT:
                     _logger.warning("a process on this host waits to be heard: %s", error)
-                    self._selector.unregister(listening)
+                    self._selector.unregister(listening.sock)
                     self._accepts = False
                 return  # or we have left
             self._admit(sock)

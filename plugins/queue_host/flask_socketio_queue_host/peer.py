@@ -10,8 +10,9 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from flask_socketio_core.contracts.host.unix import NO_SIGNAL, Process, other_end, unix_socket
+
 from .frames import QUESTION
-from .unix import NO_SIGNAL, Process, other_end, unix_socket
 
 if TYPE_CHECKING:
     import _socket

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flask_socketio_core import queues
 from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
+from flask_socketio_core.contracts.host.directory import NoDirectory, SocketDirectory
+from flask_socketio_core.contracts.host.unix import FAMILY
 from flask_socketio_core.errors import ConfigurationError, InvalidOption, QueueClosed, QueueUnavailable
 from flask_socketio_core.queues import Setting
 
-from .directory import NoDirectory, SocketDirectory
 from .frames import frame
 from .inbox import Inbox
 from .sender import Sender
-from .unix import FAMILY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from flask_socketio_core.contracts import AsyncMode
 
 MIB = 1024 * 1024
+#: Of what is sent: processes with another do not understand each other, and do not meet.
+PROTOCOL = "1"
 #: Seconds between two ``b""`` of a quiet channel.
 TICK_S = 0.5
 
@@ -61,7 +63,13 @@ class HostQueue(MessageQueue):
             )
         parsed = queues.parse(url)
         settings = queues.read(SETTINGS, options, parsed.query, where="host")
-        self._directory = SocketDirectory(_name(url, parsed), channel, settings["directory"])
+        self._directory = SocketDirectory(
+            PROTOCOL,
+            _name(url, parsed),
+            channel,
+            chosen=settings["directory"],
+            advice="Name a writable one: host://?directory=/path",
+        )
         self._sender = Sender(
             self._directory,
             mode,

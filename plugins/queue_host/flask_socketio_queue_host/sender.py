@@ -10,16 +10,16 @@ import time
 from typing import TYPE_CHECKING
 
 from flask_socketio_core.contracts.fork import register_at_fork
+from flask_socketio_core.contracts.host.directory import listeners, remove_socket
+from flask_socketio_core.contracts.host.unix import close_copy, shut_down
 from flask_socketio_core.errors import QueueClosed
 
-from .directory import listeners, remove_socket
 from .peer import Peer
-from .unix import close_copy, shut_down
 
 if TYPE_CHECKING:
     from flask_socketio_core.contracts import AsyncMode
+    from flask_socketio_core.contracts.host.directory import SocketDirectory
 
-    from .directory import SocketDirectory
 
 _logger = logging.getLogger(__name__)
 

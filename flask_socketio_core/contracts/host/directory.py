@@ -1,9 +1,9 @@
-"""Where the processes of one bus find each other: a directory with one Unix socket for each that listens.
+"""Where processes of one host find each other: a directory with one Unix socket for each that listens.
 
 ::
 
     /run/user/1000/flask-socketio-1000/     ours alone: 0700, our own, no link
-        3f0c1d6a9b72/                       one bus: its name and channel
+        3f0c1d6a9b72/                       those who belong together, such as a bus's
             9d41b6c02e75                    a listener
 
 The file system is the registry. A listener appears under its name when it can be connected to, and not before; so
@@ -21,16 +21,16 @@ import sys
 import tempfile
 import time
 
+__all__ = ["NoDirectory", "SocketDirectory", "listeners", "new_name", "remove_abandoned", "remove_socket"]
+
 PRIVATE = 0o700
 #: Most bytes of a socket's path. Source: ``sun_path`` in unix(7), 108 bytes with its end; 104 in BSD and macOS.
 LONGEST_PATH = 107 if sys.platform == "linux" else 103
-#: Characters of a bus's directory and of a listener's socket; a listener that is not ready has one dot more.
+#: Characters of the inner directory and of a listener's socket; a listener that is not ready has one dot more.
 NAME = 12
 _LISTENER = re.compile(rf"[0-9a-f]{{{NAME}}}")
 #: Seconds in which a listener is ready under its name.
 READY_S = 60.0
-#: Of what is sent: processes with another do not understand each other, and do not meet.
-PROTOCOL = "1"
 
 
 class NoDirectory(OSError):
@@ -38,15 +38,17 @@ class NoDirectory(OSError):
 
 
 class SocketDirectory:
-    """The directory of one bus; made when a listener needs it, and removed by the last that leaves.
+    """The directory of those who belong together; made when a listener needs it, removed by the last that leaves.
 
-    :param name: of the deployment.
+    :param names: what they have in common; whoever differs in one of them does not meet the others.
     :param chosen: where to put it, by the user's choice; otherwise ``XDG_RUNTIME_DIR`` or the temporary directory.
+    :param advice: what to do where none can be used; ends the error's text.
     """
 
-    def __init__(self, name: str, channel: str, chosen: str | None) -> None:
+    def __init__(self, *names: str, chosen: str | None = None, advice: str = "") -> None:
         self._chosen = chosen
-        self._bus = hashlib.sha256("\0".join((PROTOCOL, name, channel)).encode()).hexdigest()[:NAME]
+        self._advice = advice
+        self._inner = hashlib.sha256("\0".join(names).encode()).hexdigest()[:NAME]
 
     def find(self) -> str:
         """Return the path, at which there need not be anything yet; what is there is ours alone.
@@ -58,11 +60,9 @@ class SocketDirectory:
             private = os.path.join(place, f"flask-socketio-{os.geteuid()}")
             reason = _objection(place, private)
             if not reason:
-                return os.path.join(private, self._bus)
+                return os.path.join(private, self._inner)
             reasons.append(f"{what}: {reason}")
-        raise NoDirectory(
-            f"no directory for Unix sockets: {'; '.join(reasons)}. Name a writable one: host://?directory=/path"
-        )
+        raise NoDirectory(f"no directory for Unix sockets: {'; '.join(reasons)}. {self._advice}".strip())
 
     def make(self) -> str:
         """Make it, if it is not there, and return its path.
@@ -146,8 +146,8 @@ def remove_socket(path: str) -> None:
         os.unlink(path)
     except OSError:
         pass  # somebody was faster
-    bus = os.path.dirname(path)
-    for directory in (bus, os.path.dirname(bus)):
+    inner = os.path.dirname(path)
+    for directory in (inner, os.path.dirname(inner)):
         try:
             os.rmdir(directory)
         except OSError:

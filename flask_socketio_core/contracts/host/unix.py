@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+__all__ = ["FAMILY", "NO_SIGNAL", "Process", "accept", "close_copy", "other_end", "shut_down", "unix_socket"]
+
 #: Absent on Windows.
 FAMILY = getattr(_socket, "AF_UNIX", None)
 #: A peer that is gone is an error of the call, whatever the process does with SIGPIPE.

@@ -1,0 +1,1 @@
+"""The processes of one user on one host: where they find each other, and sockets that are never monkey-patched."""
