@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from flask_socketio_core.contracts.process import ProcessFacts
+from flask_socketio_core.contracts.process import WORKERS, ProcessFacts, WorkerGroup, observe
+from flask_socketio_core.errors import InvalidOption
 from support.servers import HOST, find_program, free_port, wait_until
 
 LIMIT_S = 15
@@ -169,3 +170,32 @@ def test_uwsgi_and_its_loop_are_seen(facts_of: FactsOf, options: list[str], loop
     # A worker that a signal reaches between its fork and its loop stays, and its master waits a minute for it.
     facts = facts_of(command, stop=signal.SIGINT, port=port)
     assert (facts.uwsgi, facts.uwsgi_loop) == (True, loop)
+
+
+GROUP = WorkerGroup(group="0123456789abcdef", count=4)
+
+
+def test_the_group_of_workers_is_what_a_supervisor_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WORKERS, str(GROUP))
+    assert os.environ[WORKERS] == "0123456789abcdef,4"
+    assert observe().workers == GROUP
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "4",
+        "0123456789abcdef",
+        "0123456789abcdef,",
+        "0123456789abcdef,0",
+        "0123456789ABCDEF,4",
+        f"{GROUP}\n",
+    ],
+)
+def test_a_group_of_workers_that_no_supervisor_sets_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv(WORKERS, value)
+    with pytest.raises(InvalidOption, match=r"SOCKETIO_WORKERS=.* must be 16 hexadecimal digits.*unset it"):
+        observe()

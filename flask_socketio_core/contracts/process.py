@@ -5,6 +5,8 @@ Probes of plugins receive these facts; nothing here knows the name of a plugin.
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import sys
 from dataclasses import dataclass
@@ -12,11 +14,37 @@ from dataclasses import dataclass
 import click
 import flask.cli
 
-__all__ = ["ProcessFacts", "observe"]
+from ..errors import InvalidOption
+
+__all__ = ["WORKERS", "ProcessFacts", "WorkerGroup", "observe"]
 
 
 ASYNC_MODE_KEY = "flask_socketio_core.async_mode"
 """Key in click's ``Context.meta`` under which a command says which async mode it was asked for."""
+
+WORKERS = "SOCKETIO_WORKERS"
+"""Environment variable by which a supervisor tells its workers of each other: what ``str`` makes of
+:class:`WorkerGroup`. ``flask socketio run --workers`` sets it."""
+
+_GROUP = re.compile(r"([0-9a-f]{16}),([1-9][0-9]{0,5})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerGroup:
+    """The processes that serve one application together on one listening socket, with one supervisor.
+
+    :param group: 16 hexadecimal digits, drawn by the supervisor when it starts: another deployment has others. A worker
+        that takes the place of another one has the same.
+    :param count: how many workers were asked for when this one was started, at least 1. While one takes the place of
+        another there are more.
+    """
+
+    group: str
+    count: int
+
+    def __str__(self) -> str:
+        """Return the value of :data:`WORKERS`: ``"<group>,<count>"``."""
+        return f"{self.group},{self.count}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +57,7 @@ class ProcessFacts:
     :param uwsgi_loop: name of uWSGI's loop engine (``"gevent"``), or ``None`` for its default.
     :param flask_run: ``flask run`` is running: Werkzeug's development server will serve, whatever is installed.
     :param async_mode: the mode that the command line asks for (``flask socketio run --async-mode``), or ``None``.
+    :param workers: this process is one of several that a supervisor has started (:data:`WORKERS`), or ``None``.
     """
 
     socket_owner: str = "socket"
@@ -37,6 +66,7 @@ class ProcessFacts:
     uwsgi_loop: str | None = None
     flask_run: bool = False
     async_mode: str | None = None
+    workers: WorkerGroup | None = None
 
     @property
     def patched_by(self) -> str | None:
@@ -45,7 +75,10 @@ class ProcessFacts:
 
 
 def observe() -> ProcessFacts:
-    """Look at the process now."""
+    """Look at the process now.
+
+    :raises InvalidOption: if :data:`WORKERS` is set to something else than a supervisor sets it to.
+    """
     context = click.get_current_context(silent=True)
     return ProcessFacts(
         socket_owner=socket.socket.__module__.partition(".")[0],
@@ -54,7 +87,21 @@ def observe() -> ProcessFacts:
         uwsgi_loop=_uwsgi_loop(),
         flask_run=_is_flask_run(),
         async_mode=None if context is None else context.meta.get(ASYNC_MODE_KEY),
+        workers=_worker_group(),
     )
+
+
+def _worker_group() -> WorkerGroup | None:
+    value = os.environ.get(WORKERS)
+    if value is None:
+        return None
+    match = _GROUP.fullmatch(value)
+    if match is None:
+        raise InvalidOption(
+            f"the environment variable {WORKERS}={value!r} must be 16 hexadecimal digits, a comma and the number of "
+            "workers, as `flask socketio run --workers` sets it for its workers: unset it"
+        )
+    return WorkerGroup(group=match[1], count=int(match[2]))
 
 
 def _is_flask_run() -> bool:
