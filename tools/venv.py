@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PIP = "pip>=25.1"  # the first pip that installs dependency groups
-ALWAYS_INSTALLED = "async_threading"
+ALWAYS_INSTALLED = ("async_threading", "queue_host")
 DEMO_PLUGIN = "presence"
 #: What queue URLs begin with whose plugin ``make demo QUEUE=...`` installs, up to a "+"; every other one is Kombu's.
 QUEUE_PLUGINS = {
@@ -139,7 +139,7 @@ def demo_plugins(mode: str, queue: str) -> list[str]:
         if plugin not in available:
             modes = ", ".join(sorted(name[6:] for name in available if name.startswith("async_")))
             raise SetupError(f"MODE={mode} is not a mode of this repository\n  available: {modes}")
-    return list(dict.fromkeys([ALWAYS_INSTALLED, *wanted]))
+    return list(dict.fromkeys([*ALWAYS_INSTALLED, *wanted]))
 
 
 def queue_plugin_of(queue: str) -> str | None:

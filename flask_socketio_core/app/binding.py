@@ -24,6 +24,7 @@ from ..common.tracebacks import log_error
 from ..contracts import urls
 from ..contracts.concurrency import gunicorn
 from ..contracts.fork import ProcessFlag, register_at_fork
+from ..contracts.workers import find_group
 from ..errors import ClientGone, PartUnsuitable, PluginFailed
 from ..server import calling
 from ..server.engine import Engine
@@ -34,6 +35,7 @@ from .facade import ServerFacade
 from .loop_emitter import LoopEmitter
 from .request_context import VISIT_KEY
 from .watched import Watched
+from .worker_queue import joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode, Event, Handle, Task
     from ..contracts.clients import CallAnswers, Emission
+    from ..contracts.workers import WorkerGroup
     from ..errors import CallError
     from ..selection import Plugins
     from ..server.interface import Emitter, OwnServer
@@ -107,6 +110,9 @@ class Binding:
         owner: Owner,
     ) -> None:
         options = adopt(options)
+        self._group = find_group() if app is not None and options.share_sessions else None
+        if app is not None and self._group is not None:
+            options = joined(options, app, self._group, plugins)
         if options.json is flask.json and app is not None:
             options = dataclasses.replace(options, json=AppJson(app))
         self.app = app
@@ -140,6 +146,7 @@ class Binding:
     def _forget_set_up(self) -> None:
         """Start afresh in a forked child: nobody goes on there with what a task of the parent was about to do."""
         self._setting_up: Event | None = None
+        self._starting: Event | None = None
         self._set_up_lock = self.mode.create_lock()
         self._failed: PluginFailed | None = None
         self._loop_emitter: LoopEmitter | None = None
@@ -311,19 +318,68 @@ class Binding:
             mine.set()
 
     def _start(self, environ: WSGIEnvironment) -> None:
-        """Do what has to be done once per process that serves, at its first request."""
-        self.started.set()
+        """Do what has to be done once per process that serves, at its first request; those beside it wait."""
+        with self._set_up_lock:
+            if self.started.is_set():
+                return
+            begun, mine = self._starting, self.mode.create_event()
+            if begun is None:
+                self._starting = mine
+        if begun is not None:
+            begun.wait()
+            return
+        try:
+            self._start_here(environ)
+        finally:
+            with self._set_up_lock:
+                self.started.set()
+                self._starting = None
+            mine.set()
+        if self.cluster is not None and self._unsuitable is None:
+            self.cluster.await_subscription(JOIN_S)
+
+    def _start_here(self, environ: WSGIEnvironment) -> None:
         self._tell_of_inherited_tasks()
         verdict = self.mode.check_request(environ)
         self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
         self._be_shut_down_at_exit()
         self._worker = gunicorn.find_worker()
+        if self._group is not None and self._unsuitable is None:
+            self._join_workers(self._group)
         if self.cluster is not None and self._unsuitable is None:
             try:
                 self.cluster.start()
-                self.cluster.await_subscription(JOIN_S)
             except PartUnsuitable as error:
                 self._unsuitable = error
+
+    def _join_workers(self, group: WorkerGroup) -> None:
+        assert self.engine is not None
+        logger = self.engine.server.logger
+        if not self.mode.capabilities.watches:
+            logger.warning(
+                "one of %d workers of %s, which do not serve each other's sessions: async_mode=%r has no epoll here",
+                group.count,
+                group.server,
+                self.mode.name,
+            )
+            return
+        try:
+            workers = self.engine.join_workers(group.name)
+        except OSError as error:
+            logger.warning(
+                "one of %d workers of %s, which cannot serve each other's sessions: %s; clients need sticky sessions",
+                group.count,
+                group.server,
+                error,
+            )
+            return
+        logger.info(
+            "one of %d workers of %s: sessions are shared with %d others in %s",
+            group.count,
+            group.server,
+            workers.others(),
+            workers.path,
+        )
 
     def _be_shut_down_at_exit(self) -> None:
         if self._ends_in_order.is_set():

@@ -8,7 +8,10 @@ from typing import Any
 from ..cluster.queue_check import QueueCheck, Step
 from .table import paragraph, table
 
-NO_QUEUE = "No message queue is configured: each process serves its own clients, and nothing joins them."
+NO_QUEUE = (
+    "No message queue is configured: each server serves its own clients, and nothing joins them. Only the workers of "
+    "one web server on one host are joined without one, as each of them says at its start with logger=True."
+)
 NOBODY = (
     "No other server answered. A server joins at its first request; if one is running and has had one, it uses "
     "another channel= or another broker, or it has a secret in its message_queue_options= and this one has none."

@@ -32,6 +32,7 @@ class OptionKeywords(TypedDict, total=False):
     manage_session: Switch
     message_queue: str | None
     message_queue_options: Mapping[str, Any]
+    share_sessions: Switch
     channel: str
     path: str
     resource: str

@@ -79,6 +79,13 @@ class Options:
         repr=False,
     )
     channel: str = option(str, "flask-socketio", "name that separates clusters which share a broker")
+    share_sessions: bool = option(
+        bool,
+        True,
+        "workers of one web server on this host serve each other's sessions, so that no request has to come to the "
+        "worker that has its session; without ``message_queue`` they also send each other what is emitted, if a "
+        "plugin for that is installed. ``False``: each serves its own only",
+    )
     path: str = option(
         str,
         "socket.io",

@@ -61,6 +61,9 @@ class QueueInfo:
     :param claims: for a catch-all or a claimed prefix, say without a heavy import whether a scheme is usable, and why
         not; ``None`` if it does not know the scheme at all.
     :param requires: as in :class:`AsyncModeInfo`.
+    :param for_workers: URL by which the workers of one web server are joined where the application names no message
+        queue, with ``{name}`` in it for what they have in common (``"host://{name}"``); for a queue that needs nothing
+        besides them.
     :param install: the command that installs what is missing.
     :param summary: a few words for the table.
     """
@@ -71,12 +74,16 @@ class QueueInfo:
     catch_all: bool = False
     claims: Callable[[str], Verdict | None] | None = None
     requires: tuple[str, ...] = ()
+    for_workers: str = ""
     install: str = ""
     summary: str = ""
 
     def __post_init__(self) -> None:
         schemes, claims = rules.several(rules.scheme), rules.optional(rules.function)
         rules.check(self, **PART, schemes=schemes, catch_all=rules.yes_or_no, claims=claims)
+        rules.check(self, for_workers=rules.text)
+        if self.for_workers and "{name}" not in self.for_workers:
+            rules.refuse(self, f"for_workers={self.for_workers!r}: expected a URL with {{name}} in it")
         if not self.schemes and not self.catch_all:
             rules.refuse(self, "schemes=(): expected at least one URL scheme, or catch_all=True")
         if self.claims and not self.catch_all and not any(name.endswith("+*") for name in self.schemes):

@@ -112,7 +112,9 @@ def _provider(item: Candidate[WebSocketProviderInfo], chosen: Chosen) -> PartDes
 def _queue(item: Candidate[QueueInfo], chosen: Chosen) -> PartDescription:
     if chosen.queue is not None and chosen.queue.info is item.info:
         return _part(choice.QUEUE, item, reason=chosen.queue.reason, selected=True)
-    return _part(choice.QUEUE, item, reason=choice.why_not(item) or "not asked for")
+    joins = item.info.for_workers and chosen.queue is None
+    otherwise = "not asked for; joins several workers of one web server" if joins else "not asked for"
+    return _part(choice.QUEUE, item, reason=choice.why_not(item) or otherwise)
 
 
 def _part(kind: Kind, item: Candidate[Info], *, reason: str, selected: bool = False) -> PartDescription:

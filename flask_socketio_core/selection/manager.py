@@ -152,6 +152,16 @@ class Plugins:
         self._note("selected message queue %s: %s", chosen.info.name, chosen.reason)
         return chosen
 
+    def queue_url_for_workers(self, name: str) -> str | None:
+        """Return the URL of a message queue that joins a web server's workers; ``None`` if no plugin offers one.
+
+        :param name: what they have in common.
+        """
+        for item in self._queue_candidates():
+            if item.info.for_workers and not choice.why_not(item):
+                return item.info.for_workers.format(name=name)
+        return None
+
     # -- settings ----------------------------------------------------------------------------------------------
 
     def setting_names(self) -> tuple[str, ...]:

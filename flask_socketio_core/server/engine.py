@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..contracts.fork import register_at_fork
+from ..transport.handover.passing import Passing
 from ..transport.http import Endpoint
+from ..transport.requests import Requests
+from ..transport.server import new_engine_sid
 from ..transport.websocket import WebSocketEntrance
 from .jobs import handler_in
 from .logged import make_server
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..common.options import Options
     from ..contracts import AsyncMode, WebSocketProvider
+    from ..transport.handover.workers import Workers
     from .interface import Application
 
 
@@ -44,7 +49,9 @@ class Engine:
     ) -> None:
         self.server = make_server(application, options, mode, clock=clock)
         self._entrance = WebSocketEntrance(self.server.eio, providers)
-        self._endpoint = Endpoint(self.server.eio, self._entrance, application.host_refusal)
+        self._requests = Requests(self.server.eio)
+        self._endpoint = Endpoint(self.server.eio, self._entrance, application.host_refusal, self._requests)
+        register_at_fork(after_in_child=self._be_no_worker)
         self._watchdog: Watchdog | None = None
         if mode.capabilities.green and options.max_loop_block:
             self._watchdog = Watchdog(
@@ -62,6 +69,26 @@ class Engine:
             self._watchdog.start()
         return self._endpoint(environ, start_response)
 
+    def join_workers(self, group: str) -> Workers:
+        """Serve the sessions of a web server's other workers, and have them serve those of this one.
+
+        :param group: name of those who belong together.
+        :raises OSError: if there is no place to meet in.
+        """
+        passing = Passing(group, self.server.eio, self._entrance, self._requests)
+        passing.start()
+        self.server.eio.new_sid = passing.workers.new_sid
+        self._endpoint.passing = passing
+        return passing.workers
+
+    def _be_no_worker(self) -> Passing | None:
+        """Have nothing to do with other workers (any more), as in a forked child."""
+        passing, self._endpoint.passing = self._endpoint.passing, None
+        self.server.eio.new_sid = new_engine_sid
+        if passing is not None:
+            passing.leave()
+        return passing
+
     def shutdown(self, timeout_s: float = 3.0, listens: Callable[[], bool] = lambda: False) -> int:
         """Close every session, wait for the disconnect handlers, close every descriptor.
 
@@ -72,5 +99,8 @@ class Engine:
         if self._watchdog is not None:
             self._watchdog.stop()
         running = self.server.shutdown(timeout_s, listens)
+        passing = self._be_no_worker()
         self._entrance.reactor.close()
+        if passing is not None:
+            passing.close()
         return running

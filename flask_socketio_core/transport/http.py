@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -20,16 +21,16 @@ from ..common.reasons import Reason
 from ..errors import ProtocolError
 from .admission import check_capacity, check_handshake, placed
 from .cors import Cors
-from .packets import EIO_CLOSE, EIO_NOOP
-from .payload import decode_payload, encode_payload
-from .polling import OvertakenPolls, PollingTransport
+from .handover.messages import POLL, POST, Request
+from .packets import EIO_NOOP
+from .payload import encode_payload
+from .polling import PollingTransport
 from .session import GOING_AWAY
 from .wsgi import (
     BAD_HANDSHAKE_METHOD,
     BAD_REQUEST,
     GIVE_WAY_S,
     STATUS,
-    UNKNOWN_SID,
     UNKNOWN_TRANSPORT,
     UNSUPPORTED_PROTOCOL,
     Refusal,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from ..common.headers import Headers
+    from .handover.passing import Passing
+    from .requests import Requests
     from .server import EngineIOServer
     from .session import Session
     from .websocket import WebSocketEntrance
@@ -66,6 +69,7 @@ class Endpoint:
 
     :param server: whose sessions are served.
     :param websocket: takes WebSocket requests; knows the providers.
+    :param requests: of the sessions that are open.
     :param host_refusal: the application's, see :class:`~flask_socketio_core.server.interface.Application`.
     """
 
@@ -74,13 +78,16 @@ class Endpoint:
         server: EngineIOServer,
         websocket: WebSocketEntrance,
         host_refusal: Callable[[dict[str, Any]], str | None],
+        requests: Requests,
     ) -> None:
         self._server = server
         self._options = server.options
         self._websocket = websocket
         self._cors = Cors(server.options)
         self._host_refusal = host_refusal
-        self._overtaken = OvertakenPolls()
+        self._requests = requests
+        self.passing: Passing | None = None
+        """Passes requests on to the workers that have the sessions, where there are several."""
         self._refused: set[str] = set()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -114,12 +121,8 @@ class Endpoint:
         error = ProtocolError(f"the header {name} is folded over several lines or contains NUL")
         session = self._server.sessions.get(_query(environ).get("sid", ""))
         if session is not None and isinstance(session.transport, PollingTransport):
-            self._end(session, error)
+            self._requests.violate(session, error)
         raise Refusal(BAD_REQUEST, str(error))
-
-    def _end(self, session: Session, error: ProtocolError) -> None:
-        self._server.report(error, f"session {session.sid}")
-        session.violate(error)
 
     def _log_refused(self, value: str, refused: str) -> None:
         # A client that is refused tries again and again.
@@ -145,13 +148,13 @@ class Endpoint:
         sid = query.get("sid")
         session = None
         if sid is not None:
-            session = self._server.sessions.get(sid)
-            if session is not None and self._server.overdue(session):
-                session.close(Reason.PING_TIMEOUT)
-            if session is None or session.closed:
-                if environ["REQUEST_METHOD"] == "GET" and self._overtaken.take(sid, self._server.clock()):
-                    return self._respond(environ, start_response, 200, NOOP, TEXT_PLAIN)
-                raise Refusal(UNKNOWN_SID)
+            if self.passing is not None and sid not in self._server.sessions:
+                owner = self.passing.owner_of(sid)
+                if owner is not None:
+                    return self._pass_on(environ, start_response, self.passing, transport, sid, owner)
+            session = self._requests.find(sid, environ["REQUEST_METHOD"])
+            if session is None:
+                return self._respond(environ, start_response, 200, NOOP, TEXT_PLAIN)
         if session is None:
             check_kept(environ, self._options.max_header_bytes)
         if transport == "websocket":
@@ -182,49 +185,65 @@ class Endpoint:
     def _poll_or_post(
         self, environ: WSGIEnvironment, start_response: StartResponse, session: Session
     ) -> Iterable[bytes]:
-        transport = session.transport
-        if not isinstance(transport, PollingTransport):
-            raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
+        transport = self._requests.polling(session)
         method = environ["REQUEST_METHOD"]
         try:
             if method == "GET":
                 packets = transport.poll(session, self._server.mode, self._longest_poll_s())
-                self._overtaken.take(session.sid, 0.0)
-                if not packets and session.closed:
-                    raise Refusal(UNKNOWN_SID)  # as if it came now: the client starts over
-                if not packets:
-                    raise Refusal(BAD_REQUEST, "this session is on WebSocket already")
-                return self._respond(environ, start_response, 200, encode_payload(packets), TEXT_PLAIN)
+                body = self._requests.answer(session, packets)
+                return self._respond(environ, start_response, 200, body, TEXT_PLAIN)
             if method == "POST":
                 self._post(environ, session, transport)
                 return self._respond(environ, start_response, 200, b"ok", "text/html")
         except ProtocolError as error:
-            self._end(session, error)
+            self._requests.violate(session, error)
             headers = [("Connection", "close")] if isinstance(error, UnreadableBody) else None
             raise Refusal(BAD_REQUEST, str(error), status=error.status, headers=headers) from error
         raise Refusal(BAD_REQUEST, f"method {printable(method)} is not allowed, expected GET or POST")
+
+    def _pass_on(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        passing: Passing,
+        transport: str,
+        sid: str,
+        owner: str,
+    ) -> Iterable[bytes]:
+        """Have the worker that has the session serve a request."""
+        if transport == "websocket":
+            return self._websocket.hand_over(environ, start_response, sid, partial(passing.connect, owner))
+        method = environ["REQUEST_METHOD"]
+        if method == "POST":
+            self._pass_post(environ, passing, sid, owner)
+            return self._respond(environ, start_response, 200, b"ok", "text/html")
+        if method == "GET":
+            request = Request(kind=POLL, sid=sid)
+            body = passing.ask(owner, request, b"", self._longest_poll_s())
+            return self._respond(environ, start_response, 200, body, TEXT_PLAIN)
+        raise Refusal(BAD_REQUEST, f"method {printable(method)} is not allowed, expected GET or POST")
+
+    def _pass_post(self, environ: WSGIEnvironment, passing: Passing, sid: str, owner: str) -> None:
+        request = Request(kind=POST, sid=sid, method="POST")
+        try:
+            body = read_body(environ, self._options.max_http_buffer_size)
+        except ProtocolError as error:
+            passing.ask(owner, replace(request, error=str(error)), b"", self._longest_poll_s())
+            headers = [("Connection", "close")] if isinstance(error, UnreadableBody) else None
+            raise Refusal(BAD_REQUEST, str(error), status=error.status, headers=headers) from error
+        passing.ask(owner, request, body, self._longest_poll_s())
 
     def _longest_poll_s(self) -> float:
         # Without monitoring nobody else would ever answer a quiet client's poll.
         return self._options.ping_interval + self._options.ping_timeout
 
     def _post(self, environ: WSGIEnvironment, session: Session, transport: PollingTransport) -> None:
-        with session.lock:
-            overlap, session.posting = session.posting, True
-        if overlap:
-            raise ProtocolError("another request of this session is still being received")
+        self._requests.begin_post(session)
         try:
             if session.held:
                 transport.wait_while_held(session, self._server.mode)
             body = read_body(environ, self._options.max_http_buffer_size)
-            packets = decode_payload(body, self._options.max_packets_per_payload)
-            for packet in packets:
-                if packet == EIO_CLOSE and not transport.polled:
-                    self._overtaken.expect(session.sid, self._server.clock())
-                session.receive(packet)
-            session.allowance -= len(packets)
-            if session.allowance < 0:
-                session.overdrawn()
+            self._requests.take(session, transport, body)
         finally:
             session.posting = False
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..common.reasons import Reason
 from ..errors import ProtocolError
 from .packets import EIO_CLOSE, EIO_NOOP
 
 if TYPE_CHECKING:
-    from ..contracts import AsyncMode, Event
+    from ..contracts import AsyncMode
     from ..websocket_protocol.deflate import Deflate
     from .session import Session
 
@@ -55,6 +55,20 @@ class OvertakenPolls:
         return self._until_s.pop(sid, 0.0) > now_s
 
 
+class Poster(Protocol):
+    """Who waits to have a request's body received."""
+
+    def set(self) -> None:
+        """Learn that it is time to look again. Must not block."""
+
+
+class Poller(Protocol):
+    """Who waits for something to answer a poll with."""
+
+    def set(self) -> None:
+        """Learn that there is something, or may be. Must not block."""
+
+
 class PollingTransport:
     """A woken transport. At most one poll waits at a time.
 
@@ -68,8 +82,8 @@ class PollingTransport:
     deflate: Deflate | None = None
 
     def __init__(self) -> None:
-        self._poller: Event | None = None
-        self._poster: Event | None = None
+        self._poller: Poller | None = None
+        self._poster: Poster | None = None
 
     @property
     def polled(self) -> bool:
@@ -98,13 +112,18 @@ class PollingTransport:
 
     def wait_while_held(self, session: Session, mode: AsyncMode) -> None:
         """Leave a request's body unread until the handlers of those before have caught up."""
-        self._poster = poster = mode.create_event()
-        try:
-            while session.held and not session.closed and session.transport is self:
-                poster.wait()
-                poster.clear()
-        finally:
-            self._poster = None
+        poster = mode.create_event()
+        while self.waits_while_held(session, poster):
+            poster.wait()
+            poster.clear()
+
+    def waits_while_held(self, session: Session, poster: Poster) -> bool:
+        """Return whether a request's body has to wait; then ``poster`` is told when to look again."""
+        self._poster = poster
+        if session.held and not session.closed and session.transport is self:
+            return True
+        self._poster = None
+        return False
 
     def poll(self, session: Session, mode: AsyncMode, timeout_s: float) -> list[str | bytes]:
         """Wait until something is to be sent and return it; nothing if the session was upgraded, or if it ended and
@@ -114,6 +133,20 @@ class PollingTransport:
         :raises ProtocolError: if another poll is waiting.
         """
         poller = mode.create_event()
+        probing = self.begin_poll(session, poller)
+        try:
+            if not self.has_answer(session):
+                poller.wait(UPGRADE_WAIT_S if probing else timeout_s)
+        finally:
+            packets = self.end_poll(session, probing)
+        return packets
+
+    def begin_poll(self, session: Session, poller: Poller) -> bool:
+        """Have ``poller`` told from now on when there is something to answer.
+
+        :returns: whether an upgrade was under way: then the answer takes :data:`UPGRADE_WAIT_S` at most.
+        :raises ProtocolError: if another poll is waiting.
+        """
         with session.lock:
             probing = session.probe is not None  # if it is not, begin_upgrade() finds us waiting
             overlap = self._poller is not None
@@ -121,11 +154,23 @@ class PollingTransport:
                 self._poller = poller
         if overlap:
             raise ProtocolError("another poll of this session is waiting")
-        try:
-            if not (session.has_waiting or session.closed):
-                poller.wait(UPGRADE_WAIT_S if probing else timeout_s)
-        finally:
+        return probing
+
+    def withdraw_poll(self, poller: Poller) -> None:
+        """Tell it no more: who has asked is gone."""
+        if self._poller is poller:
             self._poller = None
+
+    def has_answer(self, session: Session) -> bool:
+        """Return whether there is something to answer now."""
+        return session.has_waiting or session.closed
+
+    def end_poll(self, session: Session, probing: bool) -> list[str | bytes]:
+        """Return what a poll is answered; see :meth:`poll`.
+
+        :param probing: what :meth:`begin_poll` returned.
+        """
+        self._poller = None
         if probing and session.transport is not self:
             return []
         packets = session.take_packets(self, None if session.closed else MOST_PACKETS)

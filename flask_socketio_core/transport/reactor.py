@@ -1,4 +1,4 @@
-"""The reactor: every detached WebSocket of a process in one epoll set.
+"""The reactor: every connection that is ours alone in one epoll set, such as detached WebSockets.
 
 An async mode answers one question only: "call me when this set is readable". No greenlet, thread, timer or queue per
 client. Three rules:
@@ -37,6 +37,31 @@ EPOLLIN = 0x001
 EPOLLOUT = 0x004
 MAX_EVENTS = 512
 """Most connections served before the loop's other work gets its turn."""
+
+
+class Watched(Protocol):
+    """What is in the set. All but :attr:`fd` is for the loop's task only."""
+
+    what: str
+    """What it is, for a message."""
+
+    fd: int
+    """Its descriptor; -1 when it was closed."""
+
+    def on_readable(self) -> None:
+        """Read once, or find out that the other end is gone."""
+
+    def on_writable(self) -> None:
+        """Write what waits."""
+
+    def on_more(self) -> None:
+        """Do what :meth:`Reactor.come_again` was called for."""
+
+    def end(self) -> None:
+        """End, because of an error or with the server, and close the descriptor."""
+
+    def forget(self) -> None:
+        """Close the descriptor and nothing else; in a forked child, what it leads to is the parent's."""
 
 
 class Target(Protocol):
@@ -101,6 +126,7 @@ class DetachedConnection:
     )
 
     name: str = "websocket"
+    what: str = "a WebSocket connection"
 
     def __init__(
         self, reactor: Reactor, sock: _socket.socket, max_message_bytes: int, deflate: Deflate | None
@@ -300,6 +326,12 @@ class DetachedConnection:
             self.fd = -1
             self._sock.close()
 
+    def end(self) -> None:
+        """Close the descriptor, and let the session know."""
+        self.finish()
+        if self.target is not None:
+            self.target.lost(Reason.TRANSPORT_ERROR)
+
     def forget(self) -> None:
         """Close the descriptor and nothing else; in a forked child, the connection is the parent's."""
         self.fd = -1
@@ -319,10 +351,10 @@ class Reactor:
         self._lock = mode.create_lock()
         self._poll: Any = None  # select.epoll, as the mode has it before patching
         self._bell = -1  # a descriptor in it that can always be written to, which wakes the loop
-        self._again: deque[DetachedConnection] = deque()
+        self._again: deque[Watched] = deque()
         self._watch: Handle | None = None
         self._watched = False
-        self._connections: dict[int, DetachedConnection] = {}
+        self._connections: dict[int, Watched] = {}
         register_at_fork(after_in_child=self.forget)
 
     def __len__(self) -> int:
@@ -337,8 +369,8 @@ class Reactor:
         """
         return DetachedConnection(self, sock, max_message_bytes, deflate)
 
-    def add(self, connection: DetachedConnection, events: int) -> None:
-        """Serve a connection from now on; its lock is held.
+    def add(self, connection: Watched, events: int) -> None:
+        """Serve a connection from now on; its lock is held if it has one.
 
         :param events: what to be told of, see :meth:`wait_for`.
         """
@@ -387,7 +419,7 @@ class Reactor:
         if self._poll is not None and fd in self._connections:
             self._poll.modify(fd, events)
 
-    def come_again(self, connection: DetachedConnection) -> bool:
+    def come_again(self, connection: Watched) -> bool:
         """Have the loop take what it has read of a connection, whose lock is held; ``False`` if it does not know it."""
         if self._poll is None or connection.fd not in self._connections:
             return False
@@ -439,14 +471,9 @@ class Reactor:
             except Exception as error:  # noqa: BLE001  # as above
                 self._fail(connection, error)
 
-    def _fail(self, connection: DetachedConnection, error: Exception) -> None:
-        self._report(error, "a WebSocket connection")
-        self._end(connection)
-
-    def _end(self, connection: DetachedConnection) -> None:
-        connection.finish()
-        if connection.target is not None:
-            connection.target.lost(Reason.TRANSPORT_ERROR)
+    def _fail(self, connection: Watched, error: Exception) -> None:
+        self._report(error, connection.what)
+        connection.end()
 
     def close(self) -> None:
         """Close every connection and the set."""
@@ -456,7 +483,7 @@ class Reactor:
         if watch is not None:
             watch.cancel()
         for connection in list(self._connections.values()):
-            self._end(connection)
+            connection.end()
         with self._lock:
             poll, self._poll = self._poll, None
         self._close_poll(poll)

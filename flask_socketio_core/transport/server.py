@@ -75,6 +75,8 @@ class EngineIOServer:
         )
         self.session_type: Callable[..., Session] = Session
         self.repeats = Repeats(clock)
+        self.new_sid: Callable[[], str] = new_engine_sid
+        """Makes a session's id."""
         self.accepting = True
         """``False`` once the server is ending."""
         self._listen = listen
@@ -99,6 +101,7 @@ class EngineIOServer:
 
     def forget(self) -> None:
         """Have no sessions in a forked child: they are the parent's."""
+        self.new_sid = new_engine_sid
         self._start_empty()
         self._told.forget()
         self._timer.forget()
@@ -132,7 +135,7 @@ class EngineIOServer:
         :param place: what it takes of its address's share; left when it ends.
         """
         lock, now_s = self.mode.create_lock(), self.clock()
-        session = self.session_type(new_engine_sid(), environ, self, transport, lock, now_s)
+        session = self.session_type(self.new_sid(), environ, self, transport, lock, now_s)
         session.listener = self._listen(session)
         session.place = place
         return session

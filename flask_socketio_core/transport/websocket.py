@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +14,29 @@ from ..websocket_protocol.deflate import DEFLATE, Deflate, agree
 from ..websocket_protocol.handshake import HEADERS, check_upgrade, refusal_headers, response_head
 from .admission import check_capacity, check_handshake, placed
 from .blocking import BlockingConnection
+from .handover.messages import WEBSOCKET, Request
 from .reactor import Reactor, Target
 from .session import GOING_AWAY
 from .upgrade import UpgradeProbe
-from .wsgi import BAD_REQUEST, Refusal, stored_environ
+from .wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw, stored_environ
 
 if TYPE_CHECKING:
+    import _socket
+
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from ..contracts import SocketLocation, WebSocketProvider
     from .addresses import Place
+    from .handover.asking import Asking
+    from .reactor import DetachedConnection
     from .server import EngineIOServer
     from .session import Session
+
+
+KEEPS_CONNECTION = (
+    "this session is another worker's, and the web server keeps the connection (TLS in this process, or uWSGI): it "
+    "cannot be handed over, and the client stays on long polling"
+)
 
 
 class WebSocketEntrance:
@@ -56,6 +67,17 @@ class WebSocketEntrance:
         """
         # A client can ask for any number of upgrades of one session, each of which may wait for upgrade_timeout.
         check_capacity(self._server, len(self._server.sessions if session is None else self.reactor))
+        provider, accept = self._check(environ)
+        if session is not None:
+            return self._serve(environ, start_response, session, None, provider, accept)
+        with placed(self._server, environ) as place:
+            return self._serve(environ, start_response, None, place, provider, accept)
+
+    def _check(self, environ: WSGIEnvironment) -> tuple[WebSocketProvider, str]:
+        """Return who can serve the request, and the handshake's answer to its key.
+
+        :raises Refusal: if nobody can, or it must not be served.
+        """
         try:
             accept = check_upgrade(environ)
         except ProtocolError as error:
@@ -66,10 +88,7 @@ class WebSocketEntrance:
         if provider is None:
             raise Refusal(BAD_REQUEST, self._missing(environ))
         check_handshake(self._server, environ)
-        if session is not None:
-            return self._serve(environ, start_response, session, None, provider, accept)
-        with placed(self._server, environ) as place:
-            return self._serve(environ, start_response, None, place, provider, accept)
+        return provider, accept
 
     def _serve(
         self,
@@ -80,10 +99,9 @@ class WebSocketEntrance:
         provider: WebSocketProvider,
         accept: str,
     ) -> Iterable[bytes]:
-        if self._server.mode.capabilities.watches:
-            location = provider.locate(environ, start_response)
-            if location is not None:
-                return self._detached(environ, start_response, session, place, location, accept)
+        location = self._locate(provider, environ, start_response)
+        if location is not None:
+            return self._detached(environ, start_response, session, place, location, accept)
         if self._deflate is not None:
             environ[DEFLATE] = self._deflate
         environ[HEADERS] = partial(self._server.response_headers, session is None)
@@ -97,6 +115,11 @@ class WebSocketEntrance:
         connection = BlockingConnection(opened, self._server.mode, self._server.report)
         connection.run(self._target(environ, session, place, connection))
         return []
+
+    def _locate(
+        self, provider: WebSocketProvider, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> SocketLocation | None:
+        return provider.locate(environ, start_response) if self._server.mode.capabilities.watches else None
 
     def _provider(self, environ: WSGIEnvironment) -> WebSocketProvider | None:
         found = next((provider for provider in self._providers if provider.detect(environ)), None)
@@ -124,21 +147,89 @@ class WebSocketEntrance:
         location: SocketLocation,
         accept: str,
     ) -> Iterable[bytes]:
-        # Where the server has answered the handshake, it has agreed on nothing.
-        deflate, headers = agree(environ, None if location.handshake_done else self._deflate)
-        if not location.handshake_done:
-            headers = self._server.response_headers(session is None, environ, headers)
+        deflate, head = self._agree(environ, location, accept, first=session is None)
         detached = detach(location)
-        connection = self.reactor.open(detached.sock, self._server.options.max_http_buffer_size, deflate)
         try:
-            if not location.handshake_done:
-                connection.write_head(response_head(accept, headers))
-            connection.start(self._target(environ, session, place, connection), detached.first_bytes)
+            self._start(
+                detached.sock,
+                detached.first_bytes,
+                head,
+                deflate,
+                partial(self._target, environ, session, place),
+            )
         except BaseException:
-            connection.abandon()  # the server has let go of it: nobody else would tell the client
             detached.body.close()
             raise
         return detached.respond(start_response)
+
+    def _agree(
+        self, environ: WSGIEnvironment, location: SocketLocation, accept: str, *, first: bool
+    ) -> tuple[Deflate | None, bytes]:
+        """Return what compression was agreed on, and the response; it is empty where the server has written it."""
+        if location.handshake_done:
+            return None, b""  # the server has agreed on nothing
+        deflate, headers = agree(environ, self._deflate)
+        return deflate, response_head(accept, self._server.response_headers(first, environ, headers))
+
+    def _start(
+        self,
+        sock: _socket.socket,
+        first_bytes: bytes,
+        head: bytes,
+        deflate: Deflate | None,
+        make_target: Callable[[DetachedConnection], Target],
+    ) -> None:
+        """Serve a WebSocket that belongs to us."""
+        connection = self.reactor.open(sock, self._server.options.max_http_buffer_size, deflate)
+        try:
+            if head:
+                connection.write_head(head)
+            connection.start(make_target(connection), first_bytes)
+        except BaseException:
+            connection.abandon()  # the server has let go of it: nobody else would tell the client
+            raise
+
+    def hand_over(
+        self, environ: WSGIEnvironment, start_response: StartResponse, sid: str, connect: Callable[[], Asking]
+    ) -> Iterable[bytes]:
+        """Give the upgrade of another worker's session to that worker, with its connection.
+
+        :param connect: connects to it.
+        :raises Refusal: if the request is none that it could serve, or the web server keeps the connection.
+        """
+        provider, accept = self._check(environ)
+        location = self._locate(provider, environ, start_response)
+        if location is None:
+            raise Refusal(BAD_REQUEST, KEEPS_CONNECTION)
+        deflate, head = self._agree(environ, location, accept, first=False)
+        request = Request(
+            kind=WEBSOCKET, sid=sid, head=head.decode("latin-1"), compresses=deflate is not None
+        )
+        other = connect()
+        try:
+            detached = detach(location)
+        except BaseException:
+            other.close()
+            raise
+        try:
+            other.hand_over(request, detached.first_bytes, detached.sock)
+        except OSError:
+            answer_raw(detached.sock, Refusal(UNKNOWN_SID))
+        return detached.respond(start_response)
+
+    def take_over(self, session: Session, request: Request, first_bytes: bytes, sock: _socket.socket) -> None:
+        """Serve the upgrade of a session that another worker was asked for.
+
+        :raises Refusal: if there are too many connections; this one is still the caller's then.
+        """
+        check_capacity(self._server, len(self.reactor))
+        self._start(
+            sock,
+            first_bytes,
+            request.head.encode("latin-1"),
+            self._deflate if request.compresses else None,
+            partial(self._target, {}, session, None),
+        )
 
     def _target(
         self, environ: WSGIEnvironment, session: Session | None, place: Place | None, connection: Any

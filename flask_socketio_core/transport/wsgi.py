@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _socket
+import contextlib
 import io
+import json
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +50,27 @@ class Refusal(Exception):
         self.code = error[0]
         self.status = status
         self.headers = headers or []
+
+
+def response_bytes(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
+    """Return a whole response, for a connection that was taken from its web server; it is to be closed behind it.
+
+    Source: RFC 9112, sections 4 and 9.6.
+    """
+    lines = [f"HTTP/1.1 {STATUS.get(status, f'{status} Error')}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    return "\r\n".join(lines).encode("latin-1", "replace") + body
+
+
+def answer_raw(sock: _socket.socket, refusal: Refusal, headers: Iterable[tuple[str, str]] = ()) -> None:
+    """Refuse a request whose connection was taken from its web server, and close it."""
+    body = json.dumps({"code": refusal.code, "message": str(refusal)}).encode()
+    more = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), *headers, *refusal.headers]
+    with contextlib.suppress(OSError):  # the client was faster
+        sock.send(response_bytes(refusal.status, more, body))
+        sock.shutdown(_socket.SHUT_WR)
+    sock.close()
 
 
 _EMPTY = io.BytesIO()

@@ -51,7 +51,7 @@ def server(channel: str) -> Iterator[Node]:
 def test_without_a_queue_there_is_nothing_to_check(invoke: Invoke) -> None:
     result = invoke(make_app(), "check")
     assert result.exit_code == 0
-    assert "No message queue is configured: each process serves its own clients" in result.output
+    assert "No message queue is configured: each server serves its own clients" in result.output
     result = invoke(make_app(), "check", "--json")
     assert json.loads(result.output) == {"configured": False, "up": None}
 

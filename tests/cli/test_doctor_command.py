@@ -89,6 +89,10 @@ def test_nothing_is_found_where_nothing_is_wrong(examine: Examine) -> None:
 SHOP = {"SERVER_NAME": "shop.example", "PREFERRED_URL_SCHEME": "https"}
 
 
+#: Options of workers that have nothing to do with each other.
+ALONE: dict[str, Any] = {"share_sessions": False}
+
+
 @pytest.mark.parametrize(
     ("check", "severity", "text", "config", "options", "line"),
     [
@@ -101,13 +105,13 @@ SHOP = {"SERVER_NAME": "shop.example", "PREFERRED_URL_SCHEME": "https"}
             {"async_mode": "threading"},
             "gunicorn -k gevent app:app",
         ),
-        ("several_workers", "error", "4 workers, and no message queue", {}, {}, "gunicorn -w 4 app:app"),
+        ("several_workers", "error", "4 workers, and no message queue", {}, ALONE, "gunicorn -w 4 app:app"),
         (
             "several_workers",
             "error",
             "3 workers, and no",
             {},
-            {},
+            ALONE,
             "uwsgi --http :80 --processes 3 --module app",
         ),
         (
@@ -115,7 +119,7 @@ SHOP = {"SERVER_NAME": "shop.example", "PREFERRED_URL_SCHEME": "https"}
             "warning",
             "`Session ID unknown`",
             {},
-            {"message_queue": "memory://"},
+            {"message_queue": "memory://", **ALONE},
             "python -m gunicorn -w 2 a:b",
         ),
         ("descriptors", "error", "max_connections=", {}, {"max_connections": 10**9}, ""),
@@ -178,17 +182,26 @@ def test_gunicorns_settings_are_read_as_gunicorn_reads_them(
 ) -> None:
     pytest.importorskip("gunicorn")
     (tmp_path / "gunicorn.conf.py").write_text("workers = 1 + 2\n")
-    told = text_of(examine(make()), "several_workers", "error")
+    told = text_of(examine(make(**ALONE)), "several_workers", "error")
     assert "gunicorn.conf.py: 3 workers" in told
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--workers 5")
-    assert "5 workers" in text_of(examine(make()), "several_workers", "error")
+    assert "5 workers" in text_of(examine(make(**ALONE)), "several_workers", "error")
     assert "7 workers" in text_of(
-        examine(make(), "--server", "FOO=1 gunicorn -w7"), "several_workers", "error"
+        examine(make(**ALONE), "--server", "FOO=1 gunicorn -w7"), "several_workers", "error"
     )
     (tmp_path / "gunicorn.conf.py").unlink()
     monkeypatch.delenv("GUNICORN_CMD_ARGS")
     monkeypatch.setenv("WEB_CONCURRENCY", "2")
-    assert "WEB_CONCURRENCY: 2 workers" in text_of(examine(make()), "several_workers", "error")
+    assert "WEB_CONCURRENCY: 2 workers" in text_of(examine(make(**ALONE)), "several_workers", "error")
+
+
+def test_several_workers_that_find_each_other_are_no_finding(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("flask_socketio_queue_host")
+    monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "async-threading,queue-host")
+    found = examine(make(), "--server", "gunicorn -w 4 app:app")
+    assert found["findings"] == []
 
 
 def test_eventlet_s_worker_is_missed_where_gunicorn_has_none(examine: Examine) -> None:
@@ -454,7 +467,9 @@ def test_the_page_fits_80_columns_and_has_no_colour_without_a_terminal(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    result = invoke(make({"SECRET_KEY": None}), "doctor", "--server", "gunicorn -w 4 -k eventlet app:app")
+    result = invoke(
+        make({"SECRET_KEY": None}, **ALONE), "doctor", "--server", "gunicorn -w 4 -k eventlet app:app"
+    )
     assert result.exit_code == 1
     assert "\x1b" not in result.output
     assert max(map(len, result.output.splitlines())) <= min(max(columns, 80), 100)

@@ -29,6 +29,7 @@ from support.programs import run_program
 from support.servers import (
     CORE,
     EVENTLET,
+    GTHREAD_WORKERS,
     REFERENCE,
     THREADING,
     AppSpec,
@@ -947,3 +948,15 @@ def test_handlers_do_not_share_the_tests_application_context() -> None:
             return extension.test_client(app).emit("look", callback=True)
 
     assert [play(library) for library in (flask_socketio, flask_socketio_core)] == [["the test's"], [None]]
+
+
+def test_several_workers_serve_each_client(tmp_path: Path) -> None:
+    def come(library: str) -> list[int]:
+        """Return the status of each of twelve clients' first packet."""
+        with serving(GTHREAD_WORKERS, AppSpec(app="workers", library=library), tmp_path) as server:
+            opened = (server.get(target(transport="polling")).body for _ in range(12))
+            sids = [json.loads(body[1:])["sid"] for body in opened]
+            return [server.post(target(transport="polling", sid=sid), "40").status for sid in sids]
+
+    assert 400 in come(REFERENCE)
+    assert set(come(CORE)) == {200}

@@ -16,7 +16,7 @@ from .programs import environment, run, serving
 
 README = page("README.md")
 #: The plugins behind the output that the README shows: a plain install, gevent and Redis.
-SHOWN = ("async-gevent", "async-threading", "queue-memory", "queue-redis")
+SHOWN = ("async-gevent", "async-threading", "queue-host", "queue-memory", "queue-redis")
 KINDS = {
     "Async mode": "async mode",
     "WebSocket provider": "WebSocket provider",

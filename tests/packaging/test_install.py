@@ -49,14 +49,18 @@ def installed(environment: Environment) -> dict[str, list[str]]:
     return found
 
 
-def test_plain_install_brings_the_threading_mode_and_no_other_distribution(
+def test_plain_install_brings_what_serves_with_one_worker_or_several_and_no_other_distribution(
     fresh_environment: Callable[[], Environment],
 ) -> None:
     environment = fresh_environment()
     environment.install("flask-socketio-core")
     assert installed(environment) == {
-        "distributions": ["flask-socketio-async-threading", "flask-socketio-core"],
-        "plugins": ["async-threading", THE_CORES_QUEUE],
+        "distributions": [
+            "flask-socketio-async-threading",
+            "flask-socketio-core",
+            "flask-socketio-queue-host",
+        ],
+        "plugins": ["async-threading", "queue-host", THE_CORES_QUEUE],
     }
     environment.run("python", "-c", "import flask_socketio_core")
 
@@ -69,6 +73,7 @@ def test_extras_bring_their_plugins_and_what_those_need(
     assert installed(environment)["plugins"] == [
         "async-eventlet",
         "async-threading",
+        "queue-host",
         THE_CORES_QUEUE,
         "queue-redis",
     ]
@@ -96,6 +101,7 @@ def test_the_readme_s_command_installs_a_checkout_without_an_index_that_knows_us
     assert installed(environment)["plugins"] == [
         "async-gevent",
         "async-threading",
+        "queue-host",
         THE_CORES_QUEUE,
         "queue-redis",
     ]
@@ -104,7 +110,8 @@ def test_the_readme_s_command_installs_a_checkout_without_an_index_that_knows_us
 def test_core_imports_without_any_plugin(fresh_environment: Callable[[], Environment]) -> None:
     environment = fresh_environment()
     environment.install("flask-socketio-core")
-    environment.uninstall("flask-socketio-async-threading")
+    for plugin in ("flask-socketio-async-threading", "flask-socketio-queue-host"):
+        environment.uninstall(plugin)
     environment.run("python", "-c", "import flask_socketio_core")
     assert installed(environment)["plugins"] == [THE_CORES_QUEUE]
 

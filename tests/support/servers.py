@@ -107,20 +107,20 @@ def _flask_run(port: int) -> list[str]:
     return [sys.executable, "-m", "flask", *arguments]
 
 
-def _gunicorn(*worker: str) -> Callable[[int], list[str]]:
+def _gunicorn(*worker: str, workers: int = 1) -> Callable[[int], list[str]]:
     def command(port: int) -> list[str]:
-        server = [sys.executable, "-m", "gunicorn", "--workers", "1", "--bind", f"{HOST}:{port}"]
+        server = [sys.executable, "-m", "gunicorn", "--workers", str(workers), "--bind", f"{HOST}:{port}"]
         return [*server, "--graceful-timeout", "5", *worker, "support.apps.wsgi:app"]
 
     return command
 
 
-def _uwsgi(port: int) -> list[str]:
+def _uwsgi(port: int, *more: str) -> list[str]:
     program = find_program("uwsgi") or "uwsgi"
     server = [program, "--http", f"{HOST}:{port}", "--gevent", "200", "--gevent-early-monkey-patch"]
     paths = [argument for path in sys.path if path for argument in ("--pythonpath", path)]
     server += ["--http-websockets", "--http-chunked-input", "--master", "--need-app"]
-    return [*server, *paths, "--module", "support.apps.wsgi:app"]
+    return [*server, *paths, *more, "--module", "support.apps.wsgi:app"]
 
 
 THREADING = ServerKind(name="threading", mode="threading", command=_launch)
@@ -162,6 +162,30 @@ UWSGI_GEVENT = ServerKind(
     name="uwsgi-gevent",
     mode="gevent_uwsgi",
     command=_uwsgi,
+    modules=("gevent",),
+    program="uwsgi",
+    automatic=True,
+    stop_signal=signal.SIGINT,
+)
+
+#: Several workers, of which any may get any request.
+SEVERAL = 4
+GTHREAD_WORKERS = ServerKind(
+    name="gunicorn-gthread-workers",
+    mode="threading",
+    command=_gunicorn("--worker-class", "gthread", "--threads", "40", workers=SEVERAL),
+    modules=("gunicorn",),
+)
+GEVENT_WORKERS = ServerKind(
+    name="gunicorn-gevent-workers",
+    mode="gevent",
+    command=_gunicorn("--worker-class", "gevent", workers=SEVERAL),
+    modules=("gunicorn", "gevent"),
+)
+UWSGI_WORKERS = ServerKind(
+    name="uwsgi-gevent-workers",
+    mode="gevent_uwsgi",
+    command=lambda port: _uwsgi(port, "--processes", str(SEVERAL)),
     modules=("gevent",),
     program="uwsgi",
     automatic=True,

@@ -23,7 +23,7 @@ TOOL = "venv"
         ("", "redis+sentinel://localhost", ["queue_redis"]),
         ("", "valkeys+streams://localhost", ["queue_redis"]),
         ("", "KAFKA://localhost", ["queue_kafka"]),
-        ("", "host://", ["queue_host"]),
+        ("", "host://", []),
         ("", "amqp://localhost", ["queue_kombu"]),
         ("", "kombu+redis://localhost", ["queue_kombu"]),
         ("", "filesystem:///tmp/chat", ["queue_kombu"]),
@@ -32,7 +32,7 @@ TOOL = "venv"
 def test_demo_installs_the_plugins_of_its_parts(
     tool: ModuleType, mode: str, queue: str, more: list[str]
 ) -> None:
-    assert tool.demo_plugins(mode, queue) == ["async_threading", "presence", *more]
+    assert tool.demo_plugins(mode, queue) == ["async_threading", "queue_host", "presence", *more]
 
 
 def test_demo_installs_the_plugin_that_claims_the_scheme_of_its_queue(tool: ModuleType) -> None:

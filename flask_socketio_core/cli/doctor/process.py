@@ -112,23 +112,33 @@ def _first_line(part: PartDescription) -> str:
     return f"from {module} import {function}; {function}()"
 
 
+WORKERS_FOUND = ("gunicorn", "uwsgi", "flask socketio run")
+"""Web servers whose workers find each other."""
+
+
 def several_workers(case: Case) -> Iterator[Finding]:
     """Whether several workers can reach each other's clients, and clients find their worker again."""
     server = case.web_server
     if server.workers < 2:
         return
     _, binding = case.loaded()
-    if binding.cluster is None:
+    options = binding.options
+    found = server.name in WORKERS_FOUND and binding.mode.capabilities.watches
+    shares = found and options.share_sessions
+    mend = "share_sessions=True (SOCKETIO_SHARE_SESSIONS)" if found else QUEUE
+    if binding.cluster is None and not (shares and binding.plugins.queue_url_for_workers("")):
         yield error(
             "what one worker emits does not reach the clients of the others",
             cause=f"{server.told_by}: {server.workers} workers, and no message queue joins them",
-            mend=f"{QUEUE}; or one worker",
+            mend=f"{mend}; or one worker",
         )
-    if "polling" in binding.options.transports and server.name in ("gunicorn", "uwsgi", ""):
+    if "polling" in options.transports and server.name in (*WORKERS_FOUND, "") and not shares:
         yield warning(
             "clients on long polling get status 400, `Session ID unknown`",
             cause=f"{server.told_by}: {server.workers} workers share an address, so polls of one client reach several",
-            mend='transports=["websocket"] here and at the clients; or a server for each worker, behind a proxy that '
+            mend=f"{mend}, if they are on one host: docs/deployment.md, several workers"
+            if found
+            else 'transports=["websocket"] here and at the clients; or a server for each worker, behind a proxy that '
             "keeps a client at one: docs/deployment.md, several workers",
         )
 

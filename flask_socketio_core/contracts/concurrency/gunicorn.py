@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-__all__ = ["SOCKET", "find_read_ahead", "find_worker", "still_listens", "uncount"]
+__all__ = ["SOCKET", "find_master", "find_read_ahead", "find_worker", "still_listens", "uncount"]
 
 
 SOCKET = "gunicorn.socket"
@@ -25,6 +28,22 @@ def find_worker() -> Any:
     owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     is_worker = any(kind.__module__.startswith("gunicorn.workers.") for kind in type(owner).__mro__)
     return owner if is_worker and hasattr(owner, "alive") else None
+
+
+def find_master() -> tuple[int, int] | None:
+    """Return the process id of gunicorn's master and how many workers it was told to have, or ``None``.
+
+    Also in the master itself, where an application is loaded with ``--preload``. There nothing leads to the object that
+    is about to start the workers, so it is looked for among all objects.
+    """
+    worker = find_worker()
+    if worker is not None:
+        return worker.ppid, worker.cfg.workers
+    module = sys.modules.get("gunicorn.arbiter")
+    if module is None:
+        return None
+    found = next((each for each in gc.get_objects() if isinstance(each, module.Arbiter)), None)
+    return None if found is None else (getattr(found, "pid", os.getpid()), found.cfg.workers)
 
 
 def still_listens() -> bool:

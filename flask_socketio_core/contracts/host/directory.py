@@ -21,7 +21,15 @@ import sys
 import tempfile
 import time
 
-__all__ = ["NoDirectory", "SocketDirectory", "listeners", "new_name", "remove_abandoned", "remove_socket"]
+__all__ = [
+    "Listing",
+    "NoDirectory",
+    "SocketDirectory",
+    "listeners",
+    "new_name",
+    "remove_abandoned",
+    "remove_socket",
+]
 
 PRIVATE = 0o700
 #: Most bytes of a socket's path. Source: ``sun_path`` in unix(7), 108 bytes with its end; 104 in BSD and macOS.
@@ -31,6 +39,11 @@ NAME = 12
 _LISTENER = re.compile(rf"[0-9a-f]{{{NAME}}}")
 #: Seconds in which a listener is ready under its name.
 READY_S = 60.0
+#: Seconds after which it is asked again which directory it is; one that is gone is noticed at once.
+FIND_AGAIN_S = 1.0
+#: Seconds after a change of the directory for which another one may leave its time as it is: the resolution of what
+#: file systems note. Linux's own have 10 ms at most, the coarsest in use a second.
+SETTLED_S = 1.5
 
 
 class NoDirectory(OSError):
@@ -112,6 +125,48 @@ def _writable(path: str) -> bool:
     return os.path.isdir(path) and os.access(
         path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
     )
+
+
+class Listing:
+    """Who is in a directory, read again only when that may have changed. Not thread-safe.
+
+    A look takes one ``stat``.
+    """
+
+    def __init__(self, directory: SocketDirectory) -> None:
+        self._directory = directory
+        self.path = ""
+        """The directory's path, since the first :meth:`look`."""
+        self._find_at = 0.0
+        self._seen: tuple[int, int, int] | None = None  # what the directory was when it was read
+        self._settled = False
+
+    def look(self) -> list[str] | None:
+        """Return the names of those who listen, or did; ``None`` if that is what it was at the last look.
+
+        :raises NoDirectory: if there is no place for a directory.
+        """
+        now = time.monotonic()
+        if now >= self._find_at:
+            path, self._find_at = self._directory.find(), now + FIND_AGAIN_S
+            if path != self.path:
+                self.path, self._seen = path, None
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            self._seen, self._find_at = None, 0.0
+            return []
+        seen = (found.st_dev, found.st_ino, found.st_mtime_ns)
+        if seen == self._seen and self._settled:
+            return None
+        settled = abs(time.time() - found.st_mtime) > SETTLED_S  # before it is read
+        names = listeners(self.path)
+        self._seen, self._settled = seen, settled
+        return names
+
+    def forget(self) -> None:
+        """Have the next look read it in any case."""
+        self._seen = None
 
 
 def new_name() -> str:

@@ -59,9 +59,14 @@ class ListeningSocket:
         return path
 
     @property
+    def directory(self) -> str:
+        """The path of the directory in which it is."""
+        return os.path.dirname(self._path)
+
+    @property
     def is_there(self) -> bool:
         """Whether others find it: its socket is where they look."""
-        return os.path.exists(self._path) and os.path.dirname(self._path) == self._directory.find()
+        return os.path.exists(self._path) and self.directory == self._directory.find()
 
     def leave(self) -> None:
         """Be found by nobody any more, and let a task that waits for connections see the end.

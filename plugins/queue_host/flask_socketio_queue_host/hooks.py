@@ -24,6 +24,7 @@ def socketio_message_queues() -> QueueInfo:
         name="host",
         schemes=("host",),
         load=_load,
+        for_workers="host://{name}",
         install="pip install flask-socketio-queue-host",
         summary="processes of one host, no broker",
     )

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flask_socketio_core.contracts.fork import register_at_fork
-from flask_socketio_core.contracts.host.directory import listeners, remove_socket
+from flask_socketio_core.contracts.host.directory import Listing, remove_socket
 from flask_socketio_core.contracts.host.unix import close_copy, shut_down
 from flask_socketio_core.errors import QueueClosed
 
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: Seconds after which it is asked again which directory it is; one that is gone is noticed at once.
-FIND_AGAIN_S = 1.0
-#: Seconds after a change of the directory for which another one may leave its time as it is: the resolution of what
-#: file systems note. Linux's own have 10 ms at most, the coarsest in use a second.
-SETTLED_S = 1.5
 #: Seconds without progress after which a peer that has much to read is not waited for any more.
 STALLED_S = 1.0
 #: Seconds for which such a wait looks away.
@@ -51,16 +46,13 @@ class Sender:
     def __init__(
         self, directory: SocketDirectory, mode: AsyncMode, *, limit_bytes: int, timeout_s: float
     ) -> None:
-        self._directory = directory
+        self._listing = Listing(directory)
         self._mode = mode
         self._limit_bytes = limit_bytes
         self._timeout_s = timeout_s
         self._lock = mode.create_lock()
         self._peers: dict[str, Peer] = {}
         self._refused: set[str] = set()  # paths of sockets that are not ours to send to
-        self._path, self._find_at = "", 0.0
-        self._seen: tuple[int, int, int] | None = None  # what the directory was when it was read
-        self._settled = False
         self._said: list[tuple[int, str]] = []  # is logged when the lock is free: a handler may wait
         self._progress = mode.create_event()
         self._writing = False  # there is a task that writes
@@ -136,24 +128,9 @@ class Sender:
 
         Those who leave are noticed by their sockets: a directory that was cleared has not ended anybody.
         """
-        now = time.monotonic()
-        if now >= self._find_at:
-            path, self._find_at = self._directory.find(), now + FIND_AGAIN_S
-            if path != self._path:
-                self._path, self._seen = path, None
-        try:
-            found = os.stat(self._path)
-        except FileNotFoundError:
-            self._seen, self._find_at = None, 0.0
-            return []
-        seen = (found.st_dev, found.st_ino, found.st_mtime_ns)
-        if seen == self._seen and self._settled:
-            return []
-        settled = abs(time.time() - found.st_mtime) > SETTLED_S  # before it is read
-        paths = [os.path.join(self._path, name) for name in listeners(self._path)]
-        met = [peer for path in paths for peer in self._meet(path)]
-        self._seen, self._settled = seen, settled
-        return met
+        names = self._listing.look()
+        paths = [os.path.join(self._listing.path, name) for name in names or ()]
+        return [peer for path in paths for peer in self._meet(path)]
 
     def _meet(self, path: str) -> list[Peer]:
         """Return the listener of a socket, if it is a new one; remove a socket that a dead one has left."""
@@ -176,7 +153,7 @@ class Sender:
 
     def _forget(self, path: str) -> None:
         self._peers.pop(path).close()
-        self._seen = None
+        self._listing.forget()
 
     # ------------------------------------------------------------------------------------------- sending
 
@@ -195,7 +172,7 @@ class Sender:
                 try:
                     peer.send(frame)
                 except OSError:
-                    self._seen = None  # found again, and asked, before the next message
+                    self._listing.forget()  # found again, and asked, before the next message
                 if peer.pending:
                     waiting.append(peer)
         return waiting

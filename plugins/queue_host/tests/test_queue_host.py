@@ -481,7 +481,7 @@ sock = socket.socket(socket.AF_UNIX)
 sock.connect(theirs)
 try:
     sock.sendall(bytes((0, 0, 0, 1)) + b"!")
-except BrokenPipeError:
+except (BrokenPipeError, ConnectionResetError):
     pass
 print("connected", flush=True)
 sys.stdin.readline()

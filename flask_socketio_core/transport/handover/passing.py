@@ -1,0 +1,261 @@
+"""Pass requests on to the worker that has the session, and serve those that others pass on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import ProtocolError
+from ..packets import EIO_NOOP
+from ..payload import encode_payload
+from ..polling import UPGRADE_WAIT_S
+from ..wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw
+from .asking import Asking, Unanswered
+from .messages import POLL, POST, WEBSOCKET, Answer, Request
+from .receiving import Receiver
+from .workers import Workers
+
+if TYPE_CHECKING:
+    import _socket
+
+    from ..polling import PollingTransport
+    from ..requests import Requests
+    from ..server import EngineIOServer
+    from ..session import Session
+    from ..websocket import WebSocketEntrance
+    from .receiving import Received
+
+PATIENCE_S = 10.0
+"""How much longer than the longest poll another worker may take, seconds."""
+
+
+class Passing:
+    """This worker among the others of its web server.
+
+    :param group: name of the workers that belong together.
+    :raises OSError: if there is no place to meet in.
+    """
+
+    def __init__(
+        self, group: str, server: EngineIOServer, entrance: WebSocketEntrance, requests: Requests
+    ) -> None:
+        self._server = server
+        self._entrance = entrance
+        self._requests = requests
+        self.workers = Workers(group, server.mode.create_lock())
+        self._receiver = Receiver(self.workers.sock, server, entrance.reactor, self._serve)
+
+    def start(self) -> None:
+        """Be asked from now on."""
+        try:
+            self._receiver.start()
+        except BaseException:
+            self.workers.close()
+            raise
+
+    def leave(self) -> None:
+        """Be asked no more; sessions of this worker are unknown to the others then."""
+        self.workers.leave()
+
+    def close(self) -> None:
+        """Leave, when the reactor has been closed."""
+        self.workers.close()
+
+    # asking
+
+    def owner_of(self, sid: str) -> str | None:
+        """Return the socket's path of the worker that has a session; ``None`` if that is none of the others."""
+        return self.workers.owner_of(sid)
+
+    def connect(self, owner: str) -> Asking:
+        """Connect to the worker that has a session.
+
+        :param owner: its socket's path, as :meth:`Workers.owner_of` returns it.
+        :raises Refusal: if that is not possible; the client starts anew if it has ended.
+        """
+        try:
+            return Asking(owner, self._entrance.reactor, self._server.mode)
+        except ConnectionRefusedError:
+            self.workers.remove(owner)  # it died without leaving
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._server.report(error, "asking another worker")
+            raise Refusal(BAD_REQUEST, "the worker of this session takes no requests", status=503) from error
+        raise Refusal(UNKNOWN_SID)
+
+    def ask(self, owner: str, request: Request, body: bytes, longest_s: float) -> bytes:
+        """Have another worker serve a request, and return the body of the response to it.
+
+        :param longest_s: how long that may take, seconds.
+        :raises Refusal: if it refuses, or does not answer.
+        """
+        asking = self.connect(owner)
+        try:
+            answer, body = asking.ask(
+                request,
+                body,
+                max_body_bytes=2 * self._server.options.outbox_max_bytes
+                + self._server.options.max_http_buffer_size,
+                timeout_s=longest_s + PATIENCE_S,
+            )
+        except Unanswered as error:
+            raise Refusal(UNKNOWN_SID) from error
+        if answer.code is not None:
+            headers = [("Connection", "close")] if answer.closes else None
+            raise Refusal((answer.code, answer.message), status=answer.status, headers=headers)
+        return body
+
+    # being asked; in the loop's task
+
+    def _serve(self, received: Received, request: Request, body: bytes, sock: _socket.socket | None) -> None:
+        try:
+            if request.kind == WEBSOCKET and sock is not None:
+                self._upgrade(request, body, sock)
+                received.end()
+            elif request.kind == POST:
+                self._post(received, request, body)
+            elif request.kind == POLL:
+                self._poll(received, request)
+            else:
+                raise Refusal(BAD_REQUEST, f"a request of kind {request.kind!r}")
+        except Refusal as refusal:
+            if sock is not None:
+                answer_raw(sock, refusal, request.headers)
+                received.end()
+            else:
+                received.refuse(refusal)
+
+    def _upgrade(self, request: Request, first_bytes: bytes, sock: _socket.socket) -> None:
+        session = self._requests.find(request.sid, request.method)
+        if session is None:
+            raise Refusal(UNKNOWN_SID)
+        self._entrance.take_over(session, request, first_bytes, sock)
+
+    def _poll(self, received: Received, request: Request) -> None:
+        session = self._requests.find(request.sid, request.method)
+        if session is None:
+            received.reply(Answer(), encode_payload([EIO_NOOP]))
+            return
+        transport = self._requests.polling(session)
+        try:
+            _WaitingPoll(self._server, self._requests, received, session, transport).begin()
+        except ProtocolError as error:
+            raise self._violated(session, error) from error
+
+    def _post(self, received: Received, request: Request, body: bytes) -> None:
+        session = self._requests.find(request.sid, request.method)
+        if session is None:
+            raise Refusal(UNKNOWN_SID)
+        transport = self._requests.polling(session)
+        if request.error:
+            error = ProtocolError(request.error)
+            self._requests.violate(session, error)
+            raise Refusal(BAD_REQUEST, request.error)
+        try:
+            self._requests.begin_post(session)
+        except ProtocolError as error:
+            raise self._violated(session, error) from error
+        _HeldPost(self, received, session, transport, body).go_on()
+
+    def take(self, session: Session, transport: PollingTransport, body: bytes) -> None:
+        """Give a session what its client has sent.
+
+        :raises Refusal: if it broke the protocol.
+        """
+        try:
+            self._requests.take(session, transport, body)
+        except ProtocolError as error:
+            raise self._violated(session, error) from error
+
+    def _violated(self, session: Session, error: ProtocolError) -> Refusal:
+        self._requests.violate(session, error)
+        return Refusal(BAD_REQUEST, str(error), status=error.status)
+
+
+class _WaitingPoll:
+    """A poll that another worker waits for; nothing of it is in a thread here. Belongs to the loop's task."""
+
+    def __init__(
+        self,
+        server: EngineIOServer,
+        requests: Requests,
+        received: Received,
+        session: Session,
+        transport: PollingTransport,
+    ) -> None:
+        self._server = server
+        self._requests = requests
+        self._received = received
+        self._session = session
+        self._transport = transport
+        self._probing = False
+        self._over = False
+
+    def begin(self) -> None:
+        """Answer as soon as there is something.
+
+        :raises ProtocolError: if another poll is waiting.
+        """
+        self._probing = self._transport.begin_poll(self._session, self)
+        self._received.when_gone(self._withdraw)
+        if self._transport.has_answer(self._session):
+            self.answer()
+            return
+        options = self._server.options
+        wait_s = UPGRADE_WAIT_S if self._probing else options.ping_interval + options.ping_timeout
+        self._received.expire(self._server.clock() + wait_s, self.answer)
+
+    def set(self) -> None:
+        """Learn, from any task, that there is something to answer."""
+        self._received.come_again(self.answer)
+
+    def answer(self) -> None:
+        """Answer, once."""
+        if self._over:
+            return
+        self._over = True
+        packets = self._transport.end_poll(self._session, self._probing)
+        try:
+            self._received.reply(Answer(), self._requests.answer(self._session, packets))
+        except Refusal as refusal:
+            self._received.refuse(refusal)
+
+    def _withdraw(self) -> None:
+        if not self._over:
+            self._over = True
+            self._transport.withdraw_poll(self)
+
+
+class _HeldPost:
+    """A POST request that is taken when its session is not held (any more)."""
+
+    def __init__(
+        self, passing: Passing, received: Received, session: Session, transport: PollingTransport, body: bytes
+    ) -> None:
+        self._passing = passing
+        self._received = received
+        self._session = session
+        self._transport = transport
+        self._body = body
+        self._over = False
+        received.when_gone(self._end)
+
+    def set(self) -> None:
+        """Learn, from any task, that the session is released or closed."""
+        self._received.come_again(self.go_on)
+
+    def go_on(self) -> None:
+        """Take it, if the session lets us; the loop's task only."""
+        if self._over or self._transport.waits_while_held(self._session, self):
+            return
+        self._end()
+        try:
+            self._passing.take(self._session, self._transport, self._body)
+        except Refusal as refusal:
+            self._received.refuse(refusal)
+        else:
+            self._received.reply(Answer())
+
+    def _end(self) -> None:
+        self._over = True
+        self._session.posting = False

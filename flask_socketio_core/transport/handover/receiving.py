@@ -1,0 +1,292 @@
+"""What other workers of this web server ask of this one: a listening socket, and a connection for each request."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+from array import array
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...contracts.concurrency.servers import ACCEPT_PAUSE_S, NO_DESCRIPTORS, report_no_descriptor
+from ...contracts.host.unix import NO_SIGNAL, accept, other_end, shut_down
+from ..reactor import EPOLLIN, EPOLLOUT
+from .messages import Answer, BrokenMessage, MessageReader, Request, encode, request_of
+
+if TYPE_CHECKING:
+    from ..reactor import Reactor
+    from ..server import EngineIOServer
+    from ..wsgi import Refusal
+
+CHUNK = 65_536
+"""Bytes read of a request at a time."""
+READ_S = 10.0
+"""How long a request may take to be read, seconds: it is written at once by who sends it."""
+MOST_ACCEPTED = 64
+"""Connections accepted before the loop's other work gets its turn."""
+_INTS = array("i").itemsize
+CLOSED_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+class Receiver:
+    """The listening socket of this worker; belongs to the loop.
+
+    :param serve: serves a request that is complete; in the loop's task, must not block.
+    """
+
+    what: str = "the socket of this worker"
+
+    def __init__(self, sock: _socket.socket, server: EngineIOServer, reactor: Reactor, serve: Serve) -> None:
+        self._sock = sock
+        self._server = server
+        self._reactor = reactor
+        self._serve = serve
+        self.fd = sock.fileno()
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._reactor.add(self, EPOLLIN)
+        self._reactor.watch()
+
+    def on_readable(self) -> None:
+        """Accept those who wait."""
+        for _ in range(MOST_ACCEPTED):
+            try:
+                sock = accept(self._sock)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._pause(error)
+                return
+            self._admit(sock)
+
+    def _pause(self, error: OSError) -> None:
+        if error.errno == errno.EINVAL:  # it was shut down: this worker has left
+            self.end()
+            return
+        if error.errno in NO_DESCRIPTORS:
+            self._server.mode.start_task(report_no_descriptor, error)
+        else:
+            self._server.report(error, "accepting another worker's request")
+        self._reactor.wait_for(self.fd, 0)
+        self._server.mode.call_later(ACCEPT_PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        if self.fd >= 0:
+            self._reactor.wait_for(self.fd, EPOLLIN)
+
+    def _admit(self, sock: _socket.socket) -> None:
+        other = other_end(sock)
+        if other.uid not in (None, os.geteuid()):
+            sock.close()
+            self._server.report(
+                PermissionError(f"refused a request of {other}, which belongs to user {other.uid}"),
+                "the socket of this worker",
+            )
+            return
+        Received(sock, self._server, self._reactor, self._serve).start()
+
+    def on_writable(self) -> None:
+        """Never asked for."""
+
+    on_more = on_writable
+
+    def end(self) -> None:
+        """Accept no more; who made the socket closes it."""
+        if self.fd >= 0:
+            self._reactor.remove(self.fd)
+            self.fd = -1
+
+    def forget(self) -> None:
+        """Leave the socket to who made it."""
+        self.fd = -1
+
+
+class Received:
+    """A request of another worker. Its descriptor is closed by the loop; :meth:`reply` may be called by any task."""
+
+    __slots__ = (
+        "_due_s",
+        "_lock",
+        "_on_expired",
+        "_on_gone",
+        "_passed",
+        "_reactor",
+        "_reader",
+        "_replied",
+        "_rest",
+        "_serve",
+        "_server",
+        "_sock",
+        "_waits",
+        "fd",
+        "slot",
+    )
+
+    what: str = "a request of another worker"
+
+    def __init__(self, sock: _socket.socket, server: EngineIOServer, reactor: Reactor, serve: Serve) -> None:
+        self._sock = sock
+        self._server = server
+        self._reactor = reactor
+        self._serve = serve
+        self._reader: MessageReader | None = MessageReader(server.options.max_http_buffer_size)
+        self._passed: list[_socket.socket] = []
+        self._lock = server.mode.create_lock()
+        self._rest = memoryview(b"")
+        self._replied = False
+        self._on_expired: Callable[[], object] | None = None
+        self._on_gone: Callable[[], object] | None = None
+        self._waits: Callable[[], object] | None = None
+        self._due_s: float | None = server.clock() + READ_S
+        self.fd = sock.fileno()
+        self.slot = -1
+
+    def start(self) -> None:
+        """Read the request."""
+        self._reactor.add(self, EPOLLIN)
+        self._server.reschedule(self)
+
+    def reply(self, answer: Answer, body: bytes = b"") -> None:
+        """Answer, and close the connection when that has been read."""
+        with self._lock:
+            if self.fd < 0 or self._replied:
+                return
+            self._replied = True
+            self._rest = memoryview(encode(answer, body))
+            if self._write():
+                shut_down(self._sock)
+            else:
+                self._due_s = self._server.clock() + READ_S
+                self._reactor.wait_for(self.fd, EPOLLIN | EPOLLOUT)
+        if self._rest:
+            self._server.reschedule(self)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer that the request is refused."""
+        closes = ("Connection", "close") in refusal.headers
+        self.reply(Answer(status=refusal.status, code=refusal.code, message=str(refusal), closes=closes))
+
+    def when_gone(self, callback: Callable[[], object]) -> None:
+        """Call back if the other worker does not wait any longer for what it has asked."""
+        self._on_gone = callback
+
+    def expire(self, due_s: float, callback: Callable[[], object]) -> None:
+        """Call back in the loop's task at this time, a clock reading in seconds, unless it was answered."""
+        with self._lock:
+            if self.fd < 0 or self._replied:
+                return
+            self._due_s, self._on_expired = due_s, callback
+        self._server.reschedule(self)
+
+    def come_again(self, callback: Callable[[], object]) -> None:
+        """Call back in the loop's task, soon; any task may ask for that."""
+        with self._lock:
+            self._waits = callback
+            if self.fd >= 0:
+                self._reactor.come_again(self)
+
+    # the loop's task only
+
+    def on_readable(self) -> None:
+        """Read the request, or the end."""
+        try:
+            data, ancillary, _, _ = self._sock.recvmsg(CHUNK, _socket.CMSG_SPACE(_INTS), CLOSED_ON_EXEC)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, ancillary = b"", []
+        self._passed += _sockets_in(ancillary)
+        reader = self._reader
+        if not data or reader is None:  # nothing comes behind a request
+            self.end()
+            return
+        try:
+            found = reader.feed(data)
+            if found is None:
+                return
+            request = request_of(found[0])
+        except BrokenMessage:
+            self.end()
+            raise
+        self._reader = None
+        self._due_s = None
+        self._server.unschedule(self)
+        passed, self._passed = self._passed, []
+        for sock in passed[1:]:
+            sock.close()
+        self._serve(self, request, found[1], passed[0] if passed else None)
+
+    def on_writable(self) -> None:
+        """Write what is left of the answer."""
+        with self._lock:
+            if self._write():
+                shut_down(self._sock)
+                self._reactor.wait_for(self.fd, EPOLLIN)
+
+    def _write(self) -> bool:
+        """Write; return whether that was all, or there is nobody left who reads."""
+        try:
+            self._rest = self._rest[self._sock.send(self._rest, NO_SIGNAL) :]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._rest = memoryview(b"")
+        return not self._rest
+
+    def on_more(self) -> None:
+        """Go on with what waited."""
+        callback, self._waits = self._waits, None
+        if callback is not None and self.fd >= 0:
+            callback()
+
+    def next_due(self) -> float | None:
+        """Return when it takes too long."""
+        return self._due_s
+
+    def on_due(self, now_s: float) -> float | None:
+        """Give it up: the loop sees the end."""
+        on_expired = self._on_expired
+        if on_expired is not None and not self._replied:
+            self.come_again(on_expired)
+            return None
+        with self._lock:
+            if self.fd >= 0:
+                shut_down(self._sock)
+        return None
+
+    def end(self) -> None:
+        """Close the connection, and what came with it and is not used."""
+        with self._lock:
+            if self.fd < 0:
+                return
+            self._reactor.remove(self.fd)
+            self.fd = -1
+            self._sock.close()
+        self._server.unschedule(self)
+        for sock in self._passed:
+            sock.close()
+        on_gone = self._on_gone
+        if on_gone is not None and not self._replied:
+            on_gone()
+
+    def forget(self) -> None:
+        """Close the descriptors, in a forked child."""
+        self.fd = -1
+        for sock in (self._sock, *self._passed):
+            sock.close()
+
+
+def _sockets_in(ancillary: list[tuple[int, int, bytes]]) -> list[_socket.socket]:
+    found = array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) - len(data) % _INTS])
+    sockets = [_socket.socket(fileno=fd) for fd in found]
+    for sock in sockets:
+        sock.setblocking(False)
+    return sockets
+
+
+Serve = Callable[[Received, Request, bytes, "_socket.socket | None"], Any]

@@ -1,0 +1,192 @@
+"""Clients of several workers, any of which may get any request: nothing is configured for that."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.clients import CURRENT
+from support.servers import (
+    GEVENT_WORKERS,
+    GTHREAD_WORKERS,
+    SEVERAL,
+    AppSpec,
+    Server,
+    ServerKind,
+    descendants,
+    kind_params,
+    serving,
+    wait_until,
+)
+from support.wire.http import HttpError
+
+from .crowd import Crowd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PREVIOUS = "socket.io-client-3"
+CLIENTS = 40
+ANNOUNCED = 60
+DETACHING = (GTHREAD_WORKERS, GEVENT_WORKERS)
+
+
+# Clients of a test before may not have gone yet: nobody counts those of others.
+@pytest.fixture(scope="session", params=kind_params(*DETACHING))
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start the workers once for the tests that leave them as they are."""
+    kind: ServerKind = request.param
+    with serving(kind, AppSpec(app="workers"), tmp_path_factory.mktemp("workers")) as server:
+        yield server
+
+
+def announce(server: Server, numbers: range) -> list[tuple[int, str]]:
+    """Have any worker tell all clients something, one after the other; return which one has."""
+    return [(json.loads(server.get(f"/announce/{number}").body), str(number)) for number in numbers]
+
+
+def wait_for_calm(server: Server) -> None:
+    """Give what was told last the time to arrive."""
+    time.sleep(1)
+    assert server.get("/ready").status == 200
+
+
+def each_has_all(left: list[dict[str, Any]], told: list[tuple[int, str]]) -> None:
+    """Check that everybody has received everything once, and in the order of who has told it."""
+    by_worker: dict[int, list[str]] = defaultdict(list)
+    for pid, text in told:
+        by_worker[pid].append(text)
+    for client in left:
+        received: dict[int, list[str]] = defaultdict(list)
+        for pid, text in client["received"]:
+            received[pid].append(text)
+        assert received == by_worker
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(
+    "transports", [(), ("polling",), ("websocket",)], ids=["default", "polling", "websocket"]
+)
+@pytest.mark.parametrize("package", [CURRENT, PREVIOUS])
+def test_every_client_is_served_wherever_its_requests_go(
+    running: Server, package: str, transports: tuple[str, ...]
+) -> None:
+    with Crowd(package, running.url, CLIENTS, *transports) as crowd:
+        assert [client["errors"] for client in crowd.joined] == [[]] * CLIENTS
+        wanted = "polling" if transports == ("polling",) else "websocket"
+        assert Counter(client["transport"] for client in crowd.joined) == {wanted: CLIENTS}
+        assert [client["echoed"] for client in crowd.joined] == [2000] * CLIENTS
+        assert all(client["called"] for client in crowd.joined)
+        # The kernel says who accepts which connection; one after the other they may all come to the same worker.
+        assert len({client["pid"] for client in crowd.joined}) > 1 or transports == ("websocket",)
+        found = json.loads(running.get("/who").body)
+        assert set(found["clients"]) >= {client["sids"][-1] for client in crowd.joined}
+        assert found["missing"] == []
+        told = announce(running, range(ANNOUNCED))
+        wait_for_calm(running)
+        left = crowd.leave()
+    assert all(len(client["sids"]) == 1 for client in left)
+    each_has_all(left, told)
+
+
+class Announcer:
+    """Have workers tell all clients something, again and again, until the block ends."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.told: list[tuple[int, str]] = []
+        self.unsure: set[str] = set()  # nobody has said that these were sent
+
+    def __enter__(self) -> Announcer:
+        self._thread.start()
+        return self
+
+    def _run(self) -> None:
+        for number in range(10_000):
+            if self._end.wait(0.01):
+                return
+            try:
+                pid = json.loads(self._server.get(f"/announce/{number}").body)
+            except (OSError, HttpError, ValueError):
+                self.unsure.add(str(number))
+            else:
+                self.told.append((pid, str(number)))
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+
+@pytest.fixture(params=kind_params(*DETACHING))
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """Start workers that the test may kill."""
+    with serving(request.param, AppSpec(app="workers"), tmp_path) as server:
+        yield server
+
+
+def workers_of(server: Server) -> set[int]:
+    """Return the processes that serve."""
+    return set(descendants(server.process.pid))
+
+
+@pytest.mark.timeout(90)
+def test_a_killed_worker_costs_the_others_nothing(fresh: Server) -> None:
+    with Crowd(CURRENT, fresh.url, CLIENTS) as crowd:
+        victim = Counter(client["pid"] for client in crowd.joined).most_common(1)[0][0]
+        with Announcer(fresh) as announcer:
+            time.sleep(0.5)
+            os.kill(victim, signal.SIGKILL)
+            assert wait_until(lambda: len(workers_of(fresh) - {victim}) == SEVERAL, timeout_s=15)
+            time.sleep(2)
+        later = announce(fresh, range(20_000, 20_020))
+        wait_for_calm(fresh)
+        left = crowd.leave()
+    assert all(client["connected"] for client in left)
+    for joined, client in zip(crowd.joined, left, strict=True):
+        received = [tuple(told) for told in client["received"]]
+        assert len(set(received)) == len(received)
+        assert set(received) >= set(later)
+        if joined["pid"] == victim:
+            assert len(client["sids"]) == 2
+        else:
+            assert len(client["sids"]) == 1
+            assert client["errors"] == []
+            each_has_all_but([client], [*announcer.told, *later], announcer.unsure)
+
+
+@pytest.mark.timeout(90)
+def test_workers_are_exchanged_one_after_the_other(fresh: Server) -> None:
+    before = workers_of(fresh)
+    with Crowd(CURRENT, fresh.url, CLIENTS) as crowd:
+        with Announcer(fresh):
+            time.sleep(0.3)
+            fresh.process.send_signal(signal.SIGHUP)
+            assert wait_until(
+                lambda: not workers_of(fresh) & before and len(workers_of(fresh)) == SEVERAL, timeout_s=30
+            )
+            time.sleep(2)
+        later = announce(fresh, range(20_000, 20_020))
+        wait_for_calm(fresh)
+        left = crowd.leave()
+    assert all(client["connected"] for client in left)
+    for client in left:
+        received = [tuple(told) for told in client["received"]]
+        assert len(set(received)) == len(received)
+        assert set(received) >= set(later)
+
+
+def each_has_all_but(left: list[dict[str, Any]], told: list[tuple[int, str]], unsure: set[str]) -> None:
+    """Check as :func:`each_has_all`, except for what may have been sent or not."""
+    for client in left:
+        client["received"] = [received for received in client["received"] if received[1] not in unsure]
+    each_has_all(left, told)
