@@ -81,10 +81,10 @@ class Connection:
         self.app_data: Any = None
         self.shared = shared
         self._decoder = Decoder(shared.codec)
-        # See workers.py, whose lock guards the last two.
+        # See workers.py, whose lock guards the second.
         self.backlog: list[None] = []
         self.waiting: deque[Job] | None = None
-        self.ahead = 0
+        self.ahead = False
         self.mailbox: JobQueue | None = None  # where handlers run in order
         if shared.ordered:
             self.mailbox = Mailbox(shared.mode.spawn, shared.mode.create_lock())

@@ -5,7 +5,7 @@ a connection whose handlers                gets a worker for one more
 =========================================  ==================================================================
 are none                                   the next free one, before all others
 are fewer than it may have                 as long as nine tenths of all workers are enough, or else in turn; not
-                                           before those that got one have begun, but for a few
+                                           before those that got one have begun, but for the first few
 are as many as it may have                 when one of them has ended
 =========================================  ==================================================================
 
@@ -30,9 +30,9 @@ Job = Callable[[], object]
 DEFAULT_SHARE = 100
 """Most handlers of one connection, unless the option says otherwise; more than browsers have requests under way."""
 
-MOST_AHEAD = 4
-"""So many jobs of one connection may have a worker coming and not have begun, and as many started at once: what another
-one sends waits behind these only, not behind a share's worth."""
+MOST_AHEAD = 8
+"""So many jobs of one connection may have a worker coming and not have begun: what another one sends waits behind these
+only, not behind a share's worth. The last of them hands over the next one when it begins, and so on, one by one."""
 
 
 class Jobs(Protocol):
@@ -44,8 +44,8 @@ class Jobs(Protocol):
     waiting: deque[Job] | None
     """What of the backlog has no worker."""
 
-    ahead: int
-    """Jobs that waited, got a worker and have not begun."""
+    ahead: bool
+    """Whether a job that waited has got a worker and has not begun. It looks after what waits when it begins."""
 
     def __hash__(self) -> int: ...
 
@@ -75,7 +75,7 @@ class Workers:
         """Run a job soon, or when it is its connection's turn, in the order given; its backlog has it already."""
         count = len(jobs.backlog)
         if jobs.waiting is None and (
-            count == 1 or (count <= MOST_AHEAD and count <= self._share and len(self._running) < self._shared)
+            count == 1 or (count < MOST_AHEAD and count <= self._share and len(self._running) < self._shared)
         ):
             self._running.append(None)
             try:  # what _hand_over does, without the call
@@ -88,7 +88,8 @@ class Workers:
             if jobs.waiting is None:
                 jobs.waiting = deque()
             jobs.waiting.append(job)
-        self._start_waiting(jobs)  # a job that ended meanwhile has not seen it
+        if not jobs.ahead:  # a job that ended meanwhile has not seen it
+            self._start_waiting(jobs)
 
     @property
     def busy(self) -> int:
@@ -104,7 +105,7 @@ class Workers:
         if not self._running:
             return  # this is a child that was forked by a handler: what waits is the parent's
         self._running.pop()
-        if jobs.waiting is not None or self._turns:
+        if (jobs.waiting is not None and not jobs.ahead) or self._turns:
             self._start_waiting(jobs)
 
     def freed(self, jobs: Jobs) -> None:
@@ -117,7 +118,7 @@ class Workers:
 
     def ended_without(self, jobs: Jobs) -> None:
         """Start what waited for the end of a job that had no worker any more; the backlog has it no more."""
-        if jobs.waiting is not None or self._turns:
+        if (jobs.waiting is not None and not jobs.ahead) or self._turns:
             self._start_waiting(jobs)
 
     def hurry(self, jobs: Jobs, urgent: Callable[[Job], bool]) -> None:
@@ -141,22 +142,26 @@ class Workers:
             raise
 
     def _start_waiting(self, jobs: Jobs) -> None:
-        while (job := self._take_next(jobs)) is not None:
-            self._hand_over(job)
-            if jobs.waiting is None and not self._turns:
+        while (taken := self._take_next(jobs)) is not None:
+            first, job = taken
+            try:
+                self._hand_over(partial(self._run_ahead, first, job))
+            except BaseException:
+                first.ahead = False
+                raise
+            if (jobs.waiting is None or jobs.ahead) and not self._turns:
                 return
 
     def _run_ahead(self, jobs: Jobs, job: Job) -> None:
-        with self._lock:
-            jobs.ahead -= 1
+        jobs.ahead = False  # first: who adds a job, or ends one, and sees it true leaves the rest to this
         try:
             if jobs.waiting is not None or self._turns:
                 self._start_waiting(jobs)
         finally:
             job()
 
-    def _take_next(self, jobs: Jobs) -> Job | None:
-        """Return a job that may start now.
+    def _take_next(self, jobs: Jobs) -> tuple[Jobs, Job] | None:
+        """Return a job that may start now, and whose it is.
 
         :param jobs: has a new one that waits, or one less that runs.
         """
@@ -166,7 +171,7 @@ class Workers:
             waiting = jobs.waiting
             running = len(jobs.backlog) - len(waiting) if waiting else 1
             if running:
-                if waiting and jobs.ahead < MOST_AHEAD and running < self._share:
+                if waiting and not jobs.ahead and running < self._share:
                     turns.setdefault(jobs)
                 if not turns or len(self._running) >= self._shared:
                     return None
@@ -175,12 +180,10 @@ class Workers:
             assert waiting
             turns.pop(first, None)
             job = waiting.popleft()
-            first.ahead += 1
+            first.ahead = True
             if not waiting:
                 first.waiting = None
-            elif first.ahead < MOST_AHEAD and len(first.backlog) - len(waiting) < self._share:
-                turns[first] = None  # behind the others
-            return partial(self._run_ahead, first, job)
+            return first, job
 
 
 def _run(job: Job) -> None:

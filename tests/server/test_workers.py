@@ -131,6 +131,28 @@ def test_a_job_that_cannot_be_started_is_not_counted() -> None:
     assert not workers._running
 
 
+def test_others_go_on_behind_a_job_that_waited_and_cannot_be_started() -> None:
+    started = deque[Job]()
+
+    def start(job: Job) -> None:
+        if len(started) == MOST_AHEAD - 1 and one.waiting is None and not tried:
+            tried.append(job)
+            raise RuntimeError("can't start new thread")
+        started.append(job)
+
+    workers, one, tried = Workers(start, threading.Lock(), 100, None), connection(), list[Job]()
+    for _ in range(MOST_AHEAD - 1):
+        one.backlog.append(None)
+        workers.start(one, lambda: None)
+    one.backlog.append(None)
+    with pytest.raises(RuntimeError):
+        workers.start(one, lambda: None)
+    one.backlog.append(None)
+    workers.start(one, lambda: None)
+    assert tried
+    assert len(started) == len(workers._running) == MOST_AHEAD
+
+
 @pytest.mark.parametrize(("most", "share"), [(1000, DEFAULT_SHARE), (20, 4), (1, 1)])
 def test_the_default_share_is_a_fifth_of_few_workers(most: int, share: int) -> None:
     pool, one = Pool(most, None), connection()
@@ -162,11 +184,25 @@ def test_what_another_sends_is_behind_a_few_only() -> None:
     server, mode, one = make_server(RecordingApplication())
     for number in range(100):
         one.receive(f'42["e",{number}]')
-    assert len(mode.jobs) == 2 * MOST_AHEAD
+    assert len(mode.jobs) == MOST_AHEAD
     mode.run_jobs()
     assert not connection_of(one).backlog
     assert not connection_of(one).ahead
     assert not server._shared.workers._running
+
+
+def test_what_waits_gets_a_worker_one_by_one_where_handlers_begin_and_do_not_end() -> None:
+    pending = deque[Job]()
+    workers, one, begun = Workers(pending.append, threading.Lock(), 1000, None), connection(), list[int]()
+    for number in range(50):
+        one.backlog.append(None)
+        workers.start(one, partial(begun.append, number))
+    coming = []
+    while pending:
+        coming.append(len(pending))
+        pending.popleft()()
+    assert begun == list(range(50))
+    assert coming == [*range(MOST_AHEAD, 1, -1), *(50 - MOST_AHEAD + 1) * [1]]
 
 
 def test_events_that_waited_for_the_connect_handler_are_no_more_than_others() -> None:
