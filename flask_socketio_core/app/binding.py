@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode, Event, Handle, Task
     from ..contracts.clients import CallAnswers, Emission
-    from ..contracts.workers import WorkerGroup
+    from ..contracts.process import WorkerGroup
     from ..errors import CallError
     from ..selection import Plugins
     from ..server.interface import Emitter, OwnServer
@@ -364,7 +364,7 @@ class Binding:
             )
             return
         try:
-            workers = self.engine.join_workers(group.name)
+            workers = self.engine.join_workers(group.group)
         except OSError as error:
             logger.warning(
                 "one of %d workers of %s, which cannot serve each other's sessions: %s; clients need sticky sessions",

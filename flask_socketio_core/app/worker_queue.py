@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from ..common.options import Options
-    from ..contracts.workers import WorkerGroup
+    from ..contracts.process import WorkerGroup
     from ..selection import Plugins
 
 logger = logging.getLogger("flask_socketio_core")
@@ -42,7 +42,7 @@ def joined(options: Options, app: Flask, group: WorkerGroup, plugins: Plugins) -
 def _identity(options: Options, app: Flask, group: WorkerGroup) -> str:
     """Return what the workers that serve one application have in common, and nobody else."""
     parts = (
-        group.name,
+        group.group,
         app.import_name,
         app.name,
         app.instance_path,

@@ -33,14 +33,17 @@ _GROUP = re.compile(r"([0-9a-f]{16}),([1-9][0-9]{0,5})")
 class WorkerGroup:
     """The processes that serve one application together on one listening socket, with one supervisor.
 
-    :param group: 16 hexadecimal digits, drawn by the supervisor when it starts: another deployment has others. A worker
-        that takes the place of another one has the same.
+    :param group: a name that is the same in all of them, and in no others of this host; for :data:`WORKERS` 16
+        hexadecimal digits, drawn by the supervisor when it starts. A worker that takes the place of another one has the
+        same.
     :param count: how many workers were asked for when this one was started, at least 1. While one takes the place of
         another there are more.
+    :param server: which server they are of, for people.
     """
 
     group: str
     count: int
+    server: str = "flask socketio run"
 
     def __str__(self) -> str:
         """Return the value of :data:`WORKERS`: ``"<group>,<count>"``."""

@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 
+from .unix import unix_socket
+
 __all__ = [
     "Listing",
     "NoDirectory",
@@ -28,6 +30,7 @@ __all__ = [
     "listeners",
     "new_name",
     "remove_abandoned",
+    "remove_dead",
     "remove_socket",
 ]
 
@@ -193,6 +196,33 @@ def remove_abandoned(path: str) -> None:
                 os.unlink(entry.path)
         except OSError:
             pass  # somebody was faster
+
+
+def remove_dead(directory: str) -> None:
+    """Remove the directories beside one, and their sockets, whose processes have all died without leaving.
+
+    :param directory: of those who belong together.
+    """
+    for entry in os.scandir(os.path.dirname(directory)):
+        if entry.path != directory and entry.is_dir(follow_symlinks=False):
+            for name in listeners(entry.path):
+                _remove_if_dead(os.path.join(entry.path, name))
+            try:
+                os.rmdir(entry.path)
+            except OSError:
+                pass  # somebody is in there
+
+
+def _remove_if_dead(path: str) -> None:
+    sock = unix_socket()
+    try:
+        sock.connect(path)
+    except ConnectionRefusedError:
+        remove_socket(path)
+    except OSError:
+        pass  # it has just left, or takes no more connections: somebody is there
+    finally:
+        sock.close()
 
 
 def remove_socket(path: str) -> None:

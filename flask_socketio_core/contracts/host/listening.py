@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..fork import ProcessFlag
-from .directory import new_name, remove_abandoned, remove_socket
+from .directory import new_name, remove_abandoned, remove_dead, remove_socket
 from .unix import shut_down, unix_socket
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class ListeningSocket:
                 if attempt == ATTEMPTS - 1:
                     raise
         remove_abandoned(directory)
+        remove_dead(directory)
         self.sock.listen(BACKLOG)
         path = os.path.join(directory, self.name)
         os.rename(hidden, path)

@@ -492,6 +492,23 @@ print(sender.recv(100), flush=True)
 """
 
 
+@on_linux
+def test_a_listener_removes_what_the_dead_have_left_beside_it(make: Make, private: Path) -> None:
+    program = "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()"
+    listener = Listener(make()).subscribed()
+    (alive,) = sockets(private)
+    dead, empty, foreign = (private / name for name in ("d" * 12, "e" * 12, "f" * 12))
+    for directory in (dead, empty, foreign):
+        directory.mkdir()
+    (foreign / "a file").touch()
+    subprocess.run([sys.executable, "-c", program, str(dead / ("1" * 12))], check=True)
+    Listener(make(channel="another")).subscribed()
+    assert not dead.exists() and not empty.exists() and foreign.exists()
+    assert alive.exists() and len(sockets(private)) == 3
+    make().publish(b"as before")
+    assert listener.wait_for(1) == [b"as before"]
+
+
 @as_root
 @on_linux
 def test_other_users_are_neither_heard_nor_sent_to(
