@@ -61,7 +61,7 @@ class Step:
 
 EVENT = (
     Step("the client sends an event", "", (0, 0)),
-    Step("bytes are read, or a request's body", "transport/reactor.py  blocking.py  http.py", (0, 1), (0,)),
+    Step("bytes are read, or a request's body", "transport/detached.py  blocking.py  http.py", (0, 1), (0,)),
     Step(
         "messages are made of frames or a payload",
         "websocket_protocol/frames.py  transport/payload.py",

@@ -11,8 +11,8 @@ from ..errors import ProtocolError
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, BlockingTransport, Event, Handle
     from ..websocket_protocol.deflate import Deflate
+    from .detached import Target
     from .packets import Outgoing
-    from .reactor import Target
 
 
 PAUSE_S = 0.001

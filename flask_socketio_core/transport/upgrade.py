@@ -21,8 +21,8 @@ from .session import Transport
 
 if TYPE_CHECKING:
     from ..contracts import Lock
+    from .detached import Target
     from .packets import Outgoing
-    from .reactor import Target
     from .server import EngineIOServer
     from .session import Session
 

@@ -14,8 +14,9 @@ from ..websocket_protocol.deflate import DEFLATE, Deflate, agree
 from ..websocket_protocol.handshake import HEADERS, check_upgrade, refusal_headers, response_head
 from .admission import check_capacity, check_handshake, placed
 from .blocking import BlockingConnection
+from .detached import DetachedConnection, Target
 from .handover.messages import WEBSOCKET, Request
-from .reactor import Reactor, Target
+from .reactor import Reactor
 from .session import GOING_AWAY
 from .upgrade import UpgradeProbe
 from .wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw, stored_environ
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ..contracts import SocketLocation, WebSocketProvider
     from .addresses import Place
     from .handover.asking import Asking
-    from .reactor import DetachedConnection
     from .server import EngineIOServer
     from .session import Session
 
@@ -180,7 +180,9 @@ class WebSocketEntrance:
         make_target: Callable[[DetachedConnection], Target],
     ) -> None:
         """Serve a WebSocket that belongs to us."""
-        connection = self.reactor.open(sock, self._server.options.max_http_buffer_size, deflate)
+        connection = DetachedConnection(
+            self.reactor, sock, self._server.options.max_http_buffer_size, deflate
+        )
         try:
             if head:
                 connection.write_head(head)

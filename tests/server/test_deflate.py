@@ -20,8 +20,8 @@ from wsproto.extensions import PerMessageDeflate
 
 from flask_socketio_core.contracts.framed import open_framed
 from flask_socketio_core.errors import PayloadTooLarge, ProtocolError
+from flask_socketio_core.transport.detached import _RawFrames
 from flask_socketio_core.transport.packets import Outgoing
-from flask_socketio_core.transport.reactor import _RawFrames
 from flask_socketio_core.websocket_protocol import deflate as deflate_module
 from flask_socketio_core.websocket_protocol.deflate import (
     ANSWER,

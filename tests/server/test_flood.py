@@ -23,6 +23,7 @@ from flask_socketio_core.server.interface import AckReply
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.testing.rawclient import TEXT, masked
 from flask_socketio_core.transport.blocking import BlockingConnection
+from flask_socketio_core.transport.detached import DetachedConnection
 from flask_socketio_core.transport.polling import PollingTransport
 from flask_socketio_core.transport.reactor import Reactor
 from flask_socketio_core.transport.session import Session
@@ -133,7 +134,7 @@ class World:
         self.peers.append(theirs)
         raw = _socket.socket(fileno=ours.detach())
         raw.setblocking(False)
-        connection = self.reactor.open(raw, 1000)
+        connection = DetachedConnection(self.reactor, raw, 1000)
         session = self.server.eio.add_session({}, connection)
         connection.start(session)
         theirs.sendall(masked(TEXT, b"40"))

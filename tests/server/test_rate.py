@@ -18,6 +18,7 @@ from flask_socketio_core.server.server import Server
 from flask_socketio_core.testing.rawclient import PING, PONG, TEXT, masked
 from flask_socketio_core.transport.blocking import BlockingConnection
 from flask_socketio_core.transport.bucket import TokenBucket
+from flask_socketio_core.transport.detached import DetachedConnection
 from flask_socketio_core.transport.polling import PollingTransport
 from flask_socketio_core.transport.reactor import Reactor
 from flask_socketio_core.transport.session import PACKETS_AT_ONCE, Session
@@ -145,7 +146,7 @@ def test_a_post_request_waits_unread() -> None:
 def test_the_reactor_counts_every_frame(frame: bytes) -> None:
     ours, theirs = socket.socketpair()
     with theirs, ours:
-        connection = Reactor(ManualMode(), lambda error, where: None).open(ours, 1000)
+        connection = DetachedConnection(Reactor(ManualMode(), lambda error, where: None), ours, 1000)
         session = Host(max_packets_per_s=RATE).open(connection)
         connection.target = session
         theirs.setblocking(False)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,8 @@ from flask_socketio_async_threading.mode import ThreadingMode
 from flask_socketio_core.common import options
 from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.server.server import Server
-from flask_socketio_core.transport.reactor import DetachedConnection, Reactor
+from flask_socketio_core.transport.detached import DetachedConnection
+from flask_socketio_core.transport.reactor import EPOLLIN, Reactor
 from flask_socketio_core.transport.session import Session
 from support.engine import RecordingApplication, connection_of
 
@@ -76,7 +78,7 @@ class World:
         theirs.settimeout(10)
         raw = _socket.socket(fileno=ours.detach())
         raw.setblocking(False)
-        connection = self.reactor.open(raw, 1000)
+        connection = DetachedConnection(self.reactor, raw, 1000)
         session = self.server.eio.add_session({}, connection)
         connection.start(session)
         peer = Peer(theirs)
@@ -370,7 +372,7 @@ def test_a_peer_that_is_gone_before_the_answer_is_nobody_s_error(world: World) -
     raw = _socket.socket(fileno=ours.detach())
     raw.setblocking(False)
     theirs.close()
-    connection = world.reactor.open(raw, 1000)
+    connection = DetachedConnection(world.reactor, raw, 1000)
     connection.write_head(b"HTTP/1.1 101 Switching Protocols")
     session = world.server.eio.add_session({}, connection)
     connection.start(session)
@@ -394,7 +396,7 @@ def test_a_server_may_end_in_a_turn_of_its_loop(
     for _ in range(3):
         ours, theirs = socket.socketpair()
         world.peers.append(Peer(theirs))
-        connection = reactor.open(_socket.socket(fileno=ours.detach()), 1000)
+        connection = DetachedConnection(reactor, _socket.socket(fileno=ours.detach()), 1000)
         connection.target = world.server.eio.add_session({}, connection)
         reactor.add(connection, 0)
         assert reactor.come_again(connection)
@@ -403,3 +405,78 @@ def test_a_server_may_end_in_a_turn_of_its_loop(
     reactor._drain()
     assert turns == taken
     assert len(reactor) == 0
+
+
+class Listening:
+    """A listening Unix socket in the reactor, which reads a byte of each connection: no WebSocket at all."""
+
+    what = "a listening socket"
+
+    def __init__(self, reactor: Reactor, path: str) -> None:
+        self._reactor = reactor
+        self._sock = socket.socket(socket.AF_UNIX)
+        self._sock.bind(path)
+        self._sock.listen()
+        self._sock.setblocking(False)
+        self.fd = self._sock.fileno()
+        self.accepted = 0
+
+    def on_readable(self) -> None:
+        accepted, _ = self._sock.accept()
+        with accepted:
+            self.accepted += 1
+            accepted.settimeout(5)
+            if accepted.recv(1) == b"!":
+                raise RuntimeError("a fault of ours")
+            accepted.send(b"ok")
+
+    def on_writable(self) -> None:
+        raise AssertionError("nobody asked for it")
+
+    on_more = on_writable
+
+    def end(self) -> None:
+        if self.fd >= 0:
+            self._reactor.remove(self.fd)
+        self.forget()
+
+    def forget(self) -> None:
+        self.fd = -1
+        self._sock.close()
+
+
+def ask(path: str, byte: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(path)
+        sock.send(byte)
+        return sock.recv(10)
+
+
+def test_what_is_no_websocket_is_served_beside_them_and_not_counted_as_one(
+    world: World, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "socket")
+    listening = Listening(world.reactor, path)
+    world.reactor.add(listening, EPOLLIN)
+    world.reactor.watch()
+    assert ask(path, b"?") == b"ok"
+    _, peer, _ = world.join()
+    assert ask(path, b"?") == b"ok"
+    assert (len(world.reactor), world.reactor.descriptors) == (1, 2)
+    assert ask(path, b"!") == b"", "it failed"
+    wait_until(lambda: listening.fd < 0)
+    assert (len(world.reactor), world.reactor.descriptors) == (1, 1)
+    peer.send('421["the others are served"]')
+    assert peer.read() == "431[]"
+    with pytest.raises(ConnectionRefusedError):
+        ask(path, b"?")
+
+
+def test_whatever_is_served_ends_with_the_reactor(world: World, tmp_path: Path) -> None:
+    listening = Listening(world.reactor, str(tmp_path / "socket"))
+    world.reactor.add(listening, EPOLLIN)
+    world.reactor.watch()
+    world.reactor.close()
+    assert listening.fd < 0
+    assert world.reactor.descriptors == 0

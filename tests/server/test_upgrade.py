@@ -17,6 +17,7 @@ from flask_socketio_core.common import options
 from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.testing.rawclient import TEXT, masked
+from flask_socketio_core.transport.detached import DetachedConnection
 from flask_socketio_core.transport.polling import PollingTransport
 from flask_socketio_core.transport.reactor import Reactor
 from flask_socketio_core.transport.session import Session
@@ -52,7 +53,7 @@ class Polled:
         theirs.settimeout(10)
         raw = _socket.socket(fileno=ours.detach())
         raw.setblocking(False)
-        connection = self._reactor.open(raw, 1000)
+        connection = DetachedConnection(self._reactor, raw, 1000)
         connection.start(UpgradeProbe(self._server.eio, self.session, connection, self._mode.create_lock()))
         theirs.sendall(masked(TEXT, b"2probe"))
         assert theirs.recv(8) == b"\x81\x063probe"
