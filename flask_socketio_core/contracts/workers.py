@@ -31,7 +31,9 @@ def _of_gunicorn() -> WorkerGroup | None:
 def _of_uwsgi() -> WorkerGroup | None:
     uwsgi: Any = sys.modules.get("uwsgi")
     master = uwsgi.masterpid() if uwsgi is not None else 0
-    if not master:
+    # Without them nothing runs in a worker but its requests: nobody would answer the others.
+    runs_more = uwsgi is not None and {"gevent", "enable-threads", "threads"} & set(uwsgi.opt)
+    if not master or not runs_more:
         return None
     return WorkerGroup(group=_name(master), count=uwsgi.numproc, server="uWSGI")
 

@@ -13,7 +13,8 @@ const clients = Array.from({ length: Number(count) }, () => {
     reconnectionDelayMax: 200,
     ...(transports.length ? { transports } : {}),
   });
-  const client = { socket, sids: [], received: [], errors: [], transport: null };
+  const client = { socket, sids: [], received: [], errors: [], stays: false };
+  socket.io.on("open", () => socket.io.engine.on("upgradeError", () => (client.stays = true)));
   socket.on("connect", () => client.sids.push(socket.id));
   socket.on("connect_error", (error) => client.errors.push(`${error} ${error.description} ${error.context?.responseText}`));
   socket.on("announced", (told) => client.received.push(told));
@@ -21,8 +22,8 @@ const clients = Array.from({ length: Number(count) }, () => {
   return client;
 });
 
-const settled = ({ socket }) =>
-  socket.connected && (transports.length === 1 || socket.io.engine.transport.name === "websocket");
+const settled = ({ socket, stays }) =>
+  socket.connected && (transports.length === 1 || stays || socket.io.engine.transport.name === "websocket");
 
 const started = Date.now();
 while (!clients.every(settled) && Date.now() - started < READY_MS) {

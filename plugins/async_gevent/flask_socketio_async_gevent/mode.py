@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import logging
 import os
@@ -16,7 +17,6 @@ import gevent.hub
 import gevent.monkey
 import gevent.queue
 
-from flask_socketio_core.contracts import AsyncCapabilities
 from flask_socketio_core.contracts.concurrency.exit import stopping_on_signals
 from flask_socketio_core.contracts.concurrency.green import GreenMode, HubHandle
 from flask_socketio_core.contracts.concurrency.reloader import run_with_reloader
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
     from greenlet import greenlet
 
-    from flask_socketio_core.contracts import Event, Handle, ServeOptions
+    from flask_socketio_core.contracts import AsyncCapabilities, Event, Handle, ServeOptions
     from flask_socketio_core.contracts.concurrency.jobs import Job
 
     from .server import Connections
@@ -193,7 +193,7 @@ class UwsgiMode(GeventMode):
     """gevent inside uWSGI, which is the web server and has its own way to be stopped."""
 
     name: ClassVar[str] = "gevent_uwsgi"
-    capabilities: ClassVar[AsyncCapabilities] = AsyncCapabilities(green=True, tls=False, watches=False)
+    capabilities: ClassVar[AsyncCapabilities] = dataclasses.replace(GeventMode.capabilities, tls=False)
 
     def __init__(self, *, max_workers: int = 1000) -> None:
         super().__init__(max_workers=max_workers)
