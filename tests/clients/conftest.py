@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.servers import DEPLOYED_KINDS, RUN_KINDS, AppSpec, Server, ServerKind, kind_params, serving
+from support.servers import (
+    DEPLOYED_KINDS,
+    RUN_KINDS,
+    WORKER_KINDS,
+    AppSpec,
+    Server,
+    ServerKind,
+    kind_params,
+    serving,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(20, func_only=True))
 
 
-@pytest.fixture(scope="session", params=kind_params(*RUN_KINDS, *DEPLOYED_KINDS))
+@pytest.fixture(scope="session", params=kind_params(*RUN_KINDS, *DEPLOYED_KINDS, *WORKER_KINDS))
 def kind(request: pytest.FixtureRequest) -> ServerKind:
     """Give each kind of server in turn."""
     found: ServerKind = request.param

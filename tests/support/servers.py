@@ -69,6 +69,7 @@ class ServerKind:
     :param hidden: modules that the server must not be able to import.
     :param stop_signal: ends the server.
     :param env: further environment variables.
+    :param several: whether there are several workers, which share a journal.
     """
 
     name: str
@@ -81,6 +82,7 @@ class ServerKind:
     hidden: tuple[str, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
     env: Mapping[str, str] = field(default_factory=dict)
+    several: bool = False
 
     def missing(self) -> str | None:
         """Say what is not installed here, or ``None``."""
@@ -171,18 +173,21 @@ UWSGI_GEVENT = ServerKind(
 #: Several workers, of which any may get any request.
 SEVERAL = 4
 GTHREAD_WORKERS = ServerKind(
+    several=True,
     name="gunicorn-gthread-workers",
     mode="threading",
     command=_gunicorn("--worker-class", "gthread", "--threads", "40", workers=SEVERAL),
     modules=("gunicorn",),
 )
 GEVENT_WORKERS = ServerKind(
+    several=True,
     name="gunicorn-gevent-workers",
     mode="gevent",
     command=_gunicorn("--worker-class", "gevent", workers=SEVERAL),
     modules=("gunicorn", "gevent"),
 )
 UWSGI_WORKERS = ServerKind(
+    several=True,
     name="uwsgi-gevent-workers",
     mode="gevent_uwsgi",
     command=lambda port: _uwsgi(port, "--processes", str(SEVERAL)),
@@ -191,6 +196,8 @@ UWSGI_WORKERS = ServerKind(
     automatic=True,
     stop_signal=signal.SIGINT,
 )
+
+WORKER_KINDS = (GTHREAD_WORKERS, GEVENT_WORKERS)
 
 #: The servers that ``socketio.run()`` starts, one per WebSocket provider.
 RUN_KINDS = (THREADING, EVENTLET, GEVENT_WEBSOCKET, GEVENT_BUILTIN)
@@ -272,7 +279,7 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=_environment(kind, spec),
+                env=_environment(kind, spec, log),
                 cwd=log.parent,
             )
         self.worker_pid = self._wait_ready()
@@ -381,7 +388,7 @@ class Server:
         return pid
 
 
-def _environment(kind: ServerKind, spec: AppSpec) -> dict[str, str]:
+def _environment(kind: ServerKind, spec: AppSpec, log: Path) -> dict[str, str]:
     options = dict(spec.options)
     if not kind.automatic:
         options.setdefault("async_mode", kind.mode)
@@ -400,6 +407,7 @@ def _environment(kind: ServerKind, spec: AppSpec) -> dict[str, str]:
         "OPTIONS_UNDER_TEST": json.dumps(options),
         "SETTINGS_UNDER_TEST": json.dumps(dict(spec.settings)),
         "HIDDEN_MODULES": ",".join(kind.hidden),
+        **({"JOURNAL_UNDER_TEST": str(log.with_suffix(".journal"))} if kind.several else {}),
         **kind.env,
     }
 

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, jsonify
@@ -35,6 +36,10 @@ def settings() -> dict[str, Any]:
 class Journal:
     """What happened in the server, in order, for the test to read."""
 
+    def __new__(cls) -> Journal:
+        """Make one for all workers where there are several."""
+        return object.__new__(SharedJournal if "JOURNAL_UNDER_TEST" in os.environ else cls)
+
     def __init__(self) -> None:
         self._entries: list[list[Any]] = []
         self._lock = threading.Lock()
@@ -53,6 +58,31 @@ class Journal:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+
+
+class SharedJournal(Journal):
+    """That of several processes, in a file."""
+
+    def __init__(self) -> None:
+        self._path = Path(os.environ["JOURNAL_UNDER_TEST"])
+        self._path.touch()
+
+    def note(self, name: str, *values: Any) -> None:
+        """Add an entry; a line that is appended at once is never mixed with another."""
+        line = json.dumps([name, *map(plain, values)]) + "\n"
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(fd, line.encode())
+        finally:
+            os.close(fd)
+
+    def entries(self) -> list[list[Any]]:
+        """Return what all processes have noted."""
+        return [json.loads(line) for line in self._path.read_text().splitlines()]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        os.truncate(self._path, 0)
 
 
 def plain(value: Any) -> Any:
