@@ -8,9 +8,11 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import socketio
 
 from support.clients import CURRENT
 from support.servers import (
@@ -26,6 +28,7 @@ from support.servers import (
     serving,
     wait_until,
 )
+from support.wire.engine import target
 from support.wire.http import HttpError
 
 from .crowd import Crowd
@@ -193,3 +196,53 @@ def each_has_all_but(left: list[dict[str, Any]], told: list[tuple[int, str]], un
     for client in left:
         client["received"] = [received for received in client["received"] if received[1] not in unsure]
     each_has_all(left, told)
+
+
+@pytest.mark.timeout(90)
+def test_presence_is_that_of_all_workers(tmp_path: Path) -> None:
+    users = [f"user {number}" for number in range(12)]
+    with serving(GTHREAD_WORKERS, AppSpec(app="present"), tmp_path) as server:
+        clients = [socketio.SimpleClient(reconnection=False) for _ in users]
+        for client, user in zip(clients, users, strict=True):
+            client.connect(server.url, auth=user)
+            client.emit("open", ("plan", {"cursor": 1}))
+
+        def seen() -> list[set[str]]:
+            found = (json.loads(server.get("/present/plan").body) for _ in range(2 * SEVERAL))
+            return [set(answer["users"]) for answer in found]
+
+        assert wait_until(lambda: seen() == [set(users)] * 2 * SEVERAL, timeout_s=10), seen()
+        for client in clients[1:]:
+            client.disconnect()
+        assert wait_until(lambda: seen() == [{users[0]}] * 2 * SEVERAL, timeout_s=10), seen()
+        clients[0].disconnect()
+
+
+@pytest.mark.timeout(90)
+def test_workers_that_share_nothing_serve_their_own_sessions(tmp_path: Path) -> None:
+    spec = AppSpec(app="workers", options={"share_sessions": False})
+    with serving(GTHREAD_WORKERS, spec, tmp_path) as server:
+        sids = [json.loads(server.get(target(transport="polling")).body[1:])["sid"] for _ in range(20)]
+        found = {server.post(target(transport="polling", sid=sid), "40").status for sid in sids}
+        assert {len(sid) for sid in sids} == {20}
+    assert found == {200, 400}
+    assert "sessions are shared" not in server.log_text()
+
+
+@pytest.mark.timeout(90)
+def test_workers_that_are_exchanged_after_so_many_requests_lose_nobody_for_long(tmp_path: Path) -> None:
+    def command(port: int) -> list[str]:
+        more = ["--max-requests", "40", "--max-requests-jitter", "20"]
+        return [*GTHREAD_WORKERS.command(port)[:-1], *more, GTHREAD_WORKERS.command(port)[-1]]
+
+    with serving(replace(GTHREAD_WORKERS, command=command), AppSpec(app="workers"), tmp_path) as server:
+        before = workers_of(server)
+        with Crowd(CURRENT, server.url, CLIENTS) as crowd:
+            announce(server, range(300))
+            assert wait_until(lambda: not workers_of(server) & before, timeout_s=20)
+            time.sleep(2)
+            left = crowd.leave()
+    assert all(client["connected"] for client in left)
+    for client in left:
+        received = [tuple(told) for told in client["received"]]
+        assert len(set(received)) == len(received)
