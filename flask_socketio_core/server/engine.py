@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from .interface import Application
 
 
+ANSWERED_S = 1.0
+"""How long a worker that ends waits for other workers' answers to what its clients have asked, seconds."""
+
+
 class Engine:
     """Serve Socket.IO on one WSGI path.
 
@@ -81,13 +85,12 @@ class Engine:
         self._endpoint.passing = passing
         return passing.workers
 
-    def _be_no_worker(self) -> Passing | None:
-        """Have nothing to do with other workers (any more), as in a forked child."""
+    def _be_no_worker(self) -> None:
+        """Have nothing to do with other workers, in a forked child."""
         passing, self._endpoint.passing = self._endpoint.passing, None
         self.server.eio.new_sid = new_engine_sid
         if passing is not None:
-            passing.leave()
-        return passing
+            passing.close()
 
     def shutdown(self, timeout_s: float = 3.0, listens: Callable[[], bool] = lambda: False) -> int:
         """Close every session, wait for the disconnect handlers, close every descriptor.
@@ -98,8 +101,14 @@ class Engine:
         """
         if self._watchdog is not None:
             self._watchdog.stop()
+        passing = self._endpoint.passing
+        self.server.eio.new_sid = new_engine_sid
+        if passing is not None:
+            passing.leave()
         running = self.server.shutdown(timeout_s, listens)
-        passing = self._be_no_worker()
+        if passing is not None:
+            passing.finish(ANSWERED_S)
+        self._endpoint.passing = None
         self._entrance.reactor.close()
         if passing is not None:
             passing.close()

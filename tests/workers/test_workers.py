@@ -246,3 +246,23 @@ def test_workers_that_are_exchanged_after_so_many_requests_lose_nobody_for_long(
     for client in left:
         received = [tuple(told) for told in client["received"]]
         assert len(set(received)) == len(received)
+
+
+@pytest.mark.timeout(90)
+def test_polls_that_wait_at_a_worker_that_ends_are_answered(fresh: Server) -> None:
+    with Crowd(CURRENT, fresh.url, CLIENTS, "polling") as crowd:
+        victim = Counter(client["pid"] for client in crowd.joined).most_common(1)[0][0]
+        time.sleep(0.5)  # until nothing is sent any more, and every client has a poll that waits
+        os.kill(victim, signal.SIGTERM)
+        assert wait_until(lambda: len(workers_of(fresh) - {victim}) == SEVERAL, timeout_s=15)
+        later = announce(fresh, range(20_000, 20_020))
+        wait_for_calm(fresh)
+        left = crowd.leave()
+    assert all(client["connected"] for client in left)
+    others = [
+        (joined, client) for joined, client in zip(crowd.joined, left, strict=True) if joined["pid"] != victim
+    ]
+    assert others
+    assert [client["errors"] for _, client in others] == [[]] * len(others)
+    assert {len(client["sids"]) for _, client in others} == {1}
+    each_has_all([client for _, client in others], later)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import contextlib
 import os
 from array import array
 from typing import TYPE_CHECKING
@@ -85,11 +86,18 @@ class Asking:
         sock.close()
 
     def ask(
-        self, request: Request, body: bytes, *, max_body_bytes: int, timeout_s: float
+        self,
+        request: Request,
+        body: bytes,
+        *,
+        max_body_bytes: int,
+        timeout_s: float,
+        hurries: bool = False,
     ) -> tuple[Answer, bytes]:
         """Send a request and wait for the answer, in the task that calls.
 
         :param max_body_bytes: of the largest answer.
+        :param hurries: as :meth:`hurry`, at once.
         :raises Unanswered: if there is none.
         """
         self._reader = MessageReader(max_body_bytes)
@@ -97,6 +105,8 @@ class Asking:
             self._send(encode(request, body))
         except OSError as error:
             raise Unanswered(str(error)) from error
+        if hurries:
+            self.hurry()
         if not self._done.wait(timeout_s):
             self._give_up()
             raise Unanswered(f"nothing came within {timeout_s:g} s")
@@ -107,6 +117,13 @@ class Asking:
     def close(self) -> None:
         """Ask nothing after all."""
         self._sock.close()
+
+    def hurry(self) -> None:
+        """Be answered now: a poll that waits is told that there is nothing."""
+        with self._lock:
+            if self.fd >= 0 and not self._rest:
+                with contextlib.suppress(OSError):  # the other worker was faster
+                    self._sock.shutdown(_socket.SHUT_WR)
 
     def _send(self, message: bytes, passed: _socket.socket | None = None) -> None:
         ancillary = []

@@ -28,6 +28,10 @@ PATIENCE_S = 10.0
 """How much longer than the longest poll another worker may take, seconds."""
 
 
+LOOK_S = 0.01
+"""How often a worker that ends looks whether it was answered, seconds."""
+
+
 class Passing:
     """This worker among the others of its web server.
 
@@ -42,6 +46,8 @@ class Passing:
         self._entrance = entrance
         self._requests = requests
         self.workers = Workers(group, server.mode.create_lock())
+        self._waiting: set[Asking] = set()
+        self._leaves = False
         self._receiver = Receiver(self.workers.sock, server, entrance.reactor, self._serve)
 
     def start(self) -> None:
@@ -53,11 +59,23 @@ class Passing:
             raise
 
     def leave(self) -> None:
-        """Be asked no more; sessions of this worker are unknown to the others then."""
+        """Be asked no more: sessions of this worker are unknown to the others from now on.
+
+        The others are asked as before, but no client waits here for an answer any longer.
+        """
+        self._leaves = True
         self.workers.leave()
+        for asking in list(self._waiting):
+            asking.hurry()
+
+    def finish(self, timeout_s: float) -> None:
+        """Give the others so many seconds to answer what they were asked."""
+        until_s = self._server.clock() + timeout_s
+        while self._waiting and self._server.clock() < until_s:
+            self._server.mode.sleep(LOOK_S)
 
     def close(self) -> None:
-        """Leave, when the reactor has been closed."""
+        """Close what the others connect to, when the reactor has been closed; only the copy of it in a forked child."""
         self.workers.close()
 
     # asking
@@ -90,6 +108,7 @@ class Passing:
         :raises Refusal: if it refuses, or does not answer.
         """
         asking = self.connect(owner)
+        self._waiting.add(asking)
         try:
             answer, body = asking.ask(
                 request,
@@ -97,9 +116,12 @@ class Passing:
                 max_body_bytes=2 * self._server.options.outbox_max_bytes
                 + self._server.options.max_http_buffer_size,
                 timeout_s=longest_s + PATIENCE_S,
+                hurries=self._leaves,
             )
         except Unanswered as error:
             raise Refusal(UNKNOWN_SID) from error
+        finally:
+            self._waiting.discard(asking)
         if answer.code is not None:
             headers = [("Connection", "close")] if answer.closes else None
             raise Refusal((answer.code, answer.message), status=answer.status, headers=headers)

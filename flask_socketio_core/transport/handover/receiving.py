@@ -199,6 +199,9 @@ class Received:
             data, ancillary = b"", []
         self._passed += _sockets_in(ancillary)
         reader = self._reader
+        if not data and self._on_expired is not None and not self._replied:
+            self._on_expired()  # who has asked wants to be answered now, or is gone
+            return
         if not data or reader is None:  # nothing comes behind a request
             self.end()
             return
