@@ -11,7 +11,17 @@ What ``__all__`` names, here and in the modules of this package, is kept as docs
 
 from __future__ import annotations
 
-from .async_mode import AsyncCapabilities, AsyncMode, AsyncModeInfo, Event, Handle, Lock, ServeOptions, Task
+from .async_mode import (
+    AsyncCapabilities,
+    AsyncMode,
+    AsyncModeInfo,
+    Event,
+    Handle,
+    Listener,
+    Lock,
+    ServeOptions,
+    Task,
+)
 from .message_queue import MessageQueue, QueueCapabilities, QueueInfo
 from .verdict import OK, Probe, Verdict, always_usable
 from .websocket_provider import BlockingTransport, SocketLocation, WebSocketProvider, WebSocketProviderInfo
@@ -24,6 +34,7 @@ __all__ = [
     "BlockingTransport",
     "Event",
     "Handle",
+    "Listener",
     "Lock",
     "MessageQueue",
     "Probe",

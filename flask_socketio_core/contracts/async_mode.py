@@ -25,6 +25,7 @@ __all__ = [
     "AsyncModeInfo",
     "Event",
     "Handle",
+    "Listener",
     "Lock",
     "ServeOptions",
     "Task",
@@ -108,14 +109,34 @@ class AsyncCapabilities:
     :param green: tasks are greenlets in one OS thread; blocking calls block them all unless the library is patched.
     :param tls: :meth:`AsyncMode.serve` can serve TLS.
     :param watches: :meth:`AsyncMode.watch` works here (there is an epoll or kqueue to watch).
+    :param takes_listener: :meth:`AsyncMode.serve` accepts from ``ServeOptions.listener``. Without it there are no
+        workers of ``flask socketio run --workers``.
     """
 
     green: bool
     tls: bool = True
     watches: bool = True
+    takes_listener: bool = False
 
     def __post_init__(self) -> None:
-        rules.check(self, green=rules.yes_or_no, tls=rules.yes_or_no, watches=rules.yes_or_no)
+        answers = dict.fromkeys(("green", "tls", "watches", "takes_listener"), rules.yes_or_no)
+        rules.check(self, **answers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A socket that listens already, from which other processes accept, too.
+
+    So a connection that was announced may be gone: ``accept`` must never block the server. At its end a server closes
+    its descriptor and leaves the socket to the others, that is without ``shutdown()``. It accepts nothing more from
+    then on, and connections that it has accepted it serves, those that have not sent a request yet as well.
+
+    :param fd: the descriptor, non-blocking; :meth:`AsyncMode.serve` closes it.
+    :param on_serving: called once, when connections are accepted; returns at once.
+    """
+
+    fd: int
+    on_serving: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +151,8 @@ class ServeOptions:
     :param allow_unsafe_werkzeug: serve with Werkzeug's server although this looks like production.
     :param tls: keyword arguments for TLS as the user gave them: ``certfile``, ``keyfile``, ``ssl_context`` and so on.
     :param server: further keyword arguments, passed to the web server as they are.
+    :param listener: what to accept from, instead of binding the host and port; given only to modes with the capability
+        ``takes_listener``, and never with ``use_reloader``.
     """
 
     debug: bool = False
@@ -140,6 +163,7 @@ class ServeOptions:
     allow_unsafe_werkzeug: bool = False
     tls: Mapping[str, Any] = field(default_factory=dict)
     server: Mapping[str, Any] = field(default_factory=dict)
+    listener: Listener | None = None
 
 
 class _TokenLock:

@@ -22,12 +22,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from ...contracts import ServeOptions
+from ...contracts import Listener, ServeOptions
 from .guard import refuse_overrides
 
 if TYPE_CHECKING:
@@ -551,6 +552,30 @@ class AsyncModeConformance:
         with Serving(mode, port=server.port) as again:
             assert again.get("/") == (200, b"served")
 
+    def test_a_listener_is_served_and_left_to_the_others(self, mode: AsyncMode) -> None:
+        with Shared(mode) as server:
+            assert server.get("/") == (200, b"served")
+            assert server.environ["wsgi.multiprocess"]
+            assert server.times_serving == 1
+            assert not os.get_blocking(server.listener.fileno())  # another process may be faster at accept()
+            mode.stop()
+            server.wait_ended()
+            with socket.create_connection(("127.0.0.1", server.port), timeout=SOON_S) as late:
+                accepted, _ = server.listener.accept()
+                assert accepted.getpeername() == late.getsockname()
+                accepted.close()
+
+    def test_a_connection_is_served_that_was_accepted_before_the_end(self, mode: AsyncMode) -> None:
+        with Shared(mode) as server:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SOON_S)
+            with contextlib.closing(connection):
+                connection.connect()
+                mode.sleep(NEVER_S)  # nothing shows that it was accepted
+                mode.stop()
+                server.wait_ended()
+                connection.request("GET", "/", headers={"Connection": "close"})
+                assert connection.getresponse().read() == b"served"
+
     def test_it_does_not_wait_for_pending_requests(self, mode: AsyncMode) -> None:
         with Serving(mode) as server:
             pending = mode.start_task(server.get_quietly, "/wait")
@@ -667,6 +692,7 @@ class Serving:
     def __init__(self, mode: AsyncMode, port: int = 0, *, log_output: bool = False) -> None:
         self.port = port or free_port()
         self.waiting = 0
+        self.environ: WSGIEnvironment = {}  # of the last request
         self.gate = mode.create_event()
         self._mode = mode
         self._options = ServeOptions(allow_unsafe_werkzeug=True, log_output=log_output)
@@ -718,6 +744,7 @@ class Serving:
 
     def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         body = b"served"
+        self.environ = environ
         if environ["PATH_INFO"] == "/stop":
             self._mode.stop()
             body = b"stopping"
@@ -726,6 +753,29 @@ class Serving:
             self.gate.wait(SOON_S)
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
+
+
+class Shared(Serving):
+    """The mode's server on a socket that this process listens on, too."""
+
+    def __init__(self, mode: AsyncMode) -> None:
+        if not mode.capabilities.takes_listener:
+            pytest.skip("the mode binds its own socket only")
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.times_serving = 0
+        super().__init__(mode, self.listener.getsockname()[1])
+        listener = Listener(fd=os.dup(self.listener.fileno()), on_serving=self._count)
+        self._options = replace(self._options, listener=listener)
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            super().__exit__()
+        finally:
+            self.listener.close()
+
+    def _count(self) -> None:
+        self.times_serving += 1
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
     from greenlet import greenlet
 
-    from flask_socketio_core.contracts import Event, Handle, ServeOptions
+    from flask_socketio_core.contracts import AsyncCapabilities, Event, Handle, ServeOptions
     from flask_socketio_core.contracts.concurrency.jobs import Job
 
 PATCH_GROUPS = {"threading": "thread", "_thread": "thread", "queue": "thread", "ssl": "socket"}
@@ -37,6 +38,7 @@ class EventletMode(GreenMode):
     name: ClassVar[str] = "eventlet"
     library: ClassVar[str] = "eventlet"
     patch_line: ClassVar[str] = PATCH_LINE
+    capabilities: ClassVar[AsyncCapabilities] = replace(GreenMode.capabilities, takes_listener=True)
 
     def __init__(self, *, max_workers: int = 1000) -> None:
         super().__init__(max_workers=max_workers)
@@ -116,6 +118,8 @@ class EventletMode(GreenMode):
         self.move_in()
         listener, given = listen(host, port, options)
         self._serving = eventlet.spawn(serve, listener, app, given)
+        if options.listener is not None:
+            options.listener.on_serving()
         if self._stop_asked:
             self._stop_soon()
         self.look_for_signals(lambda: self._serving is not None)

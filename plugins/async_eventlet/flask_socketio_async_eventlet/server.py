@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import eventlet
 import eventlet.wsgi
 from eventlet.green import socket
+from eventlet.greenio import GreenSocket
+from eventlet.patcher import original
 
 from flask_socketio_core.contracts.concurrency.servers import (
     ACCEPT_PAUSE_S,
@@ -47,10 +49,20 @@ BACKLOG = 1024
 
 
 class Pool(eventlet.GreenPool):
-    """Requests in greenlets; the server does not wait for pending ones, because only the engine can answer them."""
+    """Requests in greenlets; the server does not wait for pending ones, because only the engine can answer them.
+
+    :param keeps_new: at its end the server leaves connections open that have not sent a request yet.
+    """
+
+    def __init__(self, size: int, *, keeps_new: bool = False) -> None:
+        super().__init__(size)  # type: ignore[no-untyped-call]  # eventlet is not typed
+        self._keeps_new = keeps_new
 
     def spawn(self, function: Callable[..., object], *arguments: Any) -> Any:
         """Serve a connection; a client that is gone, or does not speak TLS, is no news."""
+        if self._keeps_new:
+            connection = arguments[0]  # address, socket, state; the server ends those that are idle
+            connection[2] = eventlet.wsgi.STATE_REQUEST
 
         def serve_connection() -> None:
             try:
@@ -98,16 +110,19 @@ def listen(host: str, port: int, options: ServeOptions) -> tuple[Listener, dict[
     # Its request bodies end by themselves, also without Content-Length; it only does not say so.
     given["environ"] = {"wsgi.input_terminated": True, **(given.get("environ") or {})}
     size: int = given.pop("max_size", eventlet.wsgi.DEFAULT_MAX_SIMULTANEOUS_REQUESTS)
-    pool = Pool(size)  # type: ignore[no-untyped-call]  # eventlet's own constructor
-    given.setdefault("custom_pool", pool)
+    given.setdefault("custom_pool", Pool(size, keeps_new=options.listener is not None))
     backlog = given.pop("backlog", BACKLOG)
     # Not as eventlet does by itself: two programs on one port would take turns with the requests.
     reuse_port = given.pop("reuse_port", False)
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, 0, SOCK_STREAM)[0]
-        sock = eventlet.listen(address, family, backlog=backlog, reuse_port=reuse_port)
-    except OSError as error:
-        raise explain_bind_error(error, host, port) from error
+    if options.listener is not None:
+        sock = GreenSocket(original("socket").socket(fileno=options.listener.fd))
+        given["environ"]["wsgi.multiprocess"] = True
+    else:
+        try:
+            family, _, _, _, address = socket.getaddrinfo(host, port, 0, SOCK_STREAM)[0]
+            sock = eventlet.listen(address, family, backlog=backlog, reuse_port=reuse_port)
+        except OSError as error:
+            raise explain_bind_error(error, host, port) from error
     if context is not None:
         # The handshake is left to each connection's greenlet: in accept() a slow client would hold up the others.
         sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -46,6 +47,7 @@ class GeventMode(GreenMode):
     name: ClassVar[str] = "gevent"
     library: ClassVar[str] = "gevent"
     patch_line: ClassVar[str] = PATCH_LINE
+    capabilities: ClassVar[AsyncCapabilities] = replace(GreenMode.capabilities, takes_listener=True)
 
     def __init__(self, *, max_workers: int = 1000) -> None:
         super().__init__(max_workers=max_workers)
@@ -121,6 +123,8 @@ class GeventMode(GreenMode):
         try:
             # Not serve_forever(): at its end it kills pending requests, before the engine could answer them.
             server.start()
+            if options.listener is not None:
+                options.listener.on_serving()
             self.look_for_signals(lambda: self._stopping is not None)
             stopping.wait()
         finally:

@@ -83,7 +83,12 @@ def make_server(
     given.setdefault("log", ErrorStream() if logs else None)
     given.setdefault("error_log", ErrorStream())
     given.setdefault("spawn", connections)
-    listener = listen(host, port, given.pop("backlog", BACKLOG))
+    backlog = given.pop("backlog", BACKLOG)
+    if options.listener is not None:
+        listener = socket(fileno=options.listener.fd)
+        given["environ"] = {"wsgi.multiprocess": True, **(given.get("environ") or {})}
+    else:
+        listener = listen(host, port, backlog)
     return Server(listener, app, **given)
 
 

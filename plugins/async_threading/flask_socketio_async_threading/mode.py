@@ -50,7 +50,7 @@ class ThreadingMode(AsyncMode):
 
     name: ClassVar[str] = "threading"
     capabilities: ClassVar[AsyncCapabilities] = AsyncCapabilities(
-        green=False, watches=sys.platform.startswith("linux")
+        green=False, watches=sys.platform.startswith("linux"), takes_listener=True
     )
 
     def __init__(self, *, max_workers: int = 1000) -> None:

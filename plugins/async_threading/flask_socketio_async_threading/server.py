@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from werkzeug.serving import BaseWSGIServer
 
-    from flask_socketio_core.contracts import ServeOptions
+    from flask_socketio_core.contracts import Listener, ServeOptions
 
 logger = logging.getLogger("werkzeug")
 
@@ -56,21 +57,42 @@ def make_server(app: WSGIApplication, host: str, port: int, options: ServeOption
     threaded = given.pop("threaded", processes == 1)
     if not options.log_output:
         given.setdefault("request_handler", QuietRequestHandler)
-    inherited = os.environ.get("WERKZEUG_SERVER_FD") if is_running_from_reloader() else None
-    server = make_werkzeug_server(
-        host,
-        port,
-        app,
-        threaded=threaded,
-        processes=processes,
-        ssl_context=context,
-        fd=None if inherited is None else int(inherited),
-        **given,
-    )
+    given |= {"threaded": threaded, "processes": processes}
+    if options.listener is not None:
+        server = _share(
+            options.listener, context, lambda fd: make_werkzeug_server(host, port, app, fd=fd, **given)
+        )
+    else:
+        inherited = os.environ.get("WERKZEUG_SERVER_FD") if is_running_from_reloader() else None
+        fd = None if inherited is None else int(inherited)
+        server = make_werkzeug_server(host, port, app, ssl_context=context, fd=fd, **given)
     _pause_without_descriptors(server)
     if options.use_reloader:
         server.socket.set_inheritable(True)
         os.environ["WERKZEUG_SERVER_FD"] = str(server.fileno())
+    return server
+
+
+def _share(listener: Listener, context: Any, make: Callable[[int], BaseWSGIServer]) -> BaseWSGIServer:
+    """Make a server that accepts from a socket of several processes, without waiting for what another one took."""
+    try:
+        server = make(listener.fd)
+    finally:
+        os.close(listener.fd)  # the server has a copy
+    server.socket.setblocking(False)
+    server.multiprocess = True
+    server.ssl_context = context
+    accept = server.get_request
+
+    def get_request() -> Any:
+        connection, address = accept()
+        connection.setblocking(True)  # some systems let it inherit that from the listening socket
+        if context is not None:
+            # Not the listening socket: wrapping that changes for a moment whether accept() blocks, for all processes.
+            connection = context.wrap_socket(connection, server_side=True)
+        return connection, address
+
+    server.get_request = get_request  # type: ignore[method-assign]  # which class it is, Werkzeug decides
     return server
 
 
@@ -92,7 +114,9 @@ def _pause_without_descriptors(server: BaseWSGIServer) -> None:
 
 def run(server: BaseWSGIServer, app: WSGIApplication, options: ServeOptions) -> None:
     """Serve until the server is shut down, with the reloader where it was asked for."""
-    if not is_running_from_reloader():
+    if options.listener is not None:
+        options.listener.on_serving()
+    elif not is_running_from_reloader():
         with suppress(OSError):  # the standard output is on a full disk, say
             show_server_banner(options.debug, getattr(app, "name", None))
         server.log_startup()
