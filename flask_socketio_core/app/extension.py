@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ..cluster.link import BusHealth
     from ..common.keywords import OptionKeywords
-    from ..contracts import AsyncMode, Task
+    from ..contracts import AsyncMode, Listener, Task
     from ..contracts.clients import Load
     from ..contracts.servers import Servers
     from ..selection import Description
@@ -273,6 +273,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         extra_files: list[str] | None = None,
         log_output: bool | None = None,
         allow_unsafe_werkzeug: bool = False,
+        listener: Listener | None = None,
         **server: Any,  # goes to the web server, whose options we do not know
     ) -> None:
         """Serve with the web server of the async mode, until :meth:`stop` or a signal.
@@ -285,6 +286,9 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         :param extra_files: more files to watch; the older form of ``reloader_options``.
         :param log_output: log each request; ``debug`` by default.
         :param allow_unsafe_werkzeug: serve with Werkzeug's server although this looks like production.
+        :param listener: accept from this socket, which another process has bound and shares with more of them, instead
+            of binding ``host`` and ``port``. At the end, requests that have begun are served, however long that takes:
+            the other process has to limit it. ``flask socketio run --workers`` uses it.
         :param server: for TLS (``certfile``, ``keyfile``, ``ssl_context`` ...), and options of the web server.
 
         Under the command ``flask run`` it does nothing, as Flask's own ``run()``.
@@ -310,14 +314,21 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
             extra_files=extra_files,
             allow_unsafe_werkzeug=allow_unsafe_werkzeug,
             server=server,
+            listener=listener,
         )
+        running.check_listener(binding.mode, listener, use_reloader=options.use_reloader)
         binding.resume()
         self._serving = binding
+        requests = None if listener is None else running.Requests(app, binding.mode)
         try:
-            binding.mode.serve(app, *running.address(app, host, port), options)
+            binding.mode.serve(requests or app, *running.address(app, host, port), options)
+            if requests is not None:
+                requests.linger()
         finally:
             self._serving = None
             binding.shutdown()
+        if requests is not None:
+            requests.wait()
 
     def stop(self) -> None:
         """Make :meth:`run` return soon. May be called from a handler, a view and another task.

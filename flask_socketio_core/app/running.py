@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from werkzeug.wsgi import ClosingIterator
 
 from ..common import values
 from ..contracts import ServeOptions
 from ..contracts.concurrency.servers import TLS_OPTIONS, explain_bind_error
-from ..errors import InvalidOption
+from ..errors import ConfigurationError, InvalidOption
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from flask import Flask
 
+    from ..contracts import AsyncMode, Listener
     from .middleware import SocketIOMiddleware
 
 DEFAULT_HOST = "127.0.0.1"
@@ -70,6 +74,7 @@ def serve_options(
     extra_files: list[str] | None,
     allow_unsafe_werkzeug: bool,
     server: Mapping[str, Any],
+    listener: Listener | None,
 ) -> ServeOptions:
     """Sort the arguments of ``run()``; what is not given follows ``debug``."""
     reloader = dict(reloader_options or {})
@@ -85,7 +90,71 @@ def serve_options(
         allow_unsafe_werkzeug=allow_unsafe_werkzeug,
         tls={name: value for name, value in others.items() if name in TLS_OPTIONS and value is not None},
         server={name: value for name, value in others.items() if name not in TLS_OPTIONS},
+        listener=listener,
     )
+
+
+LINGER_S = 0.25
+"""How long a worker that accepts nothing more still takes clients, seconds: a request follows its connection, and the
+web server has not read it yet."""
+LOOK_S = 0.02
+"""How often it is looked whether requests have ended, seconds."""
+
+
+class Requests:
+    """Count the requests that an application is busy with, its answers included, until they are sent.
+
+    For workers that end while others go on: what they have begun is not broken off.
+    """
+
+    def __init__(self, app: WSGIApplication, mode: AsyncMode) -> None:
+        self._app = app
+        self._mode = mode
+        self._lock = mode.create_lock()
+        self._running = 0
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request (WSGI)."""
+        self._count(1)
+        try:
+            return ClosingIterator(self._app(environ, start_response), self._ended)
+        except BaseException:
+            self._ended()
+            raise
+
+    def linger(self) -> None:
+        """Let requests of accepted connections begin; blocks for :data:`LINGER_S`."""
+        self._mode.sleep(LINGER_S)
+
+    def wait(self) -> None:
+        """Wait until all have ended, however long that takes."""
+        while self._running:
+            self._mode.sleep(LOOK_S)
+
+    def _ended(self) -> None:
+        self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._running += more
+
+
+def check_listener(mode: AsyncMode, listener: Listener | None, *, use_reloader: bool) -> None:
+    """Refuse a listener that cannot be served.
+
+    :raises ConfigurationError: if the mode takes none, or with the reloader.
+    """
+    if listener is None:
+        return
+    if not mode.capabilities.takes_listener:
+        raise ConfigurationError(
+            f"async mode {mode.name!r} binds its own socket and cannot share one with other workers: start it without "
+            "--workers, or with another async mode"
+        )
+    if use_reloader:
+        raise ConfigurationError(
+            "a socket of several workers is not served with the reloader: use_reloader=False"
+        )
 
 
 def wrap_debugger(middleware: SocketIOMiddleware, server: Mapping[str, Any]) -> None:

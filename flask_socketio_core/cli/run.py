@@ -22,6 +22,7 @@ from ..errors import ConfigurationError
 from ..selection import Plugins
 from . import launch
 from .loading import extension_of
+from .workers import is_handed, supervise, take
 
 if TYPE_CHECKING:
     import ssl
@@ -51,6 +52,22 @@ def _check_key(context: click.Context, parameter: click.Parameter, value: str | 
 @click.command("run", short_help="Serve the application with the selected async mode.")
 @click.option("--host", "-h", default="127.0.0.1", show_default=True, help="The interface to bind to.")
 @click.option("--port", "-p", default=5000, show_default=True, help="The port to bind to.")
+@click.option(
+    "--workers",
+    "-w",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many processes serve. Several are supervised: SIGHUP exchanges them one by one.",
+)
+@click.option(
+    "--graceful-timeout",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With several workers: how long one may take to end before it is killed.",
+)
 @click.option("--async-mode", default=None, help="Wins over what the application asks for.")
 @click.option(
     "--debug/--no-debug", expose_value=False, is_eager=True, callback=_set_debug, help="Set debug mode."
@@ -81,14 +98,22 @@ def _check_key(context: click.Context, parameter: click.Parameter, value: str | 
     help="Serve with Werkzeug's server although it is not for production.",
 )
 @click.pass_context
-def run_command(context: click.Context, /, async_mode: str | None, **options: Any) -> None:
+def run_command(
+    context: click.Context, /, async_mode: str | None, workers: int, graceful_timeout: float, **options: Any
+) -> None:
     """Serve the application with the selected async mode, its web server and its WebSocket.
 
     A mode that monkey-patches the standard library is started in a process that is patched before anything is
     imported. With --async-mode that is known before the application is loaded; else it is loaded once to ask it.
+
+    With several workers, SIGTERM and SIGINT end them, SIGHUP exchanges them one by one for new ones, which load the
+    application again, SIGTTIN and SIGTTOU make it one more and one less. A worker that ends is started again.
     """
     context.meta[ASYNC_MODE_KEY] = async_mode
     settings = _run_settings(**options)
+    if workers > 1 and not is_handed():
+        _check_supervised(workers, settings)
+        context.exit(supervise(workers, settings["host"], settings["port"], graceful_timeout))
     try:
         patched = observe().patched_by is not None
         if async_mode is not None and not patched:
@@ -98,20 +123,43 @@ def run_command(context: click.Context, /, async_mode: str | None, **options: An
         if not patched:
             # An application whose first line patches is too late by now: Flask and more are imported.
             launch.patch_first(launch.patch_of(extension.plugins))
-        _tell(extension, app, settings)
+        handed = take()
+        if handed is None:
+            _tell(_line(extension, app, settings))
+        else:
+            settings["port"] = handed.port
+            settings["listener"] = handed.listen(_line(extension, app, settings))
+            handed.end_with_supervisor(extension.binding_of(app).mode, graceful_timeout)
         extension.run(app, **settings)
     except ConfigurationError as exc:
         raise click.ClickException(str(exc)) from exc
 
 
-def _tell(extension: SocketIO, app: Flask, settings: dict[str, Any]) -> None:
+def _check_supervised(workers: int, settings: dict[str, Any]) -> None:
+    """Refuse what several workers cannot do."""
+    if os.name != "posix":
+        raise click.UsageError(f"--workers {workers} needs a Unix system: leave it out")
+    if settings["use_reloader"]:
+        raise click.UsageError(
+            f"--workers {workers} and the reloader, which comes with --debug, do not go together: add --no-reload and "
+            "send SIGHUP to load changes, or leave --workers out while you develop"
+        )
+    if settings.get("ssl_context") == "adhoc":
+        raise click.UsageError(
+            f"--workers {workers} and --cert adhoc: each worker would make another certificate"
+        )
+
+
+def _line(extension: SocketIO, app: Flask, settings: dict[str, Any]) -> str:
+    protocol = "https" if {"certfile", "ssl_context"} & set(settings) else "http"
+    host = f"[{settings['host']}]" if ":" in settings["host"] else settings["host"]
+    return f" * {app.name!r} on {protocol}://{host}:{settings['port']}, async mode {extension.async_mode}"
+
+
+def _tell(line: str) -> None:
     if not is_running_from_reloader():
-        protocol = "https" if {"certfile", "ssl_context"} & set(settings) else "http"
-        host = f"[{settings['host']}]" if ":" in settings["host"] else settings["host"]
         with suppress(OSError):  # the standard output is on a full disk, say
-            click.echo(
-                f" * {app.name!r} on {protocol}://{host}:{settings['port']}, async mode {extension.async_mode}"
-            )
+            click.echo(line)
 
 
 def _run_settings(

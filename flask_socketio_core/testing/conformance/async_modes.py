@@ -33,6 +33,7 @@ from .guard import refuse_overrides
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from typing_extensions import Self
 
     from ...contracts import AsyncMode
 
@@ -699,7 +700,7 @@ class Serving:
         self._error: list[BaseException] = []
         self._ended = mode.create_event()
 
-    def __enter__(self) -> Serving:
+    def __enter__(self) -> Self:
         self._mode.start_task(self._serve)
         wait_for(self._mode, self._is_ready)
         return self
