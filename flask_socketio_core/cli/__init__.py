@@ -13,7 +13,7 @@ flask socketio call         send one, and show what clients answer
 flask socketio kick         disconnect clients
 flask socketio top          what the servers have to do, as it changes
 flask socketio tail         samples of events, as they happen
-flask socketio run          serve the application with the selected async mode
+flask socketio run          serve the application with the selected async mode, in one process or several
 """
 
 from __future__ import annotations

@@ -73,6 +73,19 @@ def test_a_websocket_stays_with_its_worker(three: Supervised) -> None:
     assert pids <= three.serving()
 
 
+def test_clients_with_long_polling_and_an_upgrade_are_served_by_any_worker(three: Supervised) -> None:
+    pids = set()
+    for _ in range(8):
+        client = python_client()
+        client.connect(f"http://{HOST}:{three.port}", wait_timeout=5)
+        try:
+            pids.add(client.call("pid", timeout=5))
+            assert client.transport() == "websocket"
+        finally:
+            client.shutdown()
+    assert pids <= three.serving()
+
+
 def test_a_worker_that_was_killed_comes_back(three: Supervised) -> None:
     before = three.serving()
     victim = min(before)

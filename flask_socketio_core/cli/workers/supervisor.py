@@ -50,7 +50,9 @@ def supervise(count: int, host: str, port: int, graceful_s: float) -> int:
             with Signals(SIGNALS, never_ignored=(signal.SIGHUP, signal.SIGCHLD)) as signals:
 
                 def start(wanted: int, now_s: float) -> Worker:
-                    return Worker(listener.fileno(), alive, WorkerGroup(group=group, count=wanted), now_s)
+                    # One that is alone has to find those that come after it, too.
+                    workers = WorkerGroup(group=group, count=max(wanted, 2))
+                    return Worker(listener.fileno(), alive, workers, now_s)
 
                 return Supervisor(count, start, graceful_s).run(signals, terminal)
         finally:
@@ -188,7 +190,9 @@ class Supervisor:
         now_s = self._clock()
         pause_s = self._pauses.after(now_s - started_s)
         self._start_again_s = now_s + pause_s
-        _tell(f"{ended}: another one starts {f'in {pause_s:g} s' if pause_s else 'now'}")
+        _tell(
+            f"{ended}: another one starts in {pause_s:g} s" if pause_s else f"{ended}: another one starts now"
+        )
 
     # what is done
 
