@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -29,6 +30,32 @@ NOT_NEEDED = {
     "socketio",
     "werkzeug.debug",
 }
+
+#: Of our own, what is for several servers, for several workers and for logs; but for these, what makes a server is
+#: imported with it. A module of handlers needs no more than to register them.
+NOT_FOR_ONE_SERVER = {
+    "flask_socketio_core.cluster.cluster",
+    "flask_socketio_core.server.logged",
+    "flask_socketio_core.transport.handover.passing",
+}
+NOT_FOR_HANDLERS = NOT_FOR_ONE_SERVER | {
+    "flask_socketio_core.app.binding",
+    "flask_socketio_core.app.watched",
+    "flask_socketio_core.cluster.asking",
+    "flask_socketio_core.selection",
+    "flask_socketio_core.server.server",
+    "flask_socketio_core.transport.http",
+    "packaging",
+    "subprocess",
+}
+
+#: What registers handlers before there is an application.
+REGISTER = """
+socketio = flask_socketio_core.SocketIO()
+blueprint = flask_socketio_core.SocketBlueprint("/chat")
+blueprint.on("say")(socketio.on("say")(lambda text: flask_socketio_core.emit("said", text)))
+socketio.register_blueprint(blueprint)
+"""
 
 SERVE = """
 from flask import Flask
@@ -59,11 +86,24 @@ def answer_of(code: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("then", ["", SERVE], ids=["import", "served request"])
-def test_what_only_others_need_is_not_imported(then: str) -> None:
+@pytest.mark.parametrize(
+    ("then", "not_needed"),
+    [
+        ("", NOT_FOR_HANDLERS),
+        (REGISTER, NOT_FOR_HANDLERS),
+        (SERVE, NOT_FOR_ONE_SERVER),
+    ],
+    ids=["import", "handlers", "served request"],
+)
+def test_what_only_others_need_is_not_imported(then: str, not_needed: set[str]) -> None:
     loaded = answer_of(f"import sys, flask_socketio_core\n{then}\nprint(*sys.modules)").split()
     assert "flask_socketio_core" in loaded
-    assert NOT_NEEDED.intersection(loaded) == set()
+    assert (NOT_NEEDED | not_needed).intersection(loaded) == set()
+
+
+@pytest.mark.parametrize("name", sorted(NOT_FOR_HANDLERS))
+def test_what_is_not_imported_is_there_to_be_imported(name: str) -> None:
+    assert importlib.util.find_spec(name) is not None, "or it has another name by now"
 
 
 def test_the_error_that_refuses_is_imported_for_who_asks_for_it() -> None:

@@ -16,8 +16,7 @@ import flask
 
 from ..cluster import calls_to_all
 from ..cluster.clients import ClientsHere, Finding
-from ..cluster.cluster import Cluster
-from ..cluster.servers import OneServer
+from ..cluster.one_server import OneServer
 from ..common.reasons import check_reason
 from ..common.sendable import carries_all
 from ..common.tracebacks import log_error
@@ -32,6 +31,7 @@ from .background_tasks import StartedTasks
 from .client_managers import adopt
 from .dispatch import Dispatcher, run_nested
 from .facade import ServerFacade
+from .interfaces import SHUTDOWN_S
 from .loop_emitter import LoopEmitter
 from .request_context import VISIT_KEY
 from .watched import Watched
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from ..cluster.cluster import Cluster
     from ..common.options import Options
     from ..contracts import AsyncMode, Event, Handle, Task
     from ..contracts.clients import CallAnswers, Emission
@@ -51,9 +52,6 @@ if TYPE_CHECKING:
     from ..server.interface import Emitter, OwnServer
     from .handlers import Handlers
     from .interfaces import Owner
-
-SHUTDOWN_S = 3.0
-"""How long disconnect handlers may take when the process ends, seconds: below the patience of a supervisor's TERM."""
 
 JOIN_S = 1.5
 """How long a process's first client waits until messages of other servers arrive here, seconds. With a broker that is
@@ -162,6 +160,8 @@ class Binding:
         self.dispatcher.logger = self.engine.server.logger
 
     def _make_cluster(self) -> Cluster:
+        from ..cluster.cluster import Cluster
+
         url = self.options.message_queue
         assert url is not None
         selected = self.plugins.select_queue(url)

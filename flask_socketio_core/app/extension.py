@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask
 
-from ..cluster import clients
 from ..cluster.servers import ApplicationServers
-from ..cluster.topics import Topics
+from ..cluster.topics import CLIENTS, WATCH, Topics
 from ..common import options as option_rules
 from ..common.reasons import Reason
 from ..contracts import process
 from ..contracts.hookspecs import hookimpl
 from ..errors import ConfigurationError, NotInitialised
-from ..selection import Plugins
-from . import examined, running, watched
-from .binding import SHUTDOWN_S, Binding
+from . import examined, running
 from .compatibility.changing import change
 from .compatibility.extension import ExtensionAttributes
 from .handlers import NamespaceBase
+from .interfaces import SHUTDOWN_S
 from .middleware import SocketIOMiddleware
 from .registration import HandlerRegistration
 from .sending import Sender
@@ -39,7 +37,8 @@ if TYPE_CHECKING:
     from ..contracts import AsyncMode, Listener, Task
     from ..contracts.clients import Load
     from ..contracts.servers import Servers
-    from ..selection import Description
+    from ..selection import Description, Plugins
+    from .binding import Binding
     from .facade import ServerFacade
     from .interfaces import Served
     from .test_client import SocketIOTestClient
@@ -90,9 +89,9 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         self._observers: list[object] = []
         self._modes: dict[tuple[str, int], AsyncMode] = {}
         self._topics = Topics(self._await)
-        self._topics.add(clients.TOPIC, self._tell_of_clients)
+        self._topics.add(CLIENTS, self._tell_of_clients)
         self._topics.add(examined.TOPIC, examined.answer)
-        self._topics.add(watched.TOPIC, self._tell_who_watches)
+        self._topics.add(WATCH, self._tell_who_watches)
         self._servers = ApplicationServers(self._topics, lambda: self._binding().servers)
         self._check_names(options)
         if app is not None or options.get("message_queue") is not None:
@@ -139,12 +138,16 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         if mode is None:
             mode = self._modes[key] = selected.make(max_workers=options.max_workers)
             mode.on_saturated = partial(plugins.workers_saturated, max_workers=options.max_workers)
+        from .binding import Binding  # with the engine, which a module of handlers does not need
+
         return Binding(app, options, mode, plugins, self.handlers, self)
 
     def _bind_sender(self, before: Binding | None) -> Binding:
         options = option_rules.build(self._options)
         plugins = self._plugins_here()
         if options.async_mode is None and plugins.facts.patched_by is None:
+            from ..selection import Plugins
+
             # A process that serves nothing has no hub that runs: what is chosen for Werkzeug's server suits it.
             facts = dataclasses.replace(process.observe(), flask_run=True)
             plugins = self._plugins = Plugins(facts=facts, extra=self._observers, socketio=self)
@@ -159,6 +162,8 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
 
     def _plugins_here(self) -> Plugins:
         if self._plugins is None:
+            from ..selection import Plugins
+
             self._plugins = Plugins(extra=self._observers, socketio=self)
         return self._plugins
 

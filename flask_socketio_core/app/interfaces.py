@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .dispatch import Dispatcher
     from .handlers import Handlers, NamespaceBase
 
+SHUTDOWN_S = 3.0
+"""How long disconnect handlers may take when the process ends, seconds: below the patience of a supervisor's TERM."""
+
 
 class Owner(Protocol):
     """The ``SocketIO`` object, to the parts that it has for an application."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..cluster.topics import CORE
 from ..common.quoting import printable
 from ..common.sendable import encode_strictly
 from ..common.tracebacks import printable_error
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from ..contracts import AsyncMode
     from ..selection import Plugins
     from ..server.interface import OwnServer
-
-TOPIC = f"{CORE}watch"
 
 #: Seconds that a question holds, at most.
 MOST_LEASE_S = 60.0

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask.cli import pass_script_info
 
-from ..app.watched import MOST_SAMPLES, TOPIC
+from ..app.watched import MOST_SAMPLES
+from ..cluster.topics import WATCH
 from ..common.values import full_namespace
 from ..errors import SocketIOError
 from ..server.interface import EVERYWHERE
@@ -84,7 +85,7 @@ class Watch:
 
     def ask(self) -> Round:
         """Ask all servers."""
-        found = self._servers.ask(TOPIC, self._question, timeout_s=self._timeout_s)
+        found = self._servers.ask(WATCH, self._question, timeout_s=self._timeout_s)
         missing = {**dict.fromkeys(found.unable, "unable"), **found.missing, **found.errors}
         answers = {}
         for node, answer in sorted(found.answers.items()):
@@ -112,7 +113,7 @@ class Watch:
     def end(self) -> None:
         """Tell the servers that nobody looks any more."""
         with suppress(SocketIOError):
-            self._servers.tell(TOPIC, {"lease_s": 0})
+            self._servers.tell(WATCH, {"lease_s": 0})
 
 
 def _reader_is_gone() -> bool:

@@ -20,13 +20,12 @@ from ..common.sendable import FAILURES, encode_strictly
 from ..common.sids import is_sid
 from ..contracts.found import ClientInfo, Clients, Count, RoomCounts
 from . import envelope
+from .topics import CLIENTS
 
 if TYPE_CHECKING:
     from ..contracts.clients import Client
     from ..server.interface import Group, LocalServer
     from .servers import Community
-
-TOPIC = "core:clients"
 
 #: Bytes of one answer, roughly: some 1000 clients. Every broker carries that, and a worker is done with it in 10 ms.
 ANSWER_BYTES = 262_144
@@ -289,7 +288,7 @@ class Finding:
             answers[own] = self.here.answer(question)
         if not local and others != []:
             found = self._community.ask(
-                TOPIC,
+                CLIENTS,
                 question,
                 timeout_s=max(asked.until_s - self._clock(), 0.0),
                 node=others[0] if others is not None and len(others) == 1 else None,

@@ -24,6 +24,10 @@ APPLICATION = "app:"
 """What the names of an application's own topics begin with on the bus, so that they are never those of a plugin."""
 CORE = "core:"
 """What those of the core begin with."""
+CLIENTS = f"{CORE}clients"
+"""Who is connected to which server; see :mod:`~flask_socketio_core.cluster.clients`."""
+WATCH = f"{CORE}watch"
+"""What ``flask socketio top`` and ``tail`` show; see :mod:`~flask_socketio_core.app.watched`."""
 
 
 class Follower(Protocol):

@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from ..errors import InvalidDescriptor
 
 Rule = Callable[[Any], str]
@@ -161,6 +159,8 @@ def requirement(value: str) -> str:
 
     Source: PEP 508.
     """
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         Requirement(value)
     except InvalidRequirement as error:

@@ -8,13 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..contracts.fork import register_at_fork
-from ..transport.handover.passing import Passing
 from ..transport.http import Endpoint
 from ..transport.requests import Requests
 from ..transport.server import new_engine_sid
 from ..transport.websocket import WebSocketEntrance
 from .jobs import handler_in
-from .logged import make_server
+from .server import Server
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..common.options import Options
     from ..contracts import AsyncMode, WebSocketProvider
+    from ..transport.handover.passing import Passing
     from ..transport.handover.workers import Workers
     from .interface import Application
 
@@ -51,7 +51,7 @@ class Engine:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.server = make_server(application, options, mode, clock=clock)
+        self.server = server_class(options)(application, options, mode, clock=clock)
         self._entrance = WebSocketEntrance(self.server.eio, providers)
         self._requests = Requests(self.server.eio)
         self._endpoint = Endpoint(self.server.eio, self._entrance, application.host_refusal, self._requests)
@@ -79,6 +79,8 @@ class Engine:
         :param group: name of those who belong together.
         :raises OSError: if there is no place to meet in.
         """
+        from ..transport.handover.passing import Passing
+
         passing = Passing(group, self.server.eio, self._entrance, self._requests)
         passing.start()
         self.server.eio.new_sid = passing.workers.new_sid
@@ -113,3 +115,12 @@ class Engine:
         if passing is not None:
             passing.close()
         return running
+
+
+def server_class(options: Options) -> type[Server]:
+    """Return the kind of server that tells what the options ask for."""
+    if options.logger is False and options.engineio_logger is False:
+        return Server
+    from .logged import LoggedServer
+
+    return LoggedServer

@@ -46,14 +46,6 @@ PACKETS = {"0": "OPEN", "1": "CLOSE", "2": "PING", "3": "PONG", "4": "MESSAGE", 
 """Names of Engine.IO packet types. Source: engine.io-protocol v4, "Protocol"."""
 
 
-def make_server(
-    application: Application, options: Options, mode: AsyncMode, *, clock: Callable[[], float]
-) -> Server:
-    """Return a server that tells what the options ask for."""
-    silent = options.logger is False and options.engineio_logger is False
-    return (Server if silent else LoggedServer)(application, options, mode, clock=clock)
-
-
 class LoggedServer(Server):
     """A server that writes lines about what it does."""
 

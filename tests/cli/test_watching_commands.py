@@ -19,10 +19,10 @@ from click.testing import Result
 from flask import Flask
 
 from flask_socketio_core import SocketIO, emit
-from flask_socketio_core.app.watched import TOPIC
 from flask_socketio_core.cli import watching_view
 from flask_socketio_core.cli.watching import Tally
 from flask_socketio_core.cluster.memory import MemoryQueue
+from flask_socketio_core.cluster.topics import WATCH
 from flask_socketio_core.selection import Plugins
 from support.brokers import Broker
 from support.nodes import Bus, Node
@@ -138,8 +138,8 @@ def test_who_does_not_answer_is_named(run: Run, shop: Shop) -> None:
     release = threading.Event()
     bus = Bus(MemoryQueue, shop.options["message_queue"], shop.options["channel"])
     silent, wrong, old = Node(bus), Node(bus), Node(bus)
-    silent._topics.add(TOPIC, lambda payload, node: release.wait(30))
-    wrong._topics.add(TOPIC, lambda payload, node: {"clients": "\x1b[31m", "samples": [{}], "seen": 1})
+    silent._topics.add(WATCH, lambda payload, node: release.wait(30))
+    wrong._topics.add(WATCH, lambda payload, node: {"clients": "\x1b[31m", "samples": [{}], "seen": 1})
     try:
         for node in (silent, wrong, old):
             node.start()

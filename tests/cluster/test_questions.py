@@ -13,8 +13,9 @@ import pytest
 
 from flask_socketio_core.cluster import asking, topics
 from flask_socketio_core.cluster.envelope import MAX_ERROR, MAX_TOPICS, Malformed, Wire
+from flask_socketio_core.cluster.one_server import OneServer
 from flask_socketio_core.cluster.questions import Questions
-from flask_socketio_core.cluster.servers import ApplicationServers, OneServer
+from flask_socketio_core.cluster.servers import ApplicationServers
 from flask_socketio_core.cluster.topics import MOST_AT_ONCE, MOST_WAITING, Topics, TopicWorkers
 from flask_socketio_core.common.sids import new_sid
 from flask_socketio_core.contracts.servers import Answers, Servers

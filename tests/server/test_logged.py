@@ -9,9 +9,10 @@ import pytest
 
 from flask_socketio_core.common import options
 from flask_socketio_core.contracts.clients import Emission
+from flask_socketio_core.server.engine import server_class
 from flask_socketio_core.server.interface import Group
 from flask_socketio_core.server.lines import MOST_WAITING, Fallback, Lines, choose_logger
-from flask_socketio_core.server.logged import LoggedServer, LoggedSession, make_server
+from flask_socketio_core.server.logged import LoggedServer, LoggedSession
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.transport.session import Session
 from support.engine import ManualMode, RecordingApplication, WokenTransport, connection_of
@@ -33,8 +34,8 @@ class Recorder:
 
 
 def make(**keywords: Any) -> tuple[Server, ManualMode]:
-    mode = ManualMode()
-    return make_server(RecordingApplication(), options.build(keywords), mode, clock=lambda: 100.0), mode
+    mode, checked = ManualMode(), options.build(keywords)
+    return server_class(checked)(RecordingApplication(), checked, mode, clock=lambda: 100.0), mode
 
 
 def test_without_the_options_server_and_sessions_are_the_plain_ones() -> None:

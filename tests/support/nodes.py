@@ -11,12 +11,11 @@ from typing import Any
 
 from socketio.packet import Packet
 
-from flask_socketio_core.cluster import clients
 from flask_socketio_core.cluster.clients import ClientsHere, Finding
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.cluster.gaps import Gap
 from flask_socketio_core.cluster.servers import ApplicationServers
-from flask_socketio_core.cluster.topics import Topics
+from flask_socketio_core.cluster.topics import CLIENTS, Topics
 from flask_socketio_core.common import options
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.contracts.servers import Servers
@@ -148,7 +147,7 @@ class Node:
 
     def tell_of_clients(self) -> Node:
         """Answer what others ask about the clients of this node."""
-        self._topics.add(clients.TOPIC, lambda payload, node: self.here.answer(payload))
+        self._topics.add(CLIENTS, lambda payload, node: self.here.answer(payload))
         return self
 
     def start(self, *, wait: bool = True) -> Node:
