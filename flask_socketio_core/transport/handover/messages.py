@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ...common.quoting import MOST_SENTENCE
 
 if TYPE_CHECKING:
     from ...common.headers import Headers
@@ -120,7 +123,7 @@ class MessageReader:
     def _head(self, size: int) -> dict[str, Any]:
         try:
             found = json.loads(self._buffer[PREFIX : PREFIX + size])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BrokenMessage(f"a head that is no JSON: {error}") from error
         if not isinstance(found, dict):
             raise BrokenMessage(f"a head that is {type(found).__name__}, expected an object")
@@ -133,7 +136,7 @@ def request_of(head: dict[str, Any]) -> Request:
     :raises BrokenMessage: if it is none.
     """
     made: Request = _made(Request, head)
-    return made
+    return replace(made, headers=[(name, value) for name, value in made.headers])
 
 
 def answer_of(head: dict[str, Any]) -> Answer:
@@ -146,7 +149,43 @@ def answer_of(head: dict[str, Any]) -> Answer:
 
 
 def _made(kind: Any, head: dict[str, Any]) -> Any:
+    for name, value in head.items():
+        if not _CHECKS.get(name, _is_text)(value):
+            raise BrokenMessage(f"{kind.__name__.lower()} with {name}={value!r}"[:MOST_SENTENCE])
     try:
         return kind(**head)
     except TypeError as error:
         raise BrokenMessage(f"{kind.__name__.lower()} with other fields: {error}") from error
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_latin(value: object) -> bool:
+    return isinstance(value, str) and all(character <= "\xff" for character in value)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int
+
+
+def _are_headers(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(header, list) and len(header) == 2 and all(map(_is_text, header)) for header in value
+    )
+
+
+_CHECKS: Final[dict[str, Callable[[object], bool]]] = {
+    "headers": _are_headers,
+    "head": _is_latin,
+    "compresses": _is_flag,
+    "closes": _is_flag,
+    "status": _is_number,
+    "code": lambda value: value is None or _is_number(value),
+}
+"""What a field's value may be, if not any text."""

@@ -10,7 +10,7 @@ from ..payload import encode_payload
 from ..polling import UPGRADE_WAIT_S
 from ..wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw
 from .asking import Asking, Unanswered
-from .messages import POLL, POST, WEBSOCKET, Answer, Request
+from .messages import POLL, POST, WEBSOCKET, Answer, BrokenMessage, Request
 from .receiving import Receiver
 from .workers import Workers
 
@@ -82,7 +82,11 @@ class Passing:
 
     def owner_of(self, sid: str) -> str | None:
         """Return the socket's path of the worker that has a session; ``None`` if that is none of the others."""
-        return self.workers.owner_of(sid)
+        try:
+            return self.workers.owner_of(sid)
+        except OSError as error:
+            self._server.report(error, "looking for the other workers")
+            return None
 
     def connect(self, owner: str) -> Asking:
         """Connect to the worker that has a session.
@@ -131,7 +135,9 @@ class Passing:
 
     def _serve(self, received: Received, request: Request, body: bytes, sock: _socket.socket | None) -> None:
         try:
-            if request.kind == WEBSOCKET and sock is not None:
+            if request.kind == WEBSOCKET:
+                if sock is None:  # there was no descriptor left for it
+                    raise BrokenMessage("an upgrade came without its connection")
                 self._upgrade(request, body, sock)
                 received.end()
             elif request.kind == POST:
@@ -146,6 +152,10 @@ class Passing:
                 received.end()
             else:
                 received.refuse(refusal)
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
 
     def _upgrade(self, request: Request, first_bytes: bytes, sock: _socket.socket) -> None:
         session = self._requests.find(request.sid, request.method)
@@ -172,7 +182,8 @@ class Passing:
         if request.error:
             error = ProtocolError(request.error)
             self._requests.violate(session, error)
-            raise Refusal(BAD_REQUEST, request.error)
+            received.reply(Answer())  # the other worker has the refusal with its status and headers
+            return
         try:
             self._requests.begin_post(session)
         except ProtocolError as error:

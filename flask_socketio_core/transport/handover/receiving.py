@@ -197,7 +197,11 @@ class Received:
             return
         except OSError:
             data, ancillary = b"", []
-        self._passed += _sockets_in(ancillary)
+        found, strange = _sockets_in(ancillary)
+        self._passed += found
+        if strange or len(self._passed) > 1:
+            self.end()
+            raise BrokenMessage("something else than the one connection of a client came along")
         reader = self._reader
         if not data and self._on_expired is not None and not self._replied:
             self._on_expired()  # who has asked wants to be answered now, or is gone
@@ -206,10 +210,10 @@ class Received:
             self.end()
             return
         try:
-            found = reader.feed(data)
-            if found is None:
+            message = reader.feed(data)
+            if message is None:
                 return
-            request = request_of(found[0])
+            request = request_of(message[0])
         except BrokenMessage:
             self.end()
             raise
@@ -217,9 +221,7 @@ class Received:
         self._due_s = None
         self._server.unschedule(self)
         passed, self._passed = self._passed, []
-        for sock in passed[1:]:
-            sock.close()
-        self._serve(self, request, found[1], passed[0] if passed else None)
+        self._serve(self, request, message[1], passed[0] if passed else None)
 
     def on_writable(self) -> None:
         """Write what is left of the answer."""
@@ -281,15 +283,23 @@ class Received:
             sock.close()
 
 
-def _sockets_in(ancillary: list[tuple[int, int, bytes]]) -> list[_socket.socket]:
+def _sockets_in(ancillary: list[tuple[int, int, bytes]]) -> tuple[list[_socket.socket], bool]:
+    """Return the sockets that came along, and whether there was anything else, which is closed."""
     found = array("i")
     for level, kind, data in ancillary:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
             found.frombytes(data[: len(data) - len(data) % _INTS])
-    sockets = [_socket.socket(fileno=fd) for fd in found]
-    for sock in sockets:
-        sock.setblocking(False)
-    return sockets
+    sockets, strange = [], False
+    for fd in found:
+        try:
+            sock = _socket.socket(fileno=fd)
+        except OSError:
+            os.close(fd)
+            strange = True
+        else:
+            sock.setblocking(False)
+            sockets.append(sock)
+    return sockets, strange
 
 
 Serve = Callable[[Received, Request, bytes, "_socket.socket | None"], Any]
