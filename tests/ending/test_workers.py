@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support import tls
 from support.clients import python_client
 from support.servers import HOST, usage, wait_until
 from support.wire.engine import WebSocket
@@ -287,6 +289,37 @@ def test_an_ipv6_address_is_served(mode_options: tuple[str, str], tmp_path: Path
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             with connection.makefile("rb") as answer:
                 assert b" 200 " in answer.readline()
+
+
+@pytest.mark.skipif(not tls.has_openssl(), reason="openssl is not installed")
+def test_each_worker_speaks_tls(mode_options: tuple[str, str], tmp_path: Path) -> None:
+    certificate, key = tls.certificate()
+    options = (*mode_options, "--cert", certificate, "--key", key)
+    context = ssl.create_default_context(cafile=certificate)
+    with supervised(tmp_path, *options, workers=2) as running:
+        workers = running.wait_ready().serving()
+        answered = set()
+        for _ in range(40):
+            with socket.create_connection((HOST, running.port), timeout=5) as plain:
+                with context.wrap_socket(plain, server_hostname="localhost") as connection:
+                    connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    with connection.makefile("rb") as answer:
+                        answered.add(int(answer.read().rpartition(b"\r\n")[2].split()[0]))
+        assert answered == workers
+        running.send(signal.SIGTERM)
+        assert running.process.wait(END_S) == 0
+        assert sorted(running.told("ended with status 0")) == sorted(workers), running.text()
+
+
+def test_a_closed_terminal_ends_all(tmp_path: Path) -> None:
+    with supervised(tmp_path, "--async-mode", "threading", workers=2, terminal=True) as running:
+        workers = running.wait_ready().serving()
+        running.send(signal.SIGHUP)  # the terminal is there: a reload
+        running.wait_for(lambda: workers <= set(running.ended()) and len(running.serving()) == 2)
+        workers = running.serving()
+        running.close_terminal()
+        assert running.process.wait(END_S) == 0
+        assert not any(map(is_alive, workers))
 
 
 def test_a_name_is_served(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import os
 import re
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,12 +57,19 @@ class Supervised:
     """A supervisor that a test has started, in a session of its own as a terminal would.
 
     :param folder: with ``app.py``; its output goes there, too.
+    :param terminal: that session has a terminal, which can be closed.
     """
 
-    def __init__(self, folder: Path, *options: str, workers: int = 3, host: str = HOST) -> None:
+    def __init__(
+        self, folder: Path, *options: str, workers: int = 3, host: str = HOST, terminal: bool = False
+    ) -> None:
         self.folder = folder
         self.log = folder / f"output-{os.urandom(4).hex()}"
         command = (sys.executable, "-m", "flask", "socketio", "run", "--host", host, "--port", "0")
+        self._terminal: int | None = None
+        theirs: int | None = None
+        if terminal:
+            self._terminal, theirs = os.openpty()
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 [*command, "--workers", str(workers), "--allow-unsafe-werkzeug", *options],
@@ -70,11 +79,14 @@ class Supervised:
                     for name, value in os.environ.items()
                     if not name.startswith(("FLASK_", "SOCKETIO_"))
                 },
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if theirs is None else theirs,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_take_terminal if terminal else None,
             )
+        if theirs is not None:
+            os.close(theirs)
         self.workers = workers
 
     def wait_ready(self) -> Supervised:
@@ -105,7 +117,7 @@ class Supervised:
     @property
     def port(self) -> int:
         """The port of all workers."""
-        found = re.search(r" \* 'app' on http://\S+:(\d+), async mode", self.text())
+        found = re.search(r" \* 'app' on https?://\S+:(\d+), async mode", self.text())
         assert found is not None, self.text()
         return int(found[1])
 
@@ -127,8 +139,15 @@ class Supervised:
         """Wait until a condition holds; show the output if it never does."""
         assert wait_until(condition, timeout_s=timeout_s), self.text()
 
+    def close_terminal(self) -> None:
+        """Close the terminal, as its window would be."""
+        terminal, self._terminal = self._terminal, None
+        if terminal is not None:
+            os.close(terminal)
+
     def end(self) -> None:
         """End all that is left of it."""
+        self.close_terminal()
         children = descendants(self.process.pid)
         if self.process.poll() is None:
             self.process.kill()
@@ -136,6 +155,11 @@ class Supervised:
         for pid in {*children, *self.told("serves")} - set(self.ended()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _take_terminal() -> None:
+    """Make the standard input the terminal of this session."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class Load:
@@ -192,11 +216,11 @@ def mode_params() -> list[Any]:
 
 @contextlib.contextmanager
 def supervised(
-    folder: Path, *options: str, workers: int = 3, app: str = APP, host: str = HOST
+    folder: Path, *options: str, workers: int = 3, app: str = APP, host: str = HOST, terminal: bool = False
 ) -> Iterator[Supervised]:
     """Start a supervisor, and end what is left of it."""
     (folder / "app.py").write_text(app)
-    running = Supervised(folder, *options, workers=workers, host=host)
+    running = Supervised(folder, *options, workers=workers, host=host, terminal=terminal)
     try:
         yield running
     finally:
