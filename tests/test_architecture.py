@@ -52,9 +52,16 @@ MODE_NAMES = {"async_mode", "mode", "async_mode_name"}
 FLASK = re.compile(r"(flask|click)(\.|$)")
 KNOWS_FLASK = ("app", "cli", "contracts.process")
 #: What is above the engine reaches it through these: what it is told, how it is made, the call that waits, the watch,
-#: and jobs in order.
+#: jobs in order, and which workers of other web servers run.
 ENGINE = ("server", "transport", "websocket_protocol")
-DOORS = ("server.interface", "server.engine", "server.calling", "server.watchdog", "server.mailbox")
+DOORS = (
+    "server.interface",
+    "server.engine",
+    "server.calling",
+    "server.watchdog",
+    "server.mailbox",
+    "transport.handover.looking",
+)
 #: The test client is a transport of its own, without a network; the conformance suites have a client that is none.
 TRANSPORTS_OF_OTHERS = ("app.test_client", "app.test_transport", "testing.echo")
 #: What has the plugin manager's library: its user, the marker of the specifications.

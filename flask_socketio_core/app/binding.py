@@ -35,7 +35,7 @@ from .interfaces import SHUTDOWN_S
 from .loop_emitter import LoopEmitter
 from .request_context import VISIT_KEY
 from .watched import Watched
-from .worker_queue import joined
+from .worker_queue import identity, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,8 +109,10 @@ class Binding:
     ) -> None:
         options = adopt(options)
         self._group = find_group() if app is not None and options.share_sessions else None
+        self._joined = False
         if app is not None and self._group is not None:
-            options = joined(options, app, self._group, plugins)
+            options, asked = joined(options, app, self._group, plugins), options
+            self._joined = options is not asked
         if options.json is flask.json and app is not None:
             options = dataclasses.replace(options, json=AppJson(app))
         self.app = app
@@ -364,7 +366,7 @@ class Binding:
             )
             return
         try:
-            workers = self.engine.join_workers(group.group)
+            workers = self.engine.join_workers(group.group, self._queue_of)
         except OSError as error:
             logger.warning(
                 "one of %d workers of %s, which cannot serve each other's sessions: %s; clients need sticky sessions",
@@ -380,6 +382,12 @@ class Binding:
             workers.others(),
             workers.path,
         )
+
+    def _queue_of(self, application: str) -> str:
+        """Return the URL of the message queue that was chosen for an application's workers, if that is this one."""
+        assert self.app is not None
+        chosen = self._joined and application == identity(self.options, self.app)
+        return (self.options.message_queue or "") if chosen else ""
 
     def _be_shut_down_at_exit(self) -> None:
         if self._ends_in_order.is_set():

@@ -25,9 +25,9 @@ def joined(options: Options, app: Flask, group: WorkerGroup, plugins: Plugins) -
     """Return the options with a message queue for the workers, if there is none and a plugin offers one."""
     if options.message_queue:
         return options
-    identity = _identity(options, app, group)
-    _seen[identity] += 1
-    url = plugins.queue_url_for_workers(f"{identity}-{_seen[identity]}")
+    name = _hash(group.group, identity(options, app))
+    _seen[name] += 1
+    url = plugins.queue_url_for_workers(f"{name}-{_seen[name]}")
     if url is None:
         logger.warning(
             "one of %d workers of %s, and nothing carries what is emitted from one to the others: each reaches its own "
@@ -39,10 +39,9 @@ def joined(options: Options, app: Flask, group: WorkerGroup, plugins: Plugins) -
     return dataclasses.replace(options, message_queue=url)
 
 
-def _identity(options: Options, app: Flask, group: WorkerGroup) -> str:
-    """Return what the workers that serve one application have in common, and nobody else."""
-    parts = (
-        group.group,
+def identity(options: Options, app: Flask) -> str:
+    """Return what all processes have in common that load an application, and no others."""
+    return _hash(
         app.import_name,
         app.name,
         app.instance_path,
@@ -51,4 +50,7 @@ def _identity(options: Options, app: Flask, group: WorkerGroup) -> str:
         options.path,
         options.channel,
     )
+
+
+def _hash(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

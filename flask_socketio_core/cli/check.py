@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from . import check_view, launch
 from .check_view import Report
 from .loading import extension_of
+from .workers_queue import queue_of
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -59,12 +60,18 @@ def report(app: Flask, timeout_s: float) -> Report:
     """
     extension = extension_of(app)
     binding = extension.binding_of(app)
-    if binding.cluster is None:
+    url = queue_of(app, binding.options)
+    if not url:
         return Report()
-    url = binding.options.message_queue or ""
+    joins_workers = binding.cluster is None
+    if joins_workers:  # those that run were given one, for want of another
+        extension.init_app(app, message_queue=url)
+        binding = extension.binding_of(app)
+    assert binding.cluster is not None
     return Report(
         queue=extension.plugins.message_queue or "",
         url=Secrets(url).mask(url),
         channel=binding.options.channel,
+        joins_workers=joins_workers,
         check=binding.cluster.check_queue(timeout_s),
     )

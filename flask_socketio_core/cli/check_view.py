@@ -9,8 +9,8 @@ from ..cluster.queue_check import QueueCheck, Step
 from .table import paragraph, table
 
 NO_QUEUE = (
-    "No message queue is configured: each server serves its own clients, and nothing joins them. Only the workers of "
-    "one web server on one host are joined without one, as each of them says at its start with logger=True."
+    "No message queue is configured: each server serves its own clients, and nothing joins them. Only several workers "
+    "of one web server are joined without one, and none that could be asked run here, on this host and as this user."
 )
 NOBODY = (
     "No other server answered. A server joins at its first request; if one is running and has had one, it uses "
@@ -49,12 +49,14 @@ class Report:
 
     :param queue: name of the message queue; empty without one.
     :param url: its address, with user name and password masked.
+    :param joins_workers: whether it is that of workers that run on this host, and the application names none.
     :param check: ``None`` without a queue.
     """
 
     queue: str = ""
     url: str = ""
     channel: str = ""
+    joins_workers: bool = False
     check: QueueCheck | None = None
 
     @property
@@ -72,6 +74,10 @@ def view(report: Report) -> str:
         ("message queue", f"{report.url} ({report.queue}, channel {report.channel!r})"),
         ("state", "up" if check.up else f"{'REFUSED' if check.refused else 'DOWN'}: {check.problem}"),
     ]
+    if report.joins_workers:
+        rows.insert(
+            1, ("joins", "the workers of a web server that run on this host; message_queue is not set")
+        )
     if check.round_trip_s is not None:
         rows += [("round trip", _ms(check.round_trip_s)), ("other servers", str(len(check.answers)))]
     if check.unauthentic:
@@ -97,6 +103,7 @@ def data(report: Report) -> dict[str, Any]:
         "queue": report.queue,
         "url": report.url,
         "channel": report.channel,
+        "joins_workers": report.joins_workers,
         "up": check.up,
         "failed_step": None if check.up else check.step.value,
         "refused": check.refused,

@@ -20,6 +20,7 @@ from . import launch
 from .check import timeout_option
 from .loading import extension_of
 from .table import table, terminal_width
+from .workers_queue import queue_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,13 +57,15 @@ def reach(info: ScriptInfo) -> Iterator[SocketIO]:
     try:
         app = launch.load_patched(info)
         options = extension_of(app).binding_of(app).options
-        if not options.message_queue:
+        url = queue_of(app, options)
+        if not url:
             raise click.ClickException(
                 "this command is a process of its own and reaches servers through a message queue, which the "
-                "application has not: set message_queue, for several servers or for one"
+                "application has not, and no workers of it are joined on this host: set message_queue, for several "
+                "servers or for one"
             )
         outside = SocketIO(
-            message_queue=options.message_queue,
+            message_queue=url,
             message_queue_options=options.message_queue_options,
             channel=options.channel,
             json=options.json,

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from ..common.options import Options
     from ..contracts import AsyncMode, WebSocketProvider
-    from ..transport.handover.passing import Passing
     from ..transport.handover.workers import Workers
     from .interface import Application
 
@@ -73,15 +72,16 @@ class Engine:
             self._watchdog.start()
         return self._endpoint(environ, start_response)
 
-    def join_workers(self, group: str) -> Workers:
+    def join_workers(self, group: str, queue_of: Callable[[str], str]) -> Workers:
         """Serve the sessions of a web server's other workers, and have them serve those of this one.
 
         :param group: name of those who belong together.
+        :param queue_of: returns the URL by which an application's workers are joined; ``""`` if it is not this one.
         :raises OSError: if there is no place to meet in.
         """
         from ..transport.handover.passing import Passing
 
-        passing = Passing(group, self.server.eio, self._entrance, self._requests)
+        passing = Passing(group, self.server.eio, self._entrance, self._requests, queue_of)
         passing.start()
         self.server.eio.new_sid = passing.workers.new_sid
         self._endpoint.passing = passing

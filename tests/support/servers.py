@@ -273,13 +273,14 @@ class Server:
         self.log = log
         self.port = free_port() if port is None else port
         self._told_to_stop = False
+        self.environment = _environment(kind, spec, log)
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 kind.command(self.port),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=_environment(kind, spec, log),
+                env=self.environment,
                 cwd=log.parent,
             )
         self.worker_pid = self._wait_ready()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -266,3 +268,34 @@ def test_polls_that_wait_at_a_worker_that_ends_are_answered(fresh: Server) -> No
     assert [client["errors"] for _, client in others] == [[]] * len(others)
     assert {len(client["sids"]) for _, client in others} == {1}
     each_has_all([client for _, client in others], later)
+
+
+def shell(server: Server, *command: str) -> str:
+    """Run a command as somebody does who has the application and knows nothing of its workers; return what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "support.apps.wsgi:app", "socketio", *command],
+        env=server.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(90)
+def test_a_shell_finds_the_workers(fresh: Server) -> None:
+    with Crowd(CURRENT, fresh.url, CLIENTS) as crowd:
+        checked = json.loads(shell(fresh, "check", "--json"))
+        assert checked["up"] and checked["joins_workers"]
+        assert {client["pid"] for client in crowd.joined} <= workers_of(fresh)
+        assert 1 <= len(checked["servers"]) <= SEVERAL  # those that have had a request
+        found = json.loads(shell(fresh, "clients", "--json"))
+        assert {client["sid"] for client in found["clients"]} == {
+            client["sids"][-1] for client in crowd.joined
+        }
+        shell(fresh, "emit", "announced", '[0, "from the shell"]')
+        wait_for_calm(fresh)
+        left = crowd.leave()
+    assert [client["received"] for client in left] == [[[0, "from the shell"]]] * CLIENTS

@@ -57,14 +57,15 @@ class SocketDirectory:
     """The directory of those who belong together; made when a listener needs it, removed by the last that leaves.
 
     :param names: what they have in common; whoever differs in one of them does not meet the others.
+    :param kind: what its name begins with, so that all of a kind can be found.
     :param chosen: where to put it, by the user's choice; otherwise ``XDG_RUNTIME_DIR`` or the temporary directory.
     :param advice: what to do where none can be used; ends the error's text.
     """
 
-    def __init__(self, *names: str, chosen: str | None = None, advice: str = "") -> None:
+    def __init__(self, *names: str, kind: str = "", chosen: str | None = None, advice: str = "") -> None:
         self._chosen = chosen
         self._advice = advice
-        self._inner = hashlib.sha256("\0".join(names).encode()).hexdigest()[:NAME]
+        self._inner = kind + hashlib.sha256("\0".join(names).encode()).hexdigest()[:NAME]
 
     def find(self) -> str:
         """Return the path, at which there need not be anything yet; what is there is ours alone.
@@ -74,7 +75,7 @@ class SocketDirectory:
         reasons = []
         for what, place in self._places():
             private = os.path.join(place, f"flask-socketio-{os.geteuid()}")
-            reason = _objection(place, private)
+            reason = _objection(place, private, len(self._inner))
             if not reason:
                 return os.path.join(private, self._inner)
             reasons.append(f"{what}: {reason}")
@@ -94,6 +95,17 @@ class SocketDirectory:
                 pass
         return self.find()  # somebody may have been faster, and not one of us
 
+    def all_of_kind(self, kind: str) -> list[str]:
+        """Return the paths of the directories of a kind that are there, of whatever names.
+
+        :raises NoDirectory: as :meth:`find`.
+        """
+        private = os.path.dirname(self.find())
+        try:
+            return [os.path.join(private, name) for name in os.listdir(private) if name.startswith(kind)]
+        except FileNotFoundError:
+            return []
+
     def _places(self) -> list[tuple[str, str]]:
         if self._chosen is not None:
             return [("directory", os.path.abspath(self._chosen))]
@@ -105,9 +117,9 @@ class SocketDirectory:
             raise NoDirectory(str(error)) from error
 
 
-def _objection(place: str, private: str) -> str:
+def _objection(place: str, private: str, inner: int) -> str:
     """Return why a place cannot be used; an empty text if it can."""
-    if len(os.fsencode(private)) + 2 * (NAME + 1) + 1 > LONGEST_PATH:
+    if len(os.fsencode(private)) + inner + NAME + 3 > LONGEST_PATH:  # two separators and a hidden name's dot
         return f"{place!r} is too long for a socket's path of {LONGEST_PATH} bytes"
     try:
         found = os.lstat(private)

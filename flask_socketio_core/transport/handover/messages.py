@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 POLL: Final = "poll"
 POST: Final = "post"
 WEBSOCKET: Final = "websocket"
+QUEUE: Final = "queue"
 _LENGTHS = struct.Struct(">II")
 PREFIX = _LENGTHS.size
 MOST_HEAD_BYTES = 1024 * 1024
@@ -41,7 +42,9 @@ class BrokenMessage(ValueError):
 class Request:
     """What is to be done for a client of another worker's session.
 
-    :param kind: ``"poll"`` and ``"post"`` as the HTTP methods have it, ``"websocket"`` to upgrade the session.
+    :param kind: ``"poll"`` and ``"post"`` as the HTTP methods have it, ``"websocket"`` to upgrade the session;
+        ``"queue"`` asks by which message queue the workers are joined.
+    :param sid: of the session; of an application, where its queue is asked for.
     :param method: of the HTTP request.
     :param headers: of the response, as far as they are decided: for a client whose connection goes along.
     :param encodings: what its ``Accept-Encoding`` says, likewise.
@@ -50,7 +53,7 @@ class Request:
     :param error: what is wrong with the body, which was not passed on; ends the session.
     """
 
-    kind: Literal["poll", "post", "websocket"]
+    kind: Literal["poll", "post", "websocket", "queue"]
     sid: str
     method: str = "GET"
     headers: Headers | tuple[()] = ()

@@ -10,12 +10,13 @@ from ..payload import encode_payload
 from ..polling import UPGRADE_WAIT_S
 from ..wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw
 from .asking import Asking, Unanswered
-from .messages import POLL, POST, WEBSOCKET, Answer, BrokenMessage, Request
+from .messages import POLL, POST, QUEUE, WEBSOCKET, Answer, BrokenMessage, Request
 from .receiving import Receiver
 from .workers import Workers
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
 
     from ..polling import PollingTransport
     from ..requests import Requests
@@ -36,15 +37,22 @@ class Passing:
     """This worker among the others of its web server.
 
     :param group: name of the workers that belong together.
+    :param queue_of: returns the URL by which an application's workers are joined; ``""`` if it is not theirs.
     :raises OSError: if there is no place to meet in.
     """
 
     def __init__(
-        self, group: str, server: EngineIOServer, entrance: WebSocketEntrance, requests: Requests
+        self,
+        group: str,
+        server: EngineIOServer,
+        entrance: WebSocketEntrance,
+        requests: Requests,
+        queue_of: Callable[[str], str],
     ) -> None:
         self._server = server
         self._entrance = entrance
         self._requests = requests
+        self._queue_of = queue_of
         self.workers = Workers(group, server.mode.create_lock())
         self._waiting: set[Asking] = set()
         self._leaves = False
@@ -144,6 +152,8 @@ class Passing:
                 self._post(received, request, body)
             elif request.kind == POLL:
                 self._poll(received, request)
+            elif request.kind == QUEUE:
+                received.reply(Answer(), self._queue_of(request.sid).encode())
             else:
                 raise Refusal(BAD_REQUEST, f"a request of kind {request.kind!r}")
         except Refusal as refusal:

@@ -19,6 +19,25 @@ PROTOCOL = "1"
 """Of what workers write to each other; those with another do not find each other."""
 
 
+KIND = "workers-"
+"""What the directories of such groups are called."""
+
+
+def _directory(group: str) -> SocketDirectory:
+    return SocketDirectory(
+        PROTOCOL, group, kind=KIND, advice="Let XDG_RUNTIME_DIR or TMPDIR name one that can be written to"
+    )
+
+
+def all_groups() -> list[list[str]]:
+    """Return the workers of each group of this user on this host, by their sockets' paths.
+
+    :raises NoDirectory: if there is no place in which they could meet.
+    """
+    groups = _directory("").all_of_kind(KIND)
+    return [[os.path.join(group, name) for name in listeners(group)] for group in groups]
+
+
 class Workers:
     """Be one of them, and know the others.
 
@@ -28,12 +47,7 @@ class Workers:
     """
 
     def __init__(self, group: str, lock: Lock) -> None:
-        directory = SocketDirectory(
-            "workers",
-            PROTOCOL,
-            group,
-            advice="Let XDG_RUNTIME_DIR or TMPDIR name one that can be written to",
-        )
+        directory = _directory(group)
         self._own = ListeningSocket(directory)
         self._lock = lock
         self._listing = Listing(directory)
