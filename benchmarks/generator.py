@@ -23,6 +23,7 @@ HANDSHAKE = (
 )
 ZERO_MASK = b"\0\0\0\0"
 RANDOM_MASK = b"\x5a\xc3\x17\x88"
+ECHO = b'["echo",{"seq":1,"text":"the quick brown fox jumps"}]'
 
 
 def frame(text: bytes) -> bytes:
@@ -141,11 +142,22 @@ class Generator:
         self._loop(on_text, lambda: total >= expected, timeout_s)
         return Timings(time.perf_counter() - started)
 
-    def events(self, count: int, *, in_flight: int = 50, timeout_s: float = 300) -> Timings:
-        """Send so many events that ask for an ack, one after the other per client, some clients at a time."""
-        payload = b'["echo",{"seq":1,"text":"the quick brown fox jumps"}]'
+    def events(
+        self,
+        count: int,
+        *,
+        in_flight: int = 50,
+        timeout_s: float = 300,
+        payload: bytes = ECHO,
+        clients: Sequence[Client] | None = None,
+    ) -> Timings:
+        """Send so many events that ask for an ack, one after the other per client, some clients at a time.
+
+        :param payload: name and arguments of the event, JSON.
+        :param clients: which may send; without, all.
+        """
         message = frame(b"421" + payload)
-        busy = list(self.clients.values())[:in_flight]
+        busy = list(self.clients.values() if clients is None else clients)[:in_flight]
         sent = answered = 0
         timings = Timings()
 
@@ -249,6 +261,39 @@ class Generator:
                 sock.sendall(request)
                 while sock.recv(65_536):
                     pass
+
+    def ask(self, client: Client, payload: bytes, timeout_s: float = 30) -> bytes:
+        """Send an event and return what it is acknowledged with, JSON."""
+        found: list[bytes] = []
+
+        def on_text(other: Client, text: bytes) -> None:
+            if other is client and text[:3] == b"437":
+                found.append(text[3:])
+
+        client.sock.send(frame(b"427" + payload))
+        self._loop(on_text, lambda: bool(found), timeout_s)
+        return found[0]
+
+    def receive(self, clients: Sequence[Client], count: int, timeout_s: float = 60) -> None:
+        """Read until these clients have received so many messages together, from the first one on."""
+        self._loop(
+            lambda client, text: None, lambda: sum(client.received for client in clients) >= count, timeout_s
+        )
+
+    def adopt(self, sock: socket.socket, rest: bytes = b"") -> Client:
+        """Drive one more WebSocket, which has joined the default namespace already."""
+        sock.setblocking(False)
+        client = Client(sock, rest, joined=True)
+        self.clients[sock.fileno()] = client
+        self._poll.register(sock.fileno(), select.EPOLLIN)
+        return client
+
+    def drop(self, client: Client) -> None:
+        """Close one client."""
+        fd = client.sock.fileno()
+        self._poll.unregister(fd)
+        del self.clients[fd]
+        client.sock.close()
 
     def close(self) -> None:
         """Close every client."""

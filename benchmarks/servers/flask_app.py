@@ -57,6 +57,11 @@ def empty() -> str:
     return ""
 
 
+@app.get("/pid")
+def pid() -> str:
+    return str(os.getpid())
+
+
 @socketio.on("connect")
 def connect() -> None:
     session["connected"] = True
@@ -71,6 +76,17 @@ def hang() -> None:
 def echo(data: Any = None) -> Any:
     # What a handler does with its context: it reads the request and the session.
     return data if request.sid and session["connected"] else None
+
+
+@socketio.on("whoami")
+def whoami() -> Any:
+    return [request.sid, os.getpid()]
+
+
+@socketio.on("tell")
+def tell(sid: str) -> str:
+    socketio.emit("tick", {"text": "the quick brown fox jumps"}, to=sid)
+    return sid
 
 
 @socketio.on("blast")

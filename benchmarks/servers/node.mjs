@@ -9,6 +9,11 @@ const io = new Server(http, { transports: ["polling", "websocket"] });
 
 io.on("connection", (socket) => {
   socket.on("echo", (data, ack) => ack(data));
+  socket.on("whoami", (ack) => ack([socket.id, process.pid]));
+  socket.on("tell", (sid, ack) => {
+    io.to(sid).emit("tick", { text: "the quick brown fox jumps" });
+    ack(sid);
+  });
   socket.on("blast", (count, size) => {
     const text = "the quick brown fox jumps".padEnd(size);
     let seq = 0;
