@@ -269,9 +269,7 @@ def measure_hand_over(server: Server, load: Generator, scale: float) -> Figures:
         return (server.usage().cpu_s - begin) / count * 1e6
 
     figures = in_turn({name: partial(upgrade, name) for name in upgraded})
-    clients = {
-        name: [load.adopt(line.sock) for line in found[-EACH:]] for name, found in upgraded.items()
-    }
+    clients = {name: [load.adopt(line.sock) for line in found[-EACH:]] for name, found in upgraded.items()}
     events = max(int(scale * 10_000), 500)
     figures |= in_turn(
         {
