@@ -14,6 +14,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from generator import Generator
+from pollers import Pollers
 from process import PARTS, Server, free_port, pin_generator, running
 
 HERE = Path(__file__).parent
@@ -74,6 +76,7 @@ def commands() -> dict[str, Command]:
         "ours-gevent-builtin": flask_command(ours, "gevent", variant="gevent-builtin"),
         "ours-eventlet": flask_command(ours, "eventlet"),
         "ours-gunicorn-gthread": flask_command(ours, "threading", gunicorn="-k gthread --threads 100"),
+        "ours-gunicorn-four-threads": flask_command(ours, "threading", gunicorn="-k gthread --threads 4"),
         "ours-gunicorn-gevent": flask_command(ours, "gevent", gunicorn="-k gevent"),
         "ours-threading-blocking": flask_command(ours, "threading", variant="blocking"),
         "ours-gevent-blocking": flask_command(ours, "gevent", variant="blocking"),
@@ -171,6 +174,41 @@ def measure_stalled(server: Server, load: Generator, scale: float) -> Figures:
     }
 
 
+def measure_poll(server: Server, count: int, scale: float) -> Figures:
+    """Clients that stay on long polling; alone, so that each event is for them.
+
+    Returned are the CPU of the server per cycle, which is an answer and the poll that follows it, and what a poll that
+    waits takes besides its session: memory, threads.
+    """
+    pollers = Pollers(server.port)
+    try:
+        pollers.join(count)
+        pollers.pause(1)  # the server closes what it no longer needs
+        before = server.usage()
+        pollers.poll_all()
+        pollers.pause(max(count / 1000, 0.5))
+        waiting = server.usage()
+        rounds = max(int(scale * 10_000 / count), 3)
+        pollers.rounds(3)
+        begin = server.usage()
+        started = time.perf_counter()
+        reconnects = pollers.reconnects
+        pollers.rounds(rounds)
+        wall_s = time.perf_counter() - started
+        used = server.usage().cpu_s - begin.cpu_s
+    finally:
+        pollers.close()
+    cycles = rounds * count
+    return {
+        "poll_us": used / cycles * 1e6,
+        "poll_per_s": cycles / wall_s,
+        "poll_kb": (waiting.rss_kb - before.rss_kb) / count,
+        "poll_threads": float(waiting.threads),
+        "poll_new_connections": (pollers.reconnects - reconnects) / cycles,
+        "poll_repeated": pollers.repeated / cycles,
+    }
+
+
 CASES: dict[str, Callable[[Server, Generator, float], Figures]] = {
     "broadcast": measure_broadcast,
     "event": measure_event,
@@ -182,7 +220,9 @@ def measure(
     command: Command, clients: int, cases: list[str], scale: float, log: Path, *, floor: bool
 ) -> Figures:
     """Run one server once through the cases."""
-    with running(command.words, free_port(), log=log, env=command.env) as server:
+    # Who polls is not pinged in the time that it takes to bring all of them together.
+    env = {**command.env, "APP_PING_S": "300"} if "poll" in cases else command.env
+    with running(command.words, free_port(), log=log, env=env) as server:
         load = Generator(server.port)
         figures: Figures = {}
         try:
@@ -191,6 +231,9 @@ def measure(
                 begin = server.usage()
                 load.get(300)
                 figures["get_us"] = (server.usage().cpu_s - begin.cpu_s) / 300 * 1e6
+            if "poll" in cases:
+                figures |= measure_poll(server, clients, scale)
+                return figures
             idle = server.usage()
             load.connect(clients)
             full = server.usage()
@@ -239,7 +282,7 @@ def main() -> None:
     parser.add_argument(
         "--before", type=Path, metavar="CHECKOUT", help="measure ours of another checkout, too"
     )
-    parser.add_argument("--cases", nargs="*", default=["broadcast", "event"], choices=list(CASES))
+    parser.add_argument("--cases", nargs="*", default=["broadcast", "event"], choices=[*CASES, "poll"])
     parser.add_argument("--json", type=Path, help="where to write the figures")
     args = parser.parse_args()
     pin_generator()

@@ -3,6 +3,7 @@
 Environment: ``APP_LIBRARY`` (``flask_socketio_core`` or ``flask_socketio``), ``APP_MODE``, ``APP_PORT``, and
 ``APP_VARIANT``: a WebSocket provider's name, or ``blocking`` for the engine's blocking shell. ``APP_QUEUE`` and
 ``APP_CHANNEL``: a message queue, for ``bus.py``. ``APP_LOGGING``: both loggers on.
+``APP_PING_S``: ping interval, seconds.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ elif variant:
     options["websocket_provider"] = variant
 if "APP_LOGGING" in os.environ:
     options.update(logger=True, engineio_logger=True)
+if "APP_PING_S" in os.environ:
+    options.update(ping_interval=float(os.environ["APP_PING_S"]))
 if "APP_QUEUE" in os.environ:
     options.update(message_queue=os.environ["APP_QUEUE"], channel=os.environ["APP_CHANNEL"])
 socketio = SocketIO(app, **options)

@@ -5,7 +5,8 @@ import { Server } from "socket.io";
 const http = createServer((request, response) => {
   if (request.url === "/empty") response.end();
 });
-const io = new Server(http, { transports: ["polling", "websocket"] });
+const pingInterval = 1000 * Number(process.env.APP_PING_S ?? 25);
+const io = new Server(http, { transports: ["polling", "websocket"], pingInterval });
 
 io.on("connection", (socket) => {
   socket.on("echo", (data, ack) => ack(data));

@@ -58,9 +58,9 @@ class Detached:
     first_bytes: bytes
     body: DetachedBody
 
-    def respond(self, start_response: StartResponse) -> DetachedBody:
+    def respond(self, start_response: StartResponse, status: str = "101 Switching Protocols") -> DetachedBody:
         """Tell the server a status for its access log, and return the body to return to it."""
-        start_response("101 Switching Protocols", [])
+        start_response(status, [])
         return self.body
 
 

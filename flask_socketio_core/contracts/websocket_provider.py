@@ -60,13 +60,18 @@ class SocketLocation:
         writes it.
     :param read_buffered: return (once, without blocking) the bytes that the server has read from the socket but not
         used yet; afterwards the server's buffer is at its end, so that it executes no pipelined request.
-    :param forget: take the descriptor out of any event loop's own poll set, before it is replaced.
+    :param carries_polls: the connection may be taken for a request that long polling has to wait with, too: the
+        ``start_response`` that was given is the server's own, so that no middleware adds to a response what would be
+        missing in one that the engine writes to the connection.
+    :param forget: take the descriptor out of any event loop's own poll set, before it is replaced, and have the server
+        wait for no other request on it.
     """
 
     fd: int
     handshake_done: bool = False
     read_buffered: Callable[[], bytes] = lambda: b""
-    forget: Callable[[], None] = lambda: None
+    carries_polls: bool = False
+    forget: Callable[[], object] = lambda: None
 
 
 class BlockingTransport(ABC):
@@ -125,7 +130,9 @@ class WebSocketProvider(ABC):
     def locate(self, environ: WSGIEnvironment, start_response: StartResponse) -> SocketLocation | None:
         """Detachable form: say where the server keeps the connection, or ``None`` to use :meth:`open`.
 
-        Called after the engine validated the handshake headers. Must not raise for a socket that it cannot find
+        Called after the engine validated the handshake headers. With an async mode where a waiting request keeps a
+        thread it is called for polls as well, which are no WebSocket requests: GET requests of long polling that have
+        nothing to answer yet; see :attr:`SocketLocation.carries_polls`. Must not raise for a socket that it cannot find
         (middleware may have wrapped ``start_response``) or that is TLS: return ``None``.
         """
         return None

@@ -30,6 +30,18 @@ def check_capacity(server: EngineIOServer, connections: int) -> None:
         raise Refusal(BAD_REQUEST, f"the server has its {limit} connections", status=503)
 
 
+def check_descriptors(server: EngineIOServer, descriptors: int) -> None:
+    """Refuse a connection for which there is no descriptor besides the server's own.
+
+    :param descriptors: how many are taken, by WebSockets and by polls that wait.
+    :raises Refusal: with status 503.
+    """
+    limit = server.most_descriptors
+    if limit is not None and descriptors >= limit:
+        server.log_full(limit)
+        raise Refusal(BAD_REQUEST, f"the server has its {limit} connections", status=503)
+
+
 def check_handshake(server: EngineIOServer, environ: WSGIEnvironment) -> None:
     """Refuse a handshake of an address that has had too many.
 

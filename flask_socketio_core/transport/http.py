@@ -8,7 +8,6 @@ Source: engine.io-protocol v4, "HTTP long-polling"; error codes of Engine.IO's r
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -18,11 +17,13 @@ from urllib.parse import parse_qs
 
 from ..common.quoting import printable
 from ..common.reasons import Reason
+from ..contracts.detach import detach
 from ..errors import ProtocolError
 from .admission import check_capacity, check_handshake, placed
 from .cors import Cors
 from .handover.messages import POLL, POST, Request
 from .packets import EIO_NOOP
+from .parked import Parking
 from .payload import encode_payload
 from .polling import PollingTransport
 from .session import GOING_AWAY
@@ -39,6 +40,7 @@ from .wsgi import (
     compress,
     drop_broken_headers,
     read_body,
+    refusal_body,
     sid_cookie,
     stored_environ,
 )
@@ -86,6 +88,9 @@ class Endpoint:
         self._cors = Cors(server.options)
         self._host_refusal = host_refusal
         self._requests = requests
+        self._parking = Parking(server, websocket.reactor, requests)
+        capabilities = server.mode.capabilities
+        self._waits_without_a_thread = capabilities.watches and not capabilities.green
         self.passing: Passing | None = None
         """Passes requests on to the workers that have the sessions, where there are several."""
         self._refused: set[str] = set()
@@ -109,7 +114,7 @@ class Endpoint:
             self._server.on_refused(environ, refusal)
             if refusal.code == UNSUPPORTED_PROTOCOL[0]:
                 self._log_protocol(refusal)
-            body = json.dumps({"code": refusal.code, "message": str(refusal)}).encode()
+            body = refusal_body(refusal)
             return self._respond(
                 environ, start_response, refusal.status, body, "application/json", refusal.headers
             )
@@ -189,7 +194,11 @@ class Endpoint:
         method = environ["REQUEST_METHOD"]
         try:
             if method == "GET":
-                packets = transport.poll(session, self._server.mode, self._longest_poll_s())
+                if self._waits_without_a_thread and transport.is_quiet(session):
+                    parked = self._park(environ, start_response, session)
+                    if parked is not None:
+                        return parked
+                packets = transport.poll(session, self._server.mode, self._server.longest_poll_s)
                 body = self._requests.answer(session, packets)
                 return self._respond(environ, start_response, 200, body, TEXT_PLAIN)
             if method == "POST":
@@ -200,6 +209,34 @@ class Endpoint:
             headers = [("Connection", "close")] if isinstance(error, UnreadableBody) else None
             raise Refusal(BAD_REQUEST, str(error), status=error.status, headers=headers) from error
         raise Refusal(BAD_REQUEST, f"method {printable(method)} is not allowed, expected GET or POST")
+
+    def _park(
+        self, environ: WSGIEnvironment, start_response: StartResponse, session: Session
+    ) -> Iterable[bytes] | None:
+        """Have a poll wait without a thread; ``None`` if its connection cannot be had."""
+        if self._parking.is_full():
+            return None
+        location = self._websocket.locate_poll(environ, start_response)
+        if location is None:
+            return None
+        headers = self._headers(environ, TEXT_PLAIN)
+        try:
+            detached = detach(location)
+        except OSError:  # no descriptor is left, and the server still has the connection
+            return None
+        try:
+            self._parking.park(
+                session,
+                detached.sock,
+                detached.first_bytes,
+                headers,
+                environ.get("HTTP_ACCEPT_ENCODING", ""),
+                self._server.teller_of_refusal(environ),
+            )
+        except BaseException:
+            detached.body.close()
+            raise
+        return detached.respond(start_response, "200 OK")
 
     def _pass_on(
         self,
@@ -219,7 +256,7 @@ class Endpoint:
             return self._respond(environ, start_response, 200, b"ok", "text/html")
         if method == "GET":
             request = Request(kind=POLL, sid=sid)
-            body = passing.ask(owner, request, b"", self._longest_poll_s())
+            body = passing.ask(owner, request, b"", self._server.longest_poll_s)
             return self._respond(environ, start_response, 200, body, TEXT_PLAIN)
         raise Refusal(BAD_REQUEST, f"method {printable(method)} is not allowed, expected GET or POST")
 
@@ -228,14 +265,10 @@ class Endpoint:
         try:
             body = read_body(environ, self._options.max_http_buffer_size)
         except ProtocolError as error:
-            passing.ask(owner, replace(request, error=str(error)), b"", self._longest_poll_s())
+            passing.ask(owner, replace(request, error=str(error)), b"", self._server.longest_poll_s)
             headers = [("Connection", "close")] if isinstance(error, UnreadableBody) else None
             raise Refusal(BAD_REQUEST, str(error), status=error.status, headers=headers) from error
-        passing.ask(owner, request, body, self._longest_poll_s())
-
-    def _longest_poll_s(self) -> float:
-        # Without monitoring nobody else would ever answer a quiet client's poll.
-        return self._options.ping_interval + self._options.ping_timeout
+        passing.ask(owner, request, body, self._server.longest_poll_s)
 
     def _post(self, environ: WSGIEnvironment, session: Session, transport: PollingTransport) -> None:
         self._requests.begin_post(session)
@@ -258,14 +291,7 @@ class Endpoint:
         *,
         first: bool = False,
     ) -> list[bytes]:
-        all_headers: Headers = [
-            ("Content-Type", content_type),
-            ("Cache-Control", "no-store"),
-            NOSNIFF,
-            *(headers or ()),
-        ]
-        all_headers += self._cors.headers(environ)
-        all_headers = self._server.response_headers(first, environ, all_headers)
+        all_headers = self._headers(environ, content_type, headers, first=first)
         if self._options.http_compression and len(body) >= self._options.compression_threshold:
             body, encoding = compress(
                 body, environ.get("HTTP_ACCEPT_ENCODING", ""), partial(self._server.mode.sleep, GIVE_WAY_S)
@@ -278,6 +304,24 @@ class Endpoint:
             all_headers.append(("Content-Length", str(len(body))))
         start_response(STATUS.get(status, f"{status} Error"), all_headers)
         return [body]
+
+    def _headers(
+        self,
+        environ: WSGIEnvironment,
+        content_type: str,
+        headers: Headers | None = None,
+        *,
+        first: bool = False,
+    ) -> Headers:
+        """Return the headers of a response, as far as they do not depend on its body."""
+        found: Headers = [
+            ("Content-Type", content_type),
+            ("Cache-Control", "no-store"),
+            NOSNIFF,
+            *(headers or ()),
+        ]
+        found += self._cors.headers(environ)
+        return self._server.response_headers(first, environ, found)
 
 
 def _query(environ: WSGIEnvironment) -> dict[str, str]:

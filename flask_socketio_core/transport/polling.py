@@ -145,11 +145,11 @@ class PollingTransport:
         """Have ``poller`` told from now on when there is something to answer.
 
         :returns: whether an upgrade was under way: then the answer takes :data:`UPGRADE_WAIT_S` at most.
-        :raises ProtocolError: if another poll is waiting.
+        :raises ProtocolError: if another poll is waiting, or the answer to the last one was not read.
         """
         with session.lock:
             probing = session.probe is not None  # if it is not, begin_upgrade() finds us waiting
-            overlap = self._poller is not None
+            overlap = self._poller is not None or session.unread_bytes > 0
             if not overlap:
                 self._poller = poller
         if overlap:
@@ -164,6 +164,10 @@ class PollingTransport:
     def has_answer(self, session: Session) -> bool:
         """Return whether there is something to answer now."""
         return session.has_waiting or session.closed
+
+    def is_quiet(self, session: Session) -> bool:
+        """Return whether a poll would have to wait, and not only for the end of an upgrade."""
+        return not self.polled and not self.has_answer(session) and session.probe is None
 
     def end_poll(self, session: Session, probing: bool) -> list[str | bytes]:
         """Return what a poll is answered; see :meth:`poll`.

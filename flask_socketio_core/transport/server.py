@@ -116,6 +116,20 @@ class EngineIOServer:
         limits = [limit for limit in (self.options.max_connections, most_connections()) if limit is not None]
         return min(limits, default=None)
 
+    @cached_property
+    def most_descriptors(self) -> int | None:
+        """How many descriptors all connections that are ours alone may take, ``None`` for any number."""
+        raise_limit()
+        return most_connections()
+
+    @property
+    def longest_poll_s(self) -> float:
+        """How long a poll waits for something to answer, seconds.
+
+        Without monitoring nobody else would ever answer a quiet client's.
+        """
+        return self.options.ping_interval + self.options.ping_timeout
+
     # sessions
 
     def add_session(
@@ -224,6 +238,16 @@ class EngineIOServer:
         if not self._observers.adds_headers:
             return headers
         return self._observers.response_headers(environ=stored_environ(environ), headers=headers, first=first)
+
+    def teller_of_refusal(self, environ: dict[str, Any]) -> Callable[[Refusal], object] | None:
+        """Return what tells, without blocking, that a request was refused after all; ``None`` if nobody listens.
+
+        :param environ: the request's.
+        """
+        if not self._observers.observes("socketio_refused"):
+            return None
+        kept = stored_environ(environ)
+        return lambda refusal: self.tell(partial(self.on_refused, kept, refusal))
 
     def finish_telling(self, timeout_s: float) -> None:
         """Wait until observers were told what has happened so far.

@@ -209,6 +209,7 @@ class Session:
         "probe",
         "sid",
         "slot",
+        "unread_bytes",
     )
 
     def __init__(
@@ -234,6 +235,7 @@ class Session:
         self.allowance = PACKETS_AT_ONCE
         self.probe: Transport | None = None
         self.slot = -1
+        self.unread_bytes = 0  # of the answer to its last poll, about
         self._host = host
         self._transport = transport
         self._write = transport.write
@@ -266,7 +268,7 @@ class Session:
     def waiting_bytes(self) -> int:
         """Their size, and that of what was written in part, bytes."""
         with self.lock:
-            return self._outbox.size_bytes if self._outbox is not None else 0
+            return self.unread_bytes + (self._outbox.size_bytes if self._outbox is not None else 0)
 
     # sending
 
@@ -356,7 +358,7 @@ class Session:
         dropped, so a client that asks for them and does not read could have any number of them waiting.
         """
         settings = self._host.settings
-        limits = settings.outbox_max_bytes, settings.outbox_max_packets
+        limits = settings.outbox_max_bytes - self.unread_bytes, settings.outbox_max_packets
         if outbox is None or not outbox.exceeds(*limits):
             return None
         packets, size_bytes = len(outbox), outbox.size_bytes
@@ -366,7 +368,10 @@ class Session:
             outbox.drop_newest()
         first = not outbox.overflowed
         outbox.overflowed = True
-        hopeless = outbox.exceeds(*(UNDROPPABLE_FACTOR * limit for limit in limits))
+        hopeless = outbox.exceeds(
+            UNDROPPABLE_FACTOR * settings.outbox_max_bytes - self.unread_bytes,
+            UNDROPPABLE_FACTOR * settings.outbox_max_packets,
+        )
         ends = hopeless or settings.outbox_policy == "disconnect"
         return (packets, size_bytes, ends) if first or hopeless else None
 

@@ -12,7 +12,7 @@ from ..contracts.detach import detach
 from ..errors import ProtocolError
 from ..websocket_protocol.deflate import DEFLATE, Deflate, agree
 from ..websocket_protocol.handshake import HEADERS, check_upgrade, refusal_headers, response_head
-from .admission import check_capacity, check_handshake, placed
+from .admission import check_capacity, check_descriptors, check_handshake, placed
 from .blocking import BlockingConnection
 from .detached import DetachedConnection, Target
 from .handover.messages import WEBSOCKET, Request
@@ -67,6 +67,7 @@ class WebSocketEntrance:
         """
         # A client can ask for any number of upgrades of one session, each of which may wait for upgrade_timeout.
         check_capacity(self._server, len(self._server.sessions if session is None else self.reactor))
+        check_descriptors(self._server, self.reactor.descriptors)
         provider, accept = self._check(environ)
         if session is not None:
             return self._serve(environ, start_response, session, None, provider, accept)
@@ -120,6 +121,12 @@ class WebSocketEntrance:
         self, provider: WebSocketProvider, environ: WSGIEnvironment, start_response: StartResponse
     ) -> SocketLocation | None:
         return provider.locate(environ, start_response) if self._server.mode.capabilities.watches else None
+
+    def locate_poll(self, environ: WSGIEnvironment, start_response: StartResponse) -> SocketLocation | None:
+        """Return where a poll's connection is, if it can be taken and nothing would be missing in the response."""
+        provider = next((provider for provider in self._providers if provider.detect(environ)), None)
+        location = None if provider is None else provider.locate(environ, start_response)
+        return location if location is not None and location.carries_polls else None
 
     def _provider(self, environ: WSGIEnvironment) -> WebSocketProvider | None:
         found = next((provider for provider in self._providers if provider.detect(environ)), None)
@@ -225,6 +232,7 @@ class WebSocketEntrance:
         :raises Refusal: if there are too many connections; this one is still the caller's then.
         """
         check_capacity(self._server, len(self.reactor))
+        check_descriptors(self._server, self.reactor.descriptors)
         self._start(
             sock,
             first_bytes,

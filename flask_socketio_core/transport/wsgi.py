@@ -63,12 +63,26 @@ def response_bytes(status: int, headers: Iterable[tuple[str, str]], body: bytes)
     return "\r\n".join(lines).encode("latin-1", "replace") + body
 
 
+def refusal_body(refusal: Refusal) -> bytes:
+    """Return the body that says why."""
+    return json.dumps({"code": refusal.code, "message": str(refusal)}).encode()
+
+
+def refusal_bytes(refusal: Refusal, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Return the whole response to a refused request, as :func:`response_bytes` does.
+
+    :param headers: of the response that there would have been.
+    """
+    more = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    more += [header for header in headers if header[0] not in ("Content-Type", "Cache-Control")]
+    more += [header for header in refusal.headers if header[0] != "Connection"]
+    return response_bytes(refusal.status, more, refusal_body(refusal))
+
+
 def answer_raw(sock: _socket.socket, refusal: Refusal, headers: Iterable[tuple[str, str]] = ()) -> None:
     """Refuse a request whose connection was taken from its web server, and close it."""
-    body = json.dumps({"code": refusal.code, "message": str(refusal)}).encode()
-    more = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), *headers, *refusal.headers]
     with contextlib.suppress(OSError):  # the client was faster
-        sock.send(response_bytes(refusal.status, more, body))
+        sock.send(refusal_bytes(refusal, headers))
         sock.shutdown(_socket.SHUT_WR)
     sock.close()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import http.client
 import importlib.util
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import zlib
@@ -125,6 +128,23 @@ def test_headers_are_added_to_the_answer_to_a_handshake(server: EncryptedServer)
     with RawClient(server.port, tls=True) as client:
         client.send(handshake(PATH))
         assert "X-First: True" in client.read_head().split("\r\n")
+
+
+def test_a_poll_waits_and_is_answered(server: EncryptedServer) -> None:
+    def ask(method: str, more: str = "", body: bytes | None = None) -> str:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=10, context=context)
+        with contextlib.closing(connection):
+            connection.request(method, f"/socket.io/?EIO=4&transport=polling{more}", body)
+            return connection.getresponse().read().decode()
+
+    sid = f"&sid={json.loads(ask('GET')[1:])['sid']}"
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        poll = executor.submit(ask, "GET", sid)
+        assert not concurrent.futures.wait([poll], timeout=0.3).done
+        assert ask("POST", sid, b"1") == "ok"
+        assert poll.result(timeout=5) == "6"
 
 
 def test_a_client_that_does_not_speak_tls_ends_only_itself(server: EncryptedServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import re
@@ -107,3 +108,18 @@ def test_debug_alone_brings_the_log_that_flask_socketio_writes(kind: ServerKind,
         return bool(statuses(server, "mark=debug"))
 
     assert logged(CORE) is logged(REFERENCE)
+
+
+def test_a_poll_that_waited_is_logged_with_status_200(logging_server: Server) -> None:
+    session = Polling(logging_server.port)
+    session.post("40")
+    session.receive()
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        poll = executor.submit(session.get)
+        assert not concurrent.futures.wait([poll], timeout=0.3).done
+        session.post("41")
+        session.post("1")
+        assert poll.result(timeout=5).status == 200
+    if logging_server.kind.name != UWSGI_GEVENT.name:  # whose lines do not have it like this
+        wanted = ["200"] * 5  # two polls, and what was posted
+        assert wait_until(lambda: statuses(logging_server, f"sid={session.sid}") == wanted, timeout_s=15)

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-__all__ = ["SOCKET", "find_master", "find_read_ahead", "find_worker", "still_listens", "uncount"]
+__all__ = [
+    "SOCKET",
+    "find_closing",
+    "find_master",
+    "find_read_ahead",
+    "find_worker",
+    "still_listens",
+    "uncount",
+]
 
 
 SOCKET = "gunicorn.socket"
@@ -74,6 +82,18 @@ def uncount(worker: Any) -> None:
 
 def _is_of(worker: Any, module: str) -> bool:
     return any(kind.__module__ == f"gunicorn.workers.{module}" for kind in type(worker).__mro__)
+
+
+def find_closing(start_response: Any) -> Callable[[], object]:
+    """Return what keeps gunicorn from waiting for another request on the connection of this one.
+
+    It would find out that none comes from the end of what stands in for a connection that was taken: by another turn
+    of its loop and of a thread.
+    """
+    found: Callable[[], object] | None = getattr(
+        getattr(start_response, "__self__", None), "force_close", None
+    )
+    return found if callable(found) else lambda: None
 
 
 def find_read_ahead(environ: WSGIEnvironment) -> Callable[[], bytes] | None:

@@ -246,6 +246,16 @@ class WebSocketProviderConformance:
                 assert server.state()["pid"] > 0
             assert client.echo(b"both") == b"both"
 
+    def test_a_request_of_long_polling_is_answered_wherever_its_connection_is(
+        self, server: EchoServer
+    ) -> None:
+        """``locate`` is called for those, too; middleware may add to what ``start_response`` is given."""
+        before = server.state()["fds"]
+        for _ in range(10):
+            assert get(server.port, "/poll", tls=server.tls)["form"] in ("kept", "taken")
+            assert get(server.port, "/poll/hidden", tls=server.tls)["form"] == "kept"
+        server.wait_for(fds=before)
+
     def test_the_blocking_form_calls_start_response(self, server: EchoServer) -> None:
         if self.has_own_handshake:
             pytest.skip("this server has a function of its own that answers the handshake")

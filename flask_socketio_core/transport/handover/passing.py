@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ...errors import ProtocolError
 from ..packets import EIO_NOOP
+from ..parked import WaitingPoll
 from ..payload import encode_payload
-from ..polling import UPGRADE_WAIT_S
 from ..wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw
 from .asking import Asking, Unanswered
 from .messages import POLL, POST, QUEUE, WEBSOCKET, Answer, BrokenMessage, Request
@@ -180,7 +180,8 @@ class Passing:
             return
         transport = self._requests.polling(session)
         try:
-            _WaitingPoll(self._server, self._requests, received, session, transport).begin()
+            poll = WaitingPoll(self._requests, received, session, transport)
+            poll.begin(self._server.clock(), self._server.longest_poll_s)
         except ProtocolError as error:
             raise self._violated(session, error) from error
 
@@ -213,60 +214,6 @@ class Passing:
     def _violated(self, session: Session, error: ProtocolError) -> Refusal:
         self._requests.violate(session, error)
         return Refusal(BAD_REQUEST, str(error), status=error.status)
-
-
-class _WaitingPoll:
-    """A poll that another worker waits for; nothing of it is in a thread here. Belongs to the loop's task."""
-
-    def __init__(
-        self,
-        server: EngineIOServer,
-        requests: Requests,
-        received: Received,
-        session: Session,
-        transport: PollingTransport,
-    ) -> None:
-        self._server = server
-        self._requests = requests
-        self._received = received
-        self._session = session
-        self._transport = transport
-        self._probing = False
-        self._over = False
-
-    def begin(self) -> None:
-        """Answer as soon as there is something.
-
-        :raises ProtocolError: if another poll is waiting.
-        """
-        self._probing = self._transport.begin_poll(self._session, self)
-        self._received.when_gone(self._withdraw)
-        if self._transport.has_answer(self._session):
-            self.answer()
-            return
-        options = self._server.options
-        wait_s = UPGRADE_WAIT_S if self._probing else options.ping_interval + options.ping_timeout
-        self._received.expire(self._server.clock() + wait_s, self.answer)
-
-    def set(self) -> None:
-        """Learn, from any task, that there is something to answer."""
-        self._received.come_again(self.answer)
-
-    def answer(self) -> None:
-        """Answer, once."""
-        if self._over:
-            return
-        self._over = True
-        packets = self._transport.end_poll(self._session, self._probing)
-        try:
-            self._received.reply(Answer(), self._requests.answer(self._session, packets))
-        except Refusal as refusal:
-            self._received.refuse(refusal)
-
-    def _withdraw(self) -> None:
-        if not self._over:
-            self._over = True
-            self._transport.withdraw_poll(self)
 
 
 class _HeldPost:

@@ -163,6 +163,10 @@ class Received:
         if self._rest:
             self._server.reschedule(self)
 
+    def respond(self, body: bytes) -> None:
+        """Answer what was asked with the body of a response."""
+        self.reply(Answer(), body)
+
     def refuse(self, refusal: Refusal) -> None:
         """Answer that the request is refused."""
         closes = ("Connection", "close") in refusal.headers

@@ -76,6 +76,8 @@ class _ThreadedProvider(WebSocketProvider):
     """A server that shows the connection's socket in the environ."""
 
     key: ClassVar[str]
+    responds: ClassVar[str]
+    """Module of the server's ``start_response``."""
 
     @abstractmethod
     def _read_ahead(self, environ: WSGIEnvironment) -> Callable[[], bytes] | None:
@@ -90,12 +92,22 @@ class _ThreadedProvider(WebSocketProvider):
     def detect(self, environ: WSGIEnvironment) -> bool:
         return self.key in environ
 
+    def _forgetter(self, start_response: StartResponse) -> Callable[[], object]:
+        """Return what has the server not wait for another request on a connection that is taken."""
+        return lambda: None
+
     def locate(self, environ: WSGIEnvironment, start_response: StartResponse) -> SocketLocation | None:
         sock = environ[self.key]
         take = self._read_ahead(environ)
         if take is None or not is_plain(sock):
             return None
-        return SocketLocation(fd=sock.fileno(), read_buffered=take)
+        carries_polls = getattr(start_response, "__module__", None) == self.responds
+        return SocketLocation(
+            fd=sock.fileno(),
+            read_buffered=take,
+            carries_polls=carries_polls,
+            forget=self._forgetter(start_response),
+        )
 
     def open(
         self, environ: WSGIEnvironment, start_response: StartResponse, *, max_message_bytes: int
@@ -123,6 +135,7 @@ class WerkzeugProvider(_ThreadedProvider):
 
     name: ClassVar[str] = "werkzeug"
     key: ClassVar[str] = "werkzeug.socket"
+    responds: ClassVar[str] = "werkzeug.serving"
 
     def _read_ahead(self, environ: WSGIEnvironment) -> Callable[[], bytes] | None:
         stream = environ.get("wsgi.input")
@@ -140,6 +153,10 @@ class GunicornProvider(_ThreadedProvider):
 
     name: ClassVar[str] = "gunicorn"
     key: ClassVar[str] = gunicorn.SOCKET
+    responds: ClassVar[str] = "gunicorn.http.wsgi"
+
+    def _forgetter(self, start_response: StartResponse) -> Callable[[], object]:
+        return gunicorn.find_closing(start_response)
 
     def _read_ahead(self, environ: WSGIEnvironment) -> Callable[[], bytes] | None:
         return gunicorn.find_read_ahead(environ)
