@@ -116,6 +116,14 @@ ALONE: dict[str, Any] = {"share_sessions": False}
         ),
         (
             "several_workers",
+            "error",
+            "4 workers, and no",
+            {},
+            ALONE,
+            "flask --app a socketio run --workers 4",
+        ),
+        (
+            "several_workers",
             "warning",
             "`Session ID unknown`",
             {},
@@ -195,12 +203,13 @@ def test_gunicorns_settings_are_read_as_gunicorn_reads_them(
     assert "WEB_CONCURRENCY: 2 workers" in text_of(examine(make(**ALONE)), "several_workers", "error")
 
 
+@pytest.mark.parametrize("line", ["gunicorn -w 4 app:app", "flask socketio run -w 4"])
 def test_several_workers_that_find_each_other_are_no_finding(
-    examine: Examine, monkeypatch: pytest.MonkeyPatch
+    examine: Examine, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     pytest.importorskip("flask_socketio_queue_host")
     monkeypatch.setenv("SOCKETIO_LOAD_PLUGINS", "async-threading,queue-host")
-    found = examine(make(), "--server", "gunicorn -w 4 app:app")
+    found = examine(make(), "--server", line)
     assert found["findings"] == []
 
 

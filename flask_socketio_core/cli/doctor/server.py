@@ -28,6 +28,7 @@ PATCHING = {"ggevent": "gevent", "geventlet": "eventlet"}
 #: Has uWSGI patch before it loads the application; what has the name without "early" comes after that.
 UWSGI_PATCH = "--gevent-early-monkey-patch"
 _UWSGI_PROCESSES = re.compile(r"(?:^|\s)(?:--processes|--workers|-p)[= ]?\s*(\d+)")
+_OUR_WORKERS = re.compile(r"(?:^|\s)(?:--workers|-w)[= ]?\s*(\d+)")
 _UWSGI_LOOP = re.compile(r"(?:^|\s)--(gevent|asyncio)\b")
 
 
@@ -79,14 +80,22 @@ def find(line: str | None, environ: Mapping[str, str]) -> WebServer:
     if program == "uwsgi":
         return _uwsgi(line or "", f"`{line}`")
     if program == "flask":
-        ours = "socketio" in words
-        name = "flask socketio run" if ours else "flask run"
-        return WebServer(name=name, told_by=f"`{line}`", facts=ProcessFacts(flask_run=not ours))
+        return _flask(line or "", ours="socketio" in words)
     if program:
         return WebServer(name=program, told_by=f"`{line}`", workers=_concurrency(environ))
     if environ.get(GUNICORN_ARGUMENTS) or Path(GUNICORN_FILE).exists():
         return _gunicorn([], "", environ)
     return WebServer(told_by=WORKERS, workers=_concurrency(environ))
+
+
+def _flask(line: str, *, ours: bool) -> WebServer:
+    workers = _OUR_WORKERS.search(line) if ours else None
+    return WebServer(
+        name="flask socketio run" if ours else "flask run",
+        told_by=f"`{line}`",
+        workers=int(workers[1]) if workers else 1,
+        facts=ProcessFacts(flask_run=not ours),
+    )
 
 
 def _concurrency(environ: Mapping[str, str]) -> int:
