@@ -109,6 +109,11 @@ def _flask_run(port: int) -> list[str]:
     return [sys.executable, "-m", "flask", *arguments]
 
 
+def _supervised(port: int) -> list[str]:
+    arguments = ["--host", HOST, "--port", str(port), "--workers", str(SEVERAL), "--allow-unsafe-werkzeug"]
+    return [sys.executable, "-m", "flask", "--app", "support.apps.wsgi:app", "socketio", "run", *arguments]
+
+
 def _gunicorn(*worker: str, workers: int = 1) -> Callable[[int], list[str]]:
     def command(port: int) -> list[str]:
         server = [sys.executable, "-m", "gunicorn", "--workers", str(workers), "--bind", f"{HOST}:{port}"]
@@ -197,7 +202,18 @@ UWSGI_WORKERS = ServerKind(
     stop_signal=signal.SIGINT,
 )
 
-WORKER_KINDS = (GTHREAD_WORKERS, GEVENT_WORKERS)
+THREADING_WORKERS = ServerKind(
+    several=True, name="run-threading-workers", mode="threading", command=_supervised
+)
+RUN_GEVENT_WORKERS = ServerKind(
+    several=True, name="run-gevent-workers", mode="gevent", command=_supervised, modules=("gevent",)
+)
+RUN_EVENTLET_WORKERS = ServerKind(
+    several=True, name="run-eventlet-workers", mode="eventlet", command=_supervised, modules=("eventlet",)
+)
+
+SUPERVISED_KINDS = (THREADING_WORKERS, RUN_GEVENT_WORKERS, RUN_EVENTLET_WORKERS)
+WORKER_KINDS = (GTHREAD_WORKERS, GEVENT_WORKERS, *SUPERVISED_KINDS)
 
 #: The servers that ``socketio.run()`` starts, one per WebSocket provider.
 RUN_KINDS = (THREADING, EVENTLET, GEVENT_WEBSOCKET, GEVENT_BUILTIN)
