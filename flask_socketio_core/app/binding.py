@@ -35,7 +35,7 @@ from .interfaces import SHUTDOWN_S
 from .loop_emitter import LoopEmitter
 from .request_context import VISIT_KEY
 from .watched import Watched
-from .worker_queue import identity, joined
+from .worker_queue import identity, joined, name_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,8 +110,10 @@ class Binding:
         options = adopt(options)
         self._group = find_group() if app is not None and options.share_sessions else None
         self._joined = False
+        self._name = ""
         if app is not None and self._group is not None:
-            options, asked = joined(options, app, self._group, plugins), options
+            self._name = name_for(options, app, self._group)
+            options, asked = joined(options, self._name, self._group, plugins), options
             self._joined = options is not asked
         if options.json is flask.json and app is not None:
             options = dataclasses.replace(options, json=AppJson(app))
@@ -366,7 +368,7 @@ class Binding:
             )
             return
         try:
-            workers = self.engine.join_workers(group.group, self._queue_of)
+            workers = self.engine.join_workers(self._name, self._queue_of)
         except OSError as error:
             logger.warning(
                 "one of %d workers of %s, which cannot serve each other's sessions: %s; clients need sticky sessions",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-import struct
+import time
 from typing import TYPE_CHECKING
 
 from flask_socketio_core.testing.rawclient import TEXT, RawClient, handshake, masked
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from support.servers import Server
 
 BATCH = 8
-BATCHES = 40
-UCRED = struct.Struct("iII")
+BATCHES = 60
+PAUSE_S = 0.05
 
 
 class At(RawClient):
@@ -88,12 +88,13 @@ class Session:
     """A polling session, which is in namespace ``/``; each request names the connection on which it goes.
 
     :param at: a connection to the worker that has it.
+    :param path: at which it is served.
     """
 
-    def __init__(self, at: At) -> None:
+    def __init__(self, at: At, path: str = "/socket.io/") -> None:
         self.pid = at.pid
-        self.sid = parse_open(at.request("GET", target(transport="polling")).text).sid
-        self.target = target(transport="polling", sid=self.sid)
+        self.sid = parse_open(at.request("GET", target(path, transport="polling")).text).sid
+        self.target = target(path, transport="polling", sid=self.sid)
         self.post(at, "40")
         assert str(self.poll(at)[0]).startswith("40")
 
@@ -137,6 +138,7 @@ class Workers:
             if found is not None:
                 self._open.append(found)
                 return found
+            time.sleep(PAUSE_S)
         raise AssertionError(f"no connection came to {wanted or 'any'} but {but}, of {self.pids()}")
 
     def session(self, **choice: set[int]) -> Session:
