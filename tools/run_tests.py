@@ -35,6 +35,7 @@ WAITING = (
     "field",
     "hostile",
     "soak",
+    "workers",
 )
 #: Groups that take longer than a minute and a half, the longest first; begun first, none is left over at the end.
 LONG = (
@@ -43,6 +44,7 @@ LONG = (
     "packaging",
     "clients",
     "hostile",
+    "workers",
     "protocol",
     "queue_kombu",
     "third_party",

@@ -20,6 +20,7 @@ from support.clients import CURRENT
 from support.servers import (
     GEVENT_WORKERS,
     GTHREAD_WORKERS,
+    SUPERVISED_KINDS,
     SEVERAL,
     UWSGI_WORKERS,
     AppSpec,
@@ -46,7 +47,7 @@ DETACHING = (GTHREAD_WORKERS, GEVENT_WORKERS)
 
 
 # Clients of a test before may not have gone yet: nobody counts those of others.
-@pytest.fixture(scope="session", params=kind_params(*DETACHING, UWSGI_WORKERS))
+@pytest.fixture(scope="session", params=kind_params(*DETACHING, UWSGI_WORKERS, *SUPERVISED_KINDS))
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start the workers once for the tests that leave them as they are."""
     kind: ServerKind = request.param
@@ -81,10 +82,20 @@ def each_has_all(left: list[dict[str, Any]], told: list[tuple[int, str]]) -> Non
 @pytest.mark.parametrize(
     "transports", [(), ("polling",), ("websocket",)], ids=["default", "polling", "websocket"]
 )
-@pytest.mark.parametrize("package", [CURRENT, PREVIOUS])
 def test_every_client_is_served_wherever_its_requests_go(
-    running: Server, package: str, transports: tuple[str, ...]
+    running: Server, transports: tuple[str, ...]
 ) -> None:
+    serve_a_crowd(running, CURRENT, transports)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("running", kind_params(*DETACHING), indirect=True)
+def test_clients_of_the_3_line_are_served_wherever_their_requests_go(running: Server) -> None:
+    serve_a_crowd(running, PREVIOUS, ())
+
+
+def serve_a_crowd(running: Server, package: str, transports: tuple[str, ...]) -> None:
+    """Have clients connect, echo, call each other and hear what any worker tells."""
     with Crowd(package, running.url, CLIENTS, *transports) as crowd:
         assert [client["errors"] for client in crowd.joined] == [[]] * CLIENTS
         wanted = {"polling"} if transports == ("polling",) else {"websocket"}
@@ -93,8 +104,7 @@ def test_every_client_is_served_wherever_its_requests_go(
         assert {client["transport"] for client in crowd.joined} == wanted
         assert [client["echoed"] for client in crowd.joined] == [2000] * CLIENTS
         assert all(client["called"] for client in crowd.joined)
-        # The kernel says who accepts which connection; one after the other they may all come to the same worker.
-        assert len({client["pid"] for client in crowd.joined}) > 1 or transports == ("websocket",)
+        assert {client["pid"] for client in crowd.joined} <= workers_of(running)
         found = json.loads(running.get("/who").body)
         assert set(found["clients"]) >= {client["sids"][-1] for client in crowd.joined}
         assert found["missing"] == []

@@ -211,18 +211,23 @@ def remove_abandoned(path: str) -> None:
 
 
 def remove_dead(directory: str) -> None:
-    """Remove the directories beside one, and their sockets, whose processes have all died without leaving.
+    """Remove sockets of dead processes in a directory and in those beside it, and of these the ones that are empty.
 
     :param directory: of those who belong together.
     """
-    for entry in os.scandir(os.path.dirname(directory)):
-        if entry.path != directory and entry.is_dir(follow_symlinks=False):
+    try:
+        entries = list(os.scandir(os.path.dirname(directory)))
+    except FileNotFoundError:
+        return  # the last has left
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
             for name in listeners(entry.path):
                 _remove_if_dead(os.path.join(entry.path, name))
-            try:
-                os.rmdir(entry.path)
-            except OSError:
-                pass  # somebody is in there
+            if entry.path != directory:
+                try:
+                    os.rmdir(entry.path)
+                except OSError:
+                    pass  # somebody is in there
 
 
 def _remove_if_dead(path: str) -> None:

@@ -35,6 +35,7 @@ class ListeningSocket:
         self._ours = ProcessFlag(is_set=True)
         self.name = new_name()
         """Its file's name, 48 random bits that only processes of this user can see."""
+        self._has_left = False
         self.sock: _socket.socket = unix_socket()
         try:
             self._path = self._bind()
@@ -74,8 +75,10 @@ class ListeningSocket:
 
         Any task may call it, more than once; the descriptor stays open. Does nothing in a forked child.
         """
-        if self._ours.is_set():
+        if self._ours.is_set() and not self._has_left:
+            self._has_left = True
             remove_socket(self._path)
+            remove_dead(self.directory)
             shut_down(self.sock)
 
     def close(self) -> None:
