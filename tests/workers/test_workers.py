@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
@@ -57,7 +58,18 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def announce(server: Server, numbers: range) -> list[tuple[int, str]]:
     """Have any worker tell all clients something, one after the other; return which one has."""
-    return [(json.loads(server.get(f"/announce/{number}").body), str(number)) for number in numbers]
+    # All workers may be on their way up at the same time, on a busy machine.
+    answers = [server.get(f"/announce/{number}", timeout_s=20) for number in numbers]
+    return [(json.loads(answer.body), str(number)) for answer, number in zip(answers, numbers, strict=True)]
+
+
+def wait_until_all_are_there(server: Server) -> None:
+    """Wait until every client has come back to some worker."""
+
+    def found() -> int:
+        return len(json.loads(server.get("/who", timeout_s=20).body)["clients"])
+
+    assert wait_until(lambda: found() == CLIENTS, timeout_s=20), found()
 
 
 def wait_for_calm(server: Server) -> None:
@@ -147,9 +159,12 @@ class Announcer:
 
 @pytest.fixture(params=kind_params(*DETACHING))
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    """Start workers that the test may kill."""
-    with serving(request.param, AppSpec(app="workers"), tmp_path) as server:
-        yield server
+    """Start workers that the test may kill, where no others meet."""
+    with tempfile.TemporaryDirectory(prefix="w") as place:
+        kind = replace(request.param, env={"XDG_RUNTIME_DIR": place})
+        with serving(kind, AppSpec(app="workers"), tmp_path) as server:
+            yield server
+        assert not os.listdir(place)
 
 
 def workers_of(server: Server) -> set[int]:
@@ -165,7 +180,7 @@ def test_a_killed_worker_costs_the_others_nothing(fresh: Server) -> None:
             time.sleep(0.5)
             os.kill(victim, signal.SIGKILL)
             assert wait_until(lambda: len(workers_of(fresh) - {victim}) == SEVERAL, timeout_s=15)
-            time.sleep(2)
+            wait_until_all_are_there(fresh)
         later = announce(fresh, range(20_000, 20_020))
         wait_for_calm(fresh)
         left = crowd.leave()
@@ -192,7 +207,7 @@ def test_workers_are_exchanged_one_after_the_other(fresh: Server) -> None:
             assert wait_until(
                 lambda: not workers_of(fresh) & before and len(workers_of(fresh)) == SEVERAL, timeout_s=30
             )
-            time.sleep(2)
+            wait_until_all_are_there(fresh)
         later = announce(fresh, range(20_000, 20_020))
         wait_for_calm(fresh)
         left = crowd.leave()
@@ -252,7 +267,7 @@ def test_workers_that_are_exchanged_after_so_many_requests_lose_nobody_for_long(
         with Crowd(CURRENT, server.url, CLIENTS) as crowd:
             announce(server, range(300))
             assert wait_until(lambda: not workers_of(server) & before, timeout_s=20)
-            time.sleep(2)
+            wait_until_all_are_there(server)
             left = crowd.leave()
     assert all(client["connected"] for client in left)
     for client in left:
