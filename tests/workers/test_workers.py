@@ -21,8 +21,8 @@ from support.clients import CURRENT
 from support.servers import (
     GEVENT_WORKERS,
     GTHREAD_WORKERS,
-    SUPERVISED_KINDS,
     SEVERAL,
+    SUPERVISED_KINDS,
     UWSGI_WORKERS,
     AppSpec,
     Server,
