@@ -950,6 +950,7 @@ def test_handlers_do_not_share_the_tests_application_context() -> None:
     assert [play(library) for library in (flask_socketio, flask_socketio_core)] == [["the test's"], [None]]
 
 
+@pytest.mark.timeout(60)  # two servers of four workers
 def test_several_workers_serve_each_client(tmp_path: Path) -> None:
     def come(library: str) -> list[int]:
         """Return the status of each of twelve clients' first packet."""
