@@ -57,12 +57,12 @@ def name_server(environ: WSGIEnvironment) -> str | None:
 
 
 def warn_of_single_requests(environ: WSGIEnvironment) -> None:
-    """Say it when the server serves one request at a time: a poll that waits stops everybody else."""
+    """Say it when the server serves one request at a time: one that waits stops everybody else."""
     server = name_server(environ)
     if server is not None and environ.get("wsgi.multithread") is False:
         logger.warning(
-            "%s serves one request at a time in each process: while one client polls, up to 25 seconds by default, all "
-            "others wait; use a server with threads, such as `gunicorn -k gthread --threads 100`",
+            "%s serves one request at a time in each process: while one waits, all others do, and a poll whose "
+            "connection cannot be taken from it waits up to 25 seconds by default; use a server with threads, such as `gunicorn -k gthread --threads 100`",
             server,
         )
 
