@@ -62,7 +62,8 @@ def warn_of_single_requests(environ: WSGIEnvironment) -> None:
     if server is not None and environ.get("wsgi.multithread") is False:
         logger.warning(
             "%s serves one request at a time in each process: while one waits, all others do, and a poll whose "
-            "connection cannot be taken from it waits up to 25 seconds by default; use a server with threads, such as `gunicorn -k gthread --threads 100`",
+            "connection cannot be taken from it waits up to 25 seconds by default; use a server with threads, such as "
+            "`gunicorn -k gthread --threads 100`",
             server,
         )
 
