@@ -7,6 +7,7 @@ what several cores would do as long as they do not wait for each other.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -33,6 +34,7 @@ EACH = 50
 TURNS = 3
 """How often two ways are measured in turn, on each server that was started."""
 TELLERS = 20
+STARTED_S = 60.0
 SETTLED_S = 0.05
 """How long handlers may take whose end nobody hears of, seconds."""
 
@@ -54,8 +56,8 @@ def setups() -> dict[str, Setup]:
     """Return the servers, by name."""
     found: dict[str, Setup] = {}
     for mode, options in (
-        ("gevent", "-k gevent --keep-alive 120"),
-        ("gthread", "-k gthread --threads 100 --keep-alive 120"),
+        ("gevent", "-k gevent --keep-alive 120 --worker-connections 20000"),
+        ("gthread", "-k gthread --threads 100 --keep-alive 120 --worker-connections 20000"),
     ):
         for workers in (1, 2, 4):
             command = flask_command(
@@ -67,7 +69,9 @@ def setups() -> dict[str, Setup]:
     found["ours-gevent-4-redis"] = Setup(
         Command([*GROUP, "--redis", "{redis}", "--", *ours.words], {**ours.env, **url}), 4
     )
-    upstream = flask_command(UPSTREAM, "gevent", gunicorn=f"-k {GEVENTWEBSOCKET} -w 1")
+    upstream = flask_command(
+        UPSTREAM, "gevent", gunicorn=f"-k {GEVENTWEBSOCKET} -w 1 --worker-connections 20000"
+    )
     found["flask-socketio-gevent-1"] = Setup(upstream, 1)
     words = [word.replace("{port}", "{own}") for word in upstream.words]
     found["flask-socketio-gevent-4-nginx-redis"] = Setup(
@@ -183,6 +187,10 @@ class Line(RawClient):
         super().__init__(port)
         self.pid = int(self.request("GET", "/pid"))
 
+    def close(self) -> None:
+        """Close the connection."""
+        self.sock.close()
+
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """Return the body of the response.
 
@@ -226,7 +234,7 @@ class Lines:
     def close(self) -> None:
         """Close those that were not upgraded."""
         for line in (*self.right, *self.wrong):
-            line.sock.close()
+            line.close()
 
 
 def _session(line: Line) -> str:
@@ -240,15 +248,18 @@ def _session(line: Line) -> str:
 def lines(port: int, count: int) -> Lines:
     """Open kept connections until two workers have so many."""
     by_worker: dict[int, list[Line]] = defaultdict(list)
-    for _ in range(20 * count):
+    for _ in range(50 * count):
         line = Line(port)
-        by_worker[line.pid].append(line)
-        full = [found for found in by_worker.values() if len(found) >= count]
+        if len(by_worker[line.pid]) < count:
+            by_worker[line.pid].append(line)
+        else:
+            line.close()
+        full = [found for found in by_worker.values() if len(found) == count]
         if len(full) > 1:
             for others in by_worker.values():
-                for line in others if others not in full else others[count:]:
-                    line.sock.close()
-            return Lines(full[0][:count], full[1][:count])
+                for line in others if others not in full[:2] else ():
+                    line.close()
+            return Lines(full[0], full[1])
     raise RuntimeError("most connections came to the same worker")
 
 
@@ -316,6 +327,20 @@ def measure_requests(server: Server, load: Generator, scale: float) -> Figures:
     return {name: median(values) for name, values in found.items()}
 
 
+def await_workers(port: int, workers: int) -> None:
+    """Wait until so many workers have answered: a web server listens before they have loaded the application.
+
+    :raises TimeoutError: if that takes too long.
+    """
+    deadline = time.monotonic() + STARTED_S
+    seen: set[int] = set()
+    while len(seen) < workers:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{len(seen)} of {workers} workers answer")
+        with contextlib.suppress(TimeoutError), contextlib.closing(Line(port)) as line:
+            seen.add(line.pid)
+
+
 CASES = ("events", "emits", "broadcast", "requests")
 
 
@@ -328,7 +353,8 @@ def measure(setup: Setup, cases: Sequence[str], clients: int, scale: float, log:
     )
     figures: Figures = {}
     with running(words, free_port(), log=log, env=env) as server:
-        time.sleep(1)  # until all workers listen
+        if setup.requests:
+            await_workers(server.port, setup.workers)
         load = Generator(server.port)
         try:
             if {"events", "emits"} & set(cases):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ...common.quoting import MOST_SENTENCE
@@ -80,7 +80,8 @@ class Answer:
 
 def encode(head: Request | Answer, body: bytes = b"") -> bytes:
     """Return a message as it is written."""
-    data = json.dumps(asdict(head), separators=(",", ":")).encode()
+    fields = {name: getattr(head, name) for name in head.__slots__}  # asdict() copies each value
+    data = json.dumps(fields, separators=(",", ":")).encode()
     return _LENGTHS.pack(len(data), len(body)) + data + body
 
 

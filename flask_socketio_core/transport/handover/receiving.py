@@ -144,9 +144,15 @@ class Received:
         self.slot = -1
 
     def start(self) -> None:
-        """Read the request."""
+        """Read the request, which is there already unless it is large: a turn of the loop costs more than a try."""
         self._reactor.add(self, EPOLLIN)
-        self._server.reschedule(self)
+        try:
+            self.on_readable()
+        except Exception as error:  # noqa: BLE001  # it must not keep the others from being accepted
+            self._server.report(error, self.what)
+            self.end()
+        if self.fd >= 0 and self._due_s is not None:
+            self._server.reschedule(self)
 
     def reply(self, answer: Answer, body: bytes = b"") -> None:
         """Answer, and close the connection when that has been read."""
