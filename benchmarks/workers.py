@@ -415,11 +415,10 @@ def main() -> None:
             print({column: round(value, 1) for column, value in figures.items()}, file=sys.stderr, flush=True)
             for column, value in figures.items():
                 runs[name][column].append(value)
-    medians = medians_of(runs)
-    print(table(medians))
-    if args.json is not None:
-        facts = {"clients": args.clients, "repeat": args.repeat, "scale": args.scale}
-        write_json(args.json, **facts, medians=medians, runs=runs)
+        if args.json is not None:  # after each round, for it takes long
+            facts = {"clients": args.clients, "repeat": round_ + 1, "scale": args.scale}
+            write_json(args.json, **facts, medians=medians_of(runs), runs=runs)
+    print(table(medians_of(runs)))
 
 
 if __name__ == "__main__":

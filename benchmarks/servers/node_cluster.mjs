@@ -12,7 +12,10 @@ if (cluster.isPrimary) {
   setupMaster(http, { loadBalancingMethod: "least-connection" });
   setupPrimary();
   cluster.setupPrimary({ serialization: "advanced" });
-  http.listen(port, "127.0.0.1");
+  let ready = 0;
+  cluster.on("message", (worker, message) => {
+    if (message === "ready" && ++ready === workers) http.listen(port, "127.0.0.1");
+  });
   for (let number = 0; number < workers; number++) cluster.fork();
   process.on("SIGTERM", () => {
     for (const worker of Object.values(cluster.workers)) worker.process.kill();
@@ -40,4 +43,5 @@ if (cluster.isPrimary) {
       next();
     });
   });
+  process.send("ready");
 }
