@@ -35,7 +35,7 @@ TURNS = 3
 """How often two ways are measured in turn, on each server that was started."""
 TELLERS = 20
 STARTED_S = 60.0
-SETTLED_S = 0.05
+SETTLED_S = 0.3
 """How long handlers may take whose end nobody hears of, seconds."""
 
 
@@ -229,20 +229,20 @@ class Lines:
 
     def sessions(self, count: int) -> list[str]:
         """Open sessions of long polling in the default namespace."""
-        return [_session(self.right[number % len(self.right)]) for number in range(count)]
+        chosen = [self.right[number % len(self.right)] for number in range(count)]
+        sids: list[str] = []
+        for line in chosen:
+            sids.append(json.loads(line.request("GET", f"{SOCKET_IO}polling")[1:])["sid"])
+            line.request("POST", f"{SOCKET_IO}polling&sid={sids[-1]}", b"40")
+        time.sleep(SETTLED_S)  # a poll that has to wait would not keep its connection
+        for line, sid in zip(chosen, sids, strict=True):
+            line.request("GET", f"{SOCKET_IO}polling&sid={sid}")
+        return sids
 
     def close(self) -> None:
         """Close those that were not upgraded."""
         for line in (*self.right, *self.wrong):
             line.close()
-
-
-def _session(line: Line) -> str:
-    sid: str = json.loads(line.request("GET", f"{SOCKET_IO}polling")[1:])["sid"]
-    path = f"{SOCKET_IO}polling&sid={sid}"
-    line.request("POST", path, b"40")
-    line.request("GET", path)
-    return sid
 
 
 def lines(port: int, count: int) -> Lines:
