@@ -249,16 +249,40 @@ class Endpoint:
     ) -> Iterable[bytes]:
         """Have the worker that has the session serve a request."""
         if transport == "websocket":
-            return self._websocket.hand_over(environ, start_response, sid, partial(passing.connect, owner))
+            hand_over = partial(passing.hand_over, owner)
+            return self._websocket.hand_over(environ, start_response, sid, hand_over)
         method = environ["REQUEST_METHOD"]
         if method == "POST":
             self._pass_post(environ, passing, sid, owner)
             return self._respond(environ, start_response, 200, b"ok", "text/html")
         if method == "GET":
+            if self._waits_without_a_thread:
+                handed_over = self._hand_over_poll(environ, start_response, passing, sid, owner)
+                if handed_over is not None:
+                    return handed_over
             request = Request(kind=POLL, sid=sid)
             body = passing.ask(owner, request, b"", self._server.longest_poll_s)
             return self._respond(environ, start_response, 200, body, TEXT_PLAIN)
         raise Refusal(BAD_REQUEST, f"method {printable(method)} is not allowed, expected GET or POST")
+
+    def _hand_over_poll(
+        self, environ: WSGIEnvironment, start_response: StartResponse, passing: Passing, sid: str, owner: str
+    ) -> Iterable[bytes] | None:
+        """Give a poll to the worker of its session, with its connection; ``None`` if that cannot be had."""
+        location = self._websocket.locate_poll(environ, start_response)
+        if location is None:
+            return None
+        request = Request(
+            kind=POLL,
+            sid=sid,
+            headers=self._headers(environ, TEXT_PLAIN),
+            encodings=environ.get("HTTP_ACCEPT_ENCODING", ""),
+        )
+        try:
+            detached = passing.hand_over(owner, request, location)
+        except OSError:  # no descriptor is left, and the server still has the connection
+            return None
+        return detached.respond(start_response, "200 OK")
 
     def _pass_post(self, environ: WSGIEnvironment, passing: Passing, sid: str, owner: str) -> None:
         request = Request(kind=POST, sid=sid, method="POST")

@@ -19,7 +19,7 @@ from .handover.messages import WEBSOCKET, Request
 from .reactor import Reactor
 from .session import GOING_AWAY
 from .upgrade import UpgradeProbe
-from .wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw, stored_environ
+from .wsgi import BAD_REQUEST, Refusal, stored_environ
 
 if TYPE_CHECKING:
     import _socket
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from ..contracts import SocketLocation, WebSocketProvider
+    from ..contracts.detach import Detached
     from .addresses import Place
-    from .handover.asking import Asking
     from .server import EngineIOServer
     from .session import Session
 
@@ -199,11 +199,15 @@ class WebSocketEntrance:
             raise
 
     def hand_over(
-        self, environ: WSGIEnvironment, start_response: StartResponse, sid: str, connect: Callable[[], Asking]
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        sid: str,
+        hand_over: Callable[[Request, SocketLocation], Detached],
     ) -> Iterable[bytes]:
         """Give the upgrade of another worker's session to that worker, with its connection.
 
-        :param connect: connects to it.
+        :param hand_over: takes the connection from the web server and gives it away.
         :raises Refusal: if the request is none that it could serve, or the web server keeps the connection.
         """
         provider, accept = self._check(environ)
@@ -214,17 +218,7 @@ class WebSocketEntrance:
         request = Request(
             kind=WEBSOCKET, sid=sid, head=head.decode("latin-1"), compresses=deflate is not None
         )
-        other = connect()
-        try:
-            detached = detach(location)
-        except BaseException:
-            other.close()
-            raise
-        try:
-            other.hand_over(request, detached.first_bytes, detached.sock)
-        except OSError:
-            answer_raw(detached.sock, Refusal(UNKNOWN_SID))
-        return detached.respond(start_response)
+        return hand_over(request, location).respond(start_response)
 
     def take_over(self, session: Session, request: Request, first_bytes: bytes, sock: _socket.socket) -> None:
         """Serve the upgrade of a session that another worker was asked for.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...contracts.detach import detach
 from ...errors import ProtocolError
 from ..packets import EIO_NOOP
-from ..parked import WaitingPoll
+from ..parked import Parking, WaitingPoll
 from ..payload import encode_payload
-from ..wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw
+from ..wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw, response_bytes
 from .asking import Asking, Unanswered
 from .messages import POLL, POST, QUEUE, WEBSOCKET, Answer, BrokenMessage, Request
 from .receiving import Receiver
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
+    from ...contracts import SocketLocation
+    from ...contracts.detach import Detached
     from ..polling import PollingTransport
     from ..requests import Requests
     from ..server import EngineIOServer
@@ -53,6 +56,7 @@ class Passing:
         self._entrance = entrance
         self._requests = requests
         self._queue_of = queue_of
+        self._parking = Parking(server, entrance.reactor, requests)
         self.workers = Workers(group, server.mode.create_lock())
         self._waiting: set[Asking] = set()
         self._leaves = False
@@ -139,6 +143,25 @@ class Passing:
             raise Refusal((answer.code, answer.message), status=answer.status, headers=headers)
         return body
 
+    def hand_over(self, owner: str, request: Request, location: SocketLocation) -> Detached:
+        """Take a client's connection from its web server and give it to another worker.
+
+        :returns: what the web server is to be told.
+        :raises Refusal: if that worker cannot be reached; the web server still has the connection.
+        :raises OSError: if there is no descriptor left, likewise.
+        """
+        asking = self.connect(owner)
+        try:
+            detached = detach(location)
+        except BaseException:
+            asking.close()
+            raise
+        try:
+            asking.hand_over(request, detached.first_bytes, detached.sock)
+        except OSError:
+            answer_raw(detached.sock, Refusal(UNKNOWN_SID), request.headers)
+        return detached
+
     # being asked; in the loop's task
 
     def _serve(self, received: Received, request: Request, body: bytes, sock: _socket.socket | None) -> None:
@@ -150,6 +173,9 @@ class Passing:
                 received.end()
             elif request.kind == POST:
                 self._post(received, request, body)
+            elif request.kind == POLL and sock is not None:
+                self._park(request, body, sock)
+                received.end()
             elif request.kind == POLL:
                 self._poll(received, request)
             elif request.kind == QUEUE:
@@ -172,6 +198,16 @@ class Passing:
         if session is None:
             raise Refusal(UNKNOWN_SID)
         self._entrance.take_over(session, request, first_bytes, sock)
+
+    def _park(self, request: Request, first_bytes: bytes, sock: _socket.socket) -> None:
+        session = self._requests.find(request.sid, request.method)
+        if session is None:
+            sock.send(response_bytes(200, request.headers, encode_payload([EIO_NOOP])))
+            sock.close()
+        elif self._parking.is_full():
+            raise Refusal(BAD_REQUEST, "this worker has no descriptor left for another poll", status=503)
+        else:
+            self._parking.park(session, sock, first_bytes, list(request.headers), request.encodings)
 
     def _poll(self, received: Received, request: Request) -> None:
         session = self._requests.find(request.sid, request.method)
