@@ -26,16 +26,23 @@ PAUSE_S = 0.05
 
 
 class At(RawClient):
-    """A connection that a worker has accepted; its web server keeps it for the next request."""
+    """A connection that a worker has accepted; its web server keeps it for the next request.
+
+    Where the answer was the last one on it, the next request goes to the same worker on another connection.
+    """
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
+        self._port = port
+        self._ended = False
         self.pid = int(json.loads(self.request("GET", "/ready").body)["pid"])
 
     def begin(
         self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> None:
         """Send a request, and do not wait for the answer."""
+        if self._ended:
+            self._come_again()
         lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if method == "POST" and not {"Transfer-Encoding", "Content-Length"} & set(headers or {}):
@@ -51,7 +58,22 @@ class At(RawClient):
         self.sock.settimeout(timeout_s)
         first, *lines = self.read_head().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        self._ended = headers.get("connection", "").lower() == "close"
         return Response(int(first.split()[1]), headers, self._take(int(headers.get("content-length", 0))))
+
+    def _come_again(self) -> None:
+        for _ in range(BATCHES):
+            batch = [At(self._port) for _ in range(BATCH)]
+            found = next((at for at in batch if at.pid == self.pid), None)
+            for at in batch:
+                if at is not found:
+                    at.sock.close()
+            if found is not None:
+                self.sock.close()
+                self.sock, self._ended = found.sock, False
+                return
+            time.sleep(PAUSE_S)
+        raise AssertionError(f"no connection came to {self.pid}")
 
     def request(
         self,
@@ -140,6 +162,12 @@ class Workers:
                 return found
             time.sleep(PAUSE_S)
         raise AssertionError(f"no connection came to {wanted or 'any'} but {but}, of {self.pids()}")
+
+    def start_all(self) -> None:
+        """Have each of them serve, and know the others."""
+        for pid in self.pids():
+            self.session(wanted={pid})
+        self.close()
 
     def session(self, **choice: set[int]) -> Session:
         """Open a session."""

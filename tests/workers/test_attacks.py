@@ -48,7 +48,9 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         env = {"XDG_RUNTIME_DIR": runtime, "GUNICORN_CMD_ARGS": "--access-logfile - --keep-alive 5"}
         kind = dataclasses.replace(kind, env=env)
         with serving(kind, AppSpec(app="workers", options=OPTIONS), tmp_path_factory.mktemp("w")) as server:
-            yield Workers(server, Path(runtime))
+            found = Workers(server, Path(runtime))
+            found.start_all()
+            yield found
         assert list(Path(runtime).iterdir()) == []
 
 

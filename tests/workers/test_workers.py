@@ -32,9 +32,9 @@ from support.servers import (
     serving,
     wait_until,
 )
-from support.wire.engine import target
 from support.wire.http import HttpError
 
+from .at import Workers
 from .crowd import Crowd
 
 if TYPE_CHECKING:
@@ -250,10 +250,12 @@ def test_presence_is_that_of_all_workers(tmp_path: Path) -> None:
 def test_workers_that_share_nothing_serve_their_own_sessions(tmp_path: Path) -> None:
     spec = AppSpec(app="workers", options={"share_sessions": False})
     with serving(GTHREAD_WORKERS, spec, tmp_path) as server:
-        sids = [json.loads(server.get(target(transport="polling")).body[1:])["sid"] for _ in range(20)]
-        found = {server.post(target(transport="polling", sid=sid), "40").status for sid in sids}
-        assert {len(sid) for sid in sids} == {20}
-    assert found == {200, 400}
+        workers = Workers(server, tmp_path)
+        session = workers.session()
+        assert len(session.sid) == 20
+        answer = workers.at(but={session.pid}).request("POST", session.target, b"2")
+        assert (answer.status, json.loads(answer.body)["message"]) == (400, "Session ID unknown")
+        workers.close()
     assert "sessions are shared" not in server.log_text()
 
 
