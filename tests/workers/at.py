@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import socket
@@ -10,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from flask_socketio_core.testing.rawclient import TEXT, RawClient, handshake, masked
 from flask_socketio_core.transport.handover.sids import TAG, tag_of
-from support.servers import descendants, wait_until
+from support.servers import descendants, serving, wait_until
 from support.wire.engine import decode_payload, encode_payload, parse_open, target
 from support.wire.http import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from support.servers import Server
+    from support.servers import AppSpec, Server, ServerKind
 
 BATCH = 8
 BATCHES = 60
@@ -187,6 +189,29 @@ class Workers:
         for client in self._open:
             client.sock.close()
         self._open.clear()
+
+
+@contextlib.contextmanager
+def deployed(kind: ServerKind, spec: AppSpec, runtime: Path, log: Path) -> Iterator[Workers]:
+    """Start the workers, which meet in a directory."""
+    env = {"XDG_RUNTIME_DIR": str(runtime), "GUNICORN_CMD_ARGS": "--keep-alive 5 --no-control-socket"}
+    with serving(dataclasses.replace(kind, env={**env, **kind.env}), spec, log) as server:
+        workers = Workers(server, runtime)
+        try:
+            yield workers
+        finally:
+            workers.close()
+
+
+def with_workers(kind: ServerKind, count: int) -> Callable[[int], list[str]]:
+    """Return the command of a kind with so many workers."""
+
+    def command(port: int) -> list[str]:
+        given = kind.command(port)
+        given[given.index("--workers") + 1] = str(count)
+        return given
+
+    return command
 
 
 def descriptors(pid: int) -> int:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import signal
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,36 +18,16 @@ from support.servers import (
     AppSpec,
     ServerKind,
     kind_params,
-    serving,
     wait_until,
 )
 
-from .at import At, Session, Workers, descriptors
+from .at import At, Session, Workers, deployed, descriptors, with_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 DETACHING = (GTHREAD_WORKERS, GEVENT_WORKERS)
 UNKNOWN = '{"code": 1, "message": "Session ID unknown"}'
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    """Make a directory with a name that is short enough."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
-
-
-@contextlib.contextmanager
-def deployed(kind: ServerKind, spec: AppSpec, runtime: Path, log: Path) -> Iterator[Workers]:
-    """Start the workers, which meet in a directory."""
-    env = {"XDG_RUNTIME_DIR": str(runtime), "GUNICORN_CMD_ARGS": "--keep-alive 5 --no-control-socket"}
-    with serving(dataclasses.replace(kind, env={**env, **kind.env}), spec, log) as server:
-        workers = Workers(server, runtime)
-        try:
-            yield workers
-        finally:
-            workers.close()
 
 
 def tell(at: At, name: str, text: str) -> None:
@@ -160,12 +138,3 @@ def renewed(workers: Workers, before: set[int]) -> bool:
 
 def sockets(runtime: Path) -> list[Path]:
     return [path for path in runtime.glob("flask-socketio-*/*/*") if path.is_socket()]
-
-
-def with_workers(kind: ServerKind, count: int) -> Callable[[int], list[str]]:
-    def command(port: int) -> list[str]:
-        given = kind.command(port)
-        given[given.index("--workers") + 1] = str(count)
-        return given
-
-    return command
