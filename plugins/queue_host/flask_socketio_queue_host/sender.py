@@ -130,7 +130,11 @@ class Sender:
         """
         names = self._listing.look()
         paths = [os.path.join(self._listing.path, name) for name in names or ()]
-        return [peer for path in paths for peer in self._meet(path)]
+        try:
+            return [peer for path in paths for peer in self._meet(path)]
+        except BaseException:
+            self._listing.forget()  # those who were not met are, before the next message
+            raise
 
     def _meet(self, path: str) -> list[Peer]:
         """Return the listener of a socket, if it is a new one; remove a socket that a dead one has left."""

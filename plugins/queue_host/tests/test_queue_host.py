@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import signal
@@ -18,11 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from flask_socketio_core.errors import ConfigurationError, InvalidOption, QueueRefused
+from flask_socketio_core.contracts.host.directory import SETTLED_S
+from flask_socketio_core.errors import ConfigurationError, InvalidOption, QueueRefused, QueueUnavailable
 from flask_socketio_core.selection import Plugins
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
 from flask_socketio_queue_host.frames import QUESTION, FrameReader, FrameTooLarge, frame
+from flask_socketio_queue_host.peer import Peer
 from flask_socketio_queue_host.queue import HostQueue
 from support.nodes import wait_until
 
@@ -490,6 +493,30 @@ sender, _ = listening.accept()
 sender.setblocking(True)
 print(sender.recv(100), flush=True)
 """
+
+
+@on_linux
+def test_listeners_that_could_not_be_met_are_met_before_the_next_message(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listeners = [Listener(make()).subscribed() for _ in range(2)]
+    sender = make()
+    connect = Peer.connect
+    attempts: list[Peer] = []
+
+    def without_a_descriptor(peer: Peer) -> None:
+        attempts.append(peer)
+        if len(attempts) == 1:
+            raise OSError(errno.EMFILE, "no descriptor is left")
+        connect(peer)
+
+    time.sleep(SETTLED_S + 0.1)  # the directory's time says that nothing has changed
+    monkeypatch.setattr(Peer, "connect", without_a_descriptor)
+    with pytest.raises(QueueUnavailable):
+        sender.publish(b"lost")
+    sender.publish(b"heard")
+    for listener in listeners:
+        assert listener.wait_for(1) == [b"heard"]
 
 
 @on_linux
