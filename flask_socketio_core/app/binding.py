@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from .interfaces import Owner
 
 JOIN_S = 1.5
-"""How long a process's first client waits until messages of other servers arrive here, seconds. With a broker that is
-away it goes on without them."""
+"""How long a process's first clients wait until messages of other servers arrive here, seconds. With a broker that is
+away they go on without them."""
 
 
 _is_setting_up: ContextVar[bool] = ContextVar("flask_socketio_core.is_setting_up")
@@ -339,8 +339,6 @@ class Binding:
                 self.started.set()
                 self._starting = None
             mine.set()
-        if self.cluster is not None and self._unsuitable is None:
-            self.cluster.await_subscription(JOIN_S)
 
     def _start_here(self, environ: WSGIEnvironment) -> None:
         self._tell_of_inherited_tasks()
@@ -353,6 +351,7 @@ class Binding:
         if self.cluster is not None and self._unsuitable is None:
             try:
                 self.cluster.start()
+                self.cluster.await_subscription(JOIN_S)
             except PartUnsuitable as error:
                 self._unsuitable = error
 

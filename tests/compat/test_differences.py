@@ -10,6 +10,7 @@ import gc
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -953,11 +954,17 @@ def test_handlers_do_not_share_the_tests_application_context() -> None:
 @pytest.mark.timeout(60)  # two servers of four workers
 def test_several_workers_serve_each_client(tmp_path: Path) -> None:
     def come(library: str) -> list[int]:
-        """Return the status of each of twelve clients' first packet."""
-        with serving(GTHREAD_WORKERS, AppSpec(app="workers", library=library), tmp_path) as server:
-            opened = (server.get(target(transport="polling")).body for _ in range(12))
-            sids = [json.loads(body[1:])["sid"] for body in opened]
-            return [server.post(target(transport="polling", sid=sid), "40").status for sid in sids]
+        """Return the status of each first packet of clients that come all at once, so that no worker gets all."""
+
+        def come_once(_: int) -> int:
+            sid = json.loads(server.get(target(transport="polling")).body[1:])["sid"]
+            return server.post(target(transport="polling", sid=sid), "40").status
+
+        with (
+            serving(GTHREAD_WORKERS, AppSpec(app="workers", library=library), tmp_path) as server,
+            ThreadPoolExecutor(8) as clients,
+        ):
+            return list(clients.map(come_once, range(48)))
 
     assert 400 in come(REFERENCE)
     assert set(come(CORE)) == {200}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from flask import Flask, request
 
 from flask_socketio_core import Namespace, SocketIO, SocketIOTestClient, disconnect
+from flask_socketio_core.cluster.memory import MemoryQueue
 from flask_socketio_core.contracts.clients import Client
 from flask_socketio_core.errors import InvalidData
 from support.servers import wait_until
@@ -196,3 +198,33 @@ def test_another_server_tells_why_it_disconnected_a_client() -> None:
     finally:
         for socketio in servers:
             socketio.close()
+
+
+def test_clients_that_come_together_miss_nothing_that_others_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    subscribe = MemoryQueue._subscribe
+    hears = threading.Event()
+
+    def subscribe_late(queue: MemoryQueue) -> Any:
+        time.sleep(0.4)
+        inbox = subscribe(queue)
+        hears.set()
+        return inbox
+
+    monkeypatch.setattr(MemoryQueue, "_subscribe", subscribe_late)
+    app = Flask("together")
+    socketio = SocketIO(app, async_mode="threading", message_queue="memory://together")
+    heard: list[bool] = []
+
+    def come() -> None:
+        answer = app.test_client().get("/socket.io/?EIO=4&transport=polling")
+        heard.append(answer.status_code == 200 and hears.is_set())
+
+    coming = [threading.Thread(target=come) for _ in range(5)]
+    try:
+        for thread in coming:
+            thread.start()
+        for thread in coming:
+            thread.join(10)
+        assert heard == [True] * 5
+    finally:
+        socketio.close()
