@@ -132,8 +132,8 @@ class WebSocketProvider(ABC):
 
         Called after the engine validated the handshake headers. With an async mode where a waiting request keeps a
         thread it is called for polls as well, which are no WebSocket requests: GET requests of long polling that have
-        nothing to answer yet; see :attr:`SocketLocation.carries_polls`. Must not raise for a socket that it cannot find
-        (middleware may have wrapped ``start_response``) or that is TLS: return ``None``.
+        nothing to answer yet; see ``carries_polls`` of :class:`SocketLocation`. Must not raise for a socket that it
+        cannot find (middleware may have wrapped ``start_response``) or that is TLS: return ``None``.
         """
         return None
 
