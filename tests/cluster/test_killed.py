@@ -169,7 +169,16 @@ def test_a_call_to_all_ends_when_a_server_is_taken_for_dead(node: Node, victim: 
     asking.close()
 
 
-def test_the_answers_of_a_thousand_clients_and_those_that_are_missing_add_up(node: Node, bus: Bus) -> None:
+@pytest.fixture
+def patient(bus: Bus) -> Iterator[Node]:
+    """A server that waits for as long as it takes to find out that another one is dead."""
+    node = Node(bus, heartbeat_interval_s=INTERVAL_S, ack_expires_s=60.0).start()
+    yield node
+    node.close()
+
+
+def test_the_answers_of_a_thousand_clients_and_those_that_are_missing_add_up(patient: Node, bus: Bus) -> None:
+    node = patient
     victim = Victim(bus, clients=60)
     wait_until(node.has_peer, "peer")
     members = [node.connect() for _ in range(940)]
