@@ -149,14 +149,13 @@ def test_a_worker_that_hangs_holds_up_its_own_sessions_only(shared: Workers) -> 
 def test_a_request_to_a_worker_that_hangs_is_given_up_in_time(pinging: Workers) -> None:
     three = Three(pinging)
     session = three.session
-    large, small, poll = three.more(3)
+    large, small = three.more(2)
     before = descriptors(three.far.pid)
     with stopped(session.pid):
         begun = time.monotonic()
         large.begin("POST", session.target, say(1, 2_000_000))
         small.begin("POST", session.target, say(2))
-        poll.begin("GET", session.target)
-        assert [ends(at, PATIENCE_S + 5) for at in (large, small, poll)] == [400] * 3
+        assert [ends(at, PATIENCE_S + 5) for at in (large, small)] == [400] * 2
         assert PATIENCE_S - 1 < time.monotonic() - begun < PATIENCE_S + 3
         returns_to(three.far.pid, before)
     assert wait_until(lambda: os.path.exists(f"/proc/{session.pid}"), timeout_s=1)
@@ -177,7 +176,8 @@ def test_who_asked_a_worker_that_is_killed_is_told(fresh: Workers) -> None:
         upgrade.begin_upgrade(session.sid)
         time.sleep(0.3)
         os.kill(session.pid, signal.SIGKILL)
-    assert [ends(at) for at in (waiting, small, large, upgrade)] == [400, 400, 400, 0]
+    assert ends(waiting) in (0, 400)  # 0 where its connection was handed over
+    assert [ends(at) for at in (small, large, upgrade)] == [400, 400, 0]
     assert taken.read_rest() == b""
     returns_to(three.far.pid, before)
     answer = three.far.request("GET", session.target)
@@ -193,11 +193,15 @@ def test_a_session_survives_the_worker_that_has_asked_for_it(fresh: Workers) -> 
     posting.send(f"POST {session.target} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n4".encode())
     assert wait_until(lambda: len(os.listdir(f"/proc/{session.pid}/fd")) > before, timeout_s=5)
     os.kill(three.far.pid, signal.SIGKILL)
-    assert [ends(waiting), ends(posting)] == [0, 0]
-    returns_to(session.pid, before)
+    assert ends(posting) == 0
     third = three.third()
     session.post(third, '427["echo"]')
-    assert session.poll(third) == [f"437[[{session.pid}]]"]
+    try:  # where its connection was handed over, the poll goes on
+        found = waiting.answer().text
+    except (EOFError, ConnectionError):
+        found = third.request("GET", session.target).text
+    assert found == f"437[[{session.pid}]]"
+    returns_to(session.pid, before)
 
 
 def test_two_polls_at_two_workers_are_one_too_many(shared: Workers) -> None:
