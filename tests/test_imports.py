@@ -98,7 +98,8 @@ def answer_of(code: str) -> str:
 def test_what_only_others_need_is_not_imported(then: str, not_needed: set[str]) -> None:
     loaded = answer_of(f"import sys, flask_socketio_core\n{then}\nprint(*sys.modules)").split()
     assert "flask_socketio_core" in loaded
-    assert (NOT_NEEDED | not_needed).intersection(loaded) == set()
+    by_flask = answer_of("import sys, flask\nprint(*sys.modules)").split()  # more in an older one
+    assert (NOT_NEEDED | not_needed).intersection(loaded) - set(by_flask) == set()
 
 
 @pytest.mark.parametrize("name", sorted(NOT_FOR_HANDLERS))
