@@ -24,7 +24,7 @@ CHECKED := flask_socketio_core tests tools examples
 BIN = $(VENV)/bin
 RUN_TESTS = $(BIN)/python tools/run_tests.py
 # The groups of tests that tools/run_tests.py knows.
-GROUPS := core threading clients protocol cluster compat demo ending field hostile soak third_party workers packaging $(PLUGINS)
+GROUPS := core threading clients protocol cluster compat demo ending field hostile soak third_party workers recovery packaging $(PLUGINS)
 TESTS ?=
 
 .DEFAULT_GOAL := help

@@ -112,12 +112,22 @@ class Generator:
             done += batch
         return time.perf_counter() - started
 
-    def broadcast(self, count: int, *, window: int = 20, timeout_s: float = 300, size: int = 0) -> Timings:
+    def broadcast(
+        self,
+        count: int,
+        *,
+        window: int = 20,
+        timeout_s: float = 300,
+        size: int = 0,
+        askers: Sequence[Client] | None = None,
+    ) -> Timings:
         """Have the server send so many events to everybody; wait until all clients that read have all of them.
 
         :param size: least length of each event's text.
+        :param askers: who has it sent: one client of each process, where these reach their own clients only.
         """
-        first = next(iter(self.clients.values()))
+        if askers is None:
+            askers = [next(iter(self.clients.values()))]
         reading = len(self.clients) - self.stalled
         expected = count * reading
         total = 0
@@ -128,7 +138,8 @@ class Generator:
             step = min(window, count - asked)
             if step:
                 asked += step
-                first.sock.send(frame(b'42["blast",%d,%d]' % (step, size)))
+                for asker in askers:
+                    asker.sock.send(frame(b'42["blast",%d,%d]' % (step, size)))
 
         def on_text(client: Client, text: bytes) -> None:
             nonlocal total

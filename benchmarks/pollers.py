@@ -9,6 +9,7 @@ import json
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,12 +20,15 @@ HEADERS = (
 TARGET = "/socket.io/?EIO=4&transport=polling"
 PING, PONG = b"2", b"3"
 TIMEOUT_S = 120.0
+MOST_UNUSED = 20
+"""So many connections a proxy keeps that nobody uses."""
 
 
 @dataclass(slots=True)
 class Poller:
     """One client.
 
+    :param request: with ``%x`` in the place of what clients add against caches: each is another one.
     :param sock: the connection of its polls; ``None`` before the first one, and where the server closes each.
     :param used: whether a poll was answered on it.
     """
@@ -40,11 +44,16 @@ class Pollers:
     """Clients of one server on long polling.
 
     :param port: on 127.0.0.1.
+    :param proxied: have them share their connections, as a proxy does: a poll goes on the one that was unused longest,
+        whoever's that was.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, proxied: bool = False) -> None:
         self.port = port
+        self.proxied = proxied
+        self._unused: deque[socket.socket] = deque()
         self.clients: list[Poller] = []
+        self.polls = 0
         self.answers = 0
         self.reconnects = 0
         self.repeated = 0
@@ -60,8 +69,22 @@ class Pollers:
             target = f"{TARGET}&sid={sid}"
             self._exchange("POST", target, b"40")
             assert self._exchange("GET", target).startswith(b"40")
-            request = f"GET {target} HTTP/1.1\r\n{HEADERS.format(port=self.port)}\r\n".encode()
+            request = f"GET {target}&t=%x HTTP/1.1\r\n{HEADERS.format(port=self.port)}\r\n".encode()
             self.clients.append(Poller(sid, request))
+
+    def ask(self, target: str, count: int, *, keeps: bool) -> None:
+        """Be clients of an application that answers at once.
+
+        :param keeps: whether a connection may be used again.
+        """
+        more = "" if keeps else "Connection: close\r\n"
+        request = f"GET {target}?t=%x HTTP/1.1\r\n{HEADERS.format(port=self.port)}{more}\r\n".encode()
+        self.clients = [Poller("", request) for _ in range(count)]
+
+    def until_answered(self, count: int) -> None:
+        """Wait for so many more answers with an event in them; each client asks again and again."""
+        wanted = self.answers + count
+        self._until(lambda: self.answers >= wanted)
 
     def poll_all(self) -> None:
         """Have every client poll."""
@@ -83,9 +106,9 @@ class Pollers:
 
     def close(self) -> None:
         """Drop every client."""
-        for client in self.clients:
-            if client.sock is not None:
-                client.sock.close()
+        for sock in (*self._unused, *(client.sock for client in self.clients)):
+            if sock is not None:
+                sock.close()
         if self._posts is not None:
             self._posts.close()
         self._poll.close()
@@ -96,7 +119,17 @@ class Pollers:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.answers} answers, more were expected")
             for fd, _ in self._poll.poll(0.1):
-                self._read(self._by_fd[fd])
+                if fd in self._by_fd:
+                    self._read(self._by_fd[fd])
+                else:
+                    self._lose(fd)
+
+    def _lose(self, fd: int) -> None:
+        """Drop a connection that the server has closed while nobody used it."""
+        sock = next(sock for sock in self._unused if sock.fileno() == fd)
+        self._unused.remove(sock)
+        self._poll.unregister(fd)
+        sock.close()
 
     def _read(self, client: Poller) -> None:
         assert client.sock is not None
@@ -122,6 +155,8 @@ class Pollers:
         client.used = True
         if not keeps:
             self._drop(client)
+        elif self.proxied:
+            self._share(client)
         if body == PING:
             self._exchange("POST", f"{TARGET}&sid={client.sid}", PONG)
         elif b"tick" in body:
@@ -137,6 +172,15 @@ class Pollers:
         client.sock = None
         self.reconnects += 1
 
+    def _share(self, client: Poller) -> None:
+        assert client.sock is not None
+        self._unused.append(client.sock)
+        del self._by_fd[client.sock.fileno()]
+        client.sock, client.used = None, False
+        if len(self._unused) > MOST_UNUSED:
+            client.sock, client.used = self._unused.popleft(), True
+            self._by_fd[client.sock.fileno()] = client
+
     def _send(self, client: Poller) -> None:
         if client.sock is None:
             client.sock = socket.create_connection(("127.0.0.1", self.port), timeout=30)
@@ -144,7 +188,8 @@ class Pollers:
             client.used = False
             self._by_fd[client.sock.fileno()] = client
             self._poll.register(client.sock.fileno(), select.EPOLLIN)
-        client.sock.send(client.request)
+        self.polls += 1
+        client.sock.send(client.request % self.polls)
 
     def _exchange(self, method: str, target: str, body: bytes = b"") -> bytes:
         """Send one request on the connection that is kept for that, and return the body of its answer."""

@@ -55,6 +55,16 @@ class Server:
             sum(reading.threads for reading in readings),
         )
 
+    def forget_peak(self) -> None:
+        """Have :meth:`peak_kb` count from now on."""
+        for pid in _tree(self.process.pid):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5)
+
+    def peak_kb(self) -> int:
+        """Return the most resident memory that its processes have had, kB, each by itself."""
+        statuses = (Path(f"/proc/{pid}/status").read_text() for pid in _tree(self.process.pid))
+        return sum(int(status.partition("VmHWM:")[2].split()[0]) for status in statuses)
+
 
 @contextlib.contextmanager
 def running(

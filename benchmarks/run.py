@@ -66,11 +66,27 @@ def flask_command(
     return Command([*words, *gunicorn.split(), "flask_app:app"], env)
 
 
+def bare_command(server: str, *, gunicorn: str = "") -> Command:
+    """Return how an application that only answers is started.
+
+    :param server: ``werkzeug`` or ``gevent``, without gunicorn.
+    :param gunicorn: options of gunicorn.
+    """
+    if not gunicorn:
+        words = [sys.executable, str(SERVERS_DIR / "bare_app.py")]
+        return Command(words, {"APP_SERVER": server, "APP_PORT": "{port}"})
+    words = [sys.executable, "-m", "gunicorn", "--chdir", str(SERVERS_DIR), "-b", "127.0.0.1:{port}"]
+    return Command([*words, *gunicorn.split(), "bare_app:app"])
+
+
 def commands() -> dict[str, Command]:
     """Return the servers that can run here, by name."""
     ours, upstream = "flask_socketio_core", "flask_socketio"
     found = {
         "floor": Command([sys.executable, str(SERVERS_DIR / "floor.py"), "{port}"]),
+        "bare-werkzeug": bare_command("werkzeug"),
+        "bare-gevent": bare_command("gevent"),
+        "bare-gunicorn-four-threads": bare_command("", gunicorn="-k gthread --threads 4"),
         "ours-threading": flask_command(ours, "threading"),
         "ours-gevent": flask_command(ours, "gevent", variant="gevent-websocket"),
         "ours-gevent-builtin": flask_command(ours, "gevent", variant="gevent-builtin"),
@@ -178,9 +194,14 @@ def measure_poll(server: Server, count: int, scale: float) -> Figures:
     """Clients that stay on long polling; alone, so that each event is for them.
 
     Returned are the CPU of the server per cycle, which is an answer and the poll that follows it, and what a poll that
-    waits takes besides its session: memory, threads.
+    waits takes besides its session: memory, threads. Then the same with connections that they share.
     """
-    pollers = Pollers(server.port)
+    figures = _measure_pollers(Pollers(server.port), server, count, scale)
+    proxied = _measure_pollers(Pollers(server.port, proxied=True), server, count, scale)
+    return figures | {f"proxied_{name}": proxied[f"poll_{name}"] for name in ("us", "new_connections")}
+
+
+def _measure_pollers(pollers: Pollers, server: Server, count: int, scale: float) -> Figures:
     try:
         pollers.join(count)
         pollers.pause(1)  # the server closes what it no longer needs
@@ -209,6 +230,28 @@ def measure_poll(server: Server, count: int, scale: float) -> Figures:
     }
 
 
+def measure_bare(server: Server, count: int, scale: float) -> Figures:
+    """CPU per request of an application that only answers, on connections that are kept, and with one for each.
+
+    It is what a poll costs that its web server serves, before anything of ours.
+    """
+    figures: Figures = {}
+    for name, keeps in (("bare_kept_us", True), ("bare_new_us", False)):
+        pollers = Pollers(server.port)
+        try:
+            pollers.ask("/", count, keeps=keeps)
+            pollers.poll_all()
+            pollers.until_answered(max(int(scale * 1_000), count))
+            wanted = max(int(scale * 10_000), count)
+            begin, reconnects = server.usage(), pollers.reconnects
+            pollers.until_answered(wanted)
+            figures[name] = (server.usage().cpu_s - begin.cpu_s) / wanted * 1e6
+            figures[name.replace("_us", "_new_connections")] = (pollers.reconnects - reconnects) / wanted
+        finally:
+            pollers.close()
+    return figures
+
+
 CASES: dict[str, Callable[[Server, Generator, float], Figures]] = {
     "broadcast": measure_broadcast,
     "event": measure_event,
@@ -217,7 +260,14 @@ CASES: dict[str, Callable[[Server, Generator, float], Figures]] = {
 
 
 def measure(
-    command: Command, clients: int, cases: list[str], scale: float, log: Path, *, floor: bool
+    command: Command,
+    clients: int,
+    cases: list[str],
+    scale: float,
+    log: Path,
+    *,
+    floor: bool,
+    is_bare: bool,
 ) -> Figures:
     """Run one server once through the cases."""
     # Who polls is not pinged in the time that it takes to bring all of them together.
@@ -226,6 +276,8 @@ def measure(
         load = Generator(server.port)
         figures: Figures = {}
         try:
+            if is_bare:
+                return measure_bare(server, clients, scale)
             if not floor:
                 load.get(50)
                 begin = server.usage()
@@ -286,7 +338,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     args = parser.parse_args()
     pin_generator()
-    chosen = {name: command for name, command in commands().items() if not args.only or name in args.only}
+    chosen = {
+        name: command
+        for name, command in commands().items()
+        if (not args.only or name in args.only) and ("poll" in args.cases or not name.startswith("bare-"))
+    }
     if args.before is not None:
         chosen |= before(chosen, args.before)
     runs: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in chosen}
@@ -294,7 +350,8 @@ def main() -> None:
     for round_ in range(args.repeat):
         for name, command in chosen.items():
             print(f"round {round_ + 1} of {args.repeat}: {name}", file=sys.stderr, flush=True)
-            figures = measure(command, args.clients, args.cases, args.scale, log, floor=name == "floor")
+            kinds = {"floor": name == "floor", "is_bare": name.startswith("bare-")}
+            figures = measure(command, args.clients, args.cases, args.scale, log, **kinds)
             for column, value in figures.items():
                 runs[name][column].append(value)
     medians = medians_of(runs)

@@ -14,14 +14,14 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 from generator import ECHO, Client, Generator, frame
 from process import Server, free_port, pin_generator, running
-from run import SERVERS_DIR, Command, Figures, flask_command, medians_of, warm_up, write_json
+from run import SERVERS_DIR, Command, Figures, before, flask_command, medians_of, warm_up, write_json
 
 from flask_socketio_core.testing.rawclient import RawClient, handshake
 
@@ -34,6 +34,10 @@ EACH = 50
 TURNS = 3
 """How often two ways are measured in turn, on each server that was started."""
 TELLERS = 20
+PACES = (1_000, 3_000, 10_000)
+"""Emits a second; the highest is more than one core can do across workers, so these follow as closely as can be."""
+PACED_S = 0.5
+"""How long emits are sent at a pace, seconds at a scale of 1."""
 STARTED_S = 60.0
 SETTLED_S = 0.3
 """How long handlers may take whose end nobody hears of, seconds."""
@@ -45,11 +49,13 @@ class Setup:
 
     :param command: ``{redis}`` in it is replaced by a free port.
     :param requests: whether a request may come to another worker than its session's.
+    :param apart: whether its workers know nothing of each other.
     """
 
     command: Command
     workers: int
     requests: bool = False
+    apart: bool = False
 
 
 def setups() -> dict[str, Setup]:
@@ -64,6 +70,9 @@ def setups() -> dict[str, Setup]:
                 OURS, "threading" if mode == "gthread" else mode, gunicorn=f"{options} -w {workers}"
             )
             found[f"ours-{mode}-{workers}"] = Setup(command, workers, requests=workers == 4)
+            if workers > 1:
+                alone = Command(command.words, {**command.env, "APP_APART": "1"})
+                found[f"ours-{mode}-{workers}-apart"] = Setup(alone, workers, apart=True)
     ours = found["ours-gevent-4"].command
     url = {"APP_QUEUE": "redis://127.0.0.1:{redis}", "APP_CHANNEL": "bench"}
     found["ours-gevent-4-redis"] = Setup(
@@ -103,6 +112,12 @@ class Team:
         return [client for clients in zip(*self.by_worker.values(), strict=True) for client in clients]
 
 
+def who_is(load: Generator, client: Client) -> tuple[str, int]:
+    """Return a client's id and its worker's process id."""
+    sid, pid = json.loads(load.ask(client, b'["whoami"]'))[0]
+    return sid, pid
+
+
 def gather(load: Generator, workers: int, each: int) -> Team:
     """Connect until so many clients are at each worker; close those beyond.
 
@@ -114,7 +129,7 @@ def gather(load: Generator, workers: int, each: int) -> Team:
         load.connect(20)
         for fd in load.clients.keys() - before:
             client = load.clients[fd]
-            sid, pid = json.loads(load.ask(client, b'["whoami"]'))[0]
+            sid, pid = who_is(load, client)
             clients = team.by_worker.setdefault(pid, [])
             if len(clients) < each:
                 clients.append(client)
@@ -159,11 +174,48 @@ def measure_emits(server: Server, load: Generator, scale: float, team: Team) -> 
     )
 
 
-def measure_broadcast(server: Server, load: Generator, scale: float) -> Figures:
+def measure_paced(server: Server, load: Generator, scale: float, team: Team) -> Figures:
+    """Emits of one worker that come at a pace, as they do without anybody waiting for an answer."""
+    senders, *others = team.by_worker.values()
+    targets = {"here": senders[-1]}
+    if others:
+        targets["across"] = others[0][-1]
+
+    def tell(target: Client, count: int, pace: int) -> None:
+        heard = target.received
+        text = b"42" + json.dumps(["tell", team.sids[target.sock.fileno()]]).encode()
+        load.send_paced([(senders[number % TELLERS], text) for number in range(count)], 1 / pace)
+        load.receive([target], heard + count)
+
+    figures: Figures = {}
+    for pace in PACES:
+        count = max(int(scale * PACED_S * pace), 300)
+        figures |= in_turn(
+            {
+                f"{where}_{pace}_us": partial(cpu_us, server, partial(tell, target, count, pace), count)
+                for where, target in targets.items()
+            }
+        )
+    return figures
+
+
+def measure_broadcast(
+    server: Server, load: Generator, scale: float, askers: Sequence[Client] | None = None
+) -> Figures:
     """A broadcast to everybody."""
     clients = len(load.clients)
     count = max(int(scale * 100_000 / clients), 20)
-    return {"broadcast_us": cpu_us(server, lambda: load.broadcast(count), count * clients)}
+    return {"broadcast_us": cpu_us(server, lambda: load.broadcast(count, askers=askers), count * clients)}
+
+
+def one_of_each(load: Generator, workers: int) -> list[Client]:
+    """Return a client of each worker."""
+    found: dict[int, Client] = {}
+    for client in load.clients.values():
+        found.setdefault(who_is(load, client)[1], client)
+        if len(found) == workers:
+            return list(found.values())
+    raise RuntimeError(f"clients of {len(found)} workers, not of {workers}")
 
 
 def in_turn(ways: dict[str, Callable[[], float]]) -> Figures:
@@ -181,10 +233,12 @@ class Line(RawClient):
     """A connection that is kept, to one worker.
 
     :ivar pid: the worker's process id.
+    :ivar ended: whether the server closes it behind its last response.
     """
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
+        self.ended = False
         self.pid = int(self.request("GET", "/pid"))
 
     def close(self) -> None:
@@ -194,13 +248,14 @@ class Line(RawClient):
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """Return the body of the response.
 
-        :raises RuntimeError: if it is no success, or the server does not keep the connection.
+        :raises RuntimeError: if it is no success.
         """
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
         self.send(head.encode() + body)
         lines = self.read_head().lower()
-        if " 200 " not in lines or "connection: close" in lines:
+        if " 200 " not in lines:
             raise RuntimeError(lines)
+        self.ended = "connection: close" in lines
         size = next(line for line in lines.split("\r\n") if line.startswith("content-length:"))
         return self._take(int(size.partition(":")[2]))
 
@@ -243,6 +298,19 @@ class Lines:
         """Close those that were not upgraded."""
         for line in (*self.right, *self.wrong):
             line.close()
+
+
+def renewed(line: Line, port: int) -> Line:
+    """Return another connection to the same worker, if the server has closed this one."""
+    if not line.ended:
+        return line
+    line.close()
+    for _ in range(50):
+        found = Line(port)
+        if found.pid == line.pid:
+            return found
+        found.close()
+    raise RuntimeError(f"no connection came to process {line.pid}")
 
 
 def lines(port: int, count: int) -> Lines:
@@ -320,6 +388,7 @@ def measure_requests(server: Server, load: Generator, scale: float) -> Figures:
         for way, chosen in (("right", made.right), ("wrong", made.wrong)):
             post_us = cpu_us(server, partial(send, chosen), EACH)
             poll_us = cpu_us(server, partial(fetch, chosen), EACH)
+            chosen[:] = [renewed(line, server.port) for line in chosen]
             if cycle:  # the first one warms up
                 found[f"post_{way}_us"].append(post_us)
                 found[f"poll_{way}_us"].append(poll_us)
@@ -341,7 +410,7 @@ def await_workers(port: int, workers: int) -> None:
             seen.add(line.pid)
 
 
-CASES = ("events", "emits", "broadcast", "requests")
+CASES = ("events", "emits", "paced", "broadcast", "requests")
 
 
 def measure(setup: Setup, cases: Sequence[str], clients: int, scale: float, log: Path) -> Figures:
@@ -357,7 +426,7 @@ def measure(setup: Setup, cases: Sequence[str], clients: int, scale: float, log:
             await_workers(server.port, setup.workers)
         load = Generator(server.port)
         try:
-            if {"events", "emits"} & set(cases):
+            if {"events", "emits", "paced"} & set(cases):
                 team = gather(load, setup.workers, EACH)
                 events = partial(measure_events, team=team)
                 warm_up(events, server, load)
@@ -365,15 +434,17 @@ def measure(setup: Setup, cases: Sequence[str], clients: int, scale: float, log:
                     figures |= in_turn({"event_us": lambda: events(server, load, scale)["event_us"]})
                 if "emits" in cases:
                     figures |= measure_emits(server, load, scale, team)
+                if "paced" in cases:
+                    figures |= measure_paced(server, load, scale, team)
             if "requests" in cases and setup.requests:
                 figures |= measure_hand_over(server, load, scale)
                 figures |= measure_requests(server, load, scale)
             if "broadcast" in cases:
                 load.connect(clients - len(load.clients))
-                warm_up(measure_broadcast, server, load)
-                figures |= in_turn(
-                    {"broadcast_us": lambda: measure_broadcast(server, load, scale)["broadcast_us"]}
-                )
+                askers = one_of_each(load, setup.workers) if setup.apart else None
+                broadcast = partial(measure_broadcast, askers=askers)
+                warm_up(broadcast, server, load)
+                figures |= in_turn({"broadcast_us": lambda: broadcast(server, load, scale)["broadcast_us"]})
         finally:
             load.close()
     return figures
@@ -403,9 +474,16 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="1.0: 20,000 events, 100,000 deliveries")
     parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="measure ours as it is there, too")
     args = parser.parse_args()
     pin_generator()
     chosen = {name: setup for name, setup in setups().items() if not args.only or name in args.only}
+    if args.before is not None:
+        earlier = before({name: setup.command for name, setup in chosen.items()}, args.before)
+        chosen |= {
+            name: replace(chosen[name.removesuffix("-before")], command=command)
+            for name, command in earlier.items()
+        }
     runs: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in chosen}
     log = Path(tempfile.mkdtemp(prefix="bench-")) / "servers.log"
     for round_ in range(args.repeat):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .app.context import call, close_room, disconnect, emit, join_room, leave_room, rooms, send
 from .app.extension import SocketIO
 from .app.namespace import Namespace
-from .app.registration import SocketBlueprint
+from .app.registration import SocketBlueprint, once
 from .common.users import user
 from .contracts.hookspecs import hookimpl
 from .errors import EventRejected
@@ -31,6 +31,7 @@ __all__ = [
     "hookimpl",
     "join_room",
     "leave_room",
+    "once",
     "rooms",
     "send",
     "user",

@@ -29,11 +29,16 @@
     ├── ProtocolError                 the peer broke the protocol; carries what to answer
     │   ├── WrongSerializer           its packets look like those of another serializer
     │   └── PayloadTooLarge
-    └── QueueError                    the message queue
-        ├── QueueUnavailable          the broker cannot be reached now; retrying may help
-        │   └── QueueRefused          it answers, and refuses us until somebody changes something
-        ├── QueueClosed               used after ``close()``
-        └── MessageTooLarge           larger than the queue can carry
+    ├── QueueError                    the message queue
+    │   ├── QueueUnavailable          the broker cannot be reached now; retrying may help
+    │   │   └── QueueRefused          it answers, and refuses us until somebody changes something
+    │   ├── QueueClosed               used after ``close()``
+    │   └── MessageTooLarge           larger than the queue can carry
+    └── StoreError                    the store
+        ├── StoreUnavailable          it cannot be reached now; retrying may help
+        │   └── StoreRefused          it answers, and refuses us until somebody changes something
+        ├── StoreClosed               used after ``close()``
+        └── ValueTooLarge             larger than it can keep
 
 :class:`ConnectionRefusedError` is python-socketio's own class, so that an ``except`` clause written for it goes on
 working. That library brings redis, kombu and kafka with it where they are installed, half a second: it is imported when
@@ -123,7 +128,7 @@ class InvalidDescriptor(PluginError):
 
 
 class SelectionError(ConfigurationError, ValueError):
-    """An async mode, WebSocket provider or message queue that was asked for cannot be had."""
+    """An async mode, WebSocket provider, message queue or store that was asked for cannot be had."""
 
 
 class UnknownPart(SelectionError):
@@ -138,7 +143,8 @@ class PartBroken(SelectionError):
     """It is installed but cannot be loaded or made; ``__cause__`` holds the original error.
 
     :ivar plugin: name of the plugin's entry point.
-    :ivar kind: ``"async mode"``, ``"WebSocket provider"`` or ``"message queue"``; empty if the whole plugin is broken.
+    :ivar kind: ``"async mode"``, ``"WebSocket provider"``, ``"message queue"`` or ``"store"``; empty if the whole
+        plugin is broken.
     :ivar part: name of the part; empty if the whole plugin is broken.
     :ivar problem: the cause in one line, without secrets.
     """
@@ -292,3 +298,23 @@ class QueueClosed(QueueError):
 
 class MessageTooLarge(QueueError):
     """A message is larger than the queue can carry."""
+
+
+class StoreError(SocketIOError):
+    """The store failed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached now; trying again later may help."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The store refuses this process: a wrong password, a missing right. It helps once somebody has changed that."""
+
+
+class StoreClosed(StoreError):
+    """The store was used after ``close()``."""
+
+
+class ValueTooLarge(StoreError):
+    """A value is larger than the store can keep."""

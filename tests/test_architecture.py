@@ -30,7 +30,7 @@ ROWS = (
     ("common",),
     ("websocket_protocol",),
     ("contracts",),
-    ("hookspecs", "queues", "selection", "transport"),
+    ("hookspecs", "queues", "selection", "store", "transport"),
     ("server",),
     ("cluster",),
     ("app",),

@@ -47,6 +47,11 @@ QUEUES = (
     ("`kafka`", (Path("plugins/queue_kafka/flask_socketio_queue_kafka/client.py"),)),
     ("`host`", (Path("plugins/queue_host/flask_socketio_queue_host/queue.py"),)),
 )
+#: The same for ``store_options``.
+STORES = (
+    ("`memory`", (CORE / "store/memory.py",)),
+    ("`redis`", (Path("plugins/queue_redis/flask_socketio_queue_redis/client.py"),)),
+)
 #: What the second of a queue's files adds is not for the first kind of it.
 ONLY = {
     "streams.py": "`redis-streams` only: ",
@@ -131,8 +136,17 @@ def written(default: object) -> str:
 
 def queue_options() -> str:
     """Return a table per message queue, from its ``Setting(...)`` lines."""
+    return options_of(QUEUES)
+
+
+def store_options() -> str:
+    """Return a table per store, likewise."""
+    return options_of(STORES)
+
+
+def options_of(parts: Sequence[tuple[str, tuple[Path, ...]]]) -> str:
     sections = []
-    for title, files in QUEUES:
+    for title, files in parts:
         rows = [
             (f"`{name}`", f"`{kind}`", f"`{value}`", ONLY.get(path.name, "") + text)
             for path in files
@@ -238,6 +252,10 @@ def queue_plugin() -> str:
     return files_of("socketio_pigeon", "hooks.py", "queue.py")
 
 
+def store_plugin() -> str:
+    return files_of("socketio_drawer", "hooks.py", "store.py")
+
+
 def feature_plugin() -> str:
     return files_of("socketio_census", "hooks.py")
 
@@ -250,6 +268,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "left-out": left_out,
     "health": health,
     "queue-plugin": queue_plugin,
+    "store-plugin": store_plugin,
+    "store-options": store_options,
     "feature-plugin": feature_plugin,
 }
 

@@ -36,6 +36,7 @@ WAITING = (
     "hostile",
     "soak",
     "workers",
+    "recovery",
 )
 #: Groups that take longer than a minute and a half, the longest first; begun first, none is left over at the end.
 LONG = (
@@ -45,6 +46,7 @@ LONG = (
     "clients",
     "hostile",
     "workers",
+    "recovery",
     "protocol",
     "queue_kombu",
     "third_party",

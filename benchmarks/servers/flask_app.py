@@ -2,8 +2,9 @@
 
 Environment: ``APP_LIBRARY`` (``flask_socketio_core`` or ``flask_socketio``), ``APP_MODE``, ``APP_PORT``, and
 ``APP_VARIANT``: a WebSocket provider's name, or ``blocking`` for the engine's blocking shell. ``APP_QUEUE`` and
-``APP_CHANNEL``: a message queue, for ``bus.py``. ``APP_LOGGING``: both loggers on.
-``APP_PING_S``: ping interval, seconds.
+``APP_CHANNEL``: a message queue, for ``bus.py``. ``APP_APART``: workers that know nothing of each other.
+``APP_LOGGING``: both loggers on. ``APP_PING_S``: ping interval, seconds. ``APP_RECOVERY``: connection state recovery,
+seconds.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ elif mode == "eventlet":
     eventlet.monkey_patch()
 
 import importlib  # noqa: E402  # patching comes first
+import threading  # noqa: E402
+import time  # noqa: E402
 from dataclasses import replace  # noqa: E402
 from typing import Any  # noqa: E402
 
 from flask import Flask, request, session  # noqa: E402
 
-SocketIO = importlib.import_module(library).SocketIO
+extension = importlib.import_module(library)
+SocketIO = extension.SocketIO
 
 app = Flask(__name__)
 app.config["SECRET_KEY"] = "benchmark"
@@ -50,6 +54,10 @@ if "APP_LOGGING" in os.environ:
     options.update(logger=True, engineio_logger=True)
 if "APP_PING_S" in os.environ:
     options.update(ping_interval=float(os.environ["APP_PING_S"]))
+if "APP_RECOVERY" in os.environ:
+    options["recovery"] = float(os.environ["APP_RECOVERY"])
+if "APP_APART" in os.environ:
+    options["share_sessions"] = False
 if "APP_QUEUE" in os.environ:
     options.update(message_queue=os.environ["APP_QUEUE"], channel=os.environ["APP_CHANNEL"])
 socketio = SocketIO(app, **options)
@@ -98,6 +106,38 @@ def blast(count: int, size: int) -> None:
     for seq in range(count):
         socketio.emit("tick", {"seq": seq, "text": text})
         socketio.sleep(0)
+
+
+stopped = threading.Event()
+
+
+@socketio.on("enter")
+def enter(room: int) -> int:
+    extension.join_room(f"room {room}")
+    return room
+
+
+@socketio.on("flow")
+def flow(rooms: int) -> None:
+    """Emit 100 times a second, to one room after the other, and 4 times a second to all; until it is to stop."""
+    socketio.start_background_task(emit_all_the_time, rooms)
+
+
+def emit_all_the_time(rooms: int) -> None:
+    started, count, text = time.monotonic(), 0, "the quick brown fox jumps"
+    while not stopped.is_set():
+        while count < (time.monotonic() - started) * 100:
+            socketio.emit("tick", (count % rooms, count // rooms, text), to=f"room {count % rooms}")
+            if count % 25 == 0:
+                socketio.emit("tick", (-1, count // 25, text))
+            count += 1
+        socketio.sleep(0.01)
+    socketio.emit("end", count)
+
+
+@socketio.on("stop")
+def stop() -> None:
+    stopped.set()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import { createAdapter, setupPrimary } from "@socket.io/cluster-adapter";
 import { setupMaster, setupWorker } from "@socket.io/sticky";
 import { Server } from "socket.io";
+import { serve } from "./node_handlers.mjs";
 
 const [port, workers] = process.argv.slice(2).map(Number);
 
@@ -25,23 +26,6 @@ if (cluster.isPrimary) {
   const io = new Server(createServer());
   io.adapter(createAdapter());
   setupWorker(io);
-  io.on("connection", (socket) => {
-    socket.on("echo", (data, ack) => ack(data));
-    socket.on("whoami", (ack) => ack([socket.id, process.pid]));
-    socket.on("tell", (sid, ack) => {
-      io.to(sid).emit("tick", { text: "the quick brown fox jumps" });
-      ack(sid);
-    });
-    socket.on("blast", (count, size) => {
-      const text = "the quick brown fox jumps".padEnd(size);
-      let seq = 0;
-      const next = () => {
-        if (seq >= count) return;
-        io.emit("tick", { seq: seq++, text });
-        setImmediate(next);
-      };
-      next();
-    });
-  });
+  serve(io);
   process.send("ready");
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+import uuid
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -22,16 +23,16 @@ from ..common.sendable import carries_all
 from ..common.tracebacks import log_error
 from ..contracts import urls
 from ..contracts.concurrency import gunicorn
-from ..contracts.fork import ProcessFlag, register_at_fork
+from ..contracts.fork import OncePerProcess, ProcessFlag, register_at_fork
 from ..contracts.workers import find_group
-from ..errors import ClientGone, PartUnsuitable, PluginFailed
+from ..errors import ClientGone, PartUnsuitable, PluginFailed, QueueError
 from ..server import calling
 from ..server.engine import Engine
 from .background_tasks import StartedTasks
 from .client_managers import adopt
 from .dispatch import Dispatcher, run_nested
 from .facade import ServerFacade
-from .interfaces import SHUTDOWN_S
+from .interfaces import HANDED_ON_S, SHUTDOWN_S
 from .loop_emitter import LoopEmitter
 from .request_context import VISIT_KEY
 from .watched import Watched
@@ -43,16 +44,24 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from ..cluster.cluster import Cluster
+    from ..cluster.gaps import Gap
+    from ..cluster.link import BusHealth
     from ..common.options import Options
-    from ..contracts import AsyncMode, Event, Handle, Task
+    from ..contracts import AsyncMode, Handle, Task
     from ..contracts.clients import CallAnswers, Emission
     from ..contracts.process import WorkerGroup
     from ..errors import CallError
     from ..selection import Plugins
     from ..server.interface import Emitter, OwnServer
+    from ..store.current import CurrentStore
     from .handlers import Handlers
+    from .history import History
     from .interfaces import Owner
+    from .once import Once
+    from .packing import Packing
 
+FLUSH_S = 1.0
+"""How long to wait at the end until the store has what was emitted last, seconds."""
 JOIN_S = 1.5
 """How long a process's first clients wait until messages of other servers arrive here, seconds. With a broker that is
 away they go on without them."""
@@ -128,12 +137,16 @@ class Binding:
         if app is not None:
             self._make_engine(app, handlers, owner)
         self.cluster = self._make_cluster() if options.message_queue else None
+        self._store = self._make_store(options.store) if options.store else None
+        self._store_lock = mode.create_lock()
+        self._once: Once | None = None
+        self._history: History | None = None
         self.servers = self.cluster or self._make_one_server()
         self.finding = self._make_finding()
         self.watched = self._make_watched()
-        self.started = ProcessFlag()
+        self.started = OncePerProcess(mode)
         """Whether this process serves: since its first request to our path."""
-        self.plugins_set_up = ProcessFlag()
+        self.plugins_set_up = OncePerProcess(mode)
         """Whether the plugins are set up in this process: since its first request of whatever kind."""
         self._unsuitable: PartUnsuitable | None = None
         self._tasks = StartedTasks()
@@ -141,15 +154,11 @@ class Binding:
         self._ends_in_order = ProcessFlag()
         self._worker: Any = None  # gunicorn's, which serves the requests
         self.keywords: dict[str, Any] = {}
-        self._forget_set_up()
-        register_at_fork(after_in_child=self._forget_set_up)
+        self._begin_afresh()
+        register_at_fork(after_in_child=self._begin_afresh)
         self.facade = ServerFacade(self)
 
-    def _forget_set_up(self) -> None:
-        """Start afresh in a forked child: nobody goes on there with what a task of the parent was about to do."""
-        self._setting_up: Event | None = None
-        self._starting: Event | None = None
-        self._set_up_lock = self.mode.create_lock()
+    def _begin_afresh(self) -> None:
         self._failed: PluginFailed | None = None
         self._loop_emitter: LoopEmitter | None = None
 
@@ -169,7 +178,7 @@ class Binding:
         url = self.options.message_queue
         assert url is not None
         selected = self.plugins.select_queue(url)
-        return Cluster(
+        cluster = Cluster(
             partial(selected.make, tell=partial(urls.describe, url=url)),
             url,
             self.options.channel,
@@ -179,11 +188,112 @@ class Binding:
             json=self.options.json,
             max_attachments=None if carries_all(self.options.serializer) else self.options.max_attachments,
             on_state=lambda up, detail: self.plugins.bus_state(up=up, detail=detail),
-            on_gap=lambda gap: self.plugins.bus_gap(**dataclasses.asdict(gap)),
+            on_gap=self._on_gap,
             on_server=lambda node, up: self.plugins.server_state(node=node, up=up),
             observers=self.plugins,
             topics=self.owner._topics,
             context=self._app_context,
+        )
+        if self.server is not None and self.server.recoveries is not None:
+            cluster.recover(self.server.recoveries)
+        return cluster
+
+    def _on_gap(self, gap: Gap) -> None:
+        if self._history is not None and not gap.resumed:
+            self._history.reload()
+        self.plugins.bus_gap(**dataclasses.asdict(gap))
+
+    def _make_store(self, url: str) -> CurrentStore:
+        from ..store.current import CurrentStore
+
+        selected = self.plugins.select_store(url)
+        return CurrentStore(
+            partial(selected.make, tell=partial(urls.describe, url=url)),
+            url,
+            self.options.channel,
+            mode=self.mode,
+            options=self.options.store_options,
+        )
+
+    @property
+    def store(self) -> CurrentStore:
+        """Where things are kept for a while: the one that the options name, or else the memory of this process."""
+        store = self._store
+        if store is None:
+            made = self._make_own_store()
+            with self._store_lock:
+                store = self._store = self._store or made
+        return store
+
+    @property
+    def once(self) -> Once:
+        """What is remembered of the events that are handled once."""
+        if self._once is None:
+            self._make_once()
+        assert self._once is not None  # it was made
+        return self._once
+
+    def _make_once(self) -> None:
+        from .once import Once
+
+        once = Once(self.store, self.mode, self.options.once_ttl, self._packing(), self.plugins)
+        with self._store_lock:
+            self._once = self._once or once
+
+    def _packing(self) -> Packing:
+        from .packing import Packing
+
+        return Packing(self.options.json, strict=not carries_all(self.options.serializer))
+
+    @property
+    def history(self) -> History:
+        """What was sent to rooms lately; made when a room has a history."""
+        if self._history is None:
+            self._make_history()
+        assert self._history is not None  # it was made
+        return self._history
+
+    def history_of(self, room: Any) -> History:
+        """Return the histories, of which a room's is asked for.
+
+        :raises ValueError: if no room has one.
+        """
+        if self.handlers.histories is None:
+            raise ValueError(f"room {room!r} has no history to rewind: socketio.history({room!r})")
+        return self.history
+
+    def _make_history(self) -> None:
+        from .history import History
+
+        declared = self.handlers.histories
+        assert declared is not None  # or nobody would ask
+        shared = self._store if self._store is not None and self._store.is_shared else None
+        packing, asks = self._packing(), self.cluster is not None
+        with self._store_lock:
+            if self._history is None:
+                self._history = History(
+                    declared, self.mode, self.server, shared, self.servers, packing, self.plugins, asks=asks
+                )
+
+    def health(self) -> BusHealth | None:
+        """Return how the connection to the other servers is; ``None`` without a queue."""
+        return None if self.cluster is None else dataclasses.replace(self.cluster.health(), **self.kept())
+
+    def kept(self) -> dict[str, Any]:
+        """Return what is kept for a while, for :meth:`SocketIO.load` and :meth:`SocketIO.health`."""
+        history, once = self._history, self._once
+        return {
+            "history": None if history is None else history.load(),
+            "once": None if once is None else once.load(),
+        }
+
+    def _make_own_store(self) -> CurrentStore:
+        from ..store.current import CurrentStore
+        from ..store.memory import MemoryStore
+
+        url = f"memory://{uuid.uuid4().hex}"  # nobody else's
+        return CurrentStore(
+            MemoryStore, url, self.options.channel, mode=self.mode, options=self.options.store_options
         )
 
     def _make_one_server(self) -> OneServer:
@@ -284,7 +394,7 @@ class Binding:
         if self._failed is not None:
             raise self._failed.with_traceback(None)  # or it would keep the frames of every request
         if not self.started.is_set() and self.engine.server.accepting:
-            self._start(environ)
+            self.started.run(partial(self._start, environ))
         if self._unsuitable is not None:
             raise self._unsuitable.with_traceback(None)
         if self._worker is not None and "sid=" in environ.get("QUERY_STRING", ""):
@@ -295,56 +405,52 @@ class Binding:
     def set_up(self) -> None:
         """Set the plugins up in this process; returns when that is done, by whatever task."""
         assert self.app is not None and self.server is not None  # it is asked by what serves them
-        if not self.server.accepting or _is_setting_up.get(False):
-            return
-        with self._set_up_lock:
-            if self.plugins_set_up.is_set():
-                return
-            done, mine = self._setting_up, self.mode.create_event()
-            if done is None:
-                self._setting_up = mine
-        if done is not None:
-            done.wait()
-            return
+        if self.server.accepting and not _is_setting_up.get(False):
+            self.plugins_set_up.run(self._set_up)
+
+    def _set_up(self) -> None:
+        assert self.app is not None and self.server is not None
         _is_setting_up.set(True)
         try:
             if self.plugins.observes("socketio_teardown"):
                 self._be_shut_down_at_exit()  # this process may end before any client comes
             self.plugins.set_up(self.app)
+            self._join_if_addressed()
         except PluginFailed as error:
             self._failed = error
             log_error(self.server.logger, error, "%s", error)
         finally:
             _is_setting_up.set(False)
-            with self._set_up_lock:
-                self.plugins_set_up.set()
-                self._setting_up = None
-            mine.set()
+            self.plugins_set_up.set()  # whatever came of it: a part of it may be done
+
+    def _join_if_addressed(self) -> None:
+        """Join the other servers already, if the application or a plugin has topics: these tell this one, too.
+
+        Without them nothing that a page can ask needs that, and a process that serves pages alone shall not have to
+        read what is emitted.
+        """
+        if self.cluster is None or not self.owner._topics.are_open:
+            return
+        self._be_shut_down_at_exit()
+        try:
+            self.cluster.start()
+        except Exception as error:  # noqa: BLE001  # is raised by the first request to our path, and no page's fault
+            assert self.server is not None
+            log_error(self.server.logger, error, "cannot join the other servers: %s", error)
 
     def _start(self, environ: WSGIEnvironment) -> None:
-        """Do what has to be done once per process that serves, at its first request; those beside it wait."""
-        with self._set_up_lock:
-            if self.started.is_set():
-                return
-            begun, mine = self._starting, self.mode.create_event()
-            if begun is None:
-                self._starting = mine
-        if begun is not None:
-            begun.wait()
-            return
+        """Do what has to be done once per process that serves, at its first request."""
         try:
             self._start_here(environ)
         finally:
-            with self._set_up_lock:
-                self.started.set()
-                self._starting = None
-            mine.set()
+            self.started.set()  # whatever came of it, likewise
 
     def _start_here(self, environ: WSGIEnvironment) -> None:
         self._tell_of_inherited_tasks()
         verdict = self.mode.check_request(environ)
         self._unsuitable = None if verdict.usable else PartUnsuitable(verdict.reason)
         self._be_shut_down_at_exit()
+        self._record()
         self._worker = gunicorn.find_worker()
         if self._group is not None and self._unsuitable is None:
             self._join_workers(self._group)
@@ -352,6 +458,11 @@ class Binding:
             try:
                 self.cluster.start()
                 self.cluster.await_subscription(JOIN_S)
+            except PartUnsuitable as error:
+                self._unsuitable = error
+        if self._store is not None and self._unsuitable is None:
+            try:
+                self._store.check_mode()
             except PartUnsuitable as error:
                 self._unsuitable = error
 
@@ -429,8 +540,14 @@ class Binding:
             self.set_up()
         if self._failed is not None:
             raise self._failed
+        self._record()
         if self.cluster is not None:
             self.cluster.start()
+
+    def _record(self) -> None:
+        """Begin to keep what is sent to rooms that have a history."""
+        if self.handlers.histories is not None:
+            self._make_history()
 
     def resume(self) -> None:
         """Take connections again, after an earlier :meth:`shutdown`."""
@@ -445,6 +562,8 @@ class Binding:
         """
         begun_s = time.monotonic()
         at_exit, self._at_exit = self._at_exit, None
+        if self.cluster is not None:
+            self.cluster.begin_end(others_follow=self._group is not None)
         self._ends_in_order.clear()
         if self.engine is not None:
             self.engine.shutdown(timeout_s, gunicorn.still_listens)
@@ -455,10 +574,36 @@ class Binding:
             self.plugins_set_up.clear()
             if self._failed is None:
                 self.plugins.tear_down(self.app)
+        if self._history is not None:
+            self._history.flush(FLUSH_S)
         if self.cluster is not None:
+            self._hand_on(self.cluster, time.monotonic() - begun_s)
             self.cluster.close()
+        if self._store is not None:
+            self._store.close()
         if at_exit is not None:
             at_exit.cancel()
+
+    def _hand_on(self, cluster: Cluster, elapsed_s: float) -> None:
+        """Let other servers keep what clients that have lost their connection come back to.
+
+        :param elapsed_s: how long this process is about to end already, seconds.
+        """
+        if self.server is None or self.server.recoveries is None:
+            return
+        logger = self.server.logger
+        try:
+            graceful_s = gunicorn.graceful_s()
+            most_s = HANDED_ON_S if graceful_s is None else min(HANDED_ON_S, graceful_s - 1)
+            left = cluster.hand_on(max(most_s - elapsed_s, 1.0))
+        except QueueError as error:
+            log_error(logger, error, "clients that have lost their connection start anew")
+        else:
+            if left:
+                logger.warning(
+                    "%d clients that have lost their connection start anew: no other server keeps their state",
+                    left,
+                )
 
     # sending
 
@@ -489,6 +634,8 @@ class Binding:
     def _send(self, emission: Emission) -> None:
         if self.plugins.observes_emits:
             self._tell_emission(emission, emission.to)
+        if self.handlers.histories is not None:
+            emission = self.history.mark(emission)
         if not emission.local:
             self.emitter.emit(emission)
         elif self.server is not None:

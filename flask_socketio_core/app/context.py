@@ -7,7 +7,7 @@ whose handler is running is used; in a view, the one that was initialised last.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import flask
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Never
 
     from ..common.keywords import Recipients, Room
+    from ..contracts.histories import Rewound
     from ..errors import CallError
     from .extension import SocketIO
 
@@ -45,6 +46,9 @@ LEAVE_ROOM = Helper("leave_room()", "socketio.server.leave_room()")
 CLOSE_ROOM = Helper("close_room()", "socketio.close_room()")
 ROOMS = Helper("rooms()", "socketio.server.rooms()")
 DISCONNECT = Helper("disconnect()", "socketio.server.disconnect()")
+
+_UNSAID = object()
+"""Stands for an offset that was not given; ``None`` is that of a client that has none yet."""
 
 
 def emit(
@@ -167,16 +171,47 @@ def call(
     )
 
 
-def join_room(room: Room, sid: str | None = None, namespace: str | None = None) -> None:
+@overload
+def join_room(
+    room: Room, sid: str | None = ..., namespace: str | None = ..., *, rewind: int = ...
+) -> None: ...
+@overload
+def join_room(
+    room: Room, sid: str | None = ..., namespace: str | None = ..., *, rewind: int = ..., since: object
+) -> Rewound: ...
+def join_room(
+    room: Room,
+    sid: str | None = None,
+    namespace: str | None = None,
+    *,
+    rewind: int = 0,
+    since: object = _UNSAID,
+) -> Rewound | None:
     """Put a client into a room. Where clients name rooms, put something before the name: ``f"room:{name}"``.
 
     :param sid: the client whose event is being handled by default.
     :param namespace: that of the event being handled by default.
-    :raises ValueError: if the room is another client's sid, its name is too long, or the client is in too many rooms.
+    :param rewind: send the client so many of the events that were sent to the room last, before those that are sent
+        from now on; the room needs a :meth:`history <flask_socketio_core.SocketIO.history>`. Nothing is sent to a
+        client that is in the room already. In a coroutine: ``await asyncio.to_thread(join_room, room, rewind=20)``.
+    :param since: an offset that the client was told before, or a list of it and the ids of events that it has had
+        since: send what has followed instead, all of it, or, if it cannot be shown that nothing of it is missing, the
+        last ``rewind`` events. ``None``, or whatever else a client gives, is no offset.
+    :returns: with ``since``, the client's new offset and whether it has everything now; to a client that is in the room
+        already, its offset at this moment.
+    :raises ValueError: if the room is another client's sid, its name is too long, or the client is in too many rooms;
+        with ``rewind`` or ``since``, if the room has no history, or the client is not connected to this server.
     :raises ContextError: if something was not given and no event is being handled.
+    :raises RuntimeError: with ``rewind`` or ``since``, on the event loop of coroutines.
     """
     extension, sid, namespace = _client(JOIN_ROOM, sid, namespace)
-    extension.server.enter_room(sid, room, namespace=namespace)
+    if since is not _UNSAID:
+        return extension.server._resume(sid, room, namespace, rewind, since)
+    if rewind:
+        extension.server._rewind(sid, room, namespace, rewind)
+    else:
+        extension.server.enter_room(sid, room, namespace=namespace)
+    return None
 
 
 def leave_room(room: Room, sid: str | None = None, namespace: str | None = None) -> None:

@@ -12,6 +12,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import flask
+from flask.json.tag import TaggedJSONSerializer
 
 from ..common.quoting import handler_of, printable
 from ..common.repeats import Repeats, kind_of
@@ -20,7 +21,7 @@ from ..contracts.concurrency.jobs import is_interrupt
 from ..errors import EventRejected, refusals
 from .around import Around
 from .handlers import ANY, RESERVED, HandlerCall, ReservedCall, may_await, name_of, refused_arguments
-from .request_context import CALL, Contexts, HandlerContext
+from .request_context import CALL, SESSION_KEY, Contexts, HandlerContext, ManagedSession
 from .trusted_hosts import host_refusal
 from .users import REAUTH, flask_login_user, reauth, take_expiry, uses_flask_login
 
@@ -49,6 +50,8 @@ _UNHANDLED = object()
 
 _LATER = object()
 """What stands for what a handler comes to that is not over."""
+
+_session_json = TaggedJSONSerializer()
 
 _runner: ContextVar[Callable[[Job], None]] = ContextVar("flask_socketio_core.runner")
 
@@ -139,6 +142,25 @@ class Dispatcher:
         answer = self._trigger(client, "connect", (client.environ, auth or None), (auth or None,), reply)
         if answer is not _LATER:
             reply(_welcomes(answer))
+
+    def on_recovered(self, client: Client, before: Client) -> None:
+        """Let a client that is back go on with its managed session."""
+        session = before.environ.get(SESSION_KEY)
+        if session is not None:
+            client.environ.setdefault(SESSION_KEY, session)
+
+    def pack_session(self, client: Client) -> str | None:
+        """Write a client's managed session as text, as Flask does for a cookie.
+
+        :raises TypeError: if there is something in it that Flask could not save either.
+        """
+        session = client.environ.get(SESSION_KEY)
+        return None if session is None else _session_json.dumps(dict(session))
+
+    def unpack_session(self, client: Client, packed: str | None) -> None:
+        """Let a client have the managed session that it has had at another server."""
+        if packed is not None:
+            client.environ.setdefault(SESSION_KEY, ManagedSession(_session_json.loads(packed)))
 
     def on_connected(self, client: Client) -> None:
         """Tell the observers."""
@@ -391,6 +413,8 @@ class Dispatcher:
             "event": {"message": call.event, "args": call.args},
             CALL: call,
         }
+        if call.event == "connect":
+            attributes |= {"recovered": client.recovered, "missed": client.missed}
         return self.contexts.open(client.environ, attributes)
 
     def _run(self, call: HandlerCall, *, directly: bool = False) -> Any:

@@ -237,6 +237,9 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         namespace_handler._set_socketio(self)
         self.handlers.add_class(namespace_handler, _blueprint)
 
+    def _tell_history(self, question: Any, node: str) -> Any:
+        return self._binding().history.answer(question, node)
+
     def observe(self, observer: ObserverT) -> ObserverT:
         """Have a function told what happens, or asked, by the hook that has its name (decorator)::
 
@@ -364,8 +367,7 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
         :returns: whether it is up, its lag, the other servers, and what waits, was sent, heard and lost; its fields are
             in ``docs/queues.md``.
         """
-        cluster = self._binding().cluster
-        return None if cluster is None else cluster.health()
+        return self._binding().health()
 
     def load(self) -> Load:
         """Return what this process has to do for its clients: connections, clients, rooms, what waits, workers.
@@ -374,7 +376,8 @@ class SocketIO(HandlerRegistration, Sender, ExtensionAttributes):
 
         :raises RuntimeError: in a process that only sends, which has no clients.
         """
-        return self.server._server.load()
+        load = self.server._server.load()  # which says what is wrong in a process that only sends
+        return dataclasses.replace(load, **self._binding().kept())
 
     def start_background_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
         """Run a function in a task of its own, of the kind that the async mode has.

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from ..common.keywords import Recipients, Room
     from ..contracts import Task
     from ..contracts.clients import Client
+    from ..contracts.histories import Rewound
     from ..server.interface import Emitter, OpenSession, OwnServer
+    from .history import History
     from .interfaces import Served
 
 
@@ -108,6 +110,23 @@ class ServerFacade(ServerAttributes):
             or is known to be not connected.
         """
         self._emitter.enter_room(sid, room, full_namespace(namespace))
+
+    def _rewind(self, sid: str, room: Room, namespace: str | None, most: int) -> None:
+        """Put a client into a room and send it what was sent there lately; ``join_room(rewind=)``."""
+        self._history(room, "rewind").rewind(self._emitter, sid, room, full_namespace(namespace), most)
+
+    def _resume(self, sid: str, room: Room, namespace: str | None, most: int, since: object) -> Rewound:
+        """Put a client into a room and send it what it has missed of it; ``join_room(since=)``."""
+        history = self._history(room, "since")
+        return history.resume(self._emitter, sid, room, full_namespace(namespace), most, since)
+
+    def _history(self, room: Room, keyword: str) -> History:
+        if self._binding.is_on_loop:
+            raise RuntimeError(
+                f"join_room({keyword}=) waits for what was kept: "
+                f"await asyncio.to_thread(join_room, room, {keyword}=...) instead"
+            )
+        return self._binding.history_of(room)
 
     def leave_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
         """Take a client out of a room."""

@@ -27,16 +27,21 @@ from ..common.values import full_namespace
 
 if TYPE_CHECKING:
     from ..contracts.clients import Client
+    from .histories import Declarations
 
 ANY = "*"
 RESERVED = frozenset(("connect", "disconnect"))
 """Events of which a catch-all does not hear."""
+
+Around = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 ErrorHandler = Callable[[Any], Any]
 """Called with what a handler raised: an exception, which need be no :exc:`Exception`, as a green library's Timeout."""
 
 MOST_PARTS = 100
 """So many functions and objects of a decorated handler are looked at."""
+ONCE = "_flask_socketio_once"
+"""The mark of a method that is handled once."""
 
 
 class ClassHandlers(Protocol):
@@ -78,6 +83,8 @@ class Handler:
     blueprint: object = None
     may_await: bool = False
     """Whether a call of it may return a coroutine."""
+    around: Around | None = None
+    """Has made ``call`` of the function."""
 
     @property
     def name(self) -> str:
@@ -196,18 +203,30 @@ class Handlers:
         """Says who a client's user is."""
         self.reserved: set[str] = set()
         """Namespaces of plugins, in which what the application has for all namespaces is not asked."""
+        self.histories: Declarations | None = None
+        """The rooms that have a history; ``None`` if none has."""
         self.awaiting: set[str] = set()
         """The namespaces whose classes have coroutine functions."""
 
-    def add(self, event: str, namespace: str, function: Callable[..., Any], blueprint: object = None) -> None:
+    def add(
+        self,
+        event: str,
+        namespace: str,
+        function: Callable[..., Any],
+        blueprint: object = None,
+        around: Around | None = None,
+    ) -> None:
         """Register a function; a later one for the same event replaces it.
 
+        :param around: makes of the function what is called instead.
         :raises TypeError: if it cannot be called.
         """
         if not callable(function):
             raise TypeError(f"the handler of event {event!r} must be callable, not {type(function).__name__}")
         call = ReservedCall(function) if event in RESERVED else function
-        handler = Handler(event, namespace, function, call, blueprint, may_await(function))
+        if around is not None:
+            call = around(function)
+        handler = Handler(event, namespace, function, call, blueprint, may_await(function), around)
         self.functions.setdefault(namespace, {})[event] = handler
 
     def wrap(self, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
@@ -215,7 +234,7 @@ class Handlers:
         for handler in [handler for functions in self.functions.values() for handler in functions.values()]:
             function = wrap(handler.function)
             if function is not handler.function:
-                self.add(handler.event, handler.namespace, function, handler.blueprint)
+                self.add(handler.event, handler.namespace, function, handler.blueprint, handler.around)
 
     def add_class(self, instance: ClassHandlers, blueprint: object = None) -> None:
         """Register a class-based namespace."""
@@ -231,6 +250,15 @@ class Handlers:
     def has(self, namespace: str) -> bool:
         """Return whether something is registered for a namespace by its own name."""
         return namespace in self.functions or namespace in self.classes
+
+    @property
+    def has_once(self) -> bool:
+        """Whether there are handlers to which the same event goes once only."""
+        functions = (handler for found in self.functions.values() for handler in found.values())
+        methods = (getattr(type(one), name, None) for one in self.classes.values() for name in dir(type(one)))
+        return any(handler.around is not None for handler in functions) or any(
+            hasattr(method, ONCE) for method in methods
+        )
 
     def find(self, event: str, namespace: str) -> Handler | None:
         """Return the function for an event of a namespace, or ``None``."""

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from ..common.options import Options
     from ..contracts import AsyncMode, Task
     from ..contracts.clients import Emission
-    from ..contracts.fork import ProcessFlag
+    from ..contracts.fork import OncePerProcess
     from ..errors import CallError
     from ..server.interface import Emitter, OwnServer
     from .dispatch import Dispatcher
     from .handlers import Handlers, NamespaceBase
+    from .history import History
+
+HANDED_ON_S = 8.0
+"""How long after it was told to end a server waits for others to keep what its clients come back to, seconds: for the
+workers that take the place of its own, which load the application first. Some supervisors kill what takes 10 s."""
 
 SHUTDOWN_S = 3.0
 """How long disconnect handlers may take when the process ends, seconds: below the patience of a supervisor's TERM."""
@@ -73,12 +78,19 @@ class Served(Protocol):
     keywords: dict[str, Any]
     """The options as the application gave them."""
 
-    started: ProcessFlag
+    started: OncePerProcess
     """Whether this process serves: since its first request to our path."""
 
     @property
     def facade(self) -> Facade:
         """``socketio.server``."""
+
+    @property
+    def is_on_loop(self) -> bool:
+        """Whether a coroutine of a handler is running here."""
+
+    def history_of(self, room: Any) -> History:
+        """Return the histories, of which a room's is asked for."""
 
     @property
     def server(self) -> OwnServer | None:

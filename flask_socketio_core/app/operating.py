@@ -15,8 +15,9 @@ from ..server.interface import EVERYWHERE, Group
 from .addressing import excluded, recipients
 
 if TYPE_CHECKING:
-    from ..common.keywords import Recipients
+    from ..common.keywords import Recipients, Room
     from ..contracts.found import Clients, Count, RoomCounts
+    from ..contracts.histories import HistoryPart
     from ..contracts.servers import Answers
     from .binding import Binding
 
@@ -178,6 +179,39 @@ class Operator(ABC):
         """
         finding = self._binding_that_waits("count_rooms").finding
         return finding.rooms(full_namespace(namespace), timeout_s=timeout, local=local)
+
+    def read_history(
+        self,
+        room: Room,
+        *,
+        since: object = None,
+        size: int | None = None,
+        namespace: str | None = "/",
+    ) -> HistoryPart:
+        """Return what is kept of a room that has a :meth:`history`, for a view for instance::
+
+            @app.get("/news")
+            def news():
+                part = socketio.read_history("news", since=request.args.get("since"), size=50)
+                events = [event.args[0] for event in part.events]
+                return {"events": events, "offset": part.offset, "complete": part.complete}
+
+        Events that were not for some of the room's members (``skip_sid``, ``exclude``, ``include_self=False``) are in
+        it, too.
+
+        :param since: an offset, of this method or of :func:`~flask_socketio_core.join_room`: what has followed is
+            returned, the oldest first. ``None``, one that is none, or one of which it cannot be shown what has
+            followed: the newest there are.
+        :param size: most events to return; ``None`` for all.
+        :returns: the events, each with its offset, and whether nothing is missing between ``since`` and the first. If
+            the store is away, what this server has in its memory, without offsets.
+        :raises ValueError: if the room has no history.
+        :raises StoreError: in a process that only sends, if the store is away.
+        :raises RuntimeError: in a coroutine, whose event loop it would block; in a process that only sends, without a
+            store. Says what to do.
+        """
+        history = self._binding_that_waits("read_history").history_of(room)
+        return history.read(room, full_namespace(namespace), since, size)
 
     def move(
         self,

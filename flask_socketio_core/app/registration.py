@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from ..cluster.topics import ApplicationHandler, application_topic
+from ..cluster.topics import HISTORY, ApplicationHandler, application_topic
 from ..common.values import full_namespace
-from .handlers import ANY, Attendant, Handlers
+from .handlers import ANY, RESERVED, Attendant, Handlers
 
 if TYPE_CHECKING:
     from ..cluster.topics import Topics
+    from ..common.keywords import Room
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 Register = Callable[["HandlerRegistration", object], None]
@@ -27,7 +29,9 @@ class Registrar(ABC):
         :param register: called with the ``SocketIO`` object, and with what it is registered by.
         """
 
-    def on(self, message: str, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+    def on(
+        self, message: str, namespace: str | None = None, *, once: Callable[..., Any] | None = None
+    ) -> Callable[[HandlerT], HandlerT]:
         """Register a function as the handler of an event (decorator)::
 
             @socketio.on("say", namespace="/chat")
@@ -38,29 +42,46 @@ class Registrar(ABC):
             and ``"json"`` what it sends without a name, ``"*"`` everything without a handler of its own.
         :param namespace: ``"/"`` by default; ``"*"`` for all without a handler of their own. The slash at its beginning
             may be left out, here as everywhere.
+        :param once: called with the event's arguments, in the client's context; returns by what the event is known
+            again, such as an order's number: text, a number, or a list of them. A repetition is not handled; it is
+            acknowledged as the first one was, for the option ``once_ttl``. ``None`` for an event that is handled each
+            time. See ``docs/once.md``.
+        :raises TypeError: for ``once`` with ``"connect"`` or ``"disconnect"``.
         """
         space = full_namespace(namespace)
+        around = None if once is None else _once(once, message)
 
         def register(handler: HandlerT) -> HandlerT:
             if not callable(handler):
                 raise TypeError(
                     f"the handler of event {message!r} must be callable, not {type(handler).__name__}"
                 )
-            self._register(lambda socketio, owner: socketio.handlers.add(message, space, handler, owner))
+            self._register(
+                lambda socketio, owner: socketio.handlers.add(message, space, handler, owner, around)
+            )
             return handler
 
         return register
 
-    def on_event(self, message: str, handler: Callable[..., Any], namespace: str | None = None) -> None:
+    def on_event(
+        self,
+        message: str,
+        handler: Callable[..., Any],
+        namespace: str | None = None,
+        *,
+        once: Callable[..., Any] | None = None,
+    ) -> None:
         """Register a function as the handler of an event; see :meth:`on`."""
-        self.on(message, namespace)(handler)
+        self.on(message, namespace, once=once)(handler)
 
     @overload
     def event(self, handler: HandlerT, /) -> HandlerT: ...
     @overload
-    def event(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]: ...
+    def event(
+        self, namespace: str | None = None, *, once: Callable[..., Any] | None = None
+    ) -> Callable[[HandlerT], HandlerT]: ...
 
-    def event(self, namespace: Any = None) -> Any:
+    def event(self, namespace: Any = None, *, once: Callable[..., Any] | None = None) -> Any:
         """Register a function as the handler of the event with its name (decorator)::
 
             @socketio.event
@@ -71,11 +92,11 @@ class Registrar(ABC):
             def whisper(text):
                 ...
 
-        :param namespace: as in :meth:`on`.
+        The parameters are those of :meth:`on`.
         """
         if callable(namespace):
             return self.on(namespace.__name__)(namespace)
-        return lambda handler: self.on(handler.__name__, namespace)(handler)
+        return lambda handler: self.on(handler.__name__, namespace, once=once)(handler)
 
     def on_error(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
         """Register a function that handles what the handlers of a namespace raise (decorator).
@@ -199,6 +220,50 @@ class Registrar(ABC):
         return register
 
 
+def _check_once(key: Callable[..., Any], event: str) -> None:
+    if event in RESERVED:
+        raise TypeError(f"once= is for events that clients send, not for {event!r}")
+    if not callable(key):
+        raise TypeError(f"once= of event {event!r} must be callable, not {type(key).__name__}")
+
+
+def _once(key: Callable[..., Any], event: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    _check_once(key, event)
+    from .once import OnceCall
+
+    return partial(OnceCall, key, event)
+
+
+def once(key: Callable[..., Any]) -> Callable[[HandlerT], HandlerT]:
+    """Have a method of a class-based namespace handle an event once, however often a client sends it (decorator)::
+
+        class Shop(Namespace):
+            @once(lambda data: data["id"])
+            def on_order(self, data):
+                return {"number": take_order(data)}
+
+    For a method it is what ``once=`` of :meth:`SocketIO.on` is for a function. It is the outermost decorator, or those
+    around it see repetitions, too.
+
+    :param key: called with the event's arguments, without ``self``; see :meth:`SocketIO.on`.
+    :raises TypeError: if it decorates anything but a method for an event that clients send, named ``on_...``.
+    """
+
+    def decorate(method: HandlerT) -> HandlerT:
+        name = getattr(method, "__name__", type(method).__name__)
+        if not name.startswith("on_"):
+            raise TypeError(
+                f"once() is for a method on_... of a Namespace, not for {name!r}; for a function write "
+                "@socketio.on(event, once=...)"
+            )
+        _check_once(key, name.removeprefix("on_"))
+        from .once import handled_once
+
+        return cast("HandlerT", handled_once(key, method))
+
+    return decorate
+
+
 class HandlerRegistration(Registrar):
     """The handlers of a ``SocketIO`` object; they serve all applications, before and after ``init_app``."""
 
@@ -251,6 +316,57 @@ class HandlerRegistration(Registrar):
             )
         self._handlers.functions.clear()
 
+    def history(
+        self,
+        room: Room,
+        *,
+        size: int = 100,
+        ttl: float = 300.0,
+        max_bytes: int = 1_000_000,
+        latest: bool = False,
+        ids: bool = False,
+        namespace: str | None = None,
+    ) -> None:
+        """Keep what is sent to a room, for clients that join it later::
+
+            socketio.history("news", size=50)
+            socketio.history("price:*", latest=True)
+
+            @socketio.on("follow")
+            def follow():
+                join_room("news", rewind=20)
+
+        Kept is what the servers and processes emit to the room that have declared it, but for what is ``volatile`` or
+        ``local``. See ``docs/history.md``.
+
+        :param room: a room, or a pattern for rooms as of file names: ``*``, ``?`` and ``[...]``.
+        :param size: most events to keep, the newest.
+        :param ttl: how long one is kept, seconds.
+        :param max_bytes: most bytes of all of them together.
+        :param latest: keep the newest event only: ``size=1``.
+        :param ids: send clients the event's id as one more argument, the last, for what they give as ``since``.
+        :raises ValueError: for a size, time or number of bytes that is not greater than 0.
+        """
+        for name, value in (("size", size), ("ttl", ttl), ("max_bytes", max_bytes)):
+            if not value > 0:
+                raise ValueError(f"history({room!r}): {name}={value!r} must be greater than 0")
+        from .histories import Declaration, Declarations
+
+        declared = self._handlers.histories or Declarations()
+        declared.add(
+            Declaration(
+                room=room,
+                namespace=full_namespace(namespace),
+                size=1 if latest else size,
+                ttl_s=ttl,
+                max_bytes=max_bytes,
+                ids=ids,
+            )
+        )
+        if self._handlers.histories is None:
+            self._handlers.histories = declared
+            self._topics.add(HISTORY, self._tell_history)
+
     def on_error_default(self, exception_handler: HandlerT) -> HandlerT:
         """Register a function for what handlers raise in namespaces without an :meth:`on_error` (decorator)."""
         self._handlers.on_error_default = _checked_callable(exception_handler)
@@ -287,6 +403,10 @@ class HandlerRegistration(Registrar):
         .. versionadded:: 0.1
         """
         self._handlers.reserved.add(full_namespace(namespace))
+
+    @abstractmethod
+    def _tell_history(self, question: Any, node: str) -> Any:
+        """Answer what another server asks about rooms."""
 
     @abstractmethod
     def on_namespace(self, namespace_handler: Any, *, _blueprint: object = None) -> None:
@@ -334,9 +454,11 @@ class SocketBlueprint(Registrar):
         """Register a class-based namespace; see :meth:`SocketIO.on_namespace`."""
         self._register(lambda socketio, owner: socketio.on_namespace(namespace_handler, _blueprint=owner))
 
-    def on(self, message: str, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
+    def on(
+        self, message: str, namespace: str | None = None, *, once: Callable[..., Any] | None = None
+    ) -> Callable[[HandlerT], HandlerT]:
         """Register a function as the handler of an event (decorator); see :meth:`SocketIO.on`."""
-        return super().on(message, namespace or self.namespace)
+        return super().on(message, namespace or self.namespace, once=once)
 
     def on_error(self, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]:
         """Register a function that handles what the handlers of a namespace raise; see :meth:`SocketIO.on_error`."""

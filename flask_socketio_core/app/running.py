@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
-
-from werkzeug.wsgi import ClosingIterator
 
 from ..common import values
 from ..contracts import ServeOptions
@@ -117,7 +115,7 @@ class Requests:
         """Serve one request (WSGI)."""
         self._count(1)
         try:
-            return ClosingIterator(self._app(environ, start_response), self._ended)
+            return _Answer(self._app(environ, start_response), self._ended)
         except BaseException:
             self._ended()
             raise
@@ -137,6 +135,40 @@ class Requests:
     def _count(self, more: int) -> None:
         with self._lock:
             self._running += more
+
+
+class _Answer:
+    """An answer that tells when it is through, whatever becomes of it.
+
+    Werkzeug's server does not close one whose client has reset the connection meanwhile: then it is just forgotten.
+    """
+
+    def __init__(self, answer: Iterable[bytes], ended: Callable[[], object]) -> None:
+        self._answer = answer
+        self._next = iter(answer).__next__
+        self._ended = ended
+        self._open = True
+
+    def __iter__(self) -> _Answer:
+        return self
+
+    def __next__(self) -> bytes:
+        return self._next()
+
+    def close(self) -> None:
+        """Close the answer itself."""
+        try:
+            if hasattr(self._answer, "close"):
+                self._answer.close()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self._open:
+            self._open = False
+            self._ended()
+
+    __del__ = _end
 
 
 def check_listener(mode: AsyncMode, listener: Listener | None, *, use_reloader: bool) -> None:

@@ -155,6 +155,7 @@ class SocketIOTestClient:
         server.eio.unschedule(session)  # no pings: nothing may happen behind the test's back
         assert isinstance(session.listener, Connection)
         session.listener.mailbox = InlineMailbox(run_here)
+        session.listener.recoverable = False  # a test sees the arguments that it has emitted, and no more
         transport.session = self._session = session
         return session
 

@@ -199,6 +199,7 @@ class Watched:
 
     def _numbers(self) -> dict[str, Any]:
         load, health = self._server.load(), self._health()
+        recovery = load.recovery
         return {
             "connections": sum(load.connections.values()),
             "clients": sum(load.clients.values()),
@@ -210,6 +211,10 @@ class Watched:
             "outbox_bytes": load.outbox_bytes,
             "bus_waiting": 0 if health is None else health.waiting,
             "bus_lag_s": None if health is None else health.lag_s,
+            "lost_clients": 0 if recovery is None else recovery.lost_clients,
+            "recovered": 0 if recovery is None else recovery.recovered,
+            "not_recovered": 0 if recovery is None else sum(recovery.failed.values()),
+            "evicted_events": 0 if recovery is None else recovery.evicted_events,
         }
 
     def _samples(self, node: str, tap: _Tap) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..cluster.queue_check import QueueCheck, Step
 from .table import paragraph, table
+
+if TYPE_CHECKING:
+    from ..store.current import StoreCheck
 
 NO_QUEUE = (
     "No message queue is configured: each server serves its own clients, and nothing joins them. Only several workers "
@@ -43,6 +46,32 @@ REFUSED = (
 )
 
 
+STORE_DOWN = (
+    "Is it running, and can this machine reach it? Its address, user name and password are those of store= "
+    "(SOCKETIO_STORE) and store_options=. Meanwhile events that are handled once are not handled at all, and not "
+    "acknowledged, so that clients send them again."
+)
+STORE_REFUSED = (
+    "It answers and refuses us: a wrong user name or password, or a right that this user lacks. That does not pass by "
+    "itself: change it there, or in store= (SOCKETIO_STORE) and store_options=. Meanwhile events that are handled once "
+    "are not handled at all."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreReport:
+    """One check of a store.
+
+    :param name: of the store.
+    :param url: its address, with user name and password masked.
+    """
+
+    name: str
+    url: str
+    channel: str
+    check: StoreCheck
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One check.
@@ -51,6 +80,7 @@ class Report:
     :param url: its address, with user name and password masked.
     :param joins_workers: whether it is that of workers that run on this host, and the application names none.
     :param check: ``None`` without a queue.
+    :param store: ``None`` without a store.
     """
 
     queue: str = ""
@@ -58,18 +88,41 @@ class Report:
     channel: str = ""
     joins_workers: bool = False
     check: QueueCheck | None = None
+    store: StoreReport | None = None
 
     @property
     def ok(self) -> bool:
         """Whether there is nothing to be done."""
-        return self.check is None or self.check.up
+        return (self.check is None or self.check.up) and (self.store is None or self.store.check.up)
 
 
 def view(report: Report) -> str:
     """Return the report for a person."""
+    return "\n".join([*_queue(report), *([] if report.store is None else ["", *_store(report.store)])])
+
+
+def _store(report: StoreReport) -> list[str]:
+    check, text = report.check, store_advice(report.check)
+    rows = [
+        ("store", f"{report.url} ({report.name}, channel {report.channel!r})"),
+        ("state", "up" if check.up else f"{'REFUSED' if check.refused else 'DOWN'}: {check.problem}"),
+    ]
+    if check.round_trip_s is not None:
+        rows.append(("round trip", _ms(check.round_trip_s)))
+    return [*table(rows), *(["", *paragraph(text)] if text else [])]
+
+
+def store_advice(check: StoreCheck) -> str:
+    """Return what to do; empty if there is nothing to be done."""
+    if check.up:
+        return ""
+    return STORE_REFUSED if check.refused else STORE_DOWN
+
+
+def _queue(report: Report) -> list[str]:
     check = report.check
     if check is None:
-        return "\n".join(paragraph(NO_QUEUE))
+        return paragraph(NO_QUEUE)
     rows = [
         ("message queue", f"{report.url} ({report.queue}, channel {report.channel!r})"),
         ("state", "up" if check.up else f"{'REFUSED' if check.refused else 'DOWN'}: {check.problem}"),
@@ -90,11 +143,29 @@ def view(report: Report) -> str:
         ]
         lines += ["", *table([("Server", "async mode", "version", "answered after", "topics"), *servers])]
     text = advice(check) or ("" if check.answers else NOBODY)
-    return "\n".join([*lines, *(["", *paragraph(text)] if text else [])])
+    return [*lines, *(["", *paragraph(text)] if text else [])]
 
 
 def data(report: Report) -> dict[str, Any]:
     """Return the report for a program."""
+    return {**_queue_data(report), "store": None if report.store is None else _store_data(report.store)}
+
+
+def _store_data(report: StoreReport) -> dict[str, Any]:
+    check = report.check
+    return {
+        "name": report.name,
+        "url": report.url,
+        "channel": report.channel,
+        "up": check.up,
+        "refused": check.refused,
+        "problem": check.problem,
+        "advice": store_advice(check),
+        "round_trip_ms": None if check.round_trip_s is None else round(check.round_trip_s * 1000, 3),
+    }
+
+
+def _queue_data(report: Report) -> dict[str, Any]:
     check = report.check
     if check is None:
         return {"configured": False, "up": None}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from ..selection import ASYNC_MODE, MESSAGE_QUEUE, WEBSOCKET_PROVIDER
+from ..selection import ASYNC_MODE, MESSAGE_QUEUE, STORE, WEBSOCKET_PROVIDER
 from .table import paragraph, table
 
 if TYPE_CHECKING:
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 CORE = "flask-socketio-core"
 #: Each kind of part, and the column that says how it is chosen.
-KINDS = {ASYNC_MODE: "priority", WEBSOCKET_PROVIDER: "priority", MESSAGE_QUEUE: "URL schemes"}
+KINDS = {
+    ASYNC_MODE: "priority",
+    WEBSOCKET_PROVIDER: "priority",
+    MESSAGE_QUEUE: "URL schemes",
+    STORE: "URL schemes",
+}
 SELECTED = "*"
 
 

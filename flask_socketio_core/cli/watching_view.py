@@ -26,9 +26,22 @@ NOW = (
     "outbox_packets",
     "outbox_bytes",
     "bus_waiting",
+    "lost_clients",
 )
 #: Those that grow, of which two readings make a rate.
-GROWING = ("begun", "waited_s", "handled", "handled_s", "failed", "sent", "recipients")
+GROWING = (
+    "begun",
+    "waited_s",
+    "handled",
+    "handled_s",
+    "failed",
+    "sent",
+    "recipients",
+    "recovered",
+    "not_recovered",
+    "evicted_events",
+)
+RECOVERY = ("recovered", "not_recovered", "evicted_events")
 _COLUMNS = (
     "server  ",
     "clients",
@@ -73,6 +86,7 @@ def server_data(node: str, now: Reading, before: Reading | None) -> dict[str, An
         "sent_per_s": _ratio(grown["sent"], took_s),
         "recipients_per_s": _ratio(grown["recipients"], took_s),
         "bus_lag_ms": None if lag_s is None else round(lag_s * 1000, 3),
+        **{f"{name}_per_s": _ratio(grown[name], took_s) for name in RECOVERY},
     }
 
 
@@ -140,6 +154,8 @@ def _problems(server: Mapping[str, Any]) -> list[str]:
         "handlers fail per second": server["failed_per_s"],
         "handlers wait for a worker": server["waiting_handlers"],
         "messages wait for the message queue": server["bus_waiting"],
+        "clients come back per second and have to start anew": server["not_recovered_per_s"],
+        "events that clients may miss are forgotten per second": server["evicted_events_per_s"],
     }
     node = printable(server["node"][:NODE_CHARACTERS])
     return [f"server {node}: {_number(value)} {what}" for what, value in found.items() if value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,7 @@ from ..errors import InvalidData, QueueClosed
 from .envelope import MAX_DEPTH, MAX_ERROR, Malformed, Message, Wire, pack, stamp
 from .questions import Questions
 from .signing import CLOCK_SKEW_S
-from .topics import Topics, TopicWorkers, check_topic
+from .topics import InOrder, Topics, TopicWorkers, check_topic
 
 if TYPE_CHECKING:
     import logging
@@ -106,8 +106,14 @@ class Asking:
         self._repeats = Repeats(clock)
         self.questions = Questions(mode.create_lock())
         self._workers = TopicWorkers(mode)
+        self._beginning = False
         self.left = self.questions.left
         self.close = self.questions.close
+
+    @property
+    def busy(self) -> bool:
+        """Whether others wait for an answer of this server."""
+        return self._beginning or self._workers.busy
 
     # ------------------------------------------------------------------------------------------------------ asking
 
@@ -121,13 +127,23 @@ class Asking:
             self._bus.put(encoded, _key(topic))
 
     def ask(
-        self, topic: str, payload: Any, *, timeout_s: float, node: str | None = None, here: bool = True
+        self,
+        topic: str,
+        payload: Any,
+        *,
+        timeout_s: float,
+        node: str | None = None,
+        here: bool = True,
+        but: Collection[str] = (),
+        is_enough: Callable[[Any], bool] | None = None,
     ) -> Answers:
         """Ask the servers that know a topic, or one of them, and wait until all of them have answered or left.
 
         :param timeout_s: how long to wait, seconds; ``MAX_TIMEOUT_S`` at most.
         :param node: the only one that is asked.
         :param here: ask this process, too.
+        :param but: servers that are not waited for.
+        :param is_enough: says of an answer whether no other is waited for; must not block.
         :raises InvalidData: if the payload cannot be sent.
         """
         check_topic(topic)
@@ -135,7 +151,7 @@ class Asking:
         until = self._clock() + timeout_s
         around = self.look_around(partial(_knows, topic), timeout_s) if node != self.node else Around()
         able = [self.node, *around.able] if here and self.topics.find(topic) else around.able
-        asked = able if node is None else [other for other in able if other == node]
+        asked = [other for other in able if other not in but and node in (None, other)]
         if node is not None and not asked:
             cause: Cause = "unable" if node in (self.node, *around.unable) else "unknown"
             return Answers(answers={}, errors={}, missing={node: cause}, cut_off=around.cut_off)
@@ -143,7 +159,7 @@ class Asking:
         if node is not None:
             question["to"] = node
         done = self._mode.create_event()
-        number = self.questions.add(asked, done.set)
+        number = self.questions.add(asked, done.set, is_enough)
         try:
             encoded = self._encode({**question, "id": number}, f"the question on topic {topic!r}", payload)
             if self.node in asked:
@@ -197,7 +213,7 @@ class Asking:
     def on_tell(self, message: Message) -> None:
         """Take what another server tells: what one of them says on a topic is handled in that order."""
         handler = self.topics.find(message["topic"])
-        if handler is not None:
+        if handler is not None and not isinstance(handler, InOrder):
             self._start(
                 partial(self._handle, handler, message), message, lane=(message["node"], message["topic"])
             )
@@ -205,8 +221,18 @@ class Asking:
     def on_ask(self, message: Message) -> None:
         """Take a question of another server, or of this one."""
         handler = self.topics.find(message["topic"])
-        if handler is not None and message.get("to") in (None, self.node):
+        if handler is None or message.get("to") not in (None, self.node):
+            return
+        if not isinstance(handler, InOrder):
             self._start(partial(self._answer, handler, message), message)
+            return
+        (payload, *_) = message["args"] or [None]
+        self._beginning = True
+        try:
+            rest = handler.begin(payload, message["node"], message["seq"])
+            self._start(partial(self._answer, lambda _payload, _node: rest(), message), message)
+        finally:
+            self._beginning = False
 
     def _start(
         self, job: Callable[[], object], message: Message, lane: tuple[str, str] | None = None

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from ..common.users import refuse_reserved
 from ..common.values import full_namespace
 from ..contracts import settings
 from ..contracts.clients import Emission
-from ..contracts.fork import ProcessFlag
+from ..contracts.fork import OncePerProcess
 from ..contracts.settings import SETTINGS
 from ..contracts.urls import Secrets, mask_logs
 from ..errors import ConfigurationError, InvalidData, PartUnsuitable
@@ -28,17 +28,19 @@ from . import envelope
 from .acks import Awaited
 from .calls_to_all import CallsToAll
 from .envelope import Message, Wire
+from .flights import Flight, Flights
 from .link import SUBSCRIBE_S, BusHealth, Link
 from .outbox import Limits
 from .queue_check import QueueCheck, check_queue
+from .recovery import ADOPT, FIND, TAKE, Elsewhere, Heard
 from .signing import Signer, read_secrets
-from .topics import Topics
+from .topics import InOrder, Topics
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
     from ..contracts.clients import AckCallback
     from ..contracts.servers import Answers
-    from ..server.interface import LocalServer
+    from ..server.interface import LocalServer, States
     from .asking import Context
     from .calls_to_all import Pending
     from .gaps import Gap
@@ -116,12 +118,32 @@ class Cluster:
         self._context = context
         self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
         self._clock = clock
-        self._linked = ProcessFlag(is_set=True)
+        self._linked = OncePerProcess(mode, is_set=True)
+        self._flights: Flights | None = None
+        self._elsewhere: Elsewhere | None = None
         self._link = self._new_link()
         mask_logs(self._secrets, self._logger, type(self._link.queue).__module__.partition(".")[0])
         self._closed = False
         self._at_exit: Handle | None = None
+        self._opening = mode.create_lock()
         self._topics.followers.add(self)
+
+    def recover(self, states: States) -> None:
+        """Let clients come back to this server from others, and to others from this one."""
+        assert self._server is not None  # its clients they are
+        self._flights = Flights(self._mode, self._clock)
+        elsewhere = Elsewhere(self, states, self._server, self._flights, self._mode, self._clock)
+        states.elsewhere = elsewhere
+        self._elsewhere = elsewhere
+        self._link.clients_come = True
+        self._topics.add(FIND, elsewhere.find)
+        self._topics.add(ADOPT, elsewhere.adopt)
+        self._topics.add(TAKE, InOrder(elsewhere.give))
+
+    @property
+    def link(self) -> Link:
+        """This process's connection to the message queue."""
+        return self._current()
 
     # -------------------------------------------------------------------------------------------------- lifecycle
 
@@ -152,7 +174,13 @@ class Cluster:
             self._link = link = self._new_link()
             self._closed = False
         if not link.serves:
+            if self._at_exit is not None:  # what it has only sent with since its last end
+                self._at_exit.cancel()
+                self._at_exit = None
             self.check()
+            if self._elsewhere is not None:
+                self._elsewhere.ends = False
+                self._topics.add(ADOPT, self._elsewhere.adopt)
             link.announce()
 
     def await_subscription(self, timeout_s: float) -> bool:
@@ -172,9 +200,30 @@ class Cluster:
             self._at_exit.cancel()
         return link.close(timeout_s)
 
+    def begin_end(self, *, others_follow: bool = False) -> None:
+        """Let the other servers know that this one will not keep for long what their clients come back to.
+
+        :param others_follow: there may be others soon although there are none yet, such as workers of one web server.
+        """
+        if self._elsewhere is not None:
+            self._elsewhere.begin_end(others_follow=others_follow)
+            self._topics.remove(ADOPT)
+
+    def hand_on(self, timeout_s: float = 3.0) -> int:
+        """Have other servers keep what clients that have lost their connection come back to, before this one ends.
+
+        :param timeout_s: how long that may take, seconds.
+        :returns: how many clients have nothing to come back to.
+        """
+        elsewhere = self._elsewhere
+        if elsewhere is None or self._closed or not self._current().serves:
+            return 0
+        return elsewhere.hand_on(timeout_s)
+
     def health(self) -> BusHealth:
         """Return how the connection to the other servers is, without asking the broker."""
-        return self._current().health()
+        health, elsewhere = self._current().health(), self._elsewhere
+        return health if elsewhere is None else replace(health, recovery=elsewhere.load())
 
     def ping(self) -> None:
         """Return if the broker answers now.
@@ -195,19 +244,23 @@ class Cluster:
         return check_queue(self._make_queue(), self._mode, timeout_s, self._secrets, self._signer)
 
     def _current(self) -> Link:
-        if not self._linked.is_set():
-            _inherited.append(self._link)
-            self._link = self._new_link()
-            self._closed, self._at_exit = False, None
-            self._linked.set()
+        while not self._linked.is_set():
+            self._linked.run(self._link_anew)
         return self._link
+
+    def _link_anew(self) -> None:
+        inherited, self._link = self._link, self._new_link()
+        _inherited.append(inherited)
+        self._closed, self._at_exit = False, None
+        self._opening = self._mode.create_lock()
+        self._linked.set()
 
     def _current_that_may_listen(self) -> Link:
         """Return the link to ask with: a process that does not serve begins to listen with its first question.
 
         :raises PartUnsuitable: as :meth:`check`.
         """
-        link = self._current()
+        link = self._current_to_send()
         if not link.listener.started:
             self.check()
         return link
@@ -234,6 +287,8 @@ class Cluster:
             clock=self._clock,
             logger=self._logger,
             on_message=self._on_message,
+            is_here=self._is_here_anywhere,
+            clients_come=self._elsewhere is not None,
             on_state=partial(self._report, self._on_state),
             on_gap=partial(self._report, self._on_gap),
             on_server=partial(self._report, self._on_server),
@@ -284,11 +339,26 @@ class Cluster:
             )
         server = self._server
         if server is not None and to is not None and _are_here(server, to, emission.namespace):
-            server.emit(emission)
+            self._emit_here(server, to, emission)
         elif on_ack is not None:
             self._ask(emission, on_ack)
         else:
-            self._publish(self._current(), emission)
+            self._publish(self._current_to_send(), emission)
+
+    def _emit_here(self, server: LocalServer, to: tuple[Any, ...], emission: Emission) -> None:
+        """Send an event to clients that are all connected to this process, or may come back to it."""
+        flights = self._flights
+        if flights is None or emission.on_ack is not None:
+            server.emit(emission)
+            return
+        link = self._current_to_send()
+        flight = flights.begin(link.node)
+        try:
+            server.emit(emission, flight)
+            if not _are_here(server, to, emission.namespace):  # one has just come back at another server
+                self._put(link, self._encode(link, emission, None), emission, flight)
+        finally:
+            flights.end(flight)
 
     def call(self, emission: Emission, to: str, timeout_s: float = 60.0) -> tuple[Any, ...]:
         """Send an event to one client, wherever it is connected, and return what it acknowledges.
@@ -348,12 +418,20 @@ class Cluster:
         namespace, to = emission.namespace, emission.to
         callback = None if question is None or to is None else (to[0], namespace, question.number)
         encoded = self._encode(link, emission, None, callback)
-        if self._server is not None:  # our own clients wait for no broker
-            if question is not None:
-                emission = emission._replace(on_ack=question.on_ack_here)
-            self._server.emit(emission)
-        self._be_closed_at_exit()
-        link.outbox.put(encoded, _key(namespace, to[0] if to else ""))
+        flight = None if self._flights is None else self._flights.begin(link.node)
+        try:
+            if self._server is not None:  # our own clients wait for no broker
+                if question is not None:
+                    emission = emission._replace(on_ack=question.on_ack_here)
+                self._server.emit(emission, flight)
+            self._put(link, encoded, emission, flight)
+        finally:
+            if self._flights is not None and flight is not None:
+                self._flights.end(flight)
+
+    def _put(self, link: Link, encoded: bytes, emission: Emission, flight: Flight | None) -> None:
+        to = emission.to
+        link.outbox.put(encoded, _key(emission.namespace, to[0] if to else ""), flight=flight)
 
     def _encode(
         self,
@@ -374,7 +452,7 @@ class Cluster:
                 emission, host_id=link.node, callback=callback, max_attachments=self._max_attachments
             )
             if more is not None:
-                message.update(more)
+                message.update(more, host_id=link.node)
             encoded = link.prepare(message)
         except FAILURES as error:
             raise explain(f"event {event!r}", args, error, self._wire.dumps) from error
@@ -384,7 +462,6 @@ class Cluster:
 
     def call_all(self, emission: Emission, timeout_s: float, on_done: Callable[[], object]) -> Pending:
         """Ask clients of all servers; see :meth:`CallsToAll.begin`."""
-        self._be_closed_at_exit()
         self._current_that_may_listen()
         return self._calls.begin(emission, timeout_s, on_done)
 
@@ -486,9 +563,8 @@ class Cluster:
             return False
         if _is_one(group):
             return True  # all versions know how to do it with one client
-        link = self._current()
+        link = self._current_to_send()
         encoded = link.prepare({**message, **envelope.of_group(group), "host_id": link.node})
-        self._be_closed_at_exit()
         link.warn_of_older(3, otherwise)
         try:
             if server is not None:
@@ -498,21 +574,35 @@ class Cluster:
         return True
 
     def _is_here(self, sid: str, namespace: str) -> bool:
-        return self._server is not None and self._server.is_connected(sid, namespace)
+        return self._server is not None and self._server.has(sid, namespace)
+
+    def _is_here_anywhere(self, sid: str) -> bool:
+        return self._server is not None and self._server.is_here(sid)
 
     def _tell(self, method: str, namespace: str, **details: Any) -> None:
-        link = self._current()
+        link = self._current_to_send()
         message: Message = {"method": method, "namespace": namespace, "host_id": link.node, **details}
-        self._send(link, message, _key(namespace, details.get("room") or details["sid"]))
+        link.send(message, _key(namespace, details.get("room") or details["sid"]))
 
-    def _send(self, link: Link, message: Message, key: str) -> None:
-        self._be_closed_at_exit()
-        link.send(message, key)
+    def _current_to_send(self) -> Link:
+        """Return the link of a process that sends, which loses nothing when it ends.
 
-    def _be_closed_at_exit(self) -> None:
-        """Let a process that only sends lose nothing when it ends; one that serves closes us with its server."""
-        if self._server is None and self._at_exit is None:
+        One that serves closes us with its server. The requests that its web server answers still go on sending, as in a
+        process without a server.
+        """
+        link = self._current()
+        if self._server is not None:
+            return self._open_again() if self._closed else link
+        if self._at_exit is None:
             self._at_exit = self._mode.on_exit(self.close)
+        return link
+
+    def _open_again(self) -> Link:
+        with self._opening:
+            if self._closed:
+                self._link, self._closed = self._new_link(), False
+                self._at_exit = self._mode.on_exit(self.close)
+            return self._link
 
     # -------------------------------------------------------------------------------------------- between servers
 
@@ -523,8 +613,7 @@ class Cluster:
 
     def tell(self, topic: str, payload: Any) -> None:
         """Tell all other servers that know a topic; see :meth:`~flask_socketio_core.contracts.servers.Servers.tell`."""
-        self._be_closed_at_exit()
-        self._current().asking.tell(topic, payload)
+        self._current_to_send().asking.tell(topic, payload)
 
     def ask(
         self,
@@ -536,7 +625,6 @@ class Cluster:
         include_self: bool = True,
     ) -> Answers:
         """Ask servers; see :meth:`~flask_socketio_core.contracts.servers.Servers.ask`."""
-        self._be_closed_at_exit()
         here = include_self and self._server is not None
         return self._current_that_may_listen().asking.ask(
             topic, payload, timeout_s=timeout_s, node=node, here=here
@@ -606,14 +694,20 @@ class Cluster:
             on_ack,
             message.get("volatile") is True,
             exclude=envelope.excluded(message),
+            keep=message.get("keep"),
         )
         try:
             if message.get("ask_all") is not None:
                 self._calls.ask_for(emission, message)
             else:
-                server.emit(emission)
+                server.emit(emission, self._origin_of(message))
         except InvalidData as error:  # a process of python-socketio's sends what it likes
             self._current().refuse("unreadable for clients", str(error))
+
+    def _origin_of(self, message: Message) -> Heard | None:
+        if self._flights is None or "node" not in message:
+            return None
+        return Heard(message["node"], message["seq"])
 
     def _return_path(self, server: LocalServer, message: Message, namespace: str) -> AckCallback | None:
         """Return what sends a client's acknowledgement to the node that asked for it."""
@@ -736,7 +830,7 @@ class _Question:
 
 def _are_here(server: LocalServer, to: tuple[Any, ...], namespace: str) -> bool:
     """Return whether all who are addressed are clients of this process."""
-    return all(server.is_connected(sid, namespace) for sid in to)
+    return all(server.has(sid, namespace) for sid in to)
 
 
 def _answer_here(link: Link, number: int, to: Any, *values: Any) -> None:

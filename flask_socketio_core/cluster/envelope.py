@@ -16,7 +16,8 @@ not know is ignored, by python-socketio's, too. Extra keys in every message of o
 
 Binary values travel as python-socketio sends them: ``data`` is a list of the structure with placeholders and the
 attachments in base64, and ``binary`` is true. In a ``callback`` the same is ours alone: python-socketio cannot send it.
-So is ``room``, which is true if a room was asked: its other members may answer, too.
+So is ``room``, which is true if a room was asked: its other members may answer, too. ``keep`` of an ``emit`` is an id
+of the event, which goes into the history of its rooms.
 
 A ``node`` message says with ``protocol`` what its server understands, so that it is sent nothing else, and with
 ``topics`` what it can be asked about. Without them it is 0 and nothing. A higher protocol understands what the lower
@@ -43,6 +44,9 @@ What is addressed to sids of ours has these in ``sids`` and only the rest in ``r
 which may have let a client into a room of that name, is not told of them. If there is no rest, the method is
 ``emit_sids``, which python-socketio ignores. Its processes and emitters write our sids into ``room``, and are heard.
 
+An ``emit_sids`` has only the keys that say something, and ``sids`` stands last, before the extra keys and without
+spaces, so that a server which has none of these clients need not read the rest. It has to where ``ask_all`` is in it.
+
 Source: python-socketio 5.18.1, ``pubsub_manager.py`` (format), ``packet.py`` (placeholders).
 """
 
@@ -50,11 +54,13 @@ from __future__ import annotations
 
 import base64
 import json as standard_json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..common.quoting import printable
 from ..common.sendable import StrictJson, check_count, encode_strictly, has_binary, put_back, take_out
+from ..common.sids import LENGTH as SID_LENGTH
 from ..common.sids import is_sid
 from ..common.values import full_namespace
 from ..server.interface import Group
@@ -71,6 +77,13 @@ SIGNATURE_BYTES = 101
 """Bytes that a signature adds to a message; see :mod:`~flask_socketio_core.cluster.signing`."""
 
 _NODE = b',"node":"'
+_TO_SIDS = "emit_sids"
+_STARTS_TO_SIDS = (b'{"method": "emit_sids"', b'{"method":"emit_sids"')
+_SIDS = b',"sids":["'
+_PLAIN_SIDS = re.compile(r'[\w-]+(?:","[\w-]+)*', re.ASCII)
+_TO_SIDS_ALONE = re.compile(
+    rb'([^"]+(?:","[^"]+)*)"\],"v":%d,"node":"([^"]+)","seq":([0-9]{1,18})\}' % VERSION
+)
 
 Message = dict[str, Any]
 """A message as JSON has it."""
@@ -119,6 +132,9 @@ class Wire:
     def __init__(self, json: Any = None, *, strict: bool = True) -> None:
         self.dumps: Callable[[Any], Any]
         self._loads = (json or standard_json).loads
+        #: What json.loads() calls, without what it does besides, which takes as long for a small message.
+        decoder: Any = standard_json.JSONDecoder()
+        self._scan = decoder.scan_once if self._loads is standard_json.loads else None
         if json is None or json is standard_json:
             self.dumps = encode_strictly if strict else standard_json.dumps
         else:
@@ -130,8 +146,28 @@ class Wire:
         :raises TypeError: for a value that the JSON module cannot encode.
         :raises ValueError: likewise.
         """
+        if message.get("method") != _TO_SIDS or "ask_all" in message:
+            return self._dump(message)
+        sids = '","'.join(message["sids"])
+        if _PLAIN_SIDS.fullmatch(sids) is None:  # a checksum can fit a name with quotes in it
+            return self._dump(message)
+        rest = message.copy()
+        del rest["sids"]
+        return b'%b,"sids":["%b"]}' % (self._dump(rest)[:-1], sids.encode())
+
+    def _dump(self, message: Message) -> bytes:
         text = self.dumps(message)
         return (text.encode() if isinstance(text, str) else bytes(text)).strip()
+
+    def _load(self, text: str) -> Any:
+        if self._scan is not None:
+            try:
+                value, end = self._scan(text, 0)
+            except StopIteration:
+                end = -1
+            if end == len(text):  # or else json.loads() says what is wrong, or skips the spaces
+                return value
+        return self._loads(text)
 
     def decode(self, raw: bytes) -> Message:
         """Return a message whose parts have the types that they should have, with its attachments put back.
@@ -139,7 +175,7 @@ class Wire:
         :raises Malformed: if it is none.
         """
         try:
-            message = self._loads(raw.decode())  # with bytes, json.loads() guesses the encoding first
+            message = self._load(raw.decode())  # with bytes, json.loads() guesses the encoding first
         except (ValueError, RecursionError) as error:
             raise Malformed("not JSON", str(error)) from None
         if not isinstance(message, dict) or not isinstance(message.get("method"), str):
@@ -147,10 +183,15 @@ class Wire:
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
             _check_depth(message)
         _check_sender(message)
-        for key, suits in _PARTS.get(message["method"], {}).items():
-            if not suits(message.get(key)):
-                raise Malformed(f"{message['method']!r} with a wrong {key!r}")
-        body = _BODIES.get(message["method"])
+        method = message["method"]
+        parts = _PARTS.get(method, _NO_PARTS)
+        for key, value in message.items():
+            if key in parts and not parts[key](value):
+                raise Malformed(f"{method!r} with a wrong {key!r}")
+        for key in _NEEDED.get(method, ()):
+            if key not in message:
+                raise Malformed(f"{method!r} with a wrong {key!r}")
+        body = _BODIES.get(method)
         if body is not None and message.get("binary"):
             message[body], message["binary"] = list(unpack(message.get(body))), False
         return message
@@ -193,6 +234,8 @@ def is_number(value: Any) -> bool:
 def _is_name(value: Any) -> bool:
     if not isinstance(value, str) or len(value) > MAX_NAME:
         return False
+    if value.isascii():
+        return True
     try:
         value.encode()  # JSON can have half a surrogate pair, which nobody could be told
     except UnicodeEncodeError:
@@ -307,6 +350,7 @@ _EMIT: dict[str, Callable[[Any], bool]] = {
     "skip_sid": _is_skip,
     "except": _are_rooms,
     "ask_all": _is_question,
+    "keep": _is_sender,
     "expires_at": _is_end,
     "callback": _is_callback,
     "host_id": _is_sender,
@@ -337,6 +381,13 @@ _PARTS: dict[str, dict[str, Callable[[Any], bool]]] = {
 }
 
 
+_NO_PARTS: dict[str, Callable[[Any], bool]] = {}
+_NEEDED = {
+    method: tuple(key for key, suits in parts.items() if not suits(None)) for method, parts in _PARTS.items()
+}
+"""Keys without which a message is none."""
+
+
 def stamp(encoded: bytes, node: str, seq: int) -> bytes:
     """Add version, sender and sequence number to an encoded message.
 
@@ -356,6 +407,31 @@ def sent_by(raw: bytes, node: str) -> bool:
     return start >= 0 and raw.startswith(b'%b","seq":' % node.encode(), start + len(_NODE))
 
 
+def first_sid(stamped: bytes) -> str:
+    """Return what looks like the first sid to which a message is sent, and may be anything; empty if there is none."""
+    if not stamped.startswith(_STARTS_TO_SIDS):
+        return ""
+    start = stamped.rfind(_SIDS) + len(_SIDS)
+    return stamped[start : start + SID_LENGTH].decode("latin-1")
+
+
+def addressed(stamped: bytes) -> tuple[list[str], str, int] | None:
+    """Return to whom alone a message is sent, its sender and its number, without decoding it.
+
+    :returns: ``None`` if that takes decoding, as with every other message than an ``emit_sids`` of this version.
+    """
+    if not stamped.startswith(_STARTS_TO_SIDS):
+        return None
+    found = _TO_SIDS_ALONE.fullmatch(stamped, stamped.rfind(_SIDS) + len(_SIDS))
+    if found is None:
+        return None
+    sids, sender, number = found.groups()
+    node = sender.decode("latin-1")
+    if not is_id(node):
+        return None
+    return sids.decode("latin-1").split('","'), node, int(number)
+
+
 def emit(
     emission: Emission,
     *,
@@ -369,19 +445,35 @@ def emit(
     :raises ValueError: if clients could not take the attachments.
     :param callback: room, namespace and number of the acknowledgement that is asked for.
     """
-    event, args, namespace, to, skip, _, volatile, _, exclude = emission
+    event, args, namespace, to, skip, _, volatile, _, exclude, keep = emission
     names, sids = to, [name for name in to or () if is_sid(name)]
     if to is not None and sids:
         found = frozenset(sids)
-        names = tuple([name for name in to if name not in found])
+        names = () if len(sids) == len(to) else tuple([name for name in to if name not in found])
     if exclude:
         # Who does not know ``except`` leaves out those that are sids at least, also sids of python-socketio.
         skip = skip.union(name for name in exclude if isinstance(name, str))
     data, binary = pack(list(args))
     if binary and max_attachments is not None:
         check_count(len(data) - 1, max_attachments)
-    message: Message = {
-        "method": "emit_sids" if sids and not names else "emit",
+    if sids and not names:  # python-socketio ignores it, so nothing need be said that goes without saying
+        message: Message = {
+            "method": _TO_SIDS,
+            "event": event,
+            "data": data,
+            "namespace": namespace,
+            "sids": sids,
+        }
+        if binary:
+            message["binary"] = True
+        if skip:
+            message["skip_sid"] = sorted(skip)
+        if callback is not None:
+            message.update(callback=list(callback), host_id=host_id)
+        _add_extras(message, exclude, volatile, keep)
+        return message
+    message = {
+        "method": "emit",
         "event": event,
         "data": data,
         "binary": binary,
@@ -393,11 +485,17 @@ def emit(
     }
     if sids:
         message["sids"] = sids
+    _add_extras(message, exclude, volatile, keep)
+    return message
+
+
+def _add_extras(message: Message, exclude: frozenset[Any], volatile: bool, keep: str | None) -> None:
     if exclude and (rooms := [name for name in exclude if not is_sid(name)]):
         message["except"] = rooms
     if volatile:
         message["volatile"] = True
-    return message
+    if keep is not None:
+        message["keep"] = keep
 
 
 def _rooms_to_wire(to: tuple[Any, ...] | None) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..common.quoting import MOST_SENTENCE, printable
 from ..common.repeats import Repeats
@@ -24,15 +25,17 @@ from ..contracts.backoff import Paced
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
 from .acks import PendingAcks, Unanswered
 from .asking import Asking
-from .envelope import PROTOCOL, Malformed, Message, Wire, sent_by, stamp
+from .envelope import PROTOCOL, Malformed, Message, Wire, addressed, first_sid, sent_by, stamp
 from .gaps import Gap, Gaps
 from .listener import Listener
 from .outbox import BusOutbox, Limits
 from .peers import MISSED_INTERVALS, Peer, Peers
-from .signing import CLOCK_SKEW_S, Unauthentic
+from .signing import CLOCK_SKEW_S, Unauthentic, unsigned
 
 if TYPE_CHECKING:
     from ..contracts import AsyncMode, Handle, MessageQueue
+    from ..contracts.clients import RecoveryLoad
+    from ..contracts.histories import HistoryLoad, OnceLoad
     from ..contracts.urls import Secrets
     from .asking import Context
     from .signing import Signature, Signer
@@ -89,6 +92,11 @@ class BusHealth:
     :param gaps_s: their length together, seconds.
     :param lag_s: seconds that our last heartbeat took to come back, or has been under way if that is longer; ``None``
         before the first.
+    :param recovery: what is kept for clients that may come back, what was forgotten, and how many could not and why, as
+        in ``SocketIO.load()``; ``None`` without the option ``recovery``.
+    :param history: what is kept of rooms with a history, and what is not although it should be; likewise, and ``None``
+        without one.
+    :param once: what has come of events that are handled once; likewise, and ``None`` before the first.
     """
 
     up: bool
@@ -108,6 +116,9 @@ class BusHealth:
     gaps: int
     gaps_s: float
     lag_s: float | None
+    recovery: RecoveryLoad | None = None
+    history: HistoryLoad | None = None
+    once: OnceLoad | None = None
 
 
 class MessageObservers(Protocol):
@@ -123,6 +134,8 @@ class Link:
     """Send and receive messages; keep the connection alive and say when it is not.
 
     :param on_message: called with every new message of another node, and with ``callback`` and ``gone`` messages.
+    :param clients_come: whether clients may come here from other servers.
+    :param is_here: tells whether a client of this process has a sid; nothing more is read of what is sent to others.
     :param on_state: called with ``up`` and a sentence when the bus is there for the first time, was lost or restored.
     :param observers: told of messages of other processes, if they want to know of them.
     :param on_gap: called in a worker when this server was cut off, hears again, and knows what it has missed.
@@ -144,6 +157,8 @@ class Link:
         clock: Callable[[], float],
         logger: logging.Logger,
         on_message: Callable[[Message], object],
+        is_here: Callable[[str], bool],
+        clients_come: bool,
         on_state: Callable[[bool, str], object],
         on_gap: Callable[[Gap], object],
         on_server: Callable[[str, bool], object],
@@ -174,6 +189,7 @@ class Link:
         self._clock = clock
         self._logger = logger
         self._on_message = on_message
+        self._is_here = is_here
         self._on_state = on_state
         self._on_gap = on_gap
         self._on_server = on_server
@@ -202,10 +218,16 @@ class Link:
             mode,
             clock=clock,
             logger=logger,
-            on_message=self._receive,
+            on_message=self._hear,
             on_lost=self._listening_failed,
             on_back=self._listening_works,
         )
+        self.clients_come = clients_come
+        self.claims: list[Callable[[], bool]] = []
+        """What is called behind each message that is heard, until it returns ``True``; see ``recovery.py``."""
+        self._lost_at = -math.inf  # clock reading when something may have been lost last
+        self._in_doubt = False  # cut off, and it is not known yet what that has cost
+        self._unnumbered_at = -math.inf
         self._problems: dict[str, str] = {}
         self._refused: set[str] = set()
         self._solutions: list[str] = []
@@ -353,6 +375,11 @@ class Link:
         """
         self.outbox.put(encoded, key)
 
+    @property
+    def listening_s(self) -> float:
+        """Return for how long this process has listened since it first could, seconds."""
+        return 0.0 if self._joined_at is None else self._clock() - self._joined_at
+
     def announce_topics(self) -> None:
         """Tell the other servers which topics there are now."""
         if self.serves:
@@ -494,6 +521,19 @@ class Link:
 
     # ------------------------------------------------------------------------------------------------- receiving
 
+    def _hear(self, raw: bytes) -> None:
+        self._receive(raw)
+        if self.claims:
+            self.claims = [claim for claim in self.claims if not claim()]
+
+    def lost_since(self, at_s: float) -> bool:
+        """Return whether messages of other servers may be missing that were sent after a clock reading."""
+        return self._in_doubt or self._lost_at >= at_s
+
+    def unnumbered_since(self, at_s: float) -> bool:
+        """Return whether something was heard since a clock reading that has no number, as from python-socketio."""
+        return self._unnumbered_at >= at_s
+
     def _receive(self, raw: bytes) -> None:
         now_s = self._clock()
         try:
@@ -501,8 +541,7 @@ class Link:
             if sent_by(raw, self.node):
                 self._hear_ourselves(raw, now_s)
                 return
-            message = self._wire.decode(raw)
-            sender, seq = message.get("node"), message.get("seq")
+            message, method, sender, seq = self._read(raw if signature is None else unsigned(raw))
             if signature is not None:
                 self._check_known(sender, signature, now_s)
         except Unauthentic as problem:
@@ -513,8 +552,9 @@ class Link:
             self.refuse(problem.kind, str(problem))
             return
         if not isinstance(sender, str) or not isinstance(seq, int):  # from python-socketio
+            self._unnumbered_at = now_s
             is_new = True
-        elif message["method"] != "node":
+        elif message is None or method != "node":
             is_new = self.peers.is_new(sender, seq, now_s)
         elif signature is None or self.peers.is_news(sender, seq, signature.count, now_s):
             self._on_news(sender, message, seq, now_s)
@@ -525,10 +565,23 @@ class Link:
             self._received += 1
             if self._observers is not None and self._observers.observes_bus_messages:
                 node = sender if isinstance(sender, str) else None
-                self._observers.bus_message(method=message["method"], node=node, size_bytes=len(raw))
-            self._on_message(message)
+                self._observers.bus_message(method=method, node=node, size_bytes=len(raw))
+            if message is None and self.clients_come:  # one may have come since it was looked for
+                message, *_ = self._read(raw)
+            if message is not None:
+                self._on_message(message)
         elif signature is not None:
             self._tell_dropped("heard before", "heard before: sent twice after an outage, or replayed")
+
+    def _read(self, raw: bytes) -> tuple[Message | None, str, Any, Any]:
+        """Return a message with its method, sender and number; ``None`` for one that is for clients elsewhere alone."""
+        first = first_sid(raw)
+        if first and not self._is_here(first):
+            found = addressed(raw)
+            if found is not None and not any(map(self._is_here, found[0])):
+                return None, "emit_sids", *found[1:]
+        message = self._wire.decode(raw)
+        return message, message["method"], message.get("node"), message.get("seq")
 
     def _verify(self, signer: Signer, raw: bytes, now_s: float) -> Signature:
         """Check a message's signature.
@@ -596,6 +649,7 @@ class Link:
 
     def _note_lost(self, node: str, lost: int, settled_at: float | None, now_s: float) -> None:
         if lost:
+            self._lost_at = now_s
             self._tell_of_server(
                 logging.ERROR,
                 "%d messages of server %s never arrived here, %d of all servers so far",
@@ -685,6 +739,7 @@ class Link:
         if resumed:
             self._tell_gap(self._gaps.resumed(duration_s, since))
             return
+        self._in_doubt = True
         nodes = [peer.node for peer in self.peers.alive(now_s)]
         until = now_s + max((MISSED_INTERVALS + 1) * self._interval_s, CONFIRM_S)
         self._tell_gap(self._gaps.begin(duration_s, since, nodes=nodes, lost=self.peers.lost, until=until))
@@ -692,6 +747,10 @@ class Link:
     def _tell_gap(self, gap: Gap | None) -> None:
         if gap is None or not self.serves:
             return
+        if not gap.resumed:
+            self._in_doubt = False
+            if gap.missed != 0:
+                self._lost_at = self._clock()
         if gap.duration_s and not gap.resumed:
             what = (
                 "nobody can say what is missing" if gap.missed is None else f"messages missing: {gap.missed}"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ..contracts.fork import ProcessFlag
+from ..contracts.fork import OncePerProcess
 from .asking import Asking, Context
 from .calls_to_all import CallsToAll
 from .envelope import Wire
@@ -50,7 +50,7 @@ class OneServer:
         self._context = context
         self._logger = logger or logging.getLogger("flask_socketio_core.cluster")
         self._clock = clock
-        self._here = ProcessFlag(is_set=True)
+        self._here = OncePerProcess(mode, is_set=True)
         self._asking = self._new_asking()
 
     @property
@@ -74,10 +74,13 @@ class OneServer:
         return self._calls.begin(emission, timeout_s, on_done)
 
     def _current(self) -> Asking:
-        if not self._here.is_set():
-            self._asking = self._new_asking()
-            self._here.set()
+        while not self._here.is_set():
+            self._here.run(self._ask_anew)
         return self._asking
+
+    def _ask_anew(self) -> None:
+        self._asking = self._new_asking()
+        self._here.set()
 
     def _new_asking(self) -> Asking:
         asking = Asking(

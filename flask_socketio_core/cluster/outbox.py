@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import logging
 
     from ..contracts import AsyncMode, MessageQueue
+    from .flights import Flight
     from .signing import Signer
 
 #: Seconds between two attempts to reach the broker: grows from the first to the second, halved or doubled by chance.
@@ -169,7 +170,7 @@ class BusOutbox:
         if self._closed:
             raise QueueClosed("the connection to the message queue was closed")
 
-    def put(self, encoded: bytes, key: str, *, numbered: bool = True) -> None:
+    def put(self, encoded: bytes, key: str, *, numbered: bool = True, flight: Flight | None = None) -> None:
         """Publish a message, or keep it while the broker is away.
 
         Blocks for the queue's time-out at most: for the first message of an outage, and for room in the buffer while
@@ -177,18 +178,27 @@ class BusOutbox:
 
         :param numbered: ``False`` for a sign of life, which carries the number of the last message instead of one of
             its own, and is no loss when it is dropped.
+        :param flight: is told the number, before anybody can hear the message.
         :raises QueueClosed: after :meth:`close`.
         """
-        self._await_room()
+        if self._publishing:
+            self._await_room()
         with self._lock:
             if self._closed:
                 raise QueueClosed("the connection to the message queue was closed")
-            self._seq += numbered
-            self._append(_Message(self._stamp(encoded, self._seq), key, self._clock(), self._seq, numbered))
+            self._seq = seq = self._seq + numbered
+            if flight is not None:
+                flight.seq = seq
+            message = _Message(self._stamp(encoded, seq), key, self._clock(), seq, numbered)
             mine = not self._publishing and self._down_since is None
+            at_once = mine and not self._waiting
+            if at_once:
+                self._held = message
+            else:
+                self._append(message)
             self._publishing = self._publishing or mine
         if mine:
-            self._publish_some(HELPFULNESS, ours=not numbered)
+            self._publish_some(HELPFULNESS, ours=not numbered, first=message if at_once else None)
 
     def look_again(self) -> None:
         """Try now whether the broker is back, if that is waited for: our listener hears it."""
@@ -237,17 +247,15 @@ class BusOutbox:
 
     # ----------------------------------------------------------------------------------------------- publishing
 
-    def _publish_some(self, most: int | None, *, ours: bool) -> None:
+    def _publish_some(self, most: int | None, *, ours: bool, first: _Message | None = None) -> None:
         """Publish what waits. Only who has set ``_publishing`` may call this.
 
+        :param first: is held already.
         :param ours: this task is none of the application's, so that a green library's Timeout is the queue's.
         """
         done = 0
-        while True:
-            message = self._next()
-            if message is None:
-                self._report_overrun()
-                return
+        message = first or self._next()
+        while message is not None:
             if done == most:
                 self._hand_over(message)
                 return
@@ -260,6 +268,7 @@ class BusOutbox:
                 self._broker_is_away(message, error)
                 return
             done += 1
+            message = self._next()
 
     def _hand_over(self, message: _Message) -> None:
         """Let a worker go on with a message and what waits behind it."""
@@ -269,23 +278,22 @@ class BusOutbox:
     def _next(self) -> _Message | None:
         with self._lock:
             self._held = None
-            if not self._waiting:
-                self._publishing = self._overrun = False
-                return None
-            return self._take_oldest()
-
-    def _report_overrun(self) -> None:
-        with self._lock:
+            if self._waiting:
+                return self._take_oldest()
+            self._publishing = self._overrun = False
             lost, self._lost_now = self._lost_now, 0
         if lost:
             self._on_overrun(lost)
+        return None
 
     def _try(self, message: _Message, *, ours: bool) -> BaseException | None:
         """Publish one message and return the error after which it can be tried again."""
         self._publishing_since = self._clock()
         try:
             payload = message.payload if self._signer is None else self._signer.sign(message.payload)
-            self._queue.publish(payload, key=message.key)
+            # Of what it sends itself, a server needs to hear its signs of life only: they show that it is not deaf.
+            publish = self._queue.publish_to_others if message.numbered else self._queue.publish
+            publish(payload, key=message.key)
         except QueueUnavailable as error:
             return error
         except (QueueClosed, MessageTooLarge) as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,51 @@ class Peers:
             self.duplicates += 1
             return False
 
+    def heard(self, now_s: float, within_s: float) -> dict[str, tuple[int, list[int], int, float]]:
+        """Return what was heard of each sender that has not been silent for long.
+
+        :param now_s: clock reading, seconds.
+        :param within_s: how long that is, seconds.
+        :returns: by its id, the highest number, those below that are missing, the number that was heard first, and
+            for how long it has been silent, seconds.
+        """
+        with self._lock:
+            return {
+                node: (
+                    sender.highest,
+                    sorted(sender.missing | sender.given_up),
+                    sender.first,
+                    max(now_s - sender.heard_at, 0.0),
+                )
+                for node, sender in self._senders.items()
+                if now_s - sender.heard_at <= within_s
+            }
+
+    def covers(self, heard: Mapping[str, Any], own: str, listening_s: float) -> bool:
+        """Return whether everything was heard here that was heard elsewhere, as :meth:`heard` tells it.
+
+        :param own: this process, which need not hear itself.
+        :param listening_s: how long this process has listened; what others heard before is not for its clients.
+        """
+        with self._lock:
+            return all(self._covers(node, listening_s, *told) for node, told in heard.items() if node != own)
+
+    def _covers(
+        self,
+        node: str,
+        listening_s: float,
+        highest: int,
+        missing: Iterable[int],
+        first: int,
+        silent_s: float,
+    ) -> bool:
+        sender = self._senders.get(node)
+        if sender is None:
+            return silent_s >= listening_s
+        if sender.highest < highest:
+            return False
+        return all(number > highest or number < first for number in sender.missing.difference(missing))
+
     def may_be_forgotten(self, node: str, sent_at: float) -> bool:
         """Return whether a message may have been heard from a sender that is remembered no longer.
 
@@ -127,7 +173,8 @@ class Peers:
         sender.heard_at = now_s
         self._senders.move_to_end(node)
         if seq > sender.highest:
-            self._miss(sender, seq - 1)
+            if seq > sender.highest + 1:
+                self._miss(sender, seq - 1)
             sender.highest = seq
             return True
         if seq in sender.missing:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class _Question:
     awaited: set[str]
     on_done: Callable[[], object]
+    is_enough: Callable[[Any], bool] | None
     answers: dict[str, Any] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     missing: dict[str, Cause] = field(default_factory=dict)
@@ -38,12 +39,18 @@ class Questions:
         self._lock = lock
         self._questions: dict[int, _Question] = {}
 
-    def add(self, asked: Iterable[str], on_done: Callable[[], object]) -> int:
+    def add(
+        self,
+        asked: Iterable[str],
+        on_done: Callable[[], object],
+        is_enough: Callable[[Any], bool] | None = None,
+    ) -> int:
         """Keep a question to some servers, until :meth:`end`, and return its number.
 
         :param on_done: called once no answer is awaited any more, which may be at once; must not block.
+        :param is_enough: says of an answer whether no other is awaited any more.
         """
-        question = _Question(set(asked), on_done)
+        question = _Question(set(asked), on_done, is_enough)
         with self._lock:
             while (number := secrets.randbits(NUMBER_BITS)) in self._questions:
                 pass
@@ -61,6 +68,8 @@ class Questions:
             question.awaited.discard(node)
             if error is None:
                 question.answers[node] = value
+                if question.is_enough is not None and question.is_enough(value):
+                    question.awaited.clear()
             else:
                 question.errors[node] = error
         self._tell_if_done(question)

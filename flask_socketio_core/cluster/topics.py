@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
@@ -27,6 +28,7 @@ CORE = "core:"
 CLIENTS = f"{CORE}clients"
 """Who is connected to which server; see :mod:`~flask_socketio_core.cluster.clients`."""
 WATCH = f"{CORE}watch"
+HISTORY = f"{CORE}history"
 """What ``flask socketio top`` and ``tail`` show; see :mod:`~flask_socketio_core.app.watched`."""
 
 
@@ -34,6 +36,17 @@ class Follower(Protocol):
     """Who tells the others which topics there are."""
 
     def announce_topics(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """A handler of the core's that has to know which messages were heard before its question, and which were not.
+
+    :param begin: called with the payload, the asking server and the question's number, by the task that listens, before
+        it takes the next message; must not block. What it returns is called in a worker and returns the answer.
+    """
+
+    begin: Callable[[Any, str, int], Callable[[], Any]]
 
 
 class Topics:
@@ -44,10 +57,10 @@ class Topics:
 
     def __init__(self, finish: Callable[[Any], Any] = lambda answer: answer) -> None:
         self.finish = finish
-        self._handlers: dict[str, TopicHandler] = {}
+        self._handlers: dict[str, TopicHandler | InOrder] = {}
         self.followers: WeakSet[Follower] = WeakSet()
 
-    def add(self, topic: str, handler: TopicHandler) -> None:
+    def add(self, topic: str, handler: TopicHandler | InOrder) -> None:
         """Have a handler for a topic, and let the other servers know; it takes the place of an earlier one of its kind.
 
         :raises ValueError: for a name that no topic can have.
@@ -68,11 +81,22 @@ class Topics:
         for follower in list(self.followers):
             follower.announce_topics()
 
+    def remove(self, topic: str) -> None:
+        """Have no handler for a topic any more, and let the other servers know."""
+        if self._handlers.pop(topic, None) is not None:
+            for follower in list(self.followers):
+                follower.announce_topics()
+
     def names(self) -> list[str]:
         """Return the topics."""
         return sorted(self._handlers)
 
-    def find(self, topic: str) -> TopicHandler | None:
+    @property
+    def are_open(self) -> bool:
+        """Whether there are others than those of the core."""
+        return not all(name.startswith(CORE) for name in self._handlers)
+
+    def find(self, topic: str) -> TopicHandler | InOrder | None:
         """Return the handler of a topic."""
         return self._handlers.get(topic)
 
@@ -147,6 +171,12 @@ class TopicWorkers:
         self._waiting = 0
         self._ready: deque[tuple[Callable[[], object], Hashable]] = deque()
         self._lanes: dict[Hashable, deque[Callable[[], object]]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether handlers run or wait."""
+        with self._lock:
+            return bool(self._running or self._waiting)
 
     def start(self, job: Callable[[], object], lane: Hashable = None) -> bool:
         """Run a job soon; ``False`` if too many wait already.

@@ -27,7 +27,7 @@ INSTEAD = {
     "cleanup_empty_child_namespaces": f"{_FIXED}, empty namespaces are always forgotten",
     "client_manager_options": _QUEUE,
     "connection_options": _QUEUE,
-    "connection_state_recovery": "there is none here: send what was missed in the connect handler",
+    "connection_state_recovery": "use recovery=, a number of seconds",
     "cors": "use cors_allowed_origins= and cors_credentials=",
     "credentials": "use cors_credentials=",
     "debug": _RUN,

@@ -32,6 +32,9 @@ class OptionKeywords(TypedDict, total=False):
     manage_session: Switch
     message_queue: str | None
     message_queue_options: Mapping[str, Any]
+    store: str | None
+    store_options: Mapping[str, Any]
+    once_ttl: Number
     share_sessions: Switch
     channel: str
     path: str
@@ -42,6 +45,7 @@ class OptionKeywords(TypedDict, total=False):
     serializer: Literal["default", "msgpack"] | type[Packet]
     json: Any  # a module or object with dumps and loads
     async_handlers: Switch
+    recovery: Number | Mapping[str, Any] | None
     always_connect: Switch
     namespaces: str | Iterable[str] | None
     max_namespaces: Number

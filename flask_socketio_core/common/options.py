@@ -20,6 +20,7 @@ from . import option_values, values
 from .foreign_options import instead_of
 from .json_modules import tried
 from .option_values import TRANSPORTS
+from .recovery_settings import Recovery, recovery
 from .settings import CONFIG_PREFIX, Unsuitable, option, settings_of
 
 LONGEST_SILENCE_S = 2_147_483
@@ -78,7 +79,35 @@ class Options:
         expects="a dict of options by name",
         repr=False,
     )
-    channel: str = option(str, "flask-socketio", "name that separates clusters which share a broker")
+    store: str | None = option(  # likewise
+        str,
+        None,
+        "URL of the store, where what has to be remembered for a while is kept for all processes; ``None`` for the "
+        "memory of each process",
+        expects="a URL, such as redis://127.0.0.1:6379/0",
+        repr=False,
+    )
+    store_options: Mapping[str, Any] = option(
+        dict,
+        {},
+        "options for the store's client library",
+        expects="a dict of options by name",
+        repr=False,
+    )
+    once_ttl: float = option(
+        float,
+        600.0,
+        "seconds for which it is remembered how an event was acknowledged that is handled once, with ``once=`` of "
+        "``on()``. "
+        "Default 10 minutes: longer than clients try again",
+        unit="seconds",
+        above=0,
+    )
+    channel: str = option(
+        str,
+        "flask-socketio",
+        "name that separates clusters which share a broker, and applications that share a store",
+    )
     share_sessions: bool = option(
         bool,
         True,
@@ -132,6 +161,15 @@ class Options:
         "order per connection",
         expects="true, false or 'ordered'",
         parse=option_values.async_handlers,
+    )
+    recovery: Recovery | None = option(
+        object,
+        None,
+        "how long a client that has lost its connection can come back as the same one, seconds: with its sid, rooms, "
+        "data and user, and with every event that it has missed. Or a dict of settings, see "
+        "[recovery](recovery.md). ``None``: it always starts anew",
+        expects="a number of seconds greater than 0, or a dict of settings",
+        parse=recovery,
     )
     always_connect: bool = option(
         bool,

@@ -14,8 +14,8 @@ class DisconnectReason(str):
     __slots__ = ("detail",)
 
     detail: str
-    """``"kicked"``, ``"shutdown"``, ``"overflow"``, ``"replaced"``, ``"expired"``, the application's own text, or
-    ``""``."""
+    """``"kicked"``, ``"shutdown"``, ``"violation"``, ``"overflow"``, ``"replaced"``, ``"expired"``, the application's
+    own text, or ``""``."""
 
     def __new__(cls, text: str, detail: str = "") -> DisconnectReason:
         """Return a reason.
@@ -48,6 +48,8 @@ class Reason:
     """The application called ``disconnect()`` or ``kick()``."""
     SHUTDOWN: Final = DisconnectReason("server disconnect", "shutdown")
     """The server's process ends."""
+    VIOLATION: Final = DisconnectReason("transport error", "violation")
+    """The client broke the protocol, or a limit on what it may send."""
     OVERFLOW: Final = DisconnectReason("transport error", "overflow")
     """The client did not read, and ``outbox_policy`` is ``"disconnect"``; or no dropping helped."""
     REPLACED: Final = DisconnectReason("server disconnect", "replaced")

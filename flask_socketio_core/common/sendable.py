@@ -188,13 +188,33 @@ def _check_numbers(text: str) -> None:
             finite(found)
 
 
-class _Strict(standard_json.JSONEncoder):
-    def __init__(self) -> None:
-        super().__init__(allow_nan=False)
+_strict = standard_json.JSONEncoder(allow_nan=False)
+# What JSONEncoder.encode() makes anew for each value, which takes as long as to encode a small one.
+_make = getattr(standard_json.encoder, "c_make_encoder", None)
+_encode_at_once: Callable[[Any, int], tuple[str, ...]] | None = _make and _make(
+    None,  # it looks for no circles: they end with the recursion
+    _strict.default,
+    standard_json.encoder.encode_basestring_ascii,
+    None,
+    _strict.key_separator,
+    _strict.item_separator,
+    _strict.sort_keys,
+    _strict.skipkeys,
+    _strict.allow_nan,
+)
 
 
-encode_strictly = _Strict().encode
-"""The standard library's JSON without the numbers that JSON does not have."""
+def encode_strictly(value: Any) -> str:
+    """Return the standard library's JSON without the numbers that JSON does not have.
+
+    :raises TypeError: for a value that cannot be encoded; :class:`ValueError` and :class:`RecursionError` likewise.
+    """
+    if _encode_at_once is not None:
+        try:
+            return "".join(_encode_at_once(value, 0))
+        except RecursionError:
+            pass  # it is said below whether it contains itself
+    return _strict.encode(value)
 
 
 # what is wrong, and where

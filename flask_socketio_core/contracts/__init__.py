@@ -1,8 +1,9 @@
-"""All that a plugin may import: the three seams, the hooks, and what the plugins of each kind are put together from.
+"""All that a plugin may import: the seams, the hooks, and what the plugins of each kind are put together from.
 
 A plugin's hooks (:mod:`~flask_socketio_core.contracts.hookspecs`) return the *descriptors* here
-(:class:`AsyncModeInfo`, :class:`WebSocketProviderInfo`, :class:`QueueInfo`); they are data, cheap to make, and import
-nothing heavy. The class behind a descriptor is loaded only when it was selected, by calling the descriptor's ``load``.
+(:class:`AsyncModeInfo`, :class:`WebSocketProviderInfo`, :class:`QueueInfo`, :class:`StoreInfo`); they are data, cheap
+to make, and import nothing heavy. The class behind a descriptor is loaded only when it was selected, by calling the
+descriptor's ``load``.
 A descriptor checks its fields when it is made: one of another type or form raises
 :class:`~flask_socketio_core.errors.InvalidDescriptor`, which says what to write.
 
@@ -19,12 +20,20 @@ from .async_mode import (
     Handle,
     Listener,
     Lock,
+    ReadWaiter,
     ServeOptions,
     Task,
 )
 from .message_queue import MessageQueue, QueueCapabilities, QueueInfo
+from .store import Position, Store, StoreCapabilities, StoreInfo, Stretch
 from .verdict import OK, Probe, Verdict, always_usable
-from .websocket_provider import BlockingTransport, SocketLocation, WebSocketProvider, WebSocketProviderInfo
+from .websocket_provider import (
+    BlockingTransport,
+    KeepAlive,
+    SocketLocation,
+    WebSocketProvider,
+    WebSocketProviderInfo,
+)
 
 __all__ = [
     "OK",
@@ -34,14 +43,21 @@ __all__ = [
     "BlockingTransport",
     "Event",
     "Handle",
+    "KeepAlive",
     "Listener",
     "Lock",
     "MessageQueue",
+    "Position",
     "Probe",
     "QueueCapabilities",
     "QueueInfo",
+    "ReadWaiter",
     "ServeOptions",
     "SocketLocation",
+    "Store",
+    "StoreCapabilities",
+    "StoreInfo",
+    "Stretch",
     "Task",
     "Verdict",
     "WebSocketProvider",

@@ -27,6 +27,7 @@ __all__ = [
     "Handle",
     "Listener",
     "Lock",
+    "ReadWaiter",
     "ServeOptions",
     "Task",
 ]
@@ -80,6 +81,16 @@ class Event(Protocol):
     def clear(self) -> None: ...
     def is_set(self) -> bool: ...
     def wait(self, timeout: float | None = ...) -> bool: ...
+
+
+class ReadWaiter(Protocol):
+    """Waits for one descriptor, for the task that made it."""
+
+    def wait(self) -> None:
+        """Return when there is something to read; other tasks run meanwhile."""
+
+    def close(self) -> None:
+        """Wait no more: before the descriptor is closed, and in a forked child."""
 
 
 class Handle(Protocol):
@@ -289,6 +300,15 @@ class AsyncMode(ABC):
 
         :raises NotImplementedError: if ``capabilities.watches`` is ``False``.
         """
+
+    def create_read_waiter(self, fd: int) -> ReadWaiter | None:
+        """Return what waits until a descriptor can be read; ``None`` if nothing does it cheaper than ``selectors``.
+
+        For a task that does nothing else. Called in that task.
+
+        :param fd: a descriptor that epoll takes; it stays open until the waiter was closed.
+        """
+        return None
 
     def on_exit(self, callback: Callable[[], object]) -> Handle:
         """Call back once, in a task that may block for a few seconds, when this process is about to end.

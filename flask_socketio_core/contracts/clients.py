@@ -9,9 +9,19 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from .histories import HistoryLoad, OnceLoad
     from .servers import Cause
 
-__all__ = ["AckCallback", "CallAnswers", "Client", "ClientCause", "Emission", "Load", "address_of"]
+__all__ = [
+    "AckCallback",
+    "CallAnswers",
+    "Client",
+    "ClientCause",
+    "Emission",
+    "Load",
+    "RecoveryLoad",
+    "address_of",
+]
 
 AckCallback = Callable[..., None]
 """Called once with what the client acknowledged, as positional arguments."""
@@ -27,6 +37,7 @@ class Emission(NamedTuple):
     :param volatile: drop it for a client that cannot be written to at once.
     :param local: only to clients of this process.
     :param exclude: rooms whose members do not receive it, and sids.
+    :param keep: an id of it, if it is kept in the history of a room; the core sets it.
     """
 
     event: str
@@ -38,6 +49,7 @@ class Emission(NamedTuple):
     volatile: bool = False
     local: bool = False
     exclude: frozenset[Any] = frozenset()
+    keep: str | None = None
 
 
 ClientCause = Literal["silent", "gone", "dropped"]
@@ -96,6 +108,17 @@ class Client(Protocol):
         """WSGI environ of the connection's first request, without the server's own objects. Shared: copy to change."""
 
     @property
+    def recovered(self) -> bool:
+        """Whether it has lost its connection and is back, with the same sid, rooms, data and user.
+
+        It has missed nothing then. Always ``False`` without the option ``recovery``.
+        """
+
+    @property
+    def missed(self) -> int:
+        """How many events it was sent again when it came back, which it had missed; 0 if it has not."""
+
+    @property
     def connected_at(self) -> float:
         """When it asked to join the namespace, seconds since the epoch."""
 
@@ -147,6 +170,34 @@ class Client(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryLoad:
+    """What a process keeps for clients that may come back, and what has come of it since it began.
+
+    :param clients: clients that could come back, connected ones included.
+    :param lost_clients: those who have lost their connection.
+    :param events: events that may have to be sent again; of volatile ones only the offset.
+    :param events_bytes: what these take in memory, bytes.
+    :param evicted_events: events that were forgotten because of ``max_bytes`` or ``max_namespace_bytes``.
+    :param recovered: clients that have come back.
+    :param expired: clients that have not come back in time.
+    :param displaced: clients whose state was forgotten because of ``max_clients``.
+    :param failed: clients that have come back and had to start anew, by the reason: ``"unknown"`` (it was not kept, or
+        not for so long, or another server has it), ``"too many events"``, ``"events forgotten"``, ``"messages lost"``,
+        ``"senders without numbers"``, ``"no answer"``, ``"login ended"``; see ``docs/recovery.md``.
+    """
+
+    clients: int
+    lost_clients: int
+    events: int
+    events_bytes: int
+    evicted_events: int
+    recovered: int
+    expired: int
+    displaced: int
+    failed: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What a process has to do for its clients at the moment.
 
@@ -160,6 +211,9 @@ class Load:
     :param busy_workers: handlers that run or have a worker coming. Of clients that have left, with handlers in order
         (``async_handlers="ordered"``), their disconnect handlers only.
     :param waiting_handlers: events and the like that wait for a worker, or for those of their client before them.
+    :param recovery: what is kept for clients that may come back; ``None`` without the option ``recovery``.
+    :param history: what is kept of rooms with a history; ``None`` without one.
+    :param once: what has come of events that are handled once; ``None`` before the first.
     """
 
     connections: Mapping[str, int]
@@ -171,6 +225,9 @@ class Load:
     max_workers: int
     busy_workers: int
     waiting_handlers: int
+    recovery: RecoveryLoad | None = None
+    history: HistoryLoad | None = None
+    once: OnceLoad | None = None
 
 
 def address_of(environ: Mapping[str, Any]) -> str | None:

@@ -1,7 +1,7 @@
 """What a fork changes: which objects start afresh in the child, and how one knows in which process it is.
 
 Python tells of a fork (:func:`register_at_fork`). uWSGI forks past that, unless it was started with
-``py-call-osafterfork``; what has to be right there, too, asks (:class:`ProcessFlag`).
+``py-call-osafterfork``; what has to be right there, too, asks (:class:`ProcessFlag`, :class:`OncePerProcess`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import os
 import types
 import weakref
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from .concurrency.jobs import describe, log_failure
 
-__all__ = ["ProcessFlag", "register_at_fork"]
+if TYPE_CHECKING:
+    from .async_mode import AsyncMode, Event
+
+__all__ = ["OncePerProcess", "ProcessFlag", "register_at_fork"]
 
 Method = Callable[[], object]
 
@@ -61,6 +64,44 @@ class ProcessFlag:
     def clear(self) -> None:
         """Have it set in no process."""
         self._pid = 0
+
+
+class OncePerProcess(ProcessFlag):
+    """A flag for what one task does in each process, while those that come meanwhile wait for its end.
+
+    :param mode: the async mode of the tasks.
+    """
+
+    def __init__(self, mode: AsyncMode, *, is_set: bool = False) -> None:
+        super().__init__(is_set=is_set)
+        self._mode = mode
+        self._forget()
+        register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        # Nobody goes on in a child with what a task of the parent was about to do.
+        self._lock = self._mode.create_lock()
+        self._doing: Event | None = None
+
+    def run(self, act: Callable[[], object]) -> None:
+        """Do it, unless that was done, or wait for the task that does.
+
+        :param act: does it and sets the flag; as long as it has not, it is to be done.
+        """
+        mine = self._mode.create_event()
+        with self._lock:
+            if self.is_set():
+                return
+            doing, self._doing = self._doing, self._doing or mine
+        if doing is not None:
+            doing.wait()
+            return
+        try:
+            act()
+        finally:
+            with self._lock:
+                self._doing = None
+            mine.set()
 
 
 class _Methods:

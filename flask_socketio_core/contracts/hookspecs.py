@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .clients import Client, Emission
     from .message_queue import QueueInfo
     from .settings import Setting
+    from .store import StoreInfo
     from .websocket_provider import WebSocketProviderInfo
 
 __all__ = [
@@ -66,8 +67,13 @@ __all__ = [
     "socketio_event_after",
     "socketio_event_before",
     "socketio_event_error",
+    "socketio_event_repeated",
+    "socketio_history_incomplete",
+    "socketio_history_lost",
     "socketio_message_queues",
     "socketio_outbox_overflow",
+    "socketio_recovered",
+    "socketio_recovery_failed",
     "socketio_refused",
     "socketio_response_headers",
     "socketio_room_entered",
@@ -77,6 +83,7 @@ __all__ = [
     "socketio_session_opened",
     "socketio_settings",
     "socketio_setup",
+    "socketio_stores",
     "socketio_teardown",
     "socketio_transport_changed",
     "socketio_websocket_providers",
@@ -92,6 +99,7 @@ DESCRIBING = frozenset(
         "socketio_async_modes",
         "socketio_websocket_providers",
         "socketio_message_queues",
+        "socketio_stores",
         "socketio_settings",
     }
 )
@@ -143,6 +151,20 @@ def socketio_message_queues() -> QueueInfo | Sequence[QueueInfo] | None:
 
     :returns: one descriptor, several, or ``None``. Two plugins that claim one URL scheme are an error, reported with
         both distributions when that scheme is used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_stores() -> StoreInfo | Sequence[StoreInfo] | None:
+    """Describe the stores this plugin provides.
+
+    Called once per ``SocketIO`` object, when an application names a store. Must not import the client library: put that
+    import in the callable passed as ``StoreInfo.load``.
+
+    :returns: as in :func:`socketio_message_queues`; the schemes of queues and those of stores are independent of each
+        other.
 
     .. versionadded:: 0.1
     """
@@ -531,6 +553,69 @@ def socketio_ack_expired(sid: str, namespace: str, event: str, waited_s: float, 
 
     :param event: what was to be acknowledged.
     :param waited_s: time since the event was sent, seconds.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_recovered(sid: str, namespace: str, missed: int, socketio: Any) -> None:
+    """Observe that a client which has lost its connection is back, with its sid, rooms, data and user.
+
+    Called in a worker, outside of a Flask context, about when its connect handler begins, which may refuse it still.
+
+    :param missed: how many events it is sent again.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_recovery_failed(sid: str, namespace: str, reason: str, socketio: Any) -> None:
+    """Observe that a client wanted to come back and has to start anew; called as :func:`socketio_recovered`.
+
+    :param sid: its new one.
+    :param reason: one of those that :class:`~flask_socketio_core.contracts.clients.RecoveryLoad` counts.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_event_repeated(sid: str, namespace: str, event: str, socketio: Any) -> None:
+    """Observe that an event which is handled once came again, and is acknowledged as the first was.
+
+    Called in the task that would have run its handler, or on the event loop of coroutines: must not block.
+
+    :param event: its name.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_history_lost(namespace: str | None, room: Any, reason: str, count: int, socketio: Any) -> None:
+    """Observe that something of a room's history is not kept although it should be.
+
+    Called in the task that emits or delivers, or in a worker, each time; so it must be quick.
+
+    :param namespace: that of the room; ``None`` with ``"memory"``, as it is not known whose history was given up.
+    :param room: likewise.
+    :param reason: one of those of :class:`HistoryLoad.lost <flask_socketio_core.contracts.histories.HistoryLoad>`.
+    :param count: events, or with ``"memory"`` rooms.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def socketio_history_incomplete(sid: str, namespace: str, room: Any, reason: str, socketio: Any) -> None:
+    """Observe that a client has joined a room with an offset, and it cannot be shown that it has everything now.
+
+    Called in the task that put it into the room, after that.
+
+    :param reason: one of those of
+        :class:`HistoryLoad.incomplete <flask_socketio_core.contracts.histories.HistoryLoad>`.
 
     .. versionadded:: 0.1
     """

@@ -152,6 +152,14 @@ class MessageQueue(ABC):
         :raises QueueClosed: after :meth:`close`.
         """
 
+    def publish_to_others(self, message: bytes, *, key: str = "") -> None:
+        """Do as :meth:`publish`, with a message that the listeners of this object may go without.
+
+        A queue that saves something by leaving them out overrides this; the others let them hear it. In order with
+        what :meth:`publish` was given.
+        """
+        self.publish(message, key=key)
+
     @abstractmethod
     def listen(self) -> Iterator[bytes]:
         """Subscribe, then yield each message published from now on, until :meth:`close`.

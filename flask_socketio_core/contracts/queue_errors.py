@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from ..errors import MessageTooLarge, QueueRefused, QueueUnavailable
+from ..errors import MessageTooLarge, QueueRefused, QueueUnavailable, SocketIOError
 from .urls import Secrets, describe
 
 if TYPE_CHECKING:
@@ -20,8 +20,13 @@ def unavailable(name: str, url: str, error: BaseException, *, refused: bool = Fa
     :param name: what the broker is called: ``"Redis"``.
     :param refused: the broker has answered, and trying again does not help: a :class:`QueueRefused`.
     """
-    kind, what = (QueueRefused, "refuses us") if refused else (QueueUnavailable, "is unavailable")
-    return kind(f"{name} at {Secrets(url).mask(url)} {what}: {describe(error, url)}")
+    kind = QueueRefused if refused else QueueUnavailable
+    return kind(_told(name, url, error, refused=refused))
+
+
+def _told(name: str, url: str, error: BaseException, *, refused: bool) -> str:
+    what = "refuses us" if refused else "is unavailable"
+    return f"{name} at {Secrets(url).mask(url)} {what}: {describe(error, url)}"
 
 
 class ClientErrors:
@@ -38,6 +43,8 @@ class ClientErrors:
     """
 
     __slots__ = ("_foreign", "_name", "_refuses", "_url")
+    kinds: ClassVar[tuple[type[SocketIOError], type[SocketIOError]]] = (QueueUnavailable, QueueRefused)
+    """What is raised: for one that may be there again soon, and for a refusal."""
 
     def __init__(
         self,
@@ -58,7 +65,8 @@ class ClientErrors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, self._foreign):
-            raise unavailable(self._name, self._url, error, refused=self._refuses(error)) from error
+            refused = self._refuses(error)
+            raise self.kinds[refused](_told(self._name, self._url, error, refused=refused)) from error
 
 
 def check_size(message: bytes, limit: int | None, name: str) -> None:

@@ -48,42 +48,49 @@ def configured(setting: Setting[T], config: Mapping[str, Any]) -> T:
 
 
 def read(
-    known: tuple[Setting[Any], ...], options: Mapping[str, Any], query: Mapping[str, str], *, where: str
+    known: tuple[Setting[Any], ...],
+    options: Mapping[str, Any],
+    query: Mapping[str, str],
+    *,
+    where: str,
+    part: str = "message queue",
 ) -> dict[str, Any]:
     """Check the options given and return a value for every known one.
 
     :param options: what the user gave as ``message_queue_options``; wins over the URL.
     :param query: what the user gave in the URL.
     :param where: name of the queue, for error texts.
+    :param part: what is called so.
     :raises UnknownOption: for a name that is not known, with the nearest match.
     :raises InvalidOption: for a value of the wrong type or range.
     """
     by_name = {setting.name: setting for setting in known}
-    every = {setting.name for setting in SETTINGS}
+    every = {setting.name for setting in SETTINGS} if part == "message queue" else set()
     for given, names in ((options, {*by_name, *every}), (query, {*by_name})):
         for name in given:
             if name not in by_name:
-                raise UnknownOption(unknown_keyword(f"message queue {where!r}", name, names))
+                raise UnknownOption(unknown_keyword(f"{part} {where!r}", name, names))
     found = {setting.name: setting.default for setting in known}
-    found.update({name: _from_url(by_name[name], value) for name, value in query.items()})
-    found.update({name: _checked(by_name[name], value) for name, value in options.items()})
+    found.update({name: _from_url(by_name[name], value, part) for name, value in query.items()})
+    found.update(
+        {name: _checked(by_name[name], value, f"{part} option {name}") for name, value in options.items()}
+    )
     return found
 
 
-def _from_url(setting: Setting[Any], text: str) -> Any:
+def _from_url(setting: Setting[Any], text: str, part: str) -> Any:
     if setting.kind in (object, dict):
         raise InvalidOption(
-            f"{setting.name}= in the message queue URL can only be given in message_queue_options ({setting.text})"
+            f"{setting.name}= in the {part} URL can only be given in {part.replace(' ', '_')}_options ({setting.text})"
         )
-    return _checked(setting, text, f"{setting.name}= in the message queue URL")
+    return _checked(setting, text, f"{setting.name}= in the {part} URL")
 
 
-def _checked(setting: Setting[Any], value: Any, what: str = "") -> Any:
+def _checked(setting: Setting[Any], value: Any, what: str) -> Any:
     """Return a value as one of its type, text of numbers and switches included."""
     try:
         return setting.checked(value)
     except ValueError as error:
-        what = what or f"message queue option {setting.name}"
         raise InvalidOption(f"{what}: {error} ({setting.text})") from None
 
 

@@ -1,4 +1,4 @@
-"""Message queue URLs: taken apart, and shown without their secrets."""
+"""URLs of message queues and stores: taken apart, and shown without their secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from ..common.tracebacks import printable_traceback
-from ..errors import InvalidOption, QueueError
+from ..errors import InvalidOption, QueueError, StoreError
 
 __all__ = ["QueueURL", "describe", "mask", "parse"]
 
@@ -49,8 +49,10 @@ class QueueURL:
         return name or default[0], default[1] if port is None else port
 
 
-def parse(url: str) -> QueueURL:
+def parse(url: str, *, part: str = "message queue") -> QueueURL:
     """Take a URL apart.
+
+    :param part: what it is of, for messages.
 
     :raises InvalidOption: if it has no scheme, a port that is no number, or what looks like a password with a "/" in
         it; the text holds no secret.
@@ -58,7 +60,7 @@ def parse(url: str) -> QueueURL:
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise InvalidOption(
-            f"message queue URL {mask(url)!r} has no scheme, expected something like redis://host:6379"
+            f"{part} URL {mask(url)!r} has no scheme, expected something like redis://host:6379"
         )
     rest, _, query = rest.partition("?")
     authority, slash, path = rest.partition("/")
@@ -66,12 +68,12 @@ def parse(url: str) -> QueueURL:
     name, colon, password = userinfo.partition(":")
     if ":" in hosts and not userinfo and "@" in path:
         raise InvalidOption(
-            f"message queue URL {mask(url)!r} has a '/' before its '@': in a user name or password write '%2F'"
+            f"{part} URL {mask(url)!r} has a '/' before its '@': in a user name or password write '%2F'"
         )
     try:
         addresses = tuple(_host(part) for part in hosts.split(",") if part)
     except ValueError:
-        raise InvalidOption(f"message queue URL {mask(url)!r} has a port that is no number") from None
+        raise InvalidOption(f"{part} URL {mask(url)!r} has a port that is no number") from None
     return QueueURL(
         scheme=scheme.lower(),
         username=unquote(name) or None,
@@ -141,7 +143,9 @@ class Secrets:
 
     def tell(self, error: BaseException) -> str:
         """Return what an exception says, in one line; with its class unless it is one of ours."""
-        text = str(error) if isinstance(error, QueueError) else f"{type(error).__name__}: {error}"
+        text = (
+            str(error) if isinstance(error, (QueueError, StoreError)) else f"{type(error).__name__}: {error}"
+        )
         return self.mask(" ".join(text.split()).removesuffix(":"))
 
     def clean(self, error: BaseException) -> BaseException:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..common import descriptor_rules as rules
 from .verdict import PART, Probe, always_usable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockingTransport",
+    "KeepAlive",
     "SocketLocation",
     "WebSocketProvider",
     "WebSocketProviderInfo",
@@ -52,6 +53,20 @@ class WebSocketProviderInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepAlive:
+    """How a connection that was taken for a poll goes back to its web server, for other requests than polls.
+
+    :param longest_s: how long a client that was answered may leave it unused, seconds; then it is closed.
+    :param give_back: have the server serve what comes on the connection, as if it had just accepted it. It is given the
+        raw socket, which is its own from then on; nothing was read from it. Called by the engine's loop, so it must not
+        block, and must not raise for a client that is gone.
+    """
+
+    longest_s: float
+    give_back: Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SocketLocation:
     """Where a WSGI server keeps a connection that can be detached from it.
 
@@ -63,6 +78,8 @@ class SocketLocation:
     :param carries_polls: the connection may be taken for a request that long polling has to wait with, too: the
         ``start_response`` that was given is the server's own, so that no middleware adds to a response what would be
         missing in one that the engine writes to the connection.
+    :param keep_alive: how it may be kept for further requests, if the server can be given a connection back; ``None``
+        to have it closed behind the answer to a poll.
     :param forget: take the descriptor out of any event loop's own poll set, before it is replaced, and have the server
         wait for no other request on it.
     """
@@ -71,6 +88,7 @@ class SocketLocation:
     handshake_done: bool = False
     read_buffered: Callable[[], bytes] = lambda: b""
     carries_polls: bool = False
+    keep_alive: KeepAlive | None = None
     forget: Callable[[], object] = lambda: None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .description import (
     ASYNC_MODE,
     MESSAGE_QUEUE,
+    STORE,
     WEBSOCKET_PROVIDER,
     Description,
     PartDescription,
@@ -18,6 +19,7 @@ from .requirements import missing as unmet_requirements
 __all__ = [
     "ASYNC_MODE",
     "MESSAGE_QUEUE",
+    "STORE",
     "WEBSOCKET_PROVIDER",
     "Description",
     "PartDescription",

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
-from ..contracts import OK, QueueInfo, Verdict, WebSocketProviderInfo
+from ..contracts import OK, Verdict, WebSocketProviderInfo
 from ..errors import (
     AmbiguousPart,
     InvalidDescriptor,
@@ -24,27 +24,35 @@ from ..errors import (
     UnknownPart,
 )
 from . import description
-from .parts import Info
+from .parts import Info, Schemed
 from .records import Candidate, Plugin, Selection, one_line
 from .requirements import how_to_get, how_to_have
 
 InfoT = TypeVar("InfoT", bound=Info)
+SchemedT = TypeVar("SchemedT", bound=Schemed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One of the three kinds of part, as messages call it.
+    """One of the kinds of part, as messages call it.
 
     :param noun: what one is called.
     :param hook: the hook that describes it.
     :param prefix: how, by convention, the distributions start whose extra is named like the part.
     :param entry_prefix: how, by convention, their entry points start.
+    :param beside: the ``entry_prefix`` of another kind whose plugins may have parts of this kind, too.
     """
 
     noun: str
     hook: str
     prefix: str
     entry_prefix: str
+    beside: str = ""
+
+    @property
+    def option(self) -> str:
+        """The option that has its URL, if it has one."""
+        return self.noun.replace(" ", "_")
 
 
 ASYNC_MODE = Kind(
@@ -65,7 +73,14 @@ QUEUE = Kind(
     prefix="flask-socketio-queue-",
     entry_prefix="queue-",
 )
-KINDS = (ASYNC_MODE, PROVIDER, QUEUE)
+STORE = Kind(
+    noun=description.STORE,
+    hook="socketio_stores",
+    prefix="flask-socketio-store-",
+    entry_prefix="store-",
+    beside=QUEUE.entry_prefix,
+)
+KINDS = (ASYNC_MODE, PROVIDER, QUEUE, STORE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +91,7 @@ class Offers:
     :param broken: plugins that could not be loaded or described, unless by their names they are of another kind.
     :param skipped: plugins left out by the environment, of this kind or without a sign of another.
     :param installable: distributions that could be installed, by the name of their part.
+    :param related: the same for the kind whose plugins may have parts of this one, too.
     """
 
     kind: Kind
@@ -83,6 +99,7 @@ class Offers:
     broken: Sequence[Plugin] = ()
     skipped: Sequence[Plugin] = ()
     installable: Mapping[str, str]
+    related: Mapping[str, str] = field(default_factory=dict)
 
     def absent(self) -> dict[str, str]:
         """Return what could be installed but is not."""
@@ -188,35 +205,37 @@ def _ordinal(number: int) -> str:
 # ------------------------------------------------------------------------------------------------- by URL scheme
 
 
-def scheme_of(url: str) -> str:
+def scheme_of(url: str, option: str) -> str:
     """Return a URL's scheme in lower case.
+
+    :param option: that which has the URL, for the message.
 
     :raises InvalidOption: if there is none. The message does not show the URL, which may hold a password.
     """
     scheme, separator, _ = url.partition("://")
     if not separator or not scheme:
         raise InvalidOption(
-            "message_queue has no URL scheme, expected something like memory:// or name://host:port"
+            f"{option} has no URL scheme, expected something like memory:// or name://host:port"
         )
     return scheme.lower()
 
 
-def for_scheme(
-    candidates: Sequence[Candidate[QueueInfo]], scheme: str, offers: Offers
-) -> Selection[QueueInfo]:
-    """Return the queue for a URL scheme: an exact claim beats a prefix, a prefix beats a catch-all.
+def for_scheme(candidates: Sequence[Candidate[SchemedT]], scheme: str, offers: Offers) -> Selection[SchemedT]:
+    """Return the part for a URL scheme: an exact claim beats a prefix, a prefix beats a catch-all.
 
     :raises SelectionError: if there is none, or it cannot be had.
     """
-    asked = f"message_queue='{scheme}://...'"
+    asked = f"{offers.kind.option}='{scheme}://...'"
     chosen, reason = _claimant(candidates, scheme, asked, offers)
     refuse_unusable(chosen, asked)
-    return Selection(info=chosen.info, plugin=chosen.plugin, reason=reason, asked=asked, kind=QUEUE.noun)
+    return Selection(
+        info=chosen.info, plugin=chosen.plugin, reason=reason, asked=asked, kind=offers.kind.noun
+    )
 
 
 def _claimant(
-    candidates: Sequence[Candidate[QueueInfo]], scheme: str, asked: str, offers: Offers
-) -> tuple[Candidate[QueueInfo], str]:
+    candidates: Sequence[Candidate[SchemedT]], scheme: str, asked: str, offers: Offers
+) -> tuple[Candidate[SchemedT], str]:
     exact = [item for item in candidates if scheme in item.info.schemes]
     if exact:
         return _single(exact, scheme, offers), f"claims {scheme}://"
@@ -227,7 +246,7 @@ def _claimant(
         reason = f"claims {scheme[:longest]}*://"
     else:
         _refuse_broken(scheme, asked, offers)
-        catch_alls = [item for item in candidates if item.info.catch_all]
+        catch_alls = [item for item in candidates if getattr(item.info, "catch_all", False)]
         willing = _willing(catch_alls, scheme, asked)
         reason = "takes schemes that no other claims"
     if not willing:
@@ -237,15 +256,13 @@ def _claimant(
     return _single(willing, scheme, offers), reason
 
 
-def _prefix_length(info: QueueInfo, scheme: str) -> int:
-    """Return the length of the longest prefix that a queue claims of a scheme, 0 for none."""
+def _prefix_length(info: Schemed, scheme: str) -> int:
+    """Return the length of the longest prefix that a part claims of a scheme, 0 for none."""
     starts = [claimed[:-1] for claimed in info.schemes if claimed.endswith("+*")]
     return max((len(start) for start in starts if scheme.startswith(start) and scheme != start), default=0)
 
 
-def _willing(
-    candidates: Sequence[Candidate[QueueInfo]], scheme: str, asked: str
-) -> list[Candidate[QueueInfo]]:
+def _willing(candidates: Sequence[Candidate[SchemedT]], scheme: str, asked: str) -> list[Candidate[SchemedT]]:
     """Return those that take a scheme.
 
     :raises PartUnsuitable: if none takes it, and one that knows it says why.
@@ -260,10 +277,11 @@ def _willing(
     return willing
 
 
-def claim(info: QueueInfo, scheme: str) -> Verdict | None:
-    """Ask a queue for its verdict on a scheme that it does not claim by name."""
+def claim(info: Schemed, scheme: str) -> Verdict | None:
+    """Ask a part for its verdict on a scheme that it does not claim by name."""
     try:
-        verdict = OK if info.claims is None else info.claims(scheme)
+        claims: Callable[[str], Verdict | None] | None = getattr(info, "claims", None)
+        verdict = OK if claims is None else claims(scheme)
         return verdict if verdict is None else as_verdict(verdict, "claims")
     except Exception as exc:  # noqa: BLE001  # a stranger's function; its failure is its answer
         return Verdict(usable=False, reason=f"{info.name} failed to answer: {one_line(exc)}")
@@ -279,7 +297,7 @@ def as_verdict(answer: object, function: str) -> Verdict:
     return answer
 
 
-def _single(rivals: Sequence[Candidate[QueueInfo]], scheme: str, offers: Offers) -> Candidate[QueueInfo]:
+def _single(rivals: Sequence[Candidate[SchemedT]], scheme: str, offers: Offers) -> Candidate[SchemedT]:
     _refuse_rivals(rivals, f"{scheme}://", offers)
     return rivals[0]
 
@@ -349,7 +367,7 @@ def _refuse_unknown(
         raise PartBroken("\n".join(lines)) from suspects[0].error
     lines = [f"{asked} is not provided by any installed plugin", _installed(offers)]
     lines += _left_out(offers)
-    lines += _suggestion(near, names, absent)
+    lines += _suggestion(near, names, absent) or _related(name, offers)
     raise UnknownPart("\n".join(lines))
 
 
@@ -363,6 +381,13 @@ def _suggestion(near: Sequence[str], names: Sequence[str], absent: Mapping[str, 
             f"  can be installed: {', '.join(f'{extra} ({how_to_get(dist)})' for extra, dist in absent.items())}"
         ]
     return []
+
+
+def _related(name: str, offers: Offers) -> list[str]:
+    if name not in offers.related:
+        return []
+    distribution = offers.related[name]
+    return [f"  {distribution}, which is not installed, may have it: {how_to_get(distribution)}"]
 
 
 def _installed(offers: Offers) -> str:

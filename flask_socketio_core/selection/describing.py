@@ -11,7 +11,7 @@ from .description import Description, PartDescription, PluginDescription, Settin
 from .records import one_line
 
 if TYPE_CHECKING:
-    from ..contracts import AsyncModeInfo, QueueInfo, WebSocketProviderInfo
+    from ..contracts import AsyncModeInfo, QueueInfo, StoreInfo, WebSocketProviderInfo
     from .choice import Kind
     from .parts import Info
     from .records import Candidate, Plugin, Selection
@@ -25,6 +25,7 @@ class Chosen:
     mode: Selection[AsyncModeInfo] | None
     providers: Sequence[Selection[WebSocketProviderInfo]]
     queue: Selection[QueueInfo] | None
+    store: Selection[StoreInfo] | None
 
 
 def describe(
@@ -33,6 +34,7 @@ def describe(
     modes: Sequence[Candidate[AsyncModeInfo]],
     providers: Sequence[Candidate[WebSocketProviderInfo]],
     queues: Sequence[Candidate[QueueInfo]],
+    stores: Sequence[Candidate[StoreInfo]],
     settings: Declared,
     chosen: Chosen,
     under_flask_run: Selection[AsyncModeInfo] | None,
@@ -43,6 +45,7 @@ def describe(
     parts = [(item.plugin.name, _mode(item, chosen)) for item in choice.by_priority(modes)]
     parts += [(item.plugin.name, _provider(item, chosen)) for item in choice.by_priority(providers)]
     parts += [(item.plugin.name, _queue(item, chosen)) for item in queues]
+    parts += [(item.plugin.name, _store(item, chosen)) for item in stores]
     return Description(
         plugins=tuple(
             _plugin(plugin, tuple(part for owner, part in parts if owner == plugin.name), settings)
@@ -51,6 +54,7 @@ def describe(
         async_mode=chosen.mode.info.name if chosen.mode else None,
         websocket_providers=tuple(item.info.name for item in chosen.providers),
         message_queue=chosen.queue.info.name if chosen.queue else None,
+        store=chosen.store.info.name if chosen.store else None,
         under_flask_run=under_flask_run.info.name if under_flask_run else None,
         installable=installable,
         problems=problems,
@@ -115,6 +119,12 @@ def _queue(item: Candidate[QueueInfo], chosen: Chosen) -> PartDescription:
     joins = item.info.for_workers and chosen.queue is None
     otherwise = "not asked for; joins several workers of one web server" if joins else "not asked for"
     return _part(choice.QUEUE, item, reason=choice.why_not(item) or otherwise)
+
+
+def _store(item: Candidate[StoreInfo], chosen: Chosen) -> PartDescription:
+    if chosen.store is not None and chosen.store.info is item.info:
+        return _part(choice.STORE, item, reason=chosen.store.reason, selected=True)
+    return _part(choice.STORE, item, reason=choice.why_not(item) or "not asked for")
 
 
 def _part(kind: Kind, item: Candidate[Info], *, reason: str, selected: bool = False) -> PartDescription:

@@ -8,15 +8,16 @@ from typing import Any
 ASYNC_MODE = "async mode"
 WEBSOCKET_PROVIDER = "WebSocket provider"
 MESSAGE_QUEUE = "message queue"
+STORE = "store"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartDescription:
-    """One async mode, WebSocket provider or message queue.
+    """One async mode, WebSocket provider, message queue or store.
 
-    :param kind: :data:`ASYNC_MODE`, :data:`WEBSOCKET_PROVIDER` or :data:`MESSAGE_QUEUE`.
-    :param priority: the higher the sooner; ``None`` for a message queue, which is chosen by URL.
-    :param schemes: URL schemes of a message queue.
+    :param kind: :data:`ASYNC_MODE`, :data:`WEBSOCKET_PROVIDER`, :data:`MESSAGE_QUEUE` or :data:`STORE`.
+    :param priority: the higher the sooner; ``None`` for a message queue or store, which is chosen by URL.
+    :param schemes: URL schemes of a message queue or store.
     :param async_modes: modes that a WebSocket provider serves; empty for all.
     :param status: ``"ok"``, ``"missing: redis>=5"`` or ``"error: ..."``.
     :param selected: whether it is in use.
@@ -79,6 +80,7 @@ class Description:
     :param async_mode: name of the selected async mode; ``None`` if none can be had.
     :param websocket_providers: names of the providers in use, in the order they are asked.
     :param message_queue: name of the selected queue; ``None`` if there is none.
+    :param store: name of the selected store; ``None`` for the memory of each process.
     :param under_flask_run: name of the async mode that ``flask run`` would get, ``None`` if it would get none.
     :param installable: extras of the core whose distribution is not installed.
     :param problems: what is wrong with the plugins or could not be selected, as texts.
@@ -88,6 +90,7 @@ class Description:
     async_mode: str | None = None
     websocket_providers: tuple[str, ...] = ()
     message_queue: str | None = None
+    store: str | None = None
     under_flask_run: str | None = None
     installable: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()

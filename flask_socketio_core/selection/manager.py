@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..common import headers as response_headers
 from ..common.repeats import Repeats, kind_of
 from ..common.tracebacks import log_error
-from ..contracts import AsyncModeInfo, QueueInfo, Verdict, WebSocketProviderInfo, process
+from ..contracts import AsyncModeInfo, QueueInfo, StoreInfo, Verdict, WebSocketProviderInfo, process
 from ..contracts.hookspecs import DESCRIBING, SETTING_UP
 from ..contracts.settings import Setting
 from ..errors import DuplicateSetting, InvalidHook, PartUnsuitable, PluginFailed, SelectionError
 from . import choice, describing, discovery, parts, requirements, settings
-from .choice import ASYNC_MODE, PROVIDER, QUEUE, Kind, Offers
+from .choice import ASYNC_MODE, PROVIDER, QUEUE, STORE, Kind, Offers
 from .parts import Info
 from .records import Candidate, Plugin, Selection, one_line
 
@@ -81,10 +81,12 @@ class Plugins:
         self._modes: list[Candidate[AsyncModeInfo]] | None = None
         self._providers: list[Candidate[WebSocketProviderInfo]] | None = None
         self._queues: list[Candidate[QueueInfo]] | None = None
+        self._stores: list[Candidate[StoreInfo]] | None = None
         self._settings: settings.Declared | None = None
         self._chosen_mode: Selection[AsyncModeInfo] | None = None
         self._chosen_providers: tuple[Selection[WebSocketProviderInfo], ...] | None = None
         self._chosen_queue: Selection[QueueInfo] | None = None
+        self._chosen_store: Selection[StoreInfo] | None = None
         self._observers: dict[str, tuple[Observer, ...]] = {}
         self._repeats = Repeats(time.monotonic)
         self._note_observers(discovery.hook_names())
@@ -147,9 +149,21 @@ class Plugins:
         :raises SelectionError: if no queue can be had for it.
         """
         candidates = self._queue_candidates()
-        scheme = choice.scheme_of(url)
+        scheme = choice.scheme_of(url, QUEUE.option)
         self._chosen_queue = chosen = choice.for_scheme(candidates, scheme, self._offers(QUEUE, candidates))
         self._note("selected message queue %s: %s", chosen.info.name, chosen.reason)
+        return chosen
+
+    def select_store(self, url: str) -> Selection[StoreInfo]:
+        """Choose the store for a URL by its scheme.
+
+        :raises InvalidOption: if the URL has no scheme.
+        :raises SelectionError: if no store can be had for it.
+        """
+        candidates = self._store_candidates()
+        scheme = choice.scheme_of(url, STORE.option)
+        self._chosen_store = chosen = choice.for_scheme(candidates, scheme, self._offers(STORE, candidates))
+        self._note("selected store %s: %s", chosen.info.name, chosen.reason)
         return chosen
 
     def queue_url_for_workers(self, name: str) -> str | None:
@@ -202,6 +216,7 @@ class Plugins:
         modes = [look(item) for item in self._mode_candidates()]
         provider_parts = [look(item) for item in self._provider_candidates()]
         queues = [look(item) for item in self._queue_candidates()]
+        stores = [look(item) for item in self._store_candidates()]
         try:
             declared = self._declared_settings()
         except DuplicateSetting as exc:
@@ -212,8 +227,11 @@ class Plugins:
             modes=modes,
             providers=provider_parts,
             queues=queues,
+            stores=stores,
             settings=declared,
-            chosen=describing.Chosen(mode=mode, providers=providers, queue=self._chosen_queue),
+            chosen=describing.Chosen(
+                mode=mode, providers=providers, queue=self._chosen_queue, store=self._chosen_store
+            ),
             under_flask_run=self._under_flask_run(),
             installable=self._installable(),
             problems=tuple(problems),
@@ -419,6 +437,14 @@ class Plugins:
         """Tell ``socketio_refused``."""
         self._tell("socketio_refused", environ=environ, status=status, code=code, message=message)
 
+    def recovered(self, *, sid: str, namespace: str, missed: int) -> None:
+        """Tell ``socketio_recovered``."""
+        self._tell("socketio_recovered", sid=sid, namespace=namespace, missed=missed)
+
+    def recovery_failed(self, *, sid: str, namespace: str, reason: str) -> None:
+        """Tell ``socketio_recovery_failed``."""
+        self._tell("socketio_recovery_failed", sid=sid, namespace=namespace, reason=reason)
+
     def client_refused(self, *, sid: str | None, namespace: str, engine_sid: str, refusal: Any) -> None:
         """Tell ``socketio_client_refused``."""
         self._tell(
@@ -499,6 +525,18 @@ class Plugins:
         """Tell ``socketio_ack_expired``."""
         self._tell("socketio_ack_expired", sid=sid, namespace=namespace, event=event, waited_s=waited_s)
 
+    def event_repeated(self, *, sid: str, namespace: str, event: str) -> None:
+        """Tell ``socketio_event_repeated``."""
+        self._tell("socketio_event_repeated", sid=sid, namespace=namespace, event=event)
+
+    def history_lost(self, *, namespace: str | None, room: Any, reason: str, count: int) -> None:
+        """Tell ``socketio_history_lost``."""
+        self._tell("socketio_history_lost", namespace=namespace, room=room, reason=reason, count=count)
+
+    def history_incomplete(self, *, sid: str, namespace: str, room: Any, reason: str) -> None:
+        """Tell ``socketio_history_incomplete``."""
+        self._tell("socketio_history_incomplete", sid=sid, namespace=namespace, room=room, reason=reason)
+
     def outbox_overflow(self, *, sid: str, policy: str, packets: int, size_bytes: int) -> None:
         """Tell ``socketio_outbox_overflow``."""
         self._tell("socketio_outbox_overflow", sid=sid, policy=policy, packets=packets, size_bytes=size_bytes)
@@ -567,6 +605,11 @@ class Plugins:
             self._queues = self._ask(QUEUE.hook, QueueInfo)
         return self._queues
 
+    def _store_candidates(self) -> list[Candidate[StoreInfo]]:
+        if self._stores is None:
+            self._stores = self._ask(STORE.hook, StoreInfo)
+        return self._stores
+
     def _ask(self, hook: str, kind: type[InfoT]) -> list[Candidate[InfoT]]:
         return [self._candidate(info, plugin, self.facts) for info, plugin in self._described(hook, kind)]
 
@@ -604,7 +647,8 @@ class Plugins:
             return Candidate(info=info, plugin=plugin, error=exc)
 
     def _offers(self, kind: Kind, candidates: Sequence[Candidate[Info]]) -> Offers:
-        others = tuple(other.entry_prefix for other in choice.KINDS if other is not kind)
+        mine = (kind.entry_prefix, kind.beside)
+        others = tuple(other.entry_prefix for other in choice.KINDS if other.entry_prefix not in mine)
         plugins = [plugin for plugin in self._plugins.values() if not plugin.name.startswith(others)]
         return Offers(
             kind=kind,
@@ -612,7 +656,17 @@ class Plugins:
             broken=[plugin for plugin in plugins if plugin.error is not None],
             skipped=[plugin for plugin in plugins if plugin.skipped],
             installable=requirements.installable(kind.prefix),
+            related=self._installable_beside(kind),
         )
+
+    def _installable_beside(self, kind: Kind) -> dict[str, str]:
+        """Return what could be installed of another kind that may bring parts of this one."""
+        present = {plugin.distribution for plugin in self._plugins.values()}
+        found: dict[str, str] = {}
+        for other in choice.KINDS:
+            if other.entry_prefix == kind.beside:
+                found |= requirements.installable(other.prefix)
+        return {name: distribution for name, distribution in found.items() if distribution not in present}
 
     def _report(self, plugin: Plugin) -> None:
         if plugin.error is not None:

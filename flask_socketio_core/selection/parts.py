@@ -14,6 +14,9 @@ from ..contracts import (
     MessageQueue,
     QueueCapabilities,
     QueueInfo,
+    Store,
+    StoreCapabilities,
+    StoreInfo,
     WebSocketProvider,
     WebSocketProviderInfo,
 )
@@ -24,7 +27,7 @@ PartT_co = TypeVar("PartT_co", covariant=True)
 
 
 class Info(Protocol):
-    """What the three kinds of descriptor have in common."""
+    """What the kinds of descriptor have in common."""
 
     @property
     def name(self) -> str: ...
@@ -34,6 +37,13 @@ class Info(Protocol):
     def install(self) -> str: ...
     @property
     def summary(self) -> str: ...
+
+
+class Schemed(Info, Protocol):
+    """A descriptor of a part that is chosen by a URL's scheme."""
+
+    @property
+    def schemes(self) -> tuple[str, ...]: ...
 
 
 class Loadable(Info, Protocol[PartT_co]):
@@ -69,6 +79,11 @@ CONTRACTS: Mapping[type[Any], Contract] = {
     QueueInfo: Contract(
         base=MessageQueue,
         attributes={"capabilities": QueueCapabilities},
+        kept=("url", "channel", "mode", "options"),
+    ),
+    StoreInfo: Contract(
+        base=Store,
+        attributes={"capabilities": StoreCapabilities},
         kept=("url", "channel", "mode", "options"),
     ),
 }

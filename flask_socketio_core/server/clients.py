@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import enum
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..common.reasons import Reason
 from ..common.sendable import FAILURES, encode_strictly, explain
 from ..common.users import checked_id
 from ..transport.outbox import Outbox
+from .phase import Phase
 
 if TYPE_CHECKING:
     from ..contracts.clients import AckCallback
     from ..transport.packets import Outgoing
-    from ..transport.session import Session
+    from ..transport.session import Log, Session
     from ..transport.timer import Timed
-
-
-class Phase(enum.Enum):
-    """Where a client stands in its life."""
-
-    PENDING = enum.auto()
-    """The connect handler has not decided yet; what is sent to the client waits behind its CONNECT packet."""
-    CONNECTED = enum.auto()
-    GONE = enum.auto()
-    """It left or was refused. What is sent to it is dropped."""
+    from .recoverable import State
 
 
 OwedAck = tuple["AckCallback", float, str]
@@ -134,6 +125,7 @@ class Client:
 
     __slots__ = (
         "_data",
+        "_expires_at",
         "_expiry",
         "_user",
         "accepted",
@@ -142,11 +134,15 @@ class Client:
         "connected_at",
         "connection",
         "early",
+        "forgotten",
         "gone_callbacks",
         "held_back",
+        "missed",
         "namespace",
         "phase",
         "reason",
+        "recovered",
+        "recovery",
         "rooms",
         "session",
         "sid",
@@ -170,8 +166,33 @@ class Client:
         self.user_session: dict[str, Any] | None = None
         self._user: str | None = None
         self._expiry: Expiry | None = None
+        self._expires_at: float | None = None
         self.connected_at = time.time()
+        self.recovery: State[Client] | None = None
+        self.recovered = self.forgotten = False
+        self.missed = 0
         self._data: dict[str, Any] | None = None  # made when it is first asked for
+
+    def come_back_as(self, old: Client, *, missed: int) -> None:
+        """Be a client that has lost its connection, with what the application keeps with it."""
+        self.sid, self._data, self.user_session = old.sid, old._data, old.user_session
+        self._user = old._user
+        self.recovered, self.missed = True, missed
+
+    @property
+    def has_left(self) -> bool:
+        """Whether its connection has ended, or its connect handler has refused it."""
+        return self.phase is Phase.GONE
+
+    @property
+    def absent(self) -> bool:
+        """Whether it was another server's, and has not come yet."""
+        return self.session.transport.name == "none"
+
+    def restore(self, packed: Mapping[str, Any], missed: int) -> None:
+        """Be a client that has lost its connection to another server."""
+        self._data, self._user, self.user_session = packed["data"], packed["user"], packed["user_session"]
+        self.recovered, self.missed = True, missed
 
     @property
     def pending(self) -> bool:
@@ -219,13 +240,14 @@ class Client:
     @property
     def expires_at(self) -> float | None:
         """When its login ends; see :attr:`~flask_socketio_core.contracts.clients.Client.expires_at`."""
-        return None if self._expiry is None else self._expiry.expires_at
+        return self._expires_at
 
     @expires_at.setter
     def expires_at(self, expires_at: float | None) -> None:
         new = None if expires_at is None else Expiry(self, expires_at)
         with self.session.lock:
             old, self._expiry = self._expiry, new if self.phase is not Phase.GONE else None
+            self._expires_at = None if new is None else new.expires_at
         self.connection.reschedule(old, new)
         if new is not None and self._expiry is not new:  # it has left, or another one was set
             self.connection.reschedule(new, None)
@@ -255,20 +277,37 @@ class Client:
         :param volatile: drop it rather than let it wait.
         :returns: ``False`` if it was dropped.
         """
-        if self.phase is _CONNECTED:
-            return self.session.send(outgoing, volatile)
-        with self.session.lock:
-            if self.phase is _PENDING:
-                if self.held_back is None:
-                    self.held_back = Outbox()
-                self.held_back.push(outgoing)
-                overflow = self.session.apply_policy(self.held_back)
-                pending = True
-            else:
-                overflow, pending = None, False
-        if pending:
-            return overflow is None or self.session.report_overflow(overflow)
+        if self.phase is not _CONNECTED:
+            held_back = self._hold_back(outgoing)
+            if held_back is not None:
+                return held_back
         return self.phase is _CONNECTED and self.session.send(outgoing, volatile)
+
+    def send_noted(self, outgoing: Outgoing, volatile: bool, log: Log, entry: Any) -> bool:
+        """Send one packet as :meth:`send` does, and note it in the same step; ``False`` if it was not noted.
+
+        See :meth:`Session.send_noted`.
+        """
+        if self.phase is _PENDING and self._hold_back(outgoing, log, entry) is not None:
+            return True
+        return self.phase is _CONNECTED and self.session.send_noted(outgoing, volatile, log, entry)
+
+    def _hold_back(self, outgoing: Outgoing, log: Log | None = None, entry: Any = None) -> bool | None:
+        """Keep a packet until the client is accepted.
+
+        :returns: ``False`` if it was too much, which ends the connection; ``None`` if the client does not wait for
+            that any more.
+        """
+        with self.session.lock:
+            if self.phase is not _PENDING:
+                return None
+            if self.held_back is None:
+                self.held_back = Outbox()
+            self.held_back.push(outgoing)
+            if log is not None:
+                log.append(entry)
+            overflow = self.session.apply_policy(self.held_back)
+        return overflow is None or self.session.report_overflow(overflow)
 
     def hold_event(self, job: PendingJob) -> bool:
         """Keep an event that came before the connect handler has decided; ``False`` if it has."""
@@ -298,6 +337,10 @@ class Client:
 
     def accept(self, connect_packet: Outgoing) -> bool:
         """Send the CONNECT packet and, behind it, what was held back, unless that was done before.
+
+        Behind it also for a client that is back, unlike the reference server. It would keep what comes before that
+        for its listeners, without its offset, and keep it still if the connection is lost in between: then it has it
+        twice. Source: socket.io-client 4.8, ``Socket.onevent()``.
 
         :returns: ``False`` if the client is not waiting for it (any more).
         """
@@ -357,8 +400,8 @@ class Client:
         with self.session.lock:
             if self.phase is Phase.GONE:
                 return None
+            self.reason = reason  # first: who sees it gone looks at that, without the lock
             before, self.phase = self.phase, Phase.GONE
-            self.reason = reason
             self.held_back = self.acks = None
             expiry, self._expiry = self._expiry, None
             callbacks, self.gone_callbacks = self.gone_callbacks, None

@@ -17,11 +17,12 @@ from ..common.reasons import Reason
 from ..common.sids import new_sid
 from ..errors import ProtocolError, refusals
 from ..transport.session import GOING_AWAY
-from .clients import Client, Phase
+from .clients import Client
 from .jobs import ConnectJob, DisconnectJob, EventJob
 from .mailbox import Mailbox
 from .packets import ACK, CONNECT, DISCONNECT, EVENT, Decoder
 from .pending import SMALL_MESSAGE
+from .phase import Phase
 
 if TYPE_CHECKING:
     from ..transport.packets import Outgoing
@@ -66,6 +67,7 @@ class Connection:
         "early",
         "mailbox",
         "pending_bytes",
+        "recoverable",
         "session",
         "shared",
         "unread",
@@ -79,6 +81,8 @@ class Connection:
         self.session = session
         self.clients: dict[str, Client] = {}  # by namespace; changed under the session's lock
         self.app_data: Any = None
+        self.recoverable = shared.recoveries is not None
+        """Whether its clients may take part in connection state recovery."""
         self.shared = shared
         self._decoder = Decoder(shared.codec)
         # See workers.py, whose lock guards the second.
@@ -176,6 +180,7 @@ class Connection:
         elif kind == DISCONNECT:
             client = self.clients.get(namespace)
             if client is not None:
+                self._close_recovery(client)
                 self._client_left(client, Reason.CLIENT_DISCONNECT)
         else:
             raise ProtocolError(f"unexpected Socket.IO packet of type {kind}")
@@ -382,14 +387,30 @@ class Connection:
             if session.closed:
                 return
             self.clients[namespace] = client
-        shared.namespaces.add(client)
-        if options.always_connect:
-            client.accept(shared.codec.encode_connect(client.sid, namespace))
+        cost = self.take_arrived() if self.arriving_bytes else 0
+        if shared.recoveries is not None and self.recoverable:
+            shared.recoveries.begin(client, auth, partial(self._ask, client, cost))
+        else:
+            self._ask(client, cost, auth)
+
+    def _ask(self, client: Client, cost: int, auth: Any) -> None:
+        """Have it decided whether a client is let in.
+
+        :param cost: pending bytes that its CONNECT stands for.
+        """
+        shared = self.shared
+        if not client.recovered:  # or else it is in its rooms already
+            shared.namespaces.add(client)
+        if shared.options.always_connect:
+            client.accept(self._welcome(client))
         job = self.connect_job(self, client, auth)
         self._mark(job)
-        if self.arriving_bytes:
-            job.cost = self.take_arrived()
+        job.cost = cost
         self._run(job)
+
+    def _welcome(self, client: Client) -> Outgoing:
+        pid = None if client.recovery is None else client.recovery.pid
+        return self.shared.codec.encode_connect(client.sid, client.namespace, pid)
 
     def _turn_away(self, namespace: str, refusal: Any) -> None:
         """Refuse a client that no connect handler is asked about."""
@@ -411,13 +432,16 @@ class Connection:
             raise
 
     def _let_in(self, client: Client) -> None:
-        if client.accept(self.shared.codec.encode_connect(client.sid, client.namespace)):
-            for job in client.take_early():
-                self._run(job)
+        client.accept(self._welcome(client))
+        for (
+            job
+        ) in client.take_early():  # also where it was accepted before: it may have waited to be asked about
+            self._run(job)
         self.shared.application.on_connected(client)
 
     def _refuse(self, client: Client, refusal: Any) -> None:
         left = client.leave(Reason.SERVER_DISCONNECT) is not None
+        self._close_recovery(client)
         self.forget(client)  # before the client learns of it and tries again
         if not left:
             return
@@ -450,6 +474,7 @@ class Connection:
         """
         # It leaves before it learns of it and comes back.
         before = client.leave(reason)
+        self._close_recovery(client)  # also of one that has just lost its connection
         if before is None:
             return
         self.session.send(self._farewell(client, before))
@@ -479,11 +504,10 @@ class Connection:
         if reason is Reason.EXPIRED:
             self.session.close(reason, code=GOING_AWAY)
             return
-        left = [
-            (client, before)
-            for client in list(self.clients.values())
-            if (before := client.leave(reason)) is not None
-        ]
+        clients = list(self.clients.values())
+        left = [(client, before) for client in clients if (before := client.leave(reason)) is not None]
+        for client in clients:  # also of those that have just lost the connection
+            self._close_recovery(client)
         with self.session.lock:  # what closes the session sends it: one poll gets all of it
             for client, before in left:
                 self.session.send_locked(self._farewell(client, before))
@@ -492,8 +516,18 @@ class Connection:
         self.session.close(reason)
 
     def _client_left(self, client: Client, reason: str) -> None:
-        if client.leave(reason) and client.accepted:
+        if not client.leave(reason):
+            return
+        recoveries = self.shared.recoveries
+        if recoveries is not None and client.recovery is not None:
+            recoveries.lose(client, reason)
+        if client.accepted:
             self._start_disconnect(client)
+
+    def _close_recovery(self, client: Client) -> None:
+        recoveries = self.shared.recoveries
+        if recoveries is not None:
+            recoveries.close(client)
 
     def _start_disconnect(self, client: Client, run: Callable[[Job], object] | None = None) -> None:
         """Have the disconnect handler of a client run that was let in and has left."""
@@ -527,8 +561,10 @@ class Connection:
         with self.session.lock:
             if self.clients.get(client.namespace) is client:
                 del self.clients[client.namespace]
-        left = self.shared.namespaces.remove(client)
-        if left:
+        recoveries = self.shared.recoveries
+        if recoveries is not None and client.recovery is not None:
+            recoveries.forget(client)
+        elif left := self.shared.namespaces.remove(client):
             self.shared.tell_left(left, client)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..contracts.fork import register_at_fork
 from ..transport.http import Endpoint
+from ..transport.parking import Parking
 from ..transport.requests import Requests
 from ..transport.server import new_engine_sid
 from ..transport.websocket import WebSocketEntrance
@@ -53,7 +54,10 @@ class Engine:
         self.server = server_class(options)(application, options, mode, clock=clock)
         self._entrance = WebSocketEntrance(self.server.eio, providers)
         self._requests = Requests(self.server.eio)
-        self._endpoint = Endpoint(self.server.eio, self._entrance, application.host_refusal, self._requests)
+        self._parking = Parking(self.server.eio, self._entrance.reactor, self._requests)
+        self._endpoint = Endpoint(
+            self.server.eio, self._entrance, application.host_refusal, self._requests, self._parking
+        )
         register_at_fork(after_in_child=self._be_no_worker)
         self._watchdog: Watchdog | None = None
         if mode.capabilities.green and options.max_loop_block:
@@ -81,7 +85,7 @@ class Engine:
         """
         from ..transport.handover.passing import Passing
 
-        passing = Passing(group, self.server.eio, self._entrance, self._requests, queue_of)
+        passing = Passing(group, self.server.eio, self._entrance, self._requests, self._parking, queue_of)
         passing.start()
         self.server.eio.new_sid = passing.workers.new_sid
         self._endpoint.passing = passing

@@ -7,19 +7,24 @@ wraps a server and a message queue. A delivery that came from a bus and one from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..common.reasons import DisconnectReason, Reason
 from ..contracts.clients import Client
 from ..transport.observers import Observers as EngineObservers
+from .recoverable import OnItsWay as OnItsWay
+from .recoverable import Presented as Presented  # noqa: TC001  # for the cluster, which makes some
+from .recoverable import Unrecoverable as Unrecoverable
 
 if TYPE_CHECKING:
     import logging
 
-    from ..contracts.clients import AckCallback, Emission, Load
+    from ..contracts.clients import AckCallback, Emission, Load, RecoveryLoad
     from ..errors import InvalidData
+    from .recoverable import Origin as Origin
+    from .recoverable import Released
 
 
 waited: ContextVar[float] = ContextVar("flask_socketio_core.waited", default=0.0)
@@ -38,6 +43,12 @@ class Observers(EngineObservers, Protocol):
 
     def ack_expired(self, *, sid: str, namespace: str, event: str, waited_s: float) -> None:
         """Tell of an acknowledgement that nobody waits for any longer."""
+
+    def recovered(self, *, sid: str, namespace: str, missed: int) -> None:
+        """Tell of a client that has come back to its state."""
+
+    def recovery_failed(self, *, sid: str, namespace: str, reason: str) -> None:
+        """Tell of a client that has come back and found no state, or an incomplete one."""
 
     def client_refused(self, *, sid: str | None, namespace: str, engine_sid: str, refusal: Any) -> None:
         """Tell of a client that may not join a namespace."""
@@ -144,6 +155,18 @@ class Application(Protocol):
         :raises ConnectionRefusedError: the same as a reply.
         """
 
+    def on_recovered(self, client: Client, before: Client) -> None:
+        """Learn, on the hub, that a client is back which was another one's connection; :meth:`on_connect` follows."""
+
+    def pack_session(self, client: Client) -> str | None:
+        """Return a client's managed session as text, for another server; ``None`` if it has none.
+
+        :raises TypeError: if it cannot be written as text.
+        """
+
+    def unpack_session(self, client: Client, packed: str | None) -> None:
+        """Let a client, whose connect handler follows, have the session that it has had at another server."""
+
     def on_connected(self, client: Client) -> None:
         """Learn that an accepted client's CONNECT packet was sent."""
 
@@ -224,6 +247,18 @@ class LocalServer(Emitter, Protocol):
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Return whether an accepted or pending client of this process has that sid on that namespace."""
 
+    def is_here(self, sid: str) -> bool:
+        """Return whether a client of this process has that sid, on whatever namespace; or one that may come back."""
+
+    def has(self, sid: str, namespace: str) -> bool:
+        """Return whether a client is connected to this process, or has lost its connection and may come back to it."""
+
+    def emit(self, emission: Emission, origin: Origin | None = None) -> None:
+        """Send an event to clients of this process.
+
+        :param origin: the message that it comes with; ``None`` if no other server hears it.
+        """
+
     def rooms(self, sid: str, namespace: str = "/") -> list[str]:
         """Return the rooms of a client of this process, its own sid included.
 
@@ -294,11 +329,116 @@ class LocalServer(Emitter, Protocol):
         """
 
 
+class RecoverableClient(Client, Protocol):
+    """A client that has lost its connection, or is back."""
+
+    @property
+    def rooms(self) -> Collection[Any] | None:
+        """The rooms that it is in, that of its user included."""
+
+    @property
+    def has_left(self) -> bool:
+        """Whether its connection has ended."""
+
+    def keep_user(self, user: str | None) -> None:
+        """Note whose it is; the rest is done."""
+
+
+class KeptState(Protocol):
+    """What such a client comes back to."""
+
+    covered: Callable[[Origin], bool] | None
+    """Says of a message from the queue that what came with it was noted already, at another server."""
+
+    @property
+    def client(self) -> RecoverableClient:
+        """Who has it, or had it last."""
+
+    covers: list[Any]
+    """What that follows from, for the next server."""
+
+    @property
+    def pid(self) -> str:
+        """What its client presents."""
+
+    def released(self, presented: Presented | None, leave_out: Callable[[Origin], bool]) -> Released:
+        """Return what another server needs to go on; nothing more is noted here.
+
+        :param presented: what the client has presented there; ``None`` if it has not come yet.
+        :param leave_out: says what that server has noted itself.
+        :raises Unrecoverable: if it is incomplete.
+        """
+
+
+class States(Protocol):
+    """The states of the clients of this process, for other servers; see ``server/recovery.py``."""
+
+    elsewhere: Any
+
+    def load(self) -> RecoveryLoad:
+        """Return what is kept, and what has come of it."""
+
+    def leave(self, pid: str, namespace: str, offset: str | None) -> RecoverableClient | None:
+        """Have the client that has a state leave, for it is back at another server; ``None`` if there is none.
+
+        :raises Unrecoverable: if that server cannot have it, or not yet.
+        """
+
+    def holder(self, pid: str) -> RecoverableClient | None:
+        """Return the client that has a state."""
+
+    def release(self, pid: str, client: Any) -> KeptState | None:
+        """Take a client that has left out of its rooms, and its state out of what is kept here."""
+
+    def pack(self, client: Any) -> dict[str, Any]:
+        """Return what another server has to know of a client."""
+
+    def receive(self, client: Any, pid: str, sid: str, rooms: Iterable[Any]) -> KeptState:
+        """Note what is emitted to a client whose state another server has still."""
+
+    def receive_absent(self, pid: str, namespace: str, sid: str, rooms: Iterable[Any]) -> KeptState | None:
+        """Note what is emitted to a client that has lost its connection to another server, which ends."""
+
+    def take_over(
+        self,
+        state: Any,
+        packed: Mapping[str, Any],
+        sent: Iterable[tuple[str, bool]],
+        packets: Mapping[str, tuple[str | bytes, ...]],
+        complete: bool,
+        covered: Callable[[Origin], bool],
+    ) -> None:
+        """Let a client have the state that another server has released."""
+
+    def give_up(self, state: Any) -> None:
+        """Note nothing more for a client whose state the other server has not given away."""
+
+    @property
+    def some_come(self) -> bool:
+        """Whether states are on their way here."""
+
+    def lost_states(self) -> Sequence[tuple[KeptState, int]]:
+        """Return the states of all clients that have lost their connection, with about what they take, bytes."""
+
+    def look_again(self, client: Any, presented: Presented, ask: Callable[[], object], until: float) -> None:
+        """Look again, in a moment, for a state that is being given from one server to another one, perhaps this one."""
+
+    def not_found(self, client: Any, pid: str, reason: str, ask: Callable[[], object]) -> None:
+        """Have a client begin anew that no other server has a state of."""
+
+
 class OwnServer(LocalServer, Protocol):
     """The Flask side's view of the server of its process."""
 
     accepting: bool
     """Whether new connections come in; ``False`` once the server is ending."""
+
+    recorder: Callable[[Emission, Origin | None], object] | None
+    """Called with each emission that has an id to be kept, in place of sending it: it sends it without."""
+
+    @property
+    def recoveries(self) -> States | None:
+        """What clients come back to, if they can."""
 
     @property
     def logger(self) -> logging.Logger:

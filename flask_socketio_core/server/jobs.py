@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..common.quoting import handler_of, printable
 from ..errors import InvalidData, refusals
-from .clients import Phase
 from .interface import waited
+from .phase import Phase
 from .workers import Jobs
 
 if TYPE_CHECKING:
@@ -320,8 +320,11 @@ class ConnectJob(HandlerJob):
 
     def ask(self) -> None:
         """Ask the application."""
+        shared = self.connection.shared
+        if self.client.recovered:
+            shared.tell_recovered(self.client)
         try:
-            self.connection.shared.application.on_connect(self.client, self._auth, self.give)
+            shared.application.on_connect(self.client, self._auth, self.give)
         except ConnectionRefusedError as error:
             self.give(error)
         except refusals() as error:

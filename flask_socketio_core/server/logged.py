@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from ..contracts import AsyncMode
     from ..contracts.clients import Emission
     from ..transport.packets import Outgoing
-    from ..transport.session import Transport
+    from ..transport.session import Log, Transport
     from ..transport.wsgi import Refusal
     from .clients import Client
     from .connection import Job
     from .interface import Application
     from .lines import Tell
+    from .recoverable import Origin
     from .shared import Shared
 
 ENGINE_LOGGER = "flask_socketio_core.engineio"
@@ -86,10 +87,10 @@ class LoggedServer(Server):
         self._lines.forget()
         super().forget()
 
-    def emit(self, emission: Emission) -> None:
+    def emit(self, emission: Emission, origin: Origin | None = None) -> None:
         """Tell of an event that is sent to clients of this process."""
         self._tell_emission(emission)
-        super().emit(emission)
+        super().emit(emission, origin)
 
     def ask_each(
         self,
@@ -282,6 +283,11 @@ class LoggedSession(Session):
         """Tell of packets to the client."""
         self._tell_sent(outgoing)
         return super().send(outgoing, volatile)
+
+    def send_noted(self, outgoing: Outgoing, volatile: bool, log: Log, entry: Any) -> bool:
+        """Tell of packets to the client."""
+        self._tell_sent(outgoing)
+        return super().send_noted(outgoing, volatile, log, entry)
 
     def send_locked(self, outgoing: Outgoing) -> bool:
         """Tell of packets to the client."""

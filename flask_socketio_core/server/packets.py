@@ -150,9 +150,13 @@ class Codec:
     def _explained(self, subject: str, data: Any, error: Exception) -> InvalidData:
         return explain(subject, data, error, lambda value: self._encode(CONNECT, value, "/", None))
 
-    def encode_connect(self, sid: str, namespace: str) -> Outgoing:
-        """Encode the acceptance of a client."""
-        return self._encode(CONNECT, {"sid": sid}, namespace, None)
+    def encode_connect(self, sid: str, namespace: str, pid: str | None = None) -> Outgoing:
+        """Encode the acceptance of a client.
+
+        :param pid: what it presents to come back after it has lost its connection. Source: socket.io-client 4.6.
+        """
+        data = {"sid": sid} if pid is None else {"sid": sid, "pid": pid}
+        return self._encode(CONNECT, data, namespace, None)
 
     def encode_connect_error(self, data: Any, namespace: str) -> Outgoing:
         """Encode the refusal of a client.

@@ -16,11 +16,11 @@ from ..common.reasons import DisconnectReason, Reason
 from ..contracts.clients import Load
 from ..contracts.fork import register_at_fork
 from ..transport.server import EngineIOServer
-from .clients import Client, Phase
 from .connection import Connection
 from .each_ack import EachAck
 from .interface import EVERYWHERE
 from .lines import choose_logger
+from .phase import Phase
 from .shared import Shared
 
 if TYPE_CHECKING:
@@ -31,12 +31,18 @@ if TYPE_CHECKING:
     from ..contracts.clients import AckCallback, Emission
     from ..transport.packets import Outgoing
     from ..transport.session import Session
+    from .clients import Client
     from .connection import Job
     from .interface import Application, Group
     from .packets import Codec
+    from .recoverable import Event, Origin
+    from .recovery import Recoveries
     from .rooms import Rooms
 
 LOGGER = "flask_socketio_core.server"
+
+UPGRADES_S = 1.0
+"""How long a process that ends waits for clients that are about to leave polling, seconds."""
 
 LISTENING_POLL_S = 0.05
 """How often a server that ends asks whether connections still come in, seconds."""
@@ -69,6 +75,9 @@ class Server:
         """The Engine.IO server, whose sessions carry the clients."""
         self._shared = Shared(application, options, mode, self.eio)
         self._observers = application.observers
+        self._recorder: Callable[[Emission, Origin | None], object] | None = None
+        # One question for each emit, where neither is in use.
+        self._emits_specially = self._shared.recoveries is not None
         register_at_fork(after_in_child=self.forget)
 
     def _make_eio(
@@ -149,6 +158,7 @@ class Server:
             max_workers=self._shared.options.max_workers,
             busy_workers=busy,
             waiting_handlers=waiting,
+            recovery=None if self._shared.recoveries is None else self._shared.recoveries.load(),
         )
 
     def _count_jobs(self, sessions: Iterable[Session]) -> tuple[int, int]:
@@ -168,9 +178,11 @@ class Server:
 
     # Emitter and LocalServer
 
-    def emit(self, emission: Emission) -> None:
-        """Send an event to clients of this process; see :meth:`Emitter.emit`."""
-        event, args, namespace, to, skip, on_ack, volatile, _, exclude = emission
+    def emit(self, emission: Emission, origin: Origin | None = None) -> None:
+        """Send an event to clients of this process; see :meth:`LocalServer.emit`."""
+        if self._emits_specially and self._emit_specially(emission, origin):
+            return
+        event, args, namespace, to, skip, on_ack, volatile, _, exclude, _ = emission
         rooms = self._rooms.get(namespace)
         clients = rooms.select(to, skip, exclude) if rooms is not None else []
         outgoing: Outgoing | None = None
@@ -185,6 +197,74 @@ class Server:
                     client.send(outgoing, volatile)
         if self._observers.observes_deliveries:
             self._tell_delivered(emission, len(clients), outgoing)
+
+    @property
+    def recorder(self) -> Callable[[Emission, Origin | None], object] | None:
+        """What is called instead of :meth:`emit` with what is kept in a history of a room."""
+        return self._recorder
+
+    @recorder.setter
+    def recorder(self, recorder: Callable[[Emission, Origin | None], object] | None) -> None:
+        self._recorder = recorder
+        self._emits_specially = recorder is not None or self._shared.recoveries is not None
+
+    def _emit_specially(self, emission: Emission, origin: Origin | None) -> bool:
+        """Send what is kept in a history, or what clients get when they are back; ``False`` if it is neither."""
+        recoveries = self._shared.recoveries
+        if emission.keep is not None and self._recorder is not None:
+            self._recorder(emission, origin)
+        elif recoveries is None or emission.on_ack is not None:
+            return False
+        elif origin is None and recoveries.elsewhere is not None:
+            flight = recoveries.elsewhere.begin()
+            try:
+                self._emit_recoverably(emission, recoveries, None)
+            finally:
+                recoveries.elsewhere.end(flight)
+        else:
+            self._emit_recoverably(emission, recoveries, origin)
+        return True
+
+    @property
+    def recoveries(self) -> Recoveries | None:
+        """What clients come back to, if they can."""
+        return self._shared.recoveries
+
+    def _emit_recoverably(self, emission: Emission, recoveries: Recoveries, origin: Origin | None) -> None:
+        """Send an event so that clients who lose their connection, or have lost it, get it when they are back."""
+        event, args, namespace, to, skip, _, volatile, _, exclude, _ = emission
+        shared = self._shared
+        rooms = shared.namespaces.rooms.get(namespace)
+        clients = rooms.select_with_lost(to, skip, exclude) if rooms is not None else []
+        encode = shared.codec.encode_event
+        plain: Outgoing | None = None
+        numbered: Outgoing | None = None
+        logged: Event  # set with it
+        for client in clients:
+            state = client.recovery
+            if state is None:
+                if plain is None:
+                    plain = encode(event, args, namespace, None)
+                client.send(plain, volatile)
+                continue
+            if numbered is None:
+                offset = f"{recoveries.epoch}-{next(recoveries.numbers)}"
+                numbered = encode(event, (*args, offset), namespace, None)
+                logged = recoveries.keep(offset, numbered, namespace, volatile, origin)
+            log = state.sent
+            # One lock and one call, as without recovery; for all others State.deliver() takes more.
+            if (
+                client.phase is CONNECTED
+                and log is not None
+                and state.covered is None
+                and not state.gathering
+                and (client.session.send_noted(numbered, volatile, log, logged) or volatile)
+            ):
+                continue
+            state.deliver(logged, numbered, volatile)
+        if self._observers.observes_deliveries:
+            connected = sum(client.phase is not Phase.GONE for client in clients)
+            self._tell_delivered(emission, connected, plain or numbered)
 
     def _tell_delivered(self, emission: Emission, recipients: int, outgoing: Outgoing | None) -> None:
         if self._observers.observes_deliveries:
@@ -221,7 +301,7 @@ class Server:
         on_gone: Callable[[str], object],
     ) -> Callable[[], object]:
         """Send an event that each client acknowledges by itself; see :meth:`LocalServer.ask_each`."""
-        event, args, namespace, to, skip, _, _, _, exclude = emission
+        event, args, namespace, to, skip, _, _, _, exclude, _ = emission
         rooms = self._rooms.get(namespace)
         clients = rooms.select(to, skip, exclude) if rooms is not None else []
         on_asked([client.sid for client in clients])
@@ -248,7 +328,7 @@ class Server:
 
     def enter_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Put a client of this process into a room; see :meth:`Emitter.enter_room`."""
-        client = self._find(sid, namespace)
+        client = self._find(sid, namespace) or self._find_lost(sid, namespace)
         if client is None:
             raise ValueError(
                 f"cannot enter room {room!r}: sid {sid!r} is not connected to namespace {namespace!r}"
@@ -266,7 +346,7 @@ class Server:
 
     def leave_room(self, sid: str, room: str, namespace: str = "/") -> None:
         """Take a client of this process out of a room."""
-        client = self._find(sid, namespace)
+        client = self._find(sid, namespace) or self._find_lost(sid, namespace)
         if client is not None:
             self._leave(client, room)
 
@@ -283,6 +363,13 @@ class Server:
             for client in rooms.select(group.to, frozenset(), group.exclude)
         ]
 
+    def _select_with_lost(self, group: Group) -> list[Client]:
+        return [
+            client
+            for rooms in self._rooms_of(group.namespace)
+            for client in rooms.select_with_lost(group.to, frozenset(), group.exclude)
+        ]
+
     def _rooms_of(self, namespace: str) -> list[Rooms]:
         if namespace == EVERYWHERE:
             return list(self._rooms.values())
@@ -292,7 +379,7 @@ class Server:
     def move(self, group: Group, enter: Sequence[Any], leave: Sequence[Any]) -> None:
         """Take clients of this process out of rooms and put them into others; see :meth:`Emitter.move`."""
         refused: ValueError | None = None
-        for client in self.select(group):
+        for client in self._select_with_lost(group):
             for room in leave:
                 self._leave(client, room)
             for room in enter:
@@ -305,11 +392,31 @@ class Server:
 
     def kick(self, group: Group, reason: DisconnectReason, *, close: bool) -> None:
         """Disconnect clients of this process; see :meth:`Emitter.kick`."""
-        for client in self.select(group):
-            if close:
+        ended = set()
+        for found in self._select_with_lost(group):
+            client = self._on_newest_connection(found)
+            if client is None:
+                ended.add(found.session)
+            elif close:
                 client.connection.dismiss(reason)
             else:
                 client.connection.disconnect(client, reason, None)
+        recoveries = self._shared.recoveries
+        if close and ended and recoveries is not None:
+            for found in recoveries.lost_with(ended):  # in its other namespaces
+                client = self._on_newest_connection(found)
+                if client is not None:
+                    client.connection.dismiss(reason)
+
+    def _on_newest_connection(self, client: Client) -> Client | None:
+        """Return a client as it is connected now; ``None`` if it is away, and have nothing kept of it then."""
+        recoveries, current = self._shared.recoveries, client
+        while current.phase is Phase.GONE:
+            newer = None if recoveries is None else recoveries.close(current)
+            if newer is None:
+                return None
+            current = newer  # it has come back at this very moment
+        return current
 
     def close_room(self, room: str, namespace: str = "/") -> None:
         """Take every client of this process out of a room."""
@@ -330,14 +437,26 @@ class Server:
         :param reason: for its disconnect handler.
         :param run: runs the disconnect handler; ``None`` for a worker, as when the client leaves by itself.
         """
-        client = self._find(sid, namespace)
+        found = self._find(sid, namespace) or self._find_lost(sid, namespace)
+        client = None if found is None else self._on_newest_connection(found)
         if client is not None:
             client.connection.disconnect(client, reason, run)
+
+    def has(self, sid: str, namespace: str) -> bool:
+        """Return whether a client is connected to this process or may come back to it."""
+        return self.is_connected(sid, namespace) or self._find_lost(sid, namespace) is not None
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Return whether an accepted or pending client of this process has that sid."""
         client = self._find(sid, namespace)
         return client is not None and client.phase is not Phase.GONE
+
+    def is_here(self, sid: str) -> bool:
+        """Return whether a client of this process has that sid, on whatever namespace; or one that may come back."""
+        return any(
+            rooms.get(sid) is not None or (rooms.lost is not None and rooms.lost.get(sid) is not None)
+            for rooms in list(self._rooms.values())
+        )
 
     def rooms(self, sid: str, namespace: str = "/") -> list[str]:
         """Return the rooms of a client of this process, its own sid first.
@@ -417,8 +536,12 @@ class Server:
         begun_s = self.eio.clock()
         # Not before: the first handlers may be through while the last ones have not begun.
         running = self._shared.wait_for_disconnects(timeout_s)
+        self.eio.finish_upgrades(min(max(timeout_s - (self.eio.clock() - begun_s), 0), UPGRADES_S))
         self.eio.finish_telling(max(timeout_s - (self.eio.clock() - begun_s), 0))
         return running
 
     def _find(self, sid: str, namespace: str) -> Client | None:
         return self._shared.namespaces.find(sid, namespace)
+
+    def _find_lost(self, sid: str, namespace: str) -> Client | None:
+        return self._shared.namespaces.find_lost(sid, namespace)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.sendable import carries_all
 from .packets import Codec
 from .pending import PendingBytes
+from .recovery import Recoveries
 from .rooms import Namespaces
 from .workers import Workers
 
@@ -54,7 +55,10 @@ class Shared:
         self.most_pending_bytes = options.max_pending_bytes
         self.few_pending_bytes = options.max_pending_bytes // 2
         self._idle: Event | None = None
+        self.recoveries: Recoveries | None = None
         self._start_empty()
+        if options.recovery is not None:
+            self.recoveries = Recoveries(options.recovery, self)
 
     def _start_empty(self) -> None:
         create_lock, options = self.mode.create_lock, self.options
@@ -68,6 +72,8 @@ class Shared:
         self.namespaces = Namespaces(
             create_lock, max_rooms=options.max_rooms, max_name_length=options.max_name_length
         )
+        if self.recoveries is not None:
+            self.recoveries.forget_all()
         self.disconnecting = 0
         """Disconnect handlers that are to run and have not returned."""
 
@@ -106,6 +112,33 @@ class Shared:
                     namespace=namespace,
                     engine_sid=engine_sid,
                     refusal=refusal,
+                )
+            )
+
+    def tell_recovered(self, client: Client) -> None:
+        """Tell, in a worker, of a client that is back and in its rooms again."""
+        if self.observers.observes("socketio_recovered"):
+            self.eio.tell(
+                partial(
+                    self.observers.recovered,
+                    sid=client.sid,
+                    namespace=client.namespace,
+                    missed=client.missed,
+                )
+            )
+        if self.observers.observes("socketio_room_entered"):
+            for room in list(client.rooms or ()):
+                self.observers.room_entered(sid=client.sid, namespace=client.namespace, room=room)
+
+    def tell_not_recovered(self, client: Client, reason: str) -> None:
+        """Tell of a client that wanted to come back and has to start anew."""
+        if self.observers.observes("socketio_recovery_failed"):
+            self.eio.tell(
+                partial(
+                    self.observers.recovery_failed,
+                    sid=client.sid,
+                    namespace=client.namespace,
+                    reason=reason,
                 )
             )
 

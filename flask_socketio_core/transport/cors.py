@@ -31,6 +31,11 @@ class Cors:
         self._asks_with_environ = callable(self._setting) and _takes_two(self._setting)
         self._listed = OriginList(self._setting if isinstance(self._setting, tuple) else ())
 
+    @property
+    def asks(self) -> bool:
+        """Whether the application is asked about each request."""
+        return callable(self._setting)
+
     def refusal(self, environ: dict[str, Any]) -> str | None:
         """Return why a request's origin is refused, or ``None`` if it is allowed."""
         origin = environ.get("HTTP_ORIGIN")

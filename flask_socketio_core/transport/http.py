@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,10 @@ from ..errors import ProtocolError
 from .admission import check_capacity, check_handshake, placed
 from .cors import Cors
 from .handover.messages import POLL, POST, Request
-from .packets import EIO_NOOP
-from .parked import Parking
+from .parked import NOOP, Response
 from .payload import encode_payload
 from .polling import PollingTransport
+from .repetition import Repetition, keeps_connection
 from .session import GOING_AWAY
 from .wsgi import (
     BAD_HANDSHAKE_METHOD,
@@ -35,12 +36,12 @@ from .wsgi import (
     UNKNOWN_TRANSPORT,
     UNSUPPORTED_PROTOCOL,
     Refusal,
-    UnreadableBody,
     check_kept,
     compress,
     drop_broken_headers,
     read_body,
     refusal_body,
+    refusal_of,
     sid_cookie,
     stored_environ,
 )
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from ..common.headers import Headers
     from .handover.passing import Passing
+    from .parking import Parking
     from .requests import Requests
     from .server import EngineIOServer
     from .session import Session
@@ -60,7 +62,6 @@ MOST_FIELDS = 100
 """Most parameters of a query string, of which Engine.IO has five."""
 MOST_LOGGED = 100
 """So many refused origins and hosts are logged; what stands in those headers is a stranger's choice."""
-NOOP = EIO_NOOP.encode()
 TEXT_PLAIN = "text/plain; charset=UTF-8"
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 """Half of what polls are answered is other clients' text: no browser may take it for a page or a script."""
@@ -72,6 +73,7 @@ class Endpoint:
     :param server: whose sessions are served.
     :param websocket: takes WebSocket requests; knows the providers.
     :param requests: of the sessions that are open.
+    :param parking: takes polls that wait.
     :param host_refusal: the application's, see :class:`~flask_socketio_core.server.interface.Application`.
     """
 
@@ -81,6 +83,7 @@ class Endpoint:
         websocket: WebSocketEntrance,
         host_refusal: Callable[[dict[str, Any]], str | None],
         requests: Requests,
+        parking: Parking,
     ) -> None:
         self._server = server
         self._options = server.options
@@ -88,7 +91,7 @@ class Endpoint:
         self._cors = Cors(server.options)
         self._host_refusal = host_refusal
         self._requests = requests
-        self._parking = Parking(server, websocket.reactor, requests)
+        self._parking = parking
         capabilities = server.mode.capabilities
         self._waits_without_a_thread = capabilities.watches and not capabilities.green
         self.passing: Passing | None = None
@@ -124,10 +127,22 @@ class Endpoint:
         if name is None:
             return
         error = ProtocolError(f"the header {name} is folded over several lines or contains NUL")
-        session = self._server.sessions.get(_query(environ).get("sid", ""))
-        if session is not None and isinstance(session.transport, PollingTransport):
+        sid = _query(environ).get("sid", "")
+        session = self._server.sessions.get(sid)
+        if session is None:
+            self._violate_elsewhere(sid, error)
+        elif isinstance(session.transport, PollingTransport):
             self._requests.violate(session, error)
-        raise Refusal(BAD_REQUEST, str(error))
+        raise refusal_of(error)
+
+    def _violate_elsewhere(self, sid: str, error: ProtocolError) -> None:
+        """End a session of another worker, if it is one; what that worker answers is not what the client is told."""
+        passing = self.passing
+        owner = None if passing is None else passing.owner_of(sid)
+        if passing is not None and owner is not None:
+            request = Request(kind=POST, sid=sid, error=str(error))
+            with suppress(Refusal):
+                passing.ask(owner, request, b"", self._server.longest_poll_s)
 
     def _log_refused(self, value: str, refused: str) -> None:
         # A client that is refused tries again and again.
@@ -206,8 +221,7 @@ class Endpoint:
                 return self._respond(environ, start_response, 200, b"ok", "text/html")
         except ProtocolError as error:
             self._requests.violate(session, error)
-            headers = [("Connection", "close")] if isinstance(error, UnreadableBody) else None
-            raise Refusal(BAD_REQUEST, str(error), status=error.status, headers=headers) from error
+            raise refusal_of(error) from error
         raise Refusal(BAD_REQUEST, f"method {printable(method)} is not allowed, expected GET or POST")
 
     def _park(
@@ -219,7 +233,14 @@ class Endpoint:
         location = self._websocket.locate_poll(environ, start_response)
         if location is None:
             return None
-        headers = self._headers(environ, TEXT_PLAIN)
+        response = Response(
+            headers=self._headers(environ, TEXT_PLAIN),
+            encodings=environ.get("HTTP_ACCEPT_ENCODING", ""),
+            on_refused=self._server.teller_of_refusal(environ),
+        )
+        keep_alive = location.keep_alive if keeps_connection(environ) else None
+        # A function of the application's may think otherwise the next time, and so may plugins that add headers.
+        decided = keep_alive is not None and not (self._server.adds_headers or self._cors.asks)
         try:
             detached = detach(location)
         except OSError:  # no descriptor is left, and the server still has the connection
@@ -229,9 +250,9 @@ class Endpoint:
                 session,
                 detached.sock,
                 detached.first_bytes,
-                headers,
-                environ.get("HTTP_ACCEPT_ENCODING", ""),
-                self._server.teller_of_refusal(environ),
+                response,
+                keep_alive,
+                Repetition.of(environ) if decided else None,
             )
         except BaseException:
             detached.body.close()
@@ -285,13 +306,12 @@ class Endpoint:
         return detached.respond(start_response, "200 OK")
 
     def _pass_post(self, environ: WSGIEnvironment, passing: Passing, sid: str, owner: str) -> None:
-        request = Request(kind=POST, sid=sid, method="POST")
+        request = Request(kind=POST, sid=sid)
         try:
             body = read_body(environ, self._options.max_http_buffer_size)
         except ProtocolError as error:
             passing.ask(owner, replace(request, error=str(error)), b"", self._server.longest_poll_s)
-            headers = [("Connection", "close")] if isinstance(error, UnreadableBody) else None
-            raise Refusal(BAD_REQUEST, str(error), status=error.status, headers=headers) from error
+            raise refusal_of(error) from error
         passing.ask(owner, request, body, self._server.longest_poll_s)
 
     def _post(self, environ: WSGIEnvironment, session: Session, transport: PollingTransport) -> None:

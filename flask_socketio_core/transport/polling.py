@@ -75,7 +75,7 @@ class PollingTransport:
     Source: engine.io-protocol v4, "HTTP long-polling".
     """
 
-    __slots__ = ("_poller", "_poster")
+    __slots__ = ("_poller", "_poster", "known_poll")
 
     name: str = "polling"
     write: Callable[[bytes], int] | None = None
@@ -84,6 +84,8 @@ class PollingTransport:
     def __init__(self) -> None:
         self._poller: Poller | None = None
         self._poster: Poster | None = None
+        self.known_poll: object = None
+        """By which a poll is known when it comes again; nobody else keeps it."""
 
     @property
     def polled(self) -> bool:

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..common.quoting import printable
 from ..common.reasons import Reason
@@ -36,6 +36,15 @@ if TYPE_CHECKING:
     from .session import Listener, Transport
     from .timer import Timed
     from .wsgi import Refusal
+
+UPGRADE_POLL_S = 0.01
+
+
+class Upgrade(Protocol):
+    """A WebSocket that a session is about to be moved to; see ``upgrade.py``."""
+
+    def give_up(self, code: int) -> None:
+        """Close the WebSocket, unless the session has moved to it; a session that goes on stays where it is."""
 
 
 class EngineIOServer:
@@ -92,6 +101,8 @@ class EngineIOServer:
         self._lock = self.mode.create_lock()
         self.sessions: dict[str, Session] = {}
         """The open sessions by their sid."""
+        self.upgrading: set[Upgrade] = set()
+        """The WebSockets that sessions are about to be moved to."""
         self.addresses = Addresses(
             self.mode.create_lock(),
             self.clock,
@@ -192,6 +203,17 @@ class EngineIOServer:
         for session in sessions:
             session.close(Reason.SHUTDOWN, code=GOING_AWAY)
 
+    def finish_upgrades(self, timeout_s: float) -> None:
+        """Let clients that are about to leave polling come to where they hear that their session has ended.
+
+        :param timeout_s: how long, seconds.
+        """
+        until = self.clock() + timeout_s
+        while self.upgrading and self.clock() < until:
+            self.mode.sleep(UPGRADE_POLL_S)
+        for probe in tuple(self.upgrading):
+            probe.give_up(GOING_AWAY)
+
     def open_packet(self, session: Session, *, upgrades: bool) -> Outgoing:
         """Return the OPEN packet that tells a client about its session.
 
@@ -229,6 +251,11 @@ class EngineIOServer:
     def tell(self, job: Callable[[], object]) -> None:
         """Tell observers something from a worker, in the order in which it happened."""
         self._told.put(job)
+
+    @property
+    def adds_headers(self) -> bool:
+        """Whether plugins add headers to responses."""
+        return self._observers.adds_headers
 
     def response_headers(self, first: bool, environ: dict[str, Any], headers: Headers) -> Headers:
         """Return a response's headers with what plugins add.

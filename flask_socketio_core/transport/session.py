@@ -81,6 +81,13 @@ class SessionSettings:
     max_packets_per_s: float
 
 
+class Log(Protocol):
+    """What is sent is noted here, such as a list."""
+
+    def append(self, entry: Any, /) -> object:
+        """Note something; the session's lock is held."""
+
+
 class Transport(Protocol):
     """What carries a session at the moment."""
 
@@ -197,6 +204,7 @@ class Session:
         "_transport",
         "_write",
         "allowance",
+        "close_code",
         "close_reason",
         "closed",
         "dismissed",
@@ -227,6 +235,7 @@ class Session:
         self.listener: Listener = NOBODY  # set by the server, before anything is received
         self.closed = False
         self.close_reason = ""
+        self.close_code = 1000
         self.dismissed = False  # closed with a CLOSE packet
         self.place: Place | None = None  # of its address, see addresses.py
         self.posting = False
@@ -295,9 +304,7 @@ class Session:
                     return True
                 if volatile and count == 0:
                     return False
-                self._outbox = Outbox()
-                self._outbox.set_head(frames, count)
-                self._transport.wake()
+                self._keep_rest(frames, count)
                 return True
             if volatile and (write is not None or self._outbox is not None):
                 return False
@@ -308,6 +315,48 @@ class Session:
         if write is None:
             transport.wake()
         return overflow is None or self.report_overflow(overflow)
+
+    def send_noted(self, outgoing: Outgoing, volatile: bool, log: Log, entry: Any) -> bool:
+        """Send one packet as :meth:`send` does, and note it in the same step: the notes are in the order of the bytes.
+
+        It is written out here once more, for who notes nothing would pay for each question whether there is a log.
+
+        :param entry: what is noted.
+        :returns: ``False`` if it was not: a volatile one that was dropped, or any of a session that is closed.
+        """
+        frames = outgoing.frames if self._deflate is None else self._deflate.frames(outgoing)
+        with self.lock:
+            write = self._write
+            if write is not None and self._outbox is None:
+                try:
+                    count = write(frames)
+                except BlockingIOError:
+                    count = 0
+                except OSError:  # the reader sees the broken connection and closes it: nothing waits for that
+                    count = 0 if volatile else len(frames)
+                if volatile and count == 0:
+                    return False
+                log.append(entry)
+                if count < len(frames):
+                    self._keep_rest(frames, count)
+                return True
+            if volatile and (write is not None or self._outbox is not None):
+                return False
+            if not self._queue(outgoing):
+                return False
+            log.append(entry)
+            transport = self._transport
+            overflow = self.apply_policy(self._outbox)
+        if write is None:
+            transport.wake()
+        if overflow is not None:
+            self.report_overflow(overflow)
+        return True
+
+    def _keep_rest(self, frames: bytes, count: int) -> None:
+        self._outbox = Outbox()
+        self._outbox.set_head(frames, count)
+        self._transport.wake()
 
     def send_locked(self, outgoing: Outgoing) -> bool:
         """Queue one packet; the caller holds :attr:`lock` and calls :meth:`settle` after releasing it.
@@ -461,7 +510,7 @@ class Session:
 
     def violate(self, error: ProtocolError) -> None:
         """End the session because the peer broke the protocol."""
-        self.close(Reason.TRANSPORT_ERROR, code=error.close_code)
+        self.close(Reason.VIOLATION, code=error.close_code)
 
     def lost(self, reason: str = Reason.TRANSPORT_CLOSE) -> None:
         """Learn from the transport that the connection is gone."""
@@ -500,7 +549,7 @@ class Session:
             self._read_again_s = None
             self.listener.on_rested()
         if not self.listener.on_due(now_s):
-            self.close(Reason.TRANSPORT_ERROR, code=1008)
+            self.close(Reason.VIOLATION, code=1008)
             return None
         if self._host.settings.monitor and now_s >= self._heartbeat_at:
             if self._ping_out and self._is_behind(now_s):
@@ -551,7 +600,7 @@ class Session:
     def begin_upgrade(self, probe: Transport) -> bool:
         """Let a pending poll be answered at once, so that the client can leave polling behind.
 
-        :param probe: the transport that is being tried; closed when the session ends first.
+        :param probe: the transport that is being tried.
         :returns: ``False`` if the session is closed, on WebSocket already, or another upgrade is under way.
 
         Source: engine.io-protocol v4, "Upgrade".
@@ -607,18 +656,18 @@ class Session:
                 return False
             self.closed = True
             self.close_reason = reason
+            if self.environ.get("HTTP_USER_AGENT", "").startswith(OKHTTP):
+                code = 0
+            self.close_code = code
             self.dismissed = reason == Reason.SERVER_DISCONNECT and code != GOING_AWAY
             self._flush_locked()
             if self.dismissed and self._write is not None and self._outbox is None:
                 self._dismiss(self._write)
             self._write = None
             transport, probe = self._transport, self.probe
-            self.probe = None
-        if self.environ.get("HTTP_USER_AGENT", "").startswith(OKHTTP):
-            code = 0
         transport.close(code)
-        if probe is not None:
-            probe.close(code and 1000)
+        if probe is not None and reason == Reason.CLIENT_DISCONNECT:
+            probe.close(code)  # or else it is left to UpgradeProbe: the client may look nowhere else by now
         self._host.remove(self)
         self.listener.on_closed(reason)
         self.listener = NOBODY  # or neither of the two would be freed before the garbage collector comes

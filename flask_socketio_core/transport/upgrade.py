@@ -4,11 +4,15 @@
 received        does
 ==============  ==================================================================
 ``2probe``      answers ``3probe`` and lets the pending poll be answered
-``5``           moves the session to this connection
+``5``           moves the session to this connection; if it has ended meanwhile, ends the connection
 anything else   closes this connection; the session stays on polling
 ==============  ==================================================================
 
-Source: engine.io-protocol v4, "Upgrade".
+A client that was answered ``3probe`` stops to poll, and goes on with ``5`` whatever happens to the session meanwhile.
+What would it notice? Not that the WebSocket is closed before: engine.io-client takes the upgrade for failed then, and
+does not poll again either; it would stand still until its ping time-out, 45 s by default. So it is let finish.
+
+Source: engine.io-protocol v4, "Upgrade"; engine.io-client, ``socket.ts`` (``_probe``) and ``polling.ts`` (``pause``).
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import ProtocolError
-from .packets import EIO_PING, EIO_UPGRADE, PROBE_ANSWER
+from .packets import CLOSE_PACKET, EIO_PING, EIO_UPGRADE, PROBE_ANSWER
 from .session import Transport
 
 if TYPE_CHECKING:
@@ -88,13 +92,16 @@ class UpgradeProbe:
         """
         if packet == PROBE and not self._probed and self._session.begin_upgrade(self._connection):
             self._probed = True
+            self._server.upgrading.add(self)
             self.send(PROBE_ANSWER)
         elif packet == EIO_UPGRADE and self._probed:
-            self._server.unschedule(self)
+            self._end()  # before the session may be closed over it
             self._connection.target = self._session
             if not self._session.upgrade(self._connection):
-                self._connection.target = self  # the session is closed, or goes on over polling
-                self._connection.close(1000)
+                self._connection.target = self
+                if self._session.dismissed:
+                    self.send(CLOSE_PACKET)
+                self.give_up(self._session.close_code)
         else:
             raise ProtocolError(
                 f"unexpected packet {packet[:20]!r} while session {self.sid} is being upgraded"
@@ -102,15 +109,15 @@ class UpgradeProbe:
 
     def overdrawn(self) -> None:
         """Give the upgrade up, there are too many frames that have nothing to do with it."""
-        self._give_up(1008)
+        self.give_up(1008)
 
     def violate(self, error: ProtocolError) -> None:
         """Give the upgrade up; the session stays where it is."""
-        self._give_up(error.close_code)
+        self.give_up(error.close_code)
 
     def lost(self, reason: str) -> None:
         """Give the upgrade up: the WebSocket is gone."""
-        self._give_up(0)
+        self.give_up(0)
 
     def next_due(self) -> float | None:
         """Return when the upgrade has taken too long."""
@@ -118,7 +125,7 @@ class UpgradeProbe:
 
     def on_due(self, now_s: float) -> float | None:
         """Give the upgrade up, it has taken too long."""
-        self._give_up(1000)
+        self.give_up(1000)
         return None
 
     def send(self, outgoing: Outgoing, volatile: bool = False) -> bool:
@@ -129,7 +136,15 @@ class UpgradeProbe:
         """Say that nothing waits."""
         return True
 
-    def _give_up(self, code: int) -> None:
+    def _end(self) -> None:
         self._server.unschedule(self)
+        self._server.upgrading.discard(self)
+
+    def give_up(self, code: int) -> None:
+        """Close the WebSocket, unless the session has moved to it; a session that goes on stays where it is.
+
+        :param code: for the peer; 0 for none.
+        """
+        self._end()
         if self._session.abandon_upgrade(self._connection):
             self._connection.close(code)

@@ -124,12 +124,15 @@ class WebSocketEntrance:
 
     def locate_poll(self, environ: WSGIEnvironment, start_response: StartResponse) -> SocketLocation | None:
         """Return where a poll's connection is, if it can be taken and nothing would be missing in the response."""
-        provider = next((provider for provider in self._providers if provider.detect(environ)), None)
-        location = None if provider is None else provider.locate(environ, start_response)
+        provider = self._detecting(environ)
+        location = None if provider is None else self._locate(provider, environ, start_response)
         return location if location is not None and location.carries_polls else None
 
+    def _detecting(self, environ: WSGIEnvironment) -> WebSocketProvider | None:
+        return next((provider for provider in self._providers if provider.detect(environ)), None)
+
     def _provider(self, environ: WSGIEnvironment) -> WebSocketProvider | None:
-        found = next((provider for provider in self._providers if provider.detect(environ)), None)
+        found = self._detecting(environ)
         if found is None and not self._missing_logged and name_server(environ) is not None:
             self._missing_logged = True
             self._server.logger.warning(

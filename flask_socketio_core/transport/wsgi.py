@@ -52,14 +52,21 @@ class Refusal(Exception):
         self.headers = headers or []
 
 
-def response_bytes(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
-    """Return a whole response, for a connection that was taken from its web server; it is to be closed behind it.
+def response_bytes(
+    status: int, headers: Iterable[tuple[str, str]], body: bytes, *, closes: bool = True
+) -> bytes:
+    """Return a whole response, for a connection that was taken from its web server.
+
+    :param closes: whether it is to be closed behind the response.
 
     Source: RFC 9112, sections 4 and 9.6.
     """
     lines = [f"HTTP/1.1 {STATUS.get(status, f'{status} Error')}"]
     lines += [f"{name}: {value}" for name, value in headers]
-    lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    lines.append(f"Content-Length: {len(body)}")
+    if closes:
+        lines.append("Connection: close")
+    lines += ["", ""]
     return "\r\n".join(lines).encode("latin-1", "replace") + body
 
 
@@ -161,6 +168,12 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
 
 class UnreadableBody(ProtocolError):
     """A body that cannot be read to its end: where the connection's next request begins is unknown."""
+
+
+def refusal_of(error: ProtocolError) -> Refusal:
+    """Return what a client is answered that broke the protocol."""
+    headers = [("Connection", "close")] if isinstance(error, UnreadableBody) else None
+    return Refusal(BAD_REQUEST, str(error), status=error.status, headers=headers)
 
 
 def _read(read: Callable[[int], bytes], size: int) -> bytes:

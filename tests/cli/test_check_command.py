@@ -23,6 +23,7 @@ from flask_socketio_core.cluster.queue_check import Answer, QueueCheck, Step, ch
 from flask_socketio_core.contracts.urls import Secrets
 from flask_socketio_core.errors import QueueRefused
 from flask_socketio_core.testing.threads import ThreadMode
+from support.brokers import RedisBroker, running
 from support.nodes import Bus, Node
 
 from .apps import make_app
@@ -53,7 +54,7 @@ def test_without_a_queue_there_is_nothing_to_check(invoke: Invoke) -> None:
     assert result.exit_code == 0
     assert "No message queue is configured: each server serves its own clients" in result.output
     result = invoke(make_app(), "check", "--json")
-    assert json.loads(result.output) == {"configured": False, "up": None}
+    assert json.loads(result.output) == {"configured": False, "up": None, "store": None}
 
 
 def test_a_queue_that_works_is_up_with_its_round_trip_and_the_servers(
@@ -134,6 +135,17 @@ def test_an_application_whose_queue_nobody_provides_fails_with_what_to_do(invoke
     assert result.exit_code == 1
     assert "message_queue='redis://...' is not provided by any installed plugin" in result.output
     assert "secret" not in result.output
+
+
+def test_a_store_that_works_is_up_with_its_round_trip(invoke: Invoke, channel: str) -> None:
+    app = make_app(store="memory://", channel=channel)
+    result = invoke(app, "check")
+    assert result.exit_code == 0
+    assert "No message queue is configured" in result.output
+    assert f"memory:// (memory, channel '{channel}')" in result.output
+    assert re.search(r"state +up\nround trip +[\d.]+ ms", result.output)
+    found = json.loads(invoke(app, "check", "--json").output)
+    assert (found["configured"], found["store"]["name"], found["store"]["up"]) == (False, "memory", True)
 
 
 @pytest.fixture
@@ -272,3 +284,23 @@ def test_a_green_mode_is_checked_as_fast_as_threads(
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["up"] is True
     assert time.monotonic() - started < 15
+
+
+def test_a_store_that_is_away_or_refuses_us_is_told_with_what_to_do(
+    with_redis: Invoke, redis_broker: Broker, channel: str
+) -> None:
+    options = {"message_queue": "memory://", "channel": channel}
+    app = make_app(store=redis_broker.url, **options)
+    result = with_redis(app, "check", "--json")
+    assert (result.exit_code, json.loads(result.output)["store"]["url"]) == (0, redis_broker.url)
+    with redis_broker.outage():
+        away = make_app(store=redis_broker.url.replace("redis://", "redis://user:secret@"), **options)
+        result = with_redis(away, "check")
+    assert result.exit_code == 1
+    assert "DOWN: Redis at redis://***@127.0.0.1" in result.output
+    assert "are those of store= (SOCKETIO_STORE)" in " ".join(result.output.split())
+    with running(RedisBroker("--requirepass", "correct horse")) as broker:
+        refused = make_app(store=broker.url.replace("redis://", "redis://:battery@"), **options)
+        found = json.loads(with_redis(refused, "check", "--json").output)["store"]
+    assert found["refused"] and "a wrong user name or password" in found["advice"]
+    assert "user:secret" not in result.output and "battery" not in json.dumps(found)

@@ -384,6 +384,38 @@ def test_a_broker_that_is_away_or_refuses_us_is_found(
     assert "battery" not in json.dumps(found)
 
 
+@pytest.mark.parametrize(
+    ("options", "line", "found"),
+    [
+        ({}, "", False),
+        ({}, "gunicorn -w 4 app:app", True),
+        ({"message_queue": "memory://"}, "", True),
+        ({"message_queue": "memory://", "store": "memory://"}, "", False),
+    ],
+)
+def test_events_that_are_handled_once_by_each_server_are_found(
+    examine: Examine, options: dict[str, Any], line: str, found: bool
+) -> None:
+    make_plain = make(**options)
+
+    def make_once() -> Flask:
+        app = make_plain()
+        app.extensions["socketio"].on("order", once=lambda data: data)(print)
+        return app
+
+    lines = ("--server", line) if line else ()
+    assert text_of(examine(make_plain, *lines), "store", "warning") == ""
+    assert ("handled once by each server" in text_of(examine(make_once, *lines), "store", "warning")) is found
+
+
+def test_a_store_that_is_away_is_found(with_redis: Examine, redis_broker: Broker) -> None:
+    app = make(store=redis_broker.url)
+    assert not [finding for finding in with_redis(app)["findings"] if finding["check"] == "store"]
+    with redis_broker.outage():
+        told = text_of(with_redis(app), "store", "error")
+    assert "is down" in told and "SOCKETIO_STORE" in told
+
+
 # --------------------------------------------------------------------------------------------- loaded a second time
 
 APP = """\

@@ -67,7 +67,7 @@ def test_json_names_distribution_version_path_hooks_and_status(invoke: Invoke) -
     assert memory["distribution"] == "flask-socketio-core"
     assert memory["version"]
     assert memory["path"].endswith("hooks.py")
-    assert memory["hooks"] == ["socketio_message_queues"]
+    assert memory["hooks"] == ["socketio_message_queues", "socketio_stores"]
     assert memory["status"] == "ok"
 
 

@@ -15,7 +15,15 @@ from flask import Flask
 
 from flask_socketio_core import SocketIO
 from support.clients import python_client
-from support.servers import HOST, STOP_TIMEOUT_S, descendants, find_program, free_port, wait_until
+from support.servers import (
+    HOST,
+    STOP_TIMEOUT_S,
+    descendants,
+    find_program,
+    free_port,
+    wait_for_end,
+    wait_until,
+)
 from support.wire.http import HttpError, request
 
 Invoke = Callable[..., Result]
@@ -96,7 +104,7 @@ class Running:
         children = descendants(self.process.pid)
         self.process.terminate()
         try:
-            self.process.wait(STOP_TIMEOUT_S)
+            wait_for_end(self.process, STOP_TIMEOUT_S, self.output.read_text)
         finally:
             self.process.kill()
             self.process.wait()

@@ -205,12 +205,19 @@ def test_rates_come_from_two_readings_of_one_server() -> None:
         "begun": 20,
         "recipients": 8,
         "bus_lag_s": 0.5,
+        "recovered": 6,
+        "not_recovered": 2,
     }
     found = watching_view.server_data("n", now, before)
     rates = [
         found[name] for name in ("events_per_s", "handled_ms", "waited_ms", "recipients_per_s", "bus_lag_ms")
     ]
     assert rates == [10, 25, 0, 4, 500]
+    assert (found["recovered_per_s"], found["not_recovered_per_s"], found["evicted_events_per_s"]) == (
+        3,
+        1,
+        0,
+    )
     for other in (
         None,
         {**before, "since_s": 1.0},
@@ -222,6 +229,7 @@ def test_rates_come_from_two_readings_of_one_server() -> None:
 def test_a_table_fits_80_columns_and_says_what_should_not_be() -> None:
     large = {**READING, **dict.fromkeys(watching_view.NOW, 123_456)}
     now = {**large, "at_s": 1.0, "handled": 98_765, "handled_s": 9.9e4, "recipients": 10**7, "failed": 7}
+    now |= {"not_recovered": 3, "evicted_events": 10**6}
     servers = [watching_view.server_data(str(n) * 32, {**now, "bus_lag_s": 12.5}, large) for n in range(3)]
     lines = watching_view.top_lines(
         servers, {"9" * 32: "silent", "8" * 32: "gone \x1b[31m" + "x" * 200}, width=80
@@ -243,6 +251,8 @@ def test_a_table_fits_80_columns_and_says_what_should_not_be() -> None:
     text = "\n".join(lines)
     assert f"missing: server {'9' * 32}: silent" in text
     assert "server 00000000: 7 handlers fail per second" in text
+    assert "server 00000000: 3 clients come back per second and have to start anew" in text
+    assert "1000000 events that clients may miss are forgotten per second" in text
 
 
 def test_no_answer_is_believed() -> None:

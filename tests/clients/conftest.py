@@ -54,5 +54,5 @@ def running(kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def server(running: Server) -> Server:
     """Give the server with an empty journal."""
-    running.reset()
+    running.begin_test()
     return running

@@ -45,7 +45,7 @@ def running(mode_kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def server(running: Server) -> Server:
-    running.reset()
+    running.begin_test()
     return running
 
 

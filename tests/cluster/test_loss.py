@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ import pytest
 from flask_socketio_core.contracts.clients import Emission
 from support.nodes import Bus, Node, emitter, wait_until
 from support.proxy import Proxy
+from support.servers import stopped
 
 from .buses import broker_of, make_bus
 from .cutting import Gate, cut_subscriber, named
@@ -287,12 +287,11 @@ def test_what_a_process_of_the_host_misses_while_it_is_stopped_is_counted(
     sender, counting = Node(bus).start(), Counting(bus)
     try:
         wait_until(sender.has_peer, "peer")
-        counting.process.send_signal(signal.SIGSTOP)
-        for number in range(200):
-            sender.cluster.emit(Emission("n", (number, "x" * 10_000), to=("room",)))
-        # Who emits does not wait for a message that another task is about to send.
-        wait_until(lambda: "reads no messages" in caplog.text, "word of who is given up", RECOVERY_S)
-        counting.process.send_signal(signal.SIGCONT)
+        with stopped(counting.process.pid):
+            for number in range(200):
+                sender.cluster.emit(Emission("n", (number, "x" * 10_000), to=("room",)))
+            # Who emits does not wait for a message that another task is about to send.
+            wait_until(lambda: "reads no messages" in caplog.text, "word of who is given up", RECOVERY_S)
         wait_until(lambda: counting.heard + counting.lost >= 200, "number of what is missing", RECOVERY_S)
         assert 0 < counting.heard < 200
         assert counting.lost >= 200 - counting.heard  # and heartbeats

@@ -407,10 +407,10 @@ def test_a_message_that_cannot_be_handled_ends_nothing(
     node = Node(Bus(Moody, "moody://", "channel")).start()
     moody, emit = Moody.instances[0], node.server.emit
 
-    def emit_or_fail(emission: Emission) -> None:
+    def emit_or_fail(emission: Emission, origin: Any = None) -> None:
         if emission.event == "fails":
             raise RuntimeError("a mistake of ours")
-        emit(emission)
+        emit(emission, origin)
 
     monkeypatch.setattr(node.server, "emit", emit_or_fail)
     try:

@@ -232,3 +232,18 @@ def test_senders_are_not_remembered_without_limit() -> None:
         hear(peers, 1, node=str(number))
     assert hear(peers, 1, node="0") == [1]  # forgotten, so it counts as new
     assert hear(peers, 1, node=str(MAX_SENDERS + 9)) == []
+
+
+def test_what_others_have_heard_is_covered_by_who_has_heard_it_or_was_not_there_yet() -> None:
+    theirs, ours = make(), make()
+    assert theirs.is_new("n", 1, 10.0)
+    assert theirs.is_new("n", 2, 10.0)
+    heard = theirs.heard(13.0, within_s=60.0)
+    assert heard == {"n": (2, [], 1, 3.0)}
+    assert not ours.covers(heard, "us", listening_s=5.0)  # it is late, or lost
+    assert ours.covers(heard, "us", listening_s=2.0)  # it came before ours listened
+    assert ours.is_new("n", 1, 13.0)
+    assert not ours.covers(heard, "us", listening_s=2.0)
+    assert ours.is_new("n", 2, 13.0)
+    assert ours.covers(heard, "us", listening_s=5.0)
+    assert theirs.heard(80.0, within_s=60.0) == {}

@@ -72,6 +72,13 @@ def test_a_forked_child_sends_under_an_identity_of_its_own(node: Node, bus: Bus)
     assert sorted(received) == sorted(expected), output
 
 
+@pytest.mark.parametrize("url", ["host://", ""], ids=["host", "no queue"])
+def test_tasks_that_use_a_forked_child_first_and_at_once_find_one_process(url: str) -> None:
+    with start("first_use.py", url, "first-use") as process:
+        output, _ = process.communicate(timeout=40)
+    assert output.splitlines() == ["1 False"] * 10
+
+
 def test_a_program_that_ends_right_after_its_last_emit_loses_nothing(node: Node, bus: Bus) -> None:
     member = node.connect()
     started = time.monotonic()

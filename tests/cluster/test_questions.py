@@ -56,6 +56,19 @@ def test_who_has_not_answered_at_the_end_is_silent() -> None:
     assert done.times == 0
 
 
+def test_an_answer_that_is_enough_is_the_last_that_is_awaited() -> None:
+    questions, done = Questions(threading.Lock()), Done()
+    number = questions.add(["a", "b", "c"], done, lambda answer: answer == "found")
+    questions.answer(number, "a", None, None)
+    assert done.times == 0
+    questions.answer(number, "b", "found", None)
+    assert done.times == 1
+    questions.answer(number, "c", "found", None)
+    questions.left("c")
+    assert done.times == 1
+    assert questions.end(number) == Answers(answers={"a": None, "b": "found"}, errors={}, missing={})
+
+
 def test_a_question_to_nobody_is_done_at_once() -> None:
     questions, number, done = ask()
     assert done.times == 1

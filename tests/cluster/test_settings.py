@@ -41,8 +41,9 @@ def test_numbers_and_switches_are_what_they_look_like() -> None:
 
 @pytest.mark.parametrize("where", ["options", "query"])
 def test_an_unknown_name_is_refused_with_the_nearest(where: str) -> None:
+    given: dict[str, dict[str, str]] = {"options": {}, "query": {}, where: {"timeout": "1"}}
     with pytest.raises(UnknownOption, match=r"'test'.*'timeout', did you mean 'timeout_s'"):
-        queues.read(KNOWN, **{"options": {}, "query": {}, where: {"timeout": "1"}}, where="test")
+        queues.read(KNOWN, given["options"], given["query"], where="test")
 
 
 @pytest.mark.parametrize(

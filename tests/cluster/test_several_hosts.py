@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support import nginx
+from support import nginx, web_proxies
 from support.clients import python_client
 from support.documents import page
-from support.servers import HOST, STOP_TIMEOUT_S, free_port, wait_until
+from support.servers import HOST, free_port, wait_until
 from support.wire.engine import target
-from support.wire.http import HttpError, request
+from support.wire.http import request
 from support.workers import APP, Supervised, supervised
 
 pytestmark = pytest.mark.timeout(90)
@@ -70,22 +68,8 @@ def balancer(
 
     port = free_port()
     command = request.param(tmp_path_factory.mktemp("balancer"), port, text)
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"the program {command[0]} is not installed")
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    try:
-        assert wait_until(lambda: answers(port), timeout_s=10), f"{command[0]} did not answer"
+    with web_proxies.running(command, lambda: web_proxies.answers(port, "/")):
         yield port
-    finally:
-        process.terminate()
-        process.wait(STOP_TIMEOUT_S)
-
-
-def answers(port: int) -> bool:
-    try:
-        return request(port, "GET", "/").status == 200
-    except (OSError, HttpError):
-        return False
 
 
 class Client:

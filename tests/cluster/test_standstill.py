@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.nodes import wait_until
-from support.servers import MODE_KINDS
+from support.servers import MODE_KINDS, stopped
 
 from .buses import make_bus
 from .stage import EVERYONE, OUTSIDE, available, playing
@@ -38,10 +36,9 @@ def test_a_server_that_stood_still_is_missed_and_misses_nothing(
         names = [kind.name for kind in kinds]
         pids = [stage.servers[name].worker_pid for name in names[1:]]
         wait_until(lambda: len(stage.health(names[0])["peers"]) == len(pids), "peers")
-        with contextlib.ExitStack() as stopped:
+        with contextlib.ExitStack() as stack:
             for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
-                stopped.callback(os.kill, pid, signal.SIGCONT)
+                stack.enter_context(stopped(pid))
             for number in range(MESSAGES):
                 for sender in (OUTSIDE, names[0]):
                     stage.senders[sender].do("emit", "meanwhile", number, to=EVERYONE)

@@ -47,7 +47,7 @@ def open_stage(get_server: GetServer, request: pytest.FixtureRequest) -> Iterato
 
         def open_(library: str, variant: str = "default") -> Stage:
             server = get_server(kind, library, variant)
-            server.reset()
+            server.begin_test()
             stage = Stage(server, path=VARIANTS[variant].path)
             stack.callback(stage.close)
             return stage

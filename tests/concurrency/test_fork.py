@@ -6,11 +6,14 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 
 import pytest
 
-from flask_socketio_core.contracts.fork import ProcessFlag, register_at_fork
+from flask_socketio_async_threading.mode import ThreadingMode
+from flask_socketio_core.contracts.fork import OncePerProcess, ProcessFlag, register_at_fork
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 
@@ -97,6 +100,76 @@ def test_a_flag_is_set_in_the_process_that_has_set_it_only() -> None:
 
     assert fork(set_in_child) == "(False, True)"
     assert flag.is_set()
+
+
+class Work:
+    """Something that takes until it is let go, and fails the first time if asked to."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.once = OncePerProcess(ThreadingMode())
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.times = 0
+        self._fails = fails
+
+    def act(self) -> None:
+        self.times += 1
+        self.begun.set()
+        assert self.go_on.wait(10)
+        if self._fails and self.times == 1:
+            raise ValueError("broken")
+        self.once.set()
+
+    def in_a_thread(self) -> Future[None]:
+        done: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                self.once.run(self.act)
+                done.set_result(None)
+            except BaseException as error:  # noqa: BLE001  # the test shall have it
+                done.set_exception(error)
+
+        threading.Thread(target=run).start()
+        return done
+
+
+def test_one_task_does_it_and_the_others_wait_for_its_end() -> None:
+    work = Work()
+    first = work.in_a_thread()
+    assert work.begun.wait(10)
+    others = [work.in_a_thread() for _ in range(5)]
+    assert not wait([first, *others], timeout=0.1).done
+    assert not work.once.is_set()
+    work.go_on.set()
+    assert not wait([first, *others], timeout=10).not_done
+    work.once.run(work.act)
+    assert (work.times, work.once.is_set()) == (1, True)
+
+
+def test_what_has_failed_is_done_by_the_next_task() -> None:
+    work = Work(fails=True)
+    work.go_on.set()
+    with pytest.raises(ValueError, match="broken"):
+        work.once.run(work.act)
+    assert (work.times, work.once.is_set()) == (1, False)
+    work.once.run(work.act)
+    assert (work.times, work.once.is_set()) == (2, True)
+
+
+def test_a_child_that_is_forked_meanwhile_does_it_itself_and_waits_for_nobody() -> None:
+    work = Work()
+    doing = work.in_a_thread()
+    assert work.begun.wait(10)
+
+    def do_in_child() -> int:
+        work.go_on.set()
+        work.once.run(work.act)
+        return work.times
+
+    assert fork(do_in_child) == "2"
+    work.go_on.set()
+    doing.result(10)
+    assert work.times == 1
 
 
 PROGRAM = """

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.servers import HOST, wait_until
+from support.servers import HOST, wait_for_end, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,11 +73,7 @@ class ExampleServer:
             return
         self.process.terminate()
         try:
-            self.process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise AssertionError(f"it still ran {STOP_TIMEOUT_S} s after TERM") from None
+            wait_for_end(self.process, STOP_TIMEOUT_S, self.log.read_text, "it")
         finally:
             self.process = None
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from support.servers import HOST, free_port, wait_until
+from support.servers import HOST, free_port, wait_for_end, wait_until
 
 #: What a plain install brings; whatever else is installed here is left out.
 PLAIN = ("async-threading", "queue-memory")
@@ -69,11 +69,7 @@ def serving(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> It
         yield f"http://{HOST}:{port}"
     finally:
         process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        wait_for_end(process, 10, log.read_text)
 
 
 def listens(port: int) -> bool:

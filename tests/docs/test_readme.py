@@ -21,6 +21,7 @@ KINDS = {
     "Async mode": "async mode",
     "WebSocket provider": "WebSocket provider",
     "Message queue": "message queue",
+    "Store": "store",
 }
 ROW = re.compile(r"^(?P<mark>[* ])  (?P<name>[\w-]+)  +(?P<rest>\S.*)$")
 

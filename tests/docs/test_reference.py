@@ -38,7 +38,7 @@ LIMITS: dict[str, Any] = {
 }
 """The options that are numbers, those of every queue included, with their defaults."""
 NO_LIMITS = {"ping_interval", "ping_interval_grace", "compression_threshold", "max_loop_block"}
-NO_LIMITS |= {"heartbeat_interval_s", "replay_window_s"}
+NO_LIMITS |= {"heartbeat_interval_s", "replay_window_s", "once_ttl"}
 """Those that bound nothing a client could take."""
 
 
@@ -115,5 +115,6 @@ def test_pages_with_generated_parts_are_found(reference: ModuleType) -> None:
         "options.md",
         "plugins.md",
         "queues.md",
+        "stores.md",
     }
     assert len(pages()) > len(reference.pages())

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from flask_socketio_core.testing.rawclient import BINARY, CLOSE, TEXT, RawClient, get, handshake, masked
-from support.servers import CORE, TESTS, free_port, wait_until
+from support.servers import CORE, TESTS, free_port, wait_for_end, wait_until
 from support.tls import certificate, needs_openssl
 
 PATH = "/socket.io/?EIO=4&transport=websocket"
@@ -164,5 +164,5 @@ def test_a_signal_tells_the_clients_and_ends_the_server(mode: str, tmp_path: Pat
         frames = [client.read_frame()]
         while frames[-1][0] != CLOSE:
             frames.append(client.read_frame())
-        assert server.process.wait(8) == 0
+        assert wait_for_end(server.process, 8, server.log.read_text) == 0
         assert server.log.read_text().count("farewell in ") == 1

@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from support.fixtures import leave_nothing_open
 
-import pytest
-
-from support.wire import drop_all
-
-
-@pytest.fixture(autouse=True)
-def leave_nothing_open() -> Iterator[None]:
-    """Drop the connections that the test did not close."""
-    yield
-    drop_all()
+__all__ = ["leave_nothing_open"]

@@ -8,8 +8,10 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,11 @@ from support.servers import (
     FLASK_RUN,
     GEVENT_BUILTIN,
     GEVENT_WEBSOCKET,
+    GTHREAD_WORKERS,
     GUNICORN_GEVENT,
     GUNICORN_GEVENT_WEBSOCKET,
     GUNICORN_GTHREAD,
+    HOST,
     READY_TIMEOUT_S,
     THREADING,
     UWSGI_GEVENT,
@@ -38,6 +42,7 @@ from support.servers import (
     wait_until,
 )
 from support.wire.engine import Closed, Polling, WebSocket, target
+from support.workers import is_alive
 
 OURS = (THREADING, EVENTLET, GEVENT_WEBSOCKET, GEVENT_BUILTIN)
 GUNICORN = (GUNICORN_GTHREAD, GUNICORN_GEVENT, GUNICORN_GEVENT_WEBSOCKET)
@@ -89,6 +94,24 @@ class Guests:
         assert getattr(self.polled[0], "status", None) == 400, self.polled
 
 
+@pytest.mark.parametrize("kind", kind_params(GTHREAD_WORKERS))
+def test_a_server_that_does_not_end_shows_its_log_and_what_its_workers_do(
+    kind: ServerKind, tmp_path: Path
+) -> None:
+    with serving(kind, AppSpec(app="workers"), tmp_path) as server:
+        with socket.create_connection((HOST, server.port)) as client:
+            client.sendall(b"GET /slow?seconds=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+            server.wait_journal("slow")
+            with pytest.raises(AssertionError) as raised:
+                server.stop(timeout_s=1.5)
+    log, _, doing = str(raised.value).partition("and was doing:")
+    assert f"{kind.name} still ran 1.5 s after it was told to stop" in log
+    assert "Starting gunicorn" in log
+    assert 'support/apps/workers.py", line' in doing and "in slow" in doing
+    assert "gunicorn/arbiter.py" in doing
+    assert not is_alive(server.process.pid)
+
+
 def farewells(server: Server, reason: str = "server disconnect") -> int:
     """Count the disconnect handlers that have run to their end with a reason, that of a server's end by default."""
     return len(re.findall(rf"farewell in \d+: {reason}", server.log_text()))
@@ -96,7 +119,7 @@ def farewells(server: Server, reason: str = "server disconnect") -> int:
 
 def assert_ended(server: Server, begun_s: float, *, extra_s: float = 0.0) -> None:
     """Assert that the process is gone within the time, in order."""
-    status = server.process.wait(10)
+    status = server.wait(10)
     assert time.monotonic() - begun_s < END_S + extra_s, server.log_text()
     assert status in (0, -signal.SIGTERM, -signal.SIGINT), server.log_text()
     assert farewells(server) == 2, server.log_text()
@@ -133,6 +156,49 @@ def test_a_signal_ends_gunicorn(kind: ServerKind, number: signal.Signals, tmp_pa
         os.kill(server.process.pid, number)
         guests.assert_told()
         assert_ended(server, begun_s, extra_s=MASTER_S)
+
+
+@pytest.mark.parametrize("kind", kind_params(*OURS, *GUNICORN))
+def test_clients_that_leave_polling_just_then_are_told_where_they_go(
+    kind: ServerKind, tmp_path: Path
+) -> None:
+    with serving(kind, SPEC, tmp_path) as server:
+        moving = []
+        for _ in range(2):
+            session = Polling(server.port)
+            session.post("40")
+            assert str(session.receive()[0]).startswith("40")
+            moving.append(websocket := WebSocket(server.port, sid=session.sid))
+            websocket.send("2probe")
+            assert websocket.receive() == "3probe"
+            assert session.receive() == ["6"]  # here the JavaScript client stops to poll
+        begun_s = time.monotonic()
+        os.kill(server.process.pid, signal.SIGTERM)
+        with pytest.raises(TimeoutError):  # it would not notice, and stand still
+            moving[0].receive(timeout_s=0.3)
+        moving[0].send("5")
+        assert [websocket.wait_closed(timeout_s=END_S) for websocket in moving] == [GOING_AWAY] * 2
+        assert_ended(server, begun_s, extra_s=MASTER_S)
+
+
+@pytest.mark.parametrize("kind", kind_params(GUNICORN_GTHREAD, GUNICORN_GEVENT))
+def test_a_request_that_outlives_its_server_still_sends_to_the_others(
+    kind: ServerKind, tmp_path: Path, redis_url: str
+) -> None:
+    spec = dataclasses.replace(
+        SPEC, options={"message_queue": redis_url, "channel": f"late-{uuid.uuid4().hex[:8]}"}
+    )
+    with serving(THREADING, spec, tmp_path) as other, serving(kind, spec, tmp_path) as server:
+        guests = Guests(other)
+        Polling(server.port)  # so that it joins the others, and leaves them
+        answers: list[Any] = []
+        asking = threading.Thread(target=lambda: answers.append(server.get("/late/news", timeout_s=10)))
+        asking.start()
+        server.wait_journal("late")
+        server.begin_stop()
+        assert guests.websocket.receive(timeout_s=10) == '42["late","news"]'
+        asking.join(10)
+        assert [answer.status for answer in answers] == [200], server.log_text()
 
 
 @pytest.mark.parametrize("kind", kind_params(*GUNICORN))
@@ -211,7 +277,7 @@ def test_a_signal_ends_uwsgi(kind: ServerKind, tmp_path: Path) -> None:
             with contextlib.suppress(ProcessLookupError):  # the master may have ended it already
                 os.kill(pid, signal.SIGINT)
         guests.websocket.wait_closed(timeout_s=END_S)
-        assert server.process.wait(10) == 0
+        assert server.wait(10) == 0
         # uWSGI's router ends by the same signal: where it is faster, the connections are gone before we close them.
         told = farewells(server, "(server disconnect|transport close)")
         assert told == 2 + len(more), server.log_text()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.servers import free_port, wait_until
+from support.servers import free_port, wait_for_end, wait_until
 from support.wire.engine import WebSocket
 from support.wire.http import HttpError, request
 
@@ -126,11 +126,11 @@ def test_a_changed_file_starts_the_server_again_and_tells_its_clients(program: R
 def test_stop_ends_the_reloader_too(program: Reloaded) -> None:
     program.wait_for_another(None)
     assert request(program.port, "GET", "/stop").text == "stopping"
-    assert program.process.wait(8) == 0, program.log.read_text()
+    assert wait_for_end(program.process, 8, program.log.read_text) == 0, program.log.read_text()
 
 
 def test_ctrl_c_ends_the_reloader(program: Reloaded) -> None:
     program.wait_for_another(None)
     os.killpg(program.process.pid, signal.SIGINT)  # as a terminal does: to both processes
-    program.process.wait(8)
+    wait_for_end(program.process, 8, program.log.read_text)
     assert program.pid() is None

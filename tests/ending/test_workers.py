@@ -16,7 +16,7 @@ import pytest
 
 from support import tls
 from support.clients import python_client
-from support.servers import HOST, usage, wait_until
+from support.servers import HOST, usage
 from support.wire.engine import WebSocket
 from support.wire.http import request
 from support.workers import APP, START_S, Load, Supervised, is_alive, mode_params, supervised
@@ -50,7 +50,7 @@ def three(shared: Supervised) -> Supervised:
 
 
 def test_requests_reach_several_workers(three: Supervised) -> None:
-    assert three.answering(60) == three.serving()
+    three.wait_for(lambda: three.answering(30) == three.serving())
 
 
 def test_the_application_is_told_once(three: Supervised) -> None:
@@ -105,17 +105,17 @@ def test_all_workers_are_exchanged_and_nobody_is_refused(three: Supervised) -> N
     slow: list[str] = []
     waiting = threading.Thread(target=lambda: slow.append(three.get("/slow/1.5")))
     with Load(three.port) as load:
-        wait_until(lambda: len(load.answers) > 100, timeout_s=START_S)
+        three.wait_for(lambda: load.workers() == before)
         waiting.start()
         time.sleep(0.3)  # it is being served: nothing shows that
         three.send(signal.SIGHUP)
         three.wait_for(lambda: before <= set(three.ended()) and len(three.serving()) == 3)
         seen = len(load.answers)
-        wait_until(lambda: len(load.answers) > seen + 100, timeout_s=START_S)
+        three.wait_for(lambda: load.workers(seen + 10) == three.serving())
     waiting.join()
     assert load.errors == [], three.text()
-    assert {int(answer.split()[0]) for answer in load.answers} == before | three.serving()
-    assert {int(answer.split()[0]) for answer in load.answers[seen + 10 :]} == three.serving()
+    assert load.workers() == before | three.serving()
+    assert load.workers(seen + 10) == three.serving()
     assert len({answer.split()[1] for answer in load.answers}) == 1
     assert int(slow[0]) in before
     assert set(three.told("ended with status 0")) >= before, three.text()
@@ -140,7 +140,7 @@ def test_a_terminated_supervisor_ends_its_workers_and_tells_their_clients(
         port = running.port
         client = joined(port)
         running.send(signal.SIGTERM)
-        assert running.process.wait(END_S) == 0, running.text()
+        assert running.wait(END_S) == 0, running.text()
         client.wait_closed(timeout_s=END_S)
         assert not any(map(is_alive, workers))
         assert sorted(running.told("ended with status 0")) == sorted(workers)
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_all_once(mode_options: tuple[str, str], tmp_path: Path) -> 
     with supervised(tmp_path, *mode_options) as running:
         workers = running.wait_ready().serving()
         os.killpg(running.process.pid, signal.SIGINT)
-        assert running.process.wait(END_S) == 0, running.text()
+        assert running.wait(END_S) == 0, running.text()
         assert sorted(running.told("ended with status 0")) == sorted(workers)
         assert not any(map(is_alive, workers))
         assert "Traceback" not in running.text()
@@ -199,7 +199,7 @@ def test_a_worker_that_does_not_end_is_killed(tmp_path: Path) -> None:
         hold(running, 50.0)
         begun_s = time.monotonic()
         running.send(signal.SIGTERM)
-        assert running.process.wait(END_S) == 0
+        assert running.wait(END_S) == 0
         assert 1.4 < time.monotonic() - begun_s < 3
         assert len(running.told("takes too long to end")) == len(running.told("ended by SIGKILL")) == 1
         assert len(running.told("ended with status 0")) == 1
@@ -212,7 +212,7 @@ def test_a_second_ctrl_c_ends_all_at_once(tmp_path: Path) -> None:
         os.killpg(running.process.pid, signal.SIGINT)
         running.wait_for(lambda: len(running.ended()) == 1)
         os.killpg(running.process.pid, signal.SIGINT)
-        assert running.process.wait(END_S) == 128 + signal.SIGINT
+        assert running.wait(END_S) == 128 + signal.SIGINT
         assert not any(map(is_alive, workers))
 
 
@@ -229,14 +229,14 @@ def test_a_worker_whose_supervisor_is_gone_ends_even_if_it_is_busy(tmp_path: Pat
 @pytest.mark.parametrize("options", [(), ("--async-mode", "threading")], ids=["loaded twice", "loaded once"])
 def test_an_application_that_cannot_be_loaded_is_told_once(tmp_path: Path, options: tuple[str, ...]) -> None:
     with supervised(tmp_path, *options, app="1 / 0") as running:
-        assert running.process.wait(START_S) == 1
+        assert running.wait(START_S) == 1
         assert running.text().count("ZeroDivisionError: division by zero") == 1
         assert len(running.told("ended with status 1 before it served")) == 1
 
 
 def test_an_option_that_does_not_exist_is_told_once(tmp_path: Path) -> None:
     with supervised(tmp_path, "--async-mode", "thraeding") as running:
-        assert running.process.wait(START_S) == 1
+        assert running.wait(START_S) == 1
         assert running.text().count("Error: --async-mode thraeding is not provided") == 1
 
 
@@ -244,7 +244,7 @@ def test_a_port_that_is_taken_is_told_once(tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as other:
         port = str(other.getsockname()[1])
         with supervised(tmp_path, "--port", port) as running:
-            assert running.process.wait(START_S) == 1
+            assert running.wait(START_S) == 1
             assert running.text() == (
                 f"Error: [Errno 98] port {port} of {HOST} is in use by another program: stop that one, or choose "
                 "another port\n"
@@ -258,7 +258,7 @@ def test_a_broken_reload_leaves_the_old_workers(tmp_path: Path) -> None:
         running.send(signal.SIGHUP)
         running.wait_for(lambda: "the others are not exchanged" in running.text())
         assert running.serving() == before
-        assert running.answering(30) == before
+        running.wait_for(lambda: running.answering(30) == before)
         assert running.text().count("ZeroDivisionError: division by zero") == 1
         (tmp_path / "app.py").write_text(APP)
         running.send(signal.SIGHUP)
@@ -278,7 +278,7 @@ def test_workers_that_end_again_and_again_are_started_more_and_more_slowly(tmp_p
         pauses = re.findall(r"ended by SIGKILL: another one starts (now|in \S+ s)", running.text())
         assert pauses[:3] == ["now", "in 1 s", "in 2 s"]
         running.send(signal.SIGTERM)
-        assert running.process.wait(END_S) == 0
+        assert running.wait(END_S) == 0
 
 
 def test_an_ipv6_address_is_served(mode_options: tuple[str, str], tmp_path: Path) -> None:
@@ -299,15 +299,18 @@ def test_each_worker_speaks_tls(mode_options: tuple[str, str], tmp_path: Path) -
     with supervised(tmp_path, *options, workers=2) as running:
         workers = running.wait_ready().serving()
         answered = set()
-        for _ in range(40):
+
+        def all_have_answered() -> bool:
             with socket.create_connection((HOST, running.port), timeout=5) as plain:
                 with context.wrap_socket(plain, server_hostname="localhost") as connection:
                     connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
                     with connection.makefile("rb") as answer:
                         answered.add(int(answer.read().rpartition(b"\r\n")[2].split()[0]))
-        assert answered == workers
+            return answered == workers
+
+        running.wait_for(all_have_answered)
         running.send(signal.SIGTERM)
-        assert running.process.wait(END_S) == 0
+        assert running.wait(END_S) == 0
         assert sorted(running.told("ended with status 0")) == sorted(workers), running.text()
 
 
@@ -318,7 +321,7 @@ def test_a_closed_terminal_ends_all(tmp_path: Path) -> None:
         running.wait_for(lambda: workers <= set(running.ended()) and len(running.serving()) == 2)
         workers = running.serving()
         running.close_terminal()
-        assert running.process.wait(END_S) == 0
+        assert running.wait(END_S) == 0
         assert not any(map(is_alive, workers))
 
 
@@ -335,4 +338,4 @@ def test_one_worker_is_no_supervisor(tmp_path: Path) -> None:
         running.wait_for(lambda: "Running on" in running.text())
         assert "supervisor" not in running.text()
         running.send(signal.SIGTERM)
-        assert running.process.wait(END_S) == 0
+        assert running.wait(END_S) == 0

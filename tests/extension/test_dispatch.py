@@ -462,6 +462,8 @@ class _Client:
     app_data: Any = None
     user: Any = None
     expires_at: float | None = None
+    recovered = False
+    missed = 0
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}

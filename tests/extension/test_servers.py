@@ -10,8 +10,10 @@ from flask import Flask, current_app
 
 from flask_socketio_core import SocketBlueprint, SocketIO, SocketIOTestClient
 from flask_socketio_core.cluster.envelope import PROTOCOL
+from flask_socketio_core.cluster.memory import MemoryQueue
 from flask_socketio_core.cluster.topics import CORE
-from flask_socketio_core.errors import ConfigurationError, NotInitialised
+from flask_socketio_core.contracts import QueueCapabilities
+from flask_socketio_core.errors import ConfigurationError, NotInitialised, PartUnsuitable
 from support.nodes import wait_until
 
 
@@ -24,6 +26,12 @@ def queue(request: pytest.FixtureRequest) -> str | None:
 def make(queue: str | None, **options: Any) -> tuple[Flask, SocketIO]:
     app = Flask(__name__)
     return app, SocketIO(app, async_mode="threading", message_queue=queue, **options)
+
+
+def peers_of(socketio: SocketIO) -> list[str]:
+    health = socketio.health()
+    assert health is not None
+    return [peer.node for peer in health.peers]
 
 
 def test_a_handler_runs_in_the_context_of_the_application_that_serves(queue: str | None) -> None:
@@ -189,6 +197,44 @@ def test_other_servers_are_told_and_asked_in_the_words_of_the_application() -> N
             client.disconnect()
         for socketio in (first, second, outside):
             socketio.close()
+
+
+@pytest.mark.parametrize("topics", [False, True], ids=["without topics", "with topics"])
+def test_a_page_makes_a_server_join_if_others_have_something_to_tell_it(topics: bool) -> None:
+    app, socketio = make("memory://of-these-tests", channel=f"page-{topics}")
+    outside = SocketIO(
+        message_queue="memory://of-these-tests", channel=f"page-{topics}", async_mode="threading"
+    )
+    if topics:
+        socketio.on_server("number")(lambda: 1)
+    try:
+        assert outside.ask_servers("number").answers == {}
+        assert app.test_client().get("/a page").status_code == 404
+        cluster = socketio.binding_of(app).cluster
+        assert cluster is not None and cluster._link.serves is topics
+        joined = {socketio.servers.node: 1} if topics else {}
+        wait_until(lambda: outside.ask_servers("number").answers == joined, "answer")
+        assert peers_of(outside) == list(joined)
+    finally:
+        outside.close()
+        socketio.close()
+
+
+def test_a_page_is_answered_where_the_queue_does_not_suit_the_mode_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, socketio = make("memory://of-these-tests", channel="unsuitable")
+    socketio.on_server("number")(lambda: 1)
+    monkeypatch.setattr(MemoryQueue, "capabilities", QueueCapabilities(needs_patched=("socket",)))
+    monkeypatch.setattr(socketio._binding().mode, "is_patched", lambda module: False)
+    client = app.test_client()
+    assert client.get("/a page").status_code == 404
+    assert (
+        "cannot join the other servers: message queue memory://of-these-tests blocks in socket" in caplog.text
+    )
+    with pytest.raises(PartUnsuitable, match="blocks in socket"):
+        client.get("/socket.io/?transport=polling&EIO=4")
+    socketio.close()
 
 
 def test_topics_that_cannot_be_are_refused() -> None:

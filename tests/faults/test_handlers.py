@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, ServerKind, Servers, kind_params
-from support.wire import drop_all
+from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, kind_params, serving
 from support.wire.engine import WebSocket
 
 ERRORS = (
@@ -36,11 +35,8 @@ pytestmark = pytest.mark.timeout(60)
 
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS, UWSGI_GEVENT))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    servers = Servers(tmp_path_factory.mktemp("handlers"))
-    kind: ServerKind = request.param
-    yield servers.get(kind, AppSpec(app="failing"))
-    servers.stop()
-    drop_all()
+    with serving(request.param, AppSpec(app="failing"), tmp_path_factory.mktemp("handlers")) as server:
+        yield server
 
 
 def join(server: Server, error: str, *, at_once: bool = False) -> tuple[WebSocket, str]:

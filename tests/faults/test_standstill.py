@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -21,11 +19,10 @@ from support.servers import (
     AppSpec,
     Server,
     ServerKind,
-    Servers,
     kind_params,
     serving,
+    stopped,
 )
-from support.wire import drop_all
 from support.wire.engine import Closed, Polling, WebSocket
 
 HEARTBEAT_S = 0.5
@@ -36,31 +33,19 @@ DAY_S = 86_400
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(autouse=True)
-def leave_nothing_open() -> Iterator[None]:
-    """Drop the connections that the test did not close."""
-    yield
-    drop_all()
-
-
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS, UWSGI_GEVENT))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    servers = Servers(tmp_path_factory.mktemp("standstill"))
-    kind: ServerKind = request.param
-    yield servers.get(kind, SPEC)
-    servers.stop()
+    with serving(request.param, SPEC, tmp_path_factory.mktemp("standstill")) as server:
+        yield server
 
 
 @contextmanager
 def standing_still(server: Server, duration_s: float) -> Iterator[None]:
     """Stop the process for so long."""
-    os.kill(server.worker_pid, signal.SIGSTOP)
-    begun_s = time.monotonic()
-    try:
+    with stopped(server.worker_pid):
+        begun_s = time.monotonic()
         yield
         time.sleep(max(duration_s - (time.monotonic() - begun_s), 0))
-    finally:
-        os.kill(server.worker_pid, signal.SIGCONT)
 
 
 def joined(server: Server) -> WebSocket:
@@ -85,7 +70,7 @@ def assert_served(client: WebSocket, beats: int = 1) -> None:
 
 
 def test_websockets_whose_pongs_waited_meanwhile_stay_and_silent_ones_are_closed(server: Server) -> None:
-    server.reset()
+    server.begin_test()
     clients = [joined(server) for _ in range(20)]
     silent = joined(server)
     for client in (*clients, silent):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flask_socketio_core.testing.rawclient import CLOSE, RawClient, masked
-from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, Servers, kind_params, wait_until
+from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, kind_params, serving, wait_until
 from support.wire.engine import Polling, target
 from support.wire.http import Response
 
@@ -25,13 +25,14 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS, UWSGI_GEVENT))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    servers = Servers(tmp_path_factory.mktemp("addresses"))
     options: dict[str, Any] = {
         "max_connections_per_address": CONNECTIONS,
         "max_handshakes_per_address": HANDSHAKES,
     }
-    yield servers.get(request.param, AppSpec(app="honest", options=options))
-    servers.stop()
+    with serving(
+        request.param, AppSpec(app="honest", options=options), tmp_path_factory.mktemp("addresses")
+    ) as server:
+        yield server
 
 
 @pytest.fixture

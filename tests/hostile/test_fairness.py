@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from flask_socketio_core.testing.rawclient import TEXT, RawClient, masked
-from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, Servers, kind_params, wait_until
+from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, kind_params, serving, wait_until
 from support.wire.raw import join
 
 WORKERS = 20
@@ -23,9 +23,12 @@ EVENTS = 100
 
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS, UWSGI_GEVENT))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    servers = Servers(tmp_path_factory.mktemp("fairness"))
-    yield servers.get(request.param, AppSpec(app="pending", options={"max_workers": WORKERS}))
-    servers.stop()
+    with serving(
+        request.param,
+        AppSpec(app="pending", options={"max_workers": WORKERS}),
+        tmp_path_factory.mktemp("fairness"),
+    ) as server:
+        yield server
 
 
 def counts(server: Server) -> dict[str, int]:

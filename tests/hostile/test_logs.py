@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +16,9 @@ from support.servers import (
     AppSpec,
     Server,
     ServerKind,
-    Servers,
     kind_params,
     processor_s,
+    serving,
     wait_until,
 )
 from support.wire.engine import Polling, WebSocket
@@ -28,10 +29,10 @@ OPTIONS = {"max_http_buffer_size": 20_000}
 
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    servers = Servers(tmp_path_factory.mktemp("logs"))
-    kind: ServerKind = request.param
-    yield servers.get(kind, AppSpec(app="failing", options=OPTIONS))
-    servers.stop()
+    with serving(
+        request.param, AppSpec(app="failing", options=OPTIONS), tmp_path_factory.mktemp("logs")
+    ) as server:
+        yield server
 
 
 def join(server: Server, namespace: str = "") -> WebSocket:
@@ -176,12 +177,11 @@ def test_nor_does_it_outside_of_event_handlers(server: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", kind_params(*MODE_KINDS))
-def test_ctrl_c_in_a_handler_ends_the_server(
-    kind: ServerKind, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    server = Server(kind, AppSpec(app="failing"), tmp_path_factory.mktemp("interrupted") / "log.txt")
-    join(server).send('42["compute",1.5]')
-    # A computing greenlet lets no view answer: the process's own time says that it has begun.
-    began = processor_s(server.worker_pid)
-    assert wait_until(lambda: processor_s(server.worker_pid) - began > 0.3, timeout_s=10)
-    server.stop(signal.SIGINT, timeout_s=10)
+def test_ctrl_c_in_a_handler_ends_the_server(kind: ServerKind, tmp_path: Path) -> None:
+    with serving(kind, AppSpec(app="failing"), tmp_path) as server:
+        client = join(server)
+        # A computing greenlet lets no view answer: the process's own time says that it has begun.
+        began = processor_s(server.worker_pid)
+        client.send('42["compute",3]')
+        assert wait_until(lambda: processor_s(server.worker_pid) - began > 0.3, timeout_s=10)
+        server.stop(signal.SIGINT, timeout_s=10)

@@ -16,16 +16,7 @@ from pathlib import Path
 import pytest
 
 from flask_socketio_core.testing.rawclient import BINARY, TEXT, RawClient, masked
-from support.servers import (
-    MODE_KINDS,
-    UWSGI_GEVENT,
-    AppSpec,
-    Server,
-    ServerKind,
-    Servers,
-    kind_params,
-    wait_until,
-)
+from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, kind_params, serving, wait_until
 from support.wire.engine import Polling
 from support.wire.http import HttpError
 
@@ -47,10 +38,10 @@ ATTACK_S = 1.0
 
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS, UWSGI_GEVENT))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    servers = Servers(tmp_path_factory.mktemp("memory"))
-    kind: ServerKind = request.param
-    yield servers.get(kind, AppSpec(app="pending", options=OPTIONS))
-    servers.stop()
+    with serving(
+        request.param, AppSpec(app="pending", options=OPTIONS), tmp_path_factory.mktemp("memory")
+    ) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

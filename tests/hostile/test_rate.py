@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from flask_socketio_core.testing.rawclient import PING, PONG, TEXT, masked
-from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, Servers, kind_params
+from support.servers import MODE_KINDS, UWSGI_GEVENT, AppSpec, Server, kind_params, serving
 from support.wire.engine import Polling
 from support.wire.raw import join
 
@@ -38,9 +38,12 @@ ANSWER = '430["end"]'
 
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS, UWSGI_GEVENT))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    servers = Servers(tmp_path_factory.mktemp("rate"))
-    yield servers.get(request.param, AppSpec(app="pending", options={"max_packets_per_s": RATE}))
-    servers.stop()
+    with serving(
+        request.param,
+        AppSpec(app="pending", options={"max_packets_per_s": RATE}),
+        tmp_path_factory.mktemp("rate"),
+    ) as server:
+        yield server
 
 
 def attack(server: Server, frame: bytes, count: int = PACKETS) -> float:

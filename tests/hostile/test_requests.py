@@ -26,7 +26,6 @@ from support.servers import (
     AppSpec,
     Server,
     ServerKind,
-    Servers,
     kind_params,
     processor_s,
     serving,
@@ -40,10 +39,10 @@ OPTIONS = {"outbox_max_bytes": 30_000_000}
 
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    servers = Servers(tmp_path_factory.mktemp("requests"))
-    kind: ServerKind = request.param
-    yield servers.get(kind, AppSpec(app="failing", options=OPTIONS))
-    servers.stop()
+    with serving(
+        request.param, AppSpec(app="failing", options=OPTIONS), tmp_path_factory.mktemp("requests")
+    ) as server:
+        yield server
 
 
 def started_by(kind: ServerKind, script: str) -> ServerKind:

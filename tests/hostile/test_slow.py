@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from support import nginx
+from support import nginx, web_proxies
 from support.servers import (
     GUNICORN_GTHREAD,
     HOST,
-    STOP_TIMEOUT_S,
     AppSpec,
     Server,
     free_port,
@@ -25,7 +23,6 @@ from support.servers import (
     wait_until,
 )
 from support.wire.engine import Polling, WebSocket
-from support.wire.http import HttpError, request
 
 THREADS = 4
 ATTACKERS = 5
@@ -64,21 +61,13 @@ def proxy(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     port = free_port()
     patience = dict.fromkeys(("client_header_timeout", "client_body_timeout"), f"{PATIENCE_S:g}s")
     command = nginx.command(tmp_path_factory.mktemp("nginx"), nginx.site(str(port), server.port, **patience))
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    try:
-        assert wait_until(lambda: answers(port), timeout_s=10)
+    with web_proxies.running(command, lambda: answers(port)):
         yield port
-    finally:
-        process.terminate()
-        process.wait(STOP_TIMEOUT_S)
 
 
 def answers(port: int) -> bool:
     """Say whether a small view is answered."""
-    try:
-        return request(port, "GET", "/ready", timeout_s=ANSWER_S).status == 200
-    except (OSError, HttpError):
-        return False
+    return web_proxies.answers(port, "/ready", timeout_s=ANSWER_S)
 
 
 def connection(port: int, text: str) -> socket.socket:

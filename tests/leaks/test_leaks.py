@@ -9,15 +9,7 @@ from typing import Any
 import pytest
 
 from flask_socketio_core.testing.rawclient import CLOSE, TEXT, RawClient, handshake, masked
-from support.servers import (
-    MODE_KINDS,
-    AppSpec,
-    Server,
-    ServerKind,
-    Servers,
-    kind_params,
-    wait_until,
-)
+from support.servers import MODE_KINDS, AppSpec, Server, kind_params, serving, wait_until
 from support.wire.engine import Polling
 
 OPTIONS = {"ping_interval": 1, "ping_timeout": 1, "connect_timeout": 1, "upgrade_timeout": 1}
@@ -31,10 +23,10 @@ JOIN = '421["join","room {}"]'
 
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    servers = Servers(tmp_path_factory.mktemp("leaks"))
-    kind: ServerKind = request.param
-    yield servers.get(kind, AppSpec(app="leaks", options=OPTIONS))
-    servers.stop()
+    with serving(
+        request.param, AppSpec(app="leaks", options=OPTIONS), tmp_path_factory.mktemp("leaks")
+    ) as server:
+        yield server
 
 
 def open_websocket(port: int, sid: str | None = None) -> RawClient:

@@ -12,7 +12,7 @@ import pytest
 import socketio
 
 from support.clients import python_client
-from support.servers import HOST, STOP_TIMEOUT_S, free_port, wait_until
+from support.servers import HOST, STOP_TIMEOUT_S, free_port, wait_for_end, wait_until
 
 if TYPE_CHECKING:
     from support.environments import Environment
@@ -106,4 +106,4 @@ def test_frozen_application_serves(
         client.disconnect()
     finally:
         process.terminate()
-        process.wait(STOP_TIMEOUT_S)
+        wait_for_end(process, STOP_TIMEOUT_S, log.read_text, program.name)

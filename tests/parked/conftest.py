@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from support.servers import FLASK_RUN, GUNICORN_GTHREAD, THREADING, AppSpec, Server, Servers, kind_params
-from support.wire import drop_all
+from support.fixtures import leave_nothing_open
+from support.servers import FLASK_RUN, GUNICORN_GTHREAD, THREADING, Server, StartServer, kind_params, starting
 
-StartServer = Callable[..., Server]
+__all__ = ["leave_nothing_open"]
 
 #: Four threads, so that a fifth poll that waited in one would be the last.
 FOUR_THREADS = dataclasses.replace(
@@ -21,26 +20,11 @@ FOUR_THREADS = dataclasses.replace(
 )
 
 
-@pytest.fixture(autouse=True)
-def leave_nothing_open() -> Iterator[None]:
-    """Drop the connections that the test did not close."""
-    yield
-    drop_all()
-
-
 @pytest.fixture(scope="session", params=kind_params(THREADING, FLASK_RUN, FOUR_THREADS))
 def start(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Give a server with certain options."""
-    servers = Servers(tmp_path_factory.mktemp("parked"))
-
-    def get(settings: dict[str, Any] | None = None, **options: Any) -> Server:
-        spec = AppSpec(app="parked", options=options, settings=settings or {})
-        server = servers.get(request.param, spec)
-        server.reset()
-        return server
-
-    yield get
-    servers.stop()
+    with starting(request.param, "parked", tmp_path_factory.mktemp("parked")) as start:
+        yield start
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from parked.conftest import FOUR_THREADS, StartServer
+from parked.conftest import FOUR_THREADS
 from support.servers import (
     THREADING,
     AppSpec,
     Server,
     ServerKind,
+    StartServer,
     kind_params,
     serving,
     usage,
@@ -187,13 +188,16 @@ def test_a_client_that_falls_silent_is_refused_and_observers_hear_of_it(start: S
 
 def test_a_client_that_goes_away_leaves_nothing_and_may_come_back(server: Server) -> None:
     session = joined(server)
+    poll = parked(session)
+    server.get("/emit")
+    assert poll.text() == '42["news","x"]'
     before = state(server)
     for _ in range(20):
         poll = Poll(session)
         assert poll.waits(0.1)
         poll.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         poll.sock.close()
-        time.sleep(0.05)
+        assert wait_until(lambda: server.get(f"/polled?sid={session.sid}").text == "False", timeout_s=5)
     assert_settles(server, before)
     poll = parked(session)
     server.get("/emit")

@@ -14,7 +14,7 @@ from flask_socketio_core.contracts import hookspecs
 from flask_socketio_core.contracts.hookspecs import DESCRIBING, SETTING_UP, SURROUNDING, hookimpl
 from flask_socketio_core.selection import Plugins
 from support.environments import ROOT
-from support.plugins import Describing, mode, provider, queue
+from support.plugins import Describing, mode, provider, queue, store
 
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("socketio_"))
 TESTS = "".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test_*.py")))
@@ -87,6 +87,10 @@ class TestDescribing:
         plugins = Plugins(extra=[Describing(queues=[queue("a", "a"), queue("b", "b")])])
         assert plugins.select_queue("b://").info.name == "b"
 
+    def test_socketio_stores(self) -> None:
+        plugins = Plugins(extra=[Describing(stores=[store("a", "a"), store("b", "b")])])
+        assert plugins.select_store("b://").info.name == "b"
+
     def test_each_is_called_once_per_object(self) -> None:
         calls = []
 
@@ -135,6 +139,26 @@ class TestObserving:
     def test_socketio_connected(self, told: Told) -> None:
         facts = {"sid": "s", "namespace": "/", "environ": {"PATH_INFO": "/"}, "client": object()}
         assert told("socketio_connected", **facts) == facts
+
+    def test_socketio_recovered(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "missed": 3}
+        assert told("socketio_recovered", **facts) == facts
+
+    def test_socketio_recovery_failed(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "reason": "unknown"}
+        assert told("socketio_recovery_failed", **facts) == facts
+
+    def test_socketio_event_repeated(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "event": "order"}
+        assert told("socketio_event_repeated", **facts) == facts
+
+    def test_socketio_history_lost(self, told: Told) -> None:
+        facts = {"namespace": "/", "room": "news", "reason": "store", "count": 1}
+        assert told("socketio_history_lost", **facts) == facts
+
+    def test_socketio_history_incomplete(self, told: Told) -> None:
+        facts = {"sid": "s", "namespace": "/", "room": "news", "reason": "given up"}
+        assert told("socketio_history_incomplete", **facts) == facts
 
     def test_socketio_client_refused(self, told: Told) -> None:
         facts = {"sid": None, "namespace": "/", "engine_sid": "e", "refusal": {"message": "no"}}

@@ -8,6 +8,7 @@ from flask_socketio_core.contracts import AsyncMode, AsyncModeInfo, Verdict
 from flask_socketio_core.contracts.process import ProcessFacts
 from flask_socketio_core.errors import (
     AmbiguousPart,
+    InvalidDescriptor,
     InvalidOption,
     PartBroken,
     PartNotInstalled,
@@ -17,7 +18,7 @@ from flask_socketio_core.errors import (
 )
 from flask_socketio_core.selection import Plugins
 from flask_socketio_core.selection import requirements as installed
-from support.plugins import Describing, mode, provider, queue
+from support.plugins import Describing, mode, provider, queue, store
 
 pytestmark = pytest.mark.usefixtures("nothing_installed")
 
@@ -352,6 +353,52 @@ class TestMessageQueue:
         with pytest.raises(InvalidOption, match="message_queue has no URL scheme") as caught:
             plugins().select_queue(url)
         assert "secret" not in str(caught.value)
+
+
+class TestStore:
+    def test_the_claimant_of_a_scheme_gets_it(self) -> None:
+        loaded = plugins(Describing(stores=[store("owl", "owl+*"), store("owlet", "owl+small")]))
+        assert loaded.select_store("OWL+small://tree").info.name == "owlet"
+        selection = loaded.select_store("owl+big://tree")
+        assert (selection.info.name, selection.reason) == ("owl", "claims owl+*://")
+        assert selection.kind == "store"
+        description = loaded.describe()
+        assert description.store == "owl" and description.message_queue is None
+        assert {part.name: part.reason for part in description.parts} == {
+            "owl": "claims owl+*://",
+            "owlet": "not asked for",
+        }
+
+    def test_a_queue_of_that_scheme_is_no_store(self) -> None:
+        loaded = plugins(Describing(queues=[queue("owl", "owl")], stores=[store("owlet", "owlet")]))
+        with pytest.raises(UnknownPart) as caught:
+            loaded.select_store("owl://secret:word@tree")
+        assert said(caught) == (
+            "store='owl://...' is not provided by any installed plugin\n"
+            "  installed: owlet (describing, registered in code)\n"
+            "  did you mean 'owlet'?"
+        )
+
+    def test_the_plugin_of_a_queue_may_have_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            installed, "installable", lambda prefix: {"owl": f"{prefix}owl"} if "queue" in prefix else {}
+        )
+        with pytest.raises(
+            UnknownPart,
+            match=r"flask-socketio-queue-owl, which is not installed, may have it: pip install flask-so",
+        ):
+            plugins().select_store("owl://")
+
+    def test_a_url_without_a_scheme_is_refused_without_being_shown(self) -> None:
+        with pytest.raises(InvalidOption, match="store has no URL scheme") as caught:
+            plugins().select_store("user:secret@host")
+        assert "secret" not in str(caught.value)
+
+    def test_a_store_without_a_scheme_is_no_descriptor(self) -> None:
+        with pytest.raises(
+            InvalidDescriptor, match=r"StoreInfo 'owl': schemes=.*: expected at least one URL scheme"
+        ):
+            store("owl")
 
 
 class TestInstallable:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import websocket
 
-from support.servers import RUN_KINDS, AppSpec, Server, ServerKind, Servers, kind_params
-from support.wire import drop_all
+from support.fixtures import leave_nothing_open
+from support.servers import RUN_KINDS, Server, ServerKind, StartServer, kind_params, starting
 from support.wire.engine import WebSocket
 
-StartServer = Callable[..., Server]
+__all__ = ["leave_nothing_open"]
 
 
 def assert_websocket_refused(server: Server, **how: Any) -> None:
@@ -46,13 +46,6 @@ def _on_first_kind(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and item.callspec.params["kind"] is RUN_KINDS[0]
 
 
-@pytest.fixture(autouse=True)
-def leave_nothing_open() -> Iterator[None]:
-    """Drop the connections that the test did not close."""
-    yield
-    drop_all()
-
-
 @pytest.fixture(scope="session", params=kind_params(*RUN_KINDS))
 def kind(request: pytest.FixtureRequest) -> ServerKind:
     """Give each kind of server in turn."""
@@ -63,15 +56,8 @@ def kind(request: pytest.FixtureRequest) -> ServerKind:
 @pytest.fixture(scope="session")
 def start(kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Give a server with certain options."""
-    servers = Servers(tmp_path_factory.mktemp("protocol"))
-
-    def get(**options: Any) -> Server:
-        server = servers.get(kind, AppSpec(app="protocol", options=options))
-        server.reset()
-        return server
-
-    yield get
-    servers.stop()
+    with starting(kind, "protocol", tmp_path_factory.mktemp("protocol")) as start:
+        yield start
 
 
 @pytest.fixture

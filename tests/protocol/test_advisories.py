@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from flask_socketio_core.cluster.envelope import Malformed, Wire
-from support.servers import HOST, Server
+from support.servers import HOST, Server, StartServer
 from support.wire.engine import Polling, WebSocket, target
 from support.wire.http import request
 
-from .conftest import StartServer, assert_websocket_refused
+from .conftest import assert_websocket_refused
 
 ROOT = Path(__file__).resolve().parents[2]
 UPGRADE = (

@@ -14,8 +14,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Message, Request, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
-from protocol.conftest import StartServer
-from support.servers import Server
+from support.servers import Server, StartServer
 from support.wire import remember
 from support.wire.engine import TIMEOUT_S, Polling, target
 from support.wire.frames import INVALID_DATA, PROTOCOL_ERROR, TEXT, TOO_BIG, frame

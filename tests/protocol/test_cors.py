@@ -12,7 +12,7 @@ from support.wire.engine import target
 from support.wire.http import request
 
 if TYPE_CHECKING:
-    from protocol.conftest import StartServer
+    from support.servers import StartServer
 
 pytestmark = pytest.mark.one_kind
 

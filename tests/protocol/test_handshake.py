@@ -17,7 +17,7 @@ from support.wire.engine import Polling, WebSocket, parse_open, target
 from support.wire.http import request
 
 if TYPE_CHECKING:
-    from protocol.conftest import StartServer
+    from support.servers import StartServer
 
 FIELDS = {"sid", "upgrades", "pingInterval", "pingTimeout", "maxPayload"}
 

@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 import websocket
 
-from protocol.conftest import StartServer
-from support.servers import RUN_KINDS, AppSpec, Server, ServerKind, kind_params, serving, wait_until
+from support.servers import (
+    RUN_KINDS,
+    AppSpec,
+    Server,
+    ServerKind,
+    StartServer,
+    kind_params,
+    serving,
+    wait_until,
+)
 from support.wire.engine import Closed, WebSocket, target
 
 FULL = "connections: new ones are answered 503"

@@ -27,7 +27,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def server(running: Server) -> Server:
-    running.reset()
+    running.begin_test()
     return running
 
 
@@ -53,7 +53,11 @@ class Visit:
             self.map = self.client.call("map", timeout=10)
             server.wait_journal("ack", timeout_s=10)
         finally:
-            self.client.disconnect()
+            # What disconnect() does; but its writer ends behind a POST that it has begun, without what comes next.
+            for packet in ("1", "1/second,"):
+                self.client.eio.send(packet)
+            self.client.eio.queue.join()
+            self.client.eio.disconnect()
         gone = ["session_closed", "disconnected", "disconnected", "room_left", "room_left"]
         self.journal = server.wait_journal(*gone, timeout_s=10)
 
@@ -183,7 +187,7 @@ def test_why_the_application_disconnected_a_client_is_told_to_observers_and_not_
     ]
 
 
-def test_a_client_that_does_not_read_is_told_apart_from_one_whose_connection_broke(server: Server) -> None:
+def test_a_client_that_does_not_read_is_told_apart_from_one_that_breaks_the_protocol(server: Server) -> None:
     websocket = joined(server)
     websocket.send('42["flood me"]')
     assert why(server) == [
@@ -193,7 +197,10 @@ def test_a_client_that_does_not_read_is_told_apart_from_one_whose_connection_bro
     websocket.abort()
     server.reset()
     joined(server).send("9")  # no packet
-    assert why(server) == [("disconnected", "transport error", ""), ("session_closed", "transport error", "")]
+    assert why(server) == [
+        ("disconnected", "transport error", "violation"),
+        ("session_closed", "transport error", "violation"),
+    ]
 
 
 def added(headers: Mapping[str, str]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from support.flask_apps import needs_trusted_hosts
-from support.servers import AppSpec, Server, ServerKind, Servers
+from support.servers import AppSpec, Server, ServerKind, serving
 from support.wire.engine import Polling
 from support.wire.http import HOST
 
@@ -180,9 +180,10 @@ TRUSTING_ROWS: list[Row] = [
 @pytest.fixture(scope="module")
 def server(kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Give the server that has all applications."""
-    servers = Servers(tmp_path_factory.mktemp("origins"))
-    yield servers.get(kind, AppSpec(app="origins", settings={"mounts": MOUNTS}))
-    servers.stop()
+    with serving(
+        kind, AppSpec(app="origins", settings={"mounts": MOUNTS}), tmp_path_factory.mktemp("origins")
+    ) as server:
+        yield server
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
-    from protocol.conftest import StartServer
+    from support.servers import StartServer
     from support.wire.http import Response
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +11,8 @@ import pytest
 from flask import Flask
 
 from protocol.test_origins import exchange, opens
-from support import nginx
-from support.servers import HOST, STOP_TIMEOUT_S, AppSpec, Server, ServerKind, Servers, free_port, wait_until
+from support import nginx, web_proxies
+from support.servers import HOST, AppSpec, Server, ServerKind, free_port, serving
 from support.tls import certificate, needs_openssl
 
 pytestmark = [pytest.mark.one_kind, needs_openssl]
@@ -57,25 +55,19 @@ KNOWS_TRUSTED_HOSTS = "TRUSTED_HOSTS" in Flask.default_config
 @pytest.fixture(scope="module")
 def server(kind: ServerKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Give a server that speaks no TLS."""
-    servers = Servers(tmp_path_factory.mktemp("proxied"))
-    yield servers.get(kind, AppSpec(app="origins", settings={"mounts": MOUNTS}))
-    servers.stop()
+    with serving(
+        kind, AppSpec(app="origins", settings={"mounts": MOUNTS}), tmp_path_factory.mktemp("proxied")
+    ) as server:
+        yield server
 
 
 @contextmanager
 def running(command: list[str], port: int) -> Iterator[ssl.SSLContext]:
     """Run a proxy, and give what a client needs to speak to it."""
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"the program {command[0]} is not installed")
     trust = ssl.create_default_context(cafile=certificate()[0])
     trust.check_hostname = False
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    try:
-        assert wait_until(lambda: answers(port, trust), timeout_s=10), f"{command[0]} did not answer"
+    with web_proxies.running(command, lambda: answers(port, trust)):
         yield trust
-    finally:
-        process.terminate()
-        process.wait(STOP_TIMEOUT_S)
 
 
 def answers(port: int, trust: ssl.SSLContext) -> bool:

@@ -16,7 +16,7 @@ from support.wire.engine import Closed, WebSocket
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from protocol.conftest import StartServer
+    from support.servers import StartServer
 
 
 def opened(server: Server) -> WebSocket:

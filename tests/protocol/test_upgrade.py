@@ -14,7 +14,7 @@ from support.servers import Server
 from support.wire.engine import Closed, Polling, WebSocket
 
 if TYPE_CHECKING:
-    from protocol.conftest import StartServer
+    from support.servers import StartServer
 
 
 def connected(server: Server) -> Polling:
@@ -158,6 +158,18 @@ def test_websocket_of_a_closed_session_ends(server: Server) -> None:
     assert session.receive() == ["6"]  # a poll that the CLOSE packet has overtaken on its way
     with pytest.raises(Closed):
         session.receive()
+
+
+def test_a_session_that_ends_during_its_upgrade_ends_where_its_client_goes_on(server: Server) -> None:
+    session = connected(server)
+    client = probe(session)
+    assert session.receive() == ["6"]  # the client polls no more
+    assert session.post("9").status == 400  # no packet, which ends the session
+    server.wait_journal("disconnect")
+    with pytest.raises(TimeoutError):  # the JavaScript client would stand still
+        client.receive(timeout_s=0.3)
+    client.send("5")
+    client.wait_closed(timeout_s=2)
 
 
 def test_websocket_session_cannot_be_polled(server: Server) -> None:

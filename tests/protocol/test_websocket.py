@@ -38,7 +38,7 @@ from support.wire.http import HOST
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from protocol.conftest import StartServer
+    from support.servers import StartServer
 
 
 def connected(server: Server) -> FrameSocket:

@@ -25,6 +25,7 @@ from flask_socketio_core.transport.session import PACKETS_AT_ONCE, Session
 from flask_socketio_core.transport.upgrade import MOST_FRAMES, PROBE, UpgradeProbe
 from flask_socketio_core.websocket_protocol.frames import FrameReader
 from support.engine import Host, ManualMode, RecordingApplication, WokenTransport
+from support.servers import wait_until
 
 RATE = 100
 BURST = 1000
@@ -179,6 +180,7 @@ def test_the_blocking_shell_counts_every_frame_and_waits(frame: bytes) -> None:
     reader = threading.Thread(target=connection.run, args=(session,))
     reader.start()
     try:
+        assert wait_until(lambda: session.rests, timeout_s=10)
         assert not read.wait(0.3)
         assert len(data) == 2
     finally:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from flask_socketio_core.common.reasons import Reason
 from flask_socketio_core.errors import ProtocolError
-from flask_socketio_core.server.clients import Client, Phase
+from flask_socketio_core.server.clients import Client
+from flask_socketio_core.server.phase import Phase
 from flask_socketio_core.transport.packets import Outgoing
 from flask_socketio_core.transport.session import GOING_AWAY
 from support.engine import DirectTransport, Host, WokenTransport, connection_of, event
@@ -108,12 +110,17 @@ def test_a_second_upgrade_is_refused() -> None:
     assert not session.begin_upgrade(first)
 
 
-def test_a_session_that_ends_takes_the_upgrade_with_it() -> None:
+@pytest.mark.parametrize(
+    ("reason", "closed_with"), [(Reason.CLIENT_DISCONNECT, 1000), (Reason.SHUTDOWN, None), ("kicked", None)]
+)
+def test_a_session_that_ends_leaves_its_upgrade_to_its_client_if_that_does_not_know(
+    reason: str, closed_with: int | None
+) -> None:
     session = Host().open(WokenTransport())
     websocket = DirectTransport()
     session.begin_upgrade(websocket)
-    session.close("transport close")
-    assert websocket.closed_with == 1000
+    session.close(reason)
+    assert websocket.closed_with == closed_with
     assert not session.upgrade(websocket)
 
 

@@ -20,12 +20,12 @@ POSTED_S = 5.0
 """How long a client may take to post what it has before it leaves, seconds."""
 
 
-def node() -> str:
-    """Find Node.js and the clients, or skip."""
+def node(*packages: str) -> str:
+    """Find Node.js, the clients and these packages, or skip."""
     program = shutil.which("node")
     if program is None:
         _is_missing("Node.js is not installed")
-    if not (JS / "node_modules" / CURRENT).is_dir():
+    if not all((JS / "node_modules" / package).is_dir() for package in (CURRENT, *packages)):
         _is_missing("run `npm ci` in tests/js")
     return program
 

@@ -275,6 +275,15 @@ class RecordingApplication:
             raise self.welcome
         reply(self.welcome)
 
+    def on_recovered(self, client: Client, before: Client) -> None:
+        self.log.append(("recovered", client.namespace, client.missed))
+
+    def pack_session(self, client: Client) -> str | None:
+        return None
+
+    def unpack_session(self, client: Client, packed: str | None) -> None:
+        assert packed is None
+
     def on_connected(self, client: Client) -> None:
         self.log.append(("connected", client.namespace))
 

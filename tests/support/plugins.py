@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flask_socketio_core.contracts import AsyncMode, AsyncModeInfo, MessageQueue, QueueInfo, WebSocketProvider
+from flask_socketio_core.contracts import (
+    AsyncMode,
+    AsyncModeInfo,
+    MessageQueue,
+    QueueInfo,
+    Store,
+    StoreInfo,
+    WebSocketProvider,
+)
 from flask_socketio_core.contracts import WebSocketProviderInfo as ProviderInfo
 from flask_socketio_core.hookspecs import hookimpl
 
@@ -25,6 +33,10 @@ def queue(name: str, *schemes: str, **more: Any) -> QueueInfo:
     return QueueInfo(**{"name": name, "schemes": schemes, "load": lambda: MessageQueue, **more})
 
 
+def store(name: str, *schemes: str, **more: Any) -> StoreInfo:
+    return StoreInfo(**{"name": name, "schemes": schemes, "load": lambda: Store, **more})
+
+
 class Describing:
     """A plugin that describes what it was given."""
 
@@ -35,9 +47,10 @@ class Describing:
         modes: Sequence[AsyncModeInfo] = (),
         providers: Sequence[ProviderInfo] = (),
         queues: Sequence[QueueInfo] = (),
+        stores: Sequence[StoreInfo] = (),
     ) -> None:
         self.__name__ = name
-        self._modes, self._providers, self._queues = modes, providers, queues
+        self._modes, self._providers, self._queues, self._stores = modes, providers, queues, stores
 
     @hookimpl
     def socketio_async_modes(self) -> Sequence[AsyncModeInfo]:
@@ -50,3 +63,7 @@ class Describing:
     @hookimpl
     def socketio_message_queues(self) -> Sequence[QueueInfo]:
         return self._queues
+
+    @hookimpl
+    def socketio_stores(self) -> Sequence[StoreInfo]:
+        return self._stores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import selectors
 import socket
 import threading
@@ -19,9 +20,11 @@ class Proxy:
     """
 
     def __init__(self, target: int, port: int = 0) -> None:
-        self._target = target
+        self.target = target
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
+        self.others: list[int] = []
+        """Ports to connect to instead, one of them by chance."""
         self.connections = 0
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._forgotten: list[socket.socket] = []
@@ -33,13 +36,17 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, daemon=True, name="proxy")
         self._thread.start()
 
-    def cut(self) -> int:
-        """Reset all connections, as a router that forgot them does; return how many there were."""
+    def cut(self, share: float = 1.0) -> int:
+        """Reset all connections, as a router that forgot them does; return how many there were.
+
+        :param share: which part of them, by chance.
+        """
         with self._lock:
-            ends = list(self._pairs)
+            ends = [end for end in self._pairs if share == 1.0 or random.random() < share / 2]  # each has two
+            before = len(self._pairs)
             for end in ends:
                 self._drop(end)
-        return len(ends) // 2
+            return (before - len(self._pairs)) // 2
 
     def forget(self) -> int:
         """Let nothing more through all connections, which stay open, as a firewall that forgot them does.
@@ -89,7 +96,9 @@ class Proxy:
         try:
             if self._refusing:
                 raise ConnectionRefusedError
-            far = socket.create_connection(("127.0.0.1", self._target), timeout=2)
+            far = socket.create_connection(
+                ("127.0.0.1", random.choice(self.others or [self.target])), timeout=2
+            )
         except OSError:
             _reset(near)
             return

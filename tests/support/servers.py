@@ -17,16 +17,18 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.apps.base import STACKS_SIGNAL
 from support.wire.http import HttpError, Response, request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 TESTS = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
@@ -34,6 +36,10 @@ HOST = "127.0.0.1"
 READY_TIMEOUT_S = 30.0
 #: Seconds until a server must be gone: one on an idle machine, ten where twenty interpreters end on a loaded one.
 STOP_TIMEOUT_S = 25.0
+#: Seconds that a process which does not end has to say what it is doing.
+STACKS_S = 2.0
+#: Characters of what such a one has written, and of what it says then, that are shown.
+SHOWN = 16_000
 
 CORE = "flask_socketio_core"
 REFERENCE = "flask_socketio"
@@ -114,7 +120,12 @@ def _supervised(port: int) -> list[str]:
     return [sys.executable, "-m", "flask", "--app", "support.apps.wsgi:app", "socketio", "run", *arguments]
 
 
-def _gunicorn(*worker: str, workers: int = 1) -> Callable[[int], list[str]]:
+def gunicorn(*worker: str, workers: int = 1) -> Callable[[int], list[str]]:
+    """Return what makes the command of gunicorn for a port.
+
+    :param worker: options, the last of a name counts.
+    """
+
     def command(port: int) -> list[str]:
         server = [sys.executable, "-m", "gunicorn", "--workers", str(workers), "--bind", f"{HOST}:{port}"]
         return [*server, "--graceful-timeout", "5", *worker, "support.apps.wsgi:app"]
@@ -150,19 +161,19 @@ FLASK_RUN = ServerKind(name="flask-run", mode="threading", command=_flask_run, a
 GUNICORN_GTHREAD = ServerKind(
     name="gunicorn-gthread",
     mode="threading",
-    command=_gunicorn("--worker-class", "gthread", "--threads", "20"),
+    command=gunicorn("--worker-class", "gthread", "--threads", "20"),
     modules=("gunicorn",),
 )
 GUNICORN_GEVENT = ServerKind(
     name="gunicorn-gevent",
     mode="gevent",
-    command=_gunicorn("--worker-class", "gevent"),
+    command=gunicorn("--worker-class", "gevent"),
     modules=("gunicorn", "gevent"),
 )
 GUNICORN_GEVENT_WEBSOCKET = ServerKind(
     name="gunicorn-gevent-websocket",
     mode="gevent",
-    command=_gunicorn("--worker-class", "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"),
+    command=gunicorn("--worker-class", "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"),
     modules=("gunicorn", "gevent", "geventwebsocket"),
 )
 UWSGI_GEVENT = ServerKind(
@@ -181,14 +192,14 @@ GTHREAD_WORKERS = ServerKind(
     several=True,
     name="gunicorn-gthread-workers",
     mode="threading",
-    command=_gunicorn("--worker-class", "gthread", "--threads", "40", workers=SEVERAL),
+    command=gunicorn("--worker-class", "gthread", "--threads", "40", workers=SEVERAL),
     modules=("gunicorn",),
 )
 GEVENT_WORKERS = ServerKind(
     several=True,
     name="gunicorn-gevent-workers",
     mode="gevent",
-    command=_gunicorn("--worker-class", "gevent", workers=SEVERAL),
+    command=gunicorn("--worker-class", "gevent", workers=SEVERAL),
     modules=("gunicorn", "gevent"),
 )
 UWSGI_WORKERS = ServerKind(
@@ -280,6 +291,72 @@ def descendants(pid: int) -> list[int]:
     return [*children, *(found for child in children for found in descendants(child))]
 
 
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Have a process, which may end meanwhile, do nothing for a while (Linux).
+
+    It has stopped when this goes on, which its threads do one after the other.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert wait_until(lambda: _states(pid) == {"T"}, timeout_s=5, interval_s=0.001), (
+            f"{pid} has not stopped"
+        )
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _states(pid: int) -> set[str]:
+    stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
+
+
+def wait_for_end(
+    process: subprocess.Popen[Any], timeout_s: float, log: Callable[[], str], name: str = "the server"
+) -> int:
+    """Return the exit status of a process that was told to stop (negative: the signal that killed it).
+
+    :param log: returns what it has written.
+    :raises AssertionError: if it still runs then, with its log and, as far as they say it, what it and its children
+        were doing; they are killed then.
+    """
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        wrote = log()
+        children = descendants(process.pid)
+        _send(STACKS_SIGNAL, *filter(_says_stacks, children))
+        time.sleep(STACKS_S)
+        _send(signal.SIGABRT, process.pid)  # faulthandler's own
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STACKS_S)
+        stacks = log()[len(wrote) :]
+        _send(signal.SIGKILL, *children, process.pid)
+        process.wait()
+        raise AssertionError(
+            f"{name} still ran {timeout_s:g} s after it was told to stop; it wrote:\n{wrote[-SHOWN:]}\n"
+            f"and was doing:\n{stacks[:SHOWN]}"
+        ) from None
+
+
+def _says_stacks(pid: int) -> bool:
+    """Return whether a process has a handler for the signal that asks for that."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (STACKS_SIGNAL - 1) & 1)
+
+
+def _send(number: signal.Signals, *pids: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 class Server:
     """A running server process."""
 
@@ -339,6 +416,14 @@ class Server:
         """Empty the journal."""
         self.post("/reset")
 
+    def begin_test(self) -> None:
+        """Empty the journal when it has everything of the clients of the test before, which were dropped.
+
+        A test may leave something running on purpose, so this does not wait for long.
+        """
+        wait_until(lambda: json.loads(self.get("/settled").body), timeout_s=1)
+        self.reset()
+
     def usage(self) -> Usage:
         """Count descriptors and threads of the process that runs the application."""
         return usage(self.worker_pid)
@@ -360,23 +445,18 @@ class Server:
         """
         self.begin_stop(signal_number)
         try:
-            return self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)  # has faulthandler say what each thread is doing
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(2)
-            wrote = self.log_text()[-8000:]
-            raise AssertionError(
-                f"{self.kind.name} still ran {timeout_s} s after it was told to stop; it wrote:\n{wrote}"
-            ) from None
+            return self.wait(timeout_s)
         finally:
             self._kill()
 
+    def wait(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Return the exit status of a server that was told to stop; raises what :meth:`stop` raises."""
+        return wait_for_end(self.process, timeout_s, self.log_text, self.kind.name)
+
     def _kill(self) -> None:
         # Not by process group: these are in the test run's own, so that whoever ends that ends them too.
-        for pid in descendants(self.process.pid) if self.process.poll() is None else ():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            _send(signal.SIGKILL, *descendants(self.process.pid))
         self.process.kill()
         self.process.wait()
 
@@ -457,6 +537,29 @@ class Servers:
         with contextlib.ExitStack() as stack:
             for server in self._running.values():
                 stack.callback(server.stop)
+
+
+StartServer = Callable[..., "Server"]
+"""Returns the server of an application with certain options, whose journal is empty."""
+
+
+@contextlib.contextmanager
+def starting(kind: ServerKind, app: str, directory: Path) -> Iterator[StartServer]:
+    """Give what starts servers of an application, one for each set of options and settings, and stop them all.
+
+    :param directory: where their logs go.
+    """
+    servers = Servers(directory)
+
+    def start(settings: Mapping[str, Any] | None = None, **options: Any) -> Server:
+        server = servers.get(kind, AppSpec(app=app, options=options, settings=settings or {}))
+        server.begin_test()
+        return server
+
+    try:
+        yield start
+    finally:
+        servers.stop()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from .servers import HOST, descendants, wait_until
+from .servers import HOST, descendants, wait_for_end, wait_until
 from .wire.http import HttpError, request
 
 START_S = 30.0
@@ -139,6 +139,10 @@ class Supervised:
         """Wait until a condition holds; show the output if it never does."""
         assert wait_until(condition, timeout_s=timeout_s), self.text()
 
+    def wait(self, timeout_s: float) -> int:
+        """Return the supervisor's exit status; show the output if it does not end."""
+        return wait_for_end(self.process, timeout_s, self.text, "the supervisor")
+
     def close_terminal(self) -> None:
         """Close the terminal, as its window would be."""
         terminal, self._terminal = self._terminal, None
@@ -158,7 +162,8 @@ class Supervised:
 
 
 def _take_terminal() -> None:
-    """Make the standard input the terminal of this session."""
+    """Make the standard input the terminal of this session, as a shell does that was not started by nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
@@ -181,6 +186,10 @@ class Load:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
+
+    def workers(self, since: int = 0) -> set[int]:
+        """Return the workers that have answered, those of the first requests excepted."""
+        return {int(answer.split()[0]) for answer in self.answers[since:]}
 
     def _ask(self) -> None:
         while not self._stopped.is_set() and len(self.errors) < 10:

@@ -8,12 +8,14 @@ from typing import ClassVar
 
 import pytest
 
-from flask_socketio_core.contracts import AsyncMode, MessageQueue
+from flask_socketio_core.contracts import AsyncMode, MessageQueue, Store
 from flask_socketio_core.errors import QueueRefused
 from flask_socketio_core.testing.conformance.async_modes import AsyncModeConformance
 from flask_socketio_core.testing.conformance.providers import WebSocketProviderConformance
 from flask_socketio_core.testing.conformance.queues import QueueConformance
+from flask_socketio_core.testing.conformance.stores import StoreConformance
 from third_party.pigeon_post import HOST, PigeonPost, pigeon_post
+from third_party.socketio_drawer.socketio_drawer.store import DrawerStore
 from third_party.socketio_pigeon.socketio_pigeon.queue import PigeonQueue
 from third_party.socketio_tortoise.socketio_tortoise.mode import TortoiseMode
 from third_party.socketio_tortoise.socketio_tortoise.queue import SpoolQueue
@@ -57,3 +59,11 @@ class TestPigeonQueue(QueueConformance):
             queue.publish(b"nobody takes it")
         assert "wrong" not in str(raised.value)
         queue.close()
+
+
+class TestDrawerStore(StoreConformance):
+    store_class: ClassVar[type[Store]] = DrawerStore
+
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"drawer://{tmp_path}/drawer.sqlite"

@@ -14,7 +14,7 @@ import pytest
 import socketio
 
 from support.brokers.broker import Broker
-from support.servers import HOST, STOP_TIMEOUT_S, free_port, wait_until
+from support.servers import HOST, STOP_TIMEOUT_S, free_port, wait_for_end, wait_until
 from support.wire.http import HttpError, request
 
 pytestmark = pytest.mark.timeout(120)
@@ -92,8 +92,8 @@ def pair(site: Site) -> Iterator[tuple[Running, Running]]:
     finally:
         for process, _ in processes:
             process.terminate()
-        for process, _ in processes:
-            process.wait(STOP_TIMEOUT_S)
+        for process, port in processes:
+            wait_for_end(process, STOP_TIMEOUT_S, (site.folder / f"log-{port}").read_text)
 
 
 def node_of(port: int) -> str:

@@ -19,7 +19,7 @@ import pytest
 
 from support.clients import python_client
 from support.environments import Environment
-from support.servers import HOST, free_port, wait_until
+from support.servers import HOST, free_port, wait_for_end, wait_until
 from support.wire.http import HttpError, request
 
 pytestmark = pytest.mark.timeout(300)  # an environment is built from the package index
@@ -75,7 +75,7 @@ Serve = Callable[..., int]
 @pytest.fixture
 def serve(shop: Environment) -> Iterator[Serve]:
     """Return a function that serves the application and returns the port."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[tuple[subprocess.Popen[bytes], Path]] = []
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def start(message_queue: str | None = None) -> int:
@@ -90,19 +90,14 @@ def serve(shop: Environment) -> Iterator[Serve]:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        started.append(process)
+        started.append((process, log))
         assert wait_until(lambda: answers(port), timeout_s=READY_S), log.read_text()
         return port
 
     yield start
-    for process in started:
+    for process, log in started:
         process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(8)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        wait_for_end(process, 8, log.read_text)
 
 
 def answers(port: int) -> bool:

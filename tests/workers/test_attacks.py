@@ -390,3 +390,19 @@ def test_a_poll_is_answered_alike_at_the_right_and_at_the_wrong_worker(
     assert found[0] == found[1]
     assert found[0][2]["access-control-allow-origin"] == "http://good.example"
     assert found[0][1] is (encoding == "br")
+
+
+def test_a_poll_of_another_worker_is_logged_once_where_it_has_come(
+    workers: Workers, session: Session, elsewhere: At
+) -> None:
+    mark = f"mark-{session.sid}"
+    elsewhere.begin("GET", f"{session.target}&{mark}=1")
+    time.sleep(0.2)
+    session.post(workers.at(wanted={session.pid}), '420["echo",1]')
+    assert elsewhere.answer().status == 200
+
+    def lines() -> list[str]:
+        return [line for line in workers.server.log_text().splitlines() if mark in line]
+
+    assert wait_until(lambda: len(lines()) == 1, timeout_s=5), lines()
+    assert '" 200 ' in lines()[0]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
+import resource
 import signal
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +17,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flask_socketio_core.testing.rawclient import TEXT
-from support.servers import GEVENT_WORKERS, GTHREAD_WORKERS, AppSpec, kind_params, wait_until
+from support.servers import (
+    GEVENT_WORKERS,
+    GTHREAD_WORKERS,
+    HOST,
+    RUN_EVENTLET_WORKERS,
+    RUN_GEVENT_WORKERS,
+    THREADING_WORKERS,
+    AppSpec,
+    kind_params,
+    serving,
+    stopped,
+    wait_until,
+)
 
 from .at import At, Session, Workers, deployed, descriptors, returns_to, with_workers
 
@@ -87,17 +102,6 @@ class Three:
         return self.workers.at(but={self.session.pid, self.far.pid})
 
 
-@contextlib.contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Have a process do nothing."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-
-
 def say(number: int, size: int = 0) -> bytes:
     return f'42{number}["echo","{"x" * size}"]'.encode()
 
@@ -165,7 +169,7 @@ def test_a_request_to_a_worker_that_hangs_is_given_up_in_time(pinging: Workers) 
 def test_who_asked_a_worker_that_is_killed_is_told(fresh: Workers) -> None:
     three = Three(fresh)
     session = three.session
-    waiting, small, large, upgrade, taken = three.more(5)
+    waiting, late, small, large, upgrade, taken = three.more(6)
     before = descriptors(three.far.pid)
     waiting.begin("GET", session.target)
     taken.begin_upgrade(session.sid)
@@ -174,9 +178,12 @@ def test_who_asked_a_worker_that_is_killed_is_told(fresh: Workers) -> None:
         small.begin("POST", session.target, say(1))
         large.begin("POST", session.target, say(2, 2_000_000))
         upgrade.begin_upgrade(session.sid)
+        late.begin("GET", session.target)
         time.sleep(0.3)
         os.kill(session.pid, signal.SIGKILL)
-    assert ends(waiting) in (0, 400)  # 0 where its connection was handed over
+    assert [ends(at) in (0, 400) for at in (waiting, late)] == [
+        True
+    ] * 2  # 0 for a connection that was handed over
     assert [ends(at) for at in (small, large, upgrade)] == [400, 400, 0]
     assert taken.read_rest() == b""
     returns_to(three.far.pid, before)
@@ -281,3 +288,105 @@ def test_a_client_that_goes_away_while_its_poll_waits_leaves_nothing(pinging: Wo
     assert wait_until(lambda: three.third().request("GET", session.target).status == 400, timeout_s=5)
     for pid, count in zip((session.pid, three.far.pid), counts, strict=True):
         returns_to(pid, count)
+
+
+def test_a_poll_of_a_worker_that_hangs_is_answered_when_it_goes_on_and_nothing_is_left_of_it_here(
+    shared: Workers,
+) -> None:
+    three = Three(shared)
+    session, theirs = three.session, three.theirs
+    waiting = three.more(1)[0]
+    before = descriptors(three.far.pid)
+    with stopped(session.pid):
+        waiting.begin("GET", session.target)
+        assert waiting.silence(1) == b""
+        if shared.server.kind.mode == "threading":
+            returns_to(three.far.pid, before - 1)  # its connection is on the way to the other worker
+        theirs.post(three.far, '420["echo"]')
+        assert theirs.poll(three.far) == [f"430[[{theirs.pid}]]"]
+    session.post(three.third(), '427["echo"]')
+    answer = waiting.answer()
+    assert (answer.status, answer.text) == (200, f"437[[{session.pid}]]")
+
+
+def test_a_client_is_kicked_by_one_worker_while_its_poll_waits_at_another(shared: Workers) -> None:
+    three = Three(shared)
+    session, third = three.session, three.third()
+    session.post(three.near, '421["me"]')
+    (found,) = session.poll(three.near)
+    sid = json.loads(str(found)[3:])[0]
+    before = descriptors(session.pid)
+    three.far.begin("GET", session.target)
+    time.sleep(0.2)
+    assert third.request("GET", f"/kick/{sid}").status == 200
+    answer = three.far.answer()
+    assert answer.status == 200 and "41" in answer.text.split("\x1e")
+    returns_to(session.pid, before)
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_poll_that_comes_when_there_is_no_descriptor_for_it_takes_nothing_along(
+    shared: Workers, left: int
+) -> None:
+    three = Three(shared)
+    session, waiting = three.session, three.more(1)[0]
+    before = descriptors(session.pid)
+    session.post(three.third(), '427["echo"]')
+    with running_out(session.pid, left=left):
+        waiting.begin("GET", session.target)
+        time.sleep(1)
+    try:
+        found = waiting.answer(timeout_s=2).text
+    except (EOFError, ConnectionError):  # it was lost on its way: what the session has for its client was not
+        found = three.third().request("GET", session.target).text
+    assert found == f"437[[{session.pid}]]"
+    returns_to(session.pid, before)
+
+
+@contextlib.contextmanager
+def running_out(pid: int, *, left: int) -> Iterator[None]:
+    """Let a process open so many more descriptors."""
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
+    free = [fd for fd in range(max(taken) + left + 2) if fd not in taken]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[left], limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("kind", kind_params(RUN_GEVENT_WORKERS, RUN_EVENTLET_WORKERS))
+def test_a_folded_header_ends_the_session_at_whichever_worker_it_comes(
+    kind: ServerKind, tmp_path: Path
+) -> None:
+    with three_workers(kind, tmp_path) as workers:
+        seen: set[int] = set()
+
+        def all_have_answered() -> bool:
+            seen.add(json.loads(workers.server.get("/ready", timeout_s=20).body)["pid"])
+            return len(seen) == WORKERS
+
+        assert wait_until(all_have_answered, timeout_s=20), seen
+        three = Three(workers)
+        answers = []
+        for at in (three.near, three.far):
+            session = Session(workers.at(wanted={three.session.pid}))
+            request = f"GET {session.target} HTTP/1.1\r\nHost: x\r\nX-Folded: a\r\n b\r\n\r\n"
+            at.send(request.encode())
+            answer = at.answer()
+            answers.append((answer.status, answer.text))
+            assert three.third().request("GET", session.target).status == 400, at is three.far
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 400 and "folded" in answers[0][1]
+
+
+def test_a_worker_ends_although_clients_have_reset_their_connections(tmp_path: Path) -> None:
+    with serving(THREADING_WORKERS, AppSpec(app="workers"), tmp_path) as server:
+        for _ in range(20):
+            sock = socket.create_connection((HOST, server.port))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # closing it is a reset
+            sock.sendall(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert sock.recv(1)  # Werkzeug reads on for a moment when it has answered
+            sock.close()
+        assert server.stop(timeout_s=10) == 0

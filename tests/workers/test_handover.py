@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -12,6 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_socketio_async_threading.mode import ThreadingMode
+from flask_socketio_core.common import options
+from flask_socketio_core.contracts.host.unix import connect, unix_socket
+from flask_socketio_core.server.server import Server
 from flask_socketio_core.transport.handover.messages import (
     MOST_HEAD_BYTES,
     POST,
@@ -24,8 +29,12 @@ from flask_socketio_core.transport.handover.messages import (
     encode,
     request_of,
 )
+from flask_socketio_core.transport.handover.receiving import Receiver
 from flask_socketio_core.transport.handover.sids import LENGTH, TAG, is_sid_of, new_tagged_sid, tag_of
 from flask_socketio_core.transport.handover.workers import Workers
+from flask_socketio_core.transport.reactor import Reactor
+from support.engine import RecordingApplication
+from support.nodes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +89,6 @@ requests = st.builds(
     Request,
     kind=st.sampled_from(["poll", "post", "websocket"]),
     sid=texts,
-    method=texts,
     headers=st.lists(st.tuples(texts, texts), max_size=3),
     encodings=texts,
     head=st.text(st.characters(max_codepoint=255), max_size=30),
@@ -166,9 +174,7 @@ def is_good(name: str, value: Any) -> bool:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-@pytest.mark.parametrize(
-    "name", ["kind", "sid", "method", "headers", "encodings", "head", "compresses", "error"]
-)
+@pytest.mark.parametrize("name", ["kind", "sid", "headers", "encodings", "head", "compresses", "error"])
 def test_a_field_of_a_request_has_its_type(name: str, value: Any) -> None:
     head = {"kind": POST, "sid": "s", name: value}
     if is_good(name, value):
@@ -286,11 +292,30 @@ def test_workers_of_another_group_are_not_found(join: Callable[..., Workers]) ->
 def test_who_leaves_is_not_found_any_more(join: Callable[..., Workers]) -> None:
     one, other, third = join(), join(), join()
     sid = other.new_sid()
-    assert one.owner_of(sid) is not None
+    owner = one.owner_of(sid)
+    assert owner is not None
     other.leave()
+    with pytest.raises(FileNotFoundError), contextlib.closing(unix_socket()) as sock:
+        connect(sock, owner)
+    one.remove(owner)
     assert one.owner_of(sid) is None
     assert one.owner_of(third.new_sid()) is not None
     assert one.others() == 1
+
+
+def test_a_worker_that_has_left_is_not_woken_up_again_and_again(join: Callable[..., Workers]) -> None:
+    mode, workers, has_left = ThreadingMode(), join(), False
+    server = Server(RecordingApplication(), options.build({}), mode)
+    reactor = Reactor(mode, server.eio.report)
+    receiver = Receiver(workers.sock, server.eio, reactor, lambda: has_left, lambda *_: None)
+    receiver.start()
+    assert reactor.descriptors == 1
+    has_left = True
+    workers.leave()
+    wait_until(lambda: reactor.descriptors == 0, "end of the receiver")
+    reactor.close()
+    server.shutdown()
+    mode.close()
 
 
 def test_what_is_put_into_the_directory_is_no_worker(join: Callable[..., Workers]) -> None:

@@ -39,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     application.trusted_hosts,
     application.secret_key,
     cluster.message_queue,
+    cluster.store,
     cluster.clocks,
     cluster.secret_keys,
     cluster.versions_of_servers,

@@ -1,4 +1,4 @@
-"""Checks of the message queue and of the other servers on it. `flask socketio check` has asked them."""
+"""Checks of the message queue, of the other servers on it, and of the store. `flask socketio check` has asked them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,28 @@ def message_queue(case: Case) -> Iterator[Finding]:
             f"{check.unauthentic} messages on channel {report.channel!r} were not signed with our secret",
             cause=advice,
             mend="one secret in message_queue_options= of all processes, and clocks that are set by the network",
+        )
+
+
+def store(case: Case) -> Iterator[Finding]:
+    """Whether what is put into the store is there again, and all servers that need one have it."""
+    report = case.queue
+    if report is None or report.store is None:
+        _, binding = case.loaded()
+        several = binding.cluster is not None or case.web_server.workers > 1
+        if several and binding.handlers.has_once:
+            yield warning(
+                "an event that is handled once is handled once by each server",
+                cause="handlers have once=, there are several servers or workers, and each remembers for itself",
+                mend='store="redis://HOST:6379/0" in SocketIO() of all: docs/once.md',
+            )
+        return
+    check = report.store.check
+    if not check.up:
+        yield error(
+            f"the store {report.store.url} {'refuses us' if check.refused else 'is down'}",
+            cause=check.problem,
+            mend=check_view.store_advice(check),
         )
 
 

@@ -6,19 +6,27 @@ import gc
 import io
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ..websocket_provider import KeepAlive
+
 if TYPE_CHECKING:
+    import _socket
+
     from _typeshed.wsgi import WSGIEnvironment
 
 __all__ = [
     "SOCKET",
     "find_closing",
+    "find_keep_alive",
     "find_master",
     "find_read_ahead",
     "find_worker",
+    "graceful_s",
     "still_listens",
     "uncount",
 ]
@@ -75,6 +83,12 @@ def _has_left_its_loop(worker: Any) -> bool:
     return False
 
 
+def graceful_s() -> float | None:
+    """Return how long this process's worker may take to end, seconds; ``None`` without one."""
+    worker = find_worker()
+    return None if worker is None else float(worker.cfg.graceful_timeout)
+
+
 def uncount(worker: Any) -> None:
     """Let the request that is being served not count for ``--max-requests``."""
     worker.nr -= 1
@@ -94,6 +108,67 @@ def find_closing(start_response: Any) -> Callable[[], object]:
         getattr(start_response, "__self__", None), "force_close", None
     )
     return found if callable(found) else lambda: None
+
+
+def find_keep_alive() -> KeepAlive | None:
+    """Return how gunicorn's ``gthread`` worker keeps connections, and takes one back; ``None`` if it does not.
+
+    It is given one as its listening socket gives it one, so that it counts it, and keeps or closes it as any other. To
+    have that done by the worker's main thread takes the queue of calls that workers have since gunicorn 24.
+    """
+    worker = find_worker()
+    return _keep_alive(worker) if worker is not None and _is_of(worker, "gthread") else None
+
+
+@lru_cache(maxsize=1)
+def _keep_alive(worker: Any) -> KeepAlive | None:
+    cfg, queue = worker.cfg, getattr(worker, "method_queue", None)
+    defer, accept = getattr(queue, "defer", None), getattr(worker, "accept", None)
+    # The addresses that the proxy has told for the connection would be lost, and another client could tell others.
+    tells_addresses = str(cfg.proxy_protocol).lower() not in ("off", "false")
+    if not (callable(defer) and callable(accept)) or tells_addresses or cfg.is_ssl or not cfg.keepalive:
+        return None
+    listeners = worker.sockets
+
+    def give_back(connection: _socket.socket) -> None:
+        sock = socket.socket(fileno=connection.detach())
+        if worker.poller.get_map() is None:  # its loop has ended: nobody is there any more
+            sock.close()
+            return
+        try:
+            accepted = _Accepted(sock, sock.getpeername(), _address(sock, listeners))
+        except OSError:  # the client is gone
+            sock.close()
+        else:
+            defer(accept, accepted)
+
+    return KeepAlive(longest_s=cfg.keepalive, give_back=give_back)
+
+
+class _Accepted:
+    """A listening socket, as far as gunicorn sees, that has one connection."""
+
+    def __init__(self, sock: socket.socket, client: Any, server: Any) -> None:
+        self._sock = sock
+        self._client = client
+        self._server = server
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Return the connection and its client's address."""
+        return self._sock, self._client
+
+    def getsockname(self) -> Any:
+        """Return the address that is listened on."""
+        return self._server
+
+
+def _address(sock: socket.socket, listeners: Sequence[Any]) -> Any:
+    """Return the address of the listening socket that has accepted a connection, which may stand for all addresses."""
+    own = sock.getsockname()
+    addresses = [listener.getsockname() for listener in listeners if listener.fileno() >= 0]
+    if own in addresses or not isinstance(own, tuple):
+        return own
+    return next((each for each in addresses if isinstance(each, tuple) and each[1] == own[1]), own)
 
 
 def find_read_ahead(environ: WSGIEnvironment) -> Callable[[], bytes] | None:

@@ -61,6 +61,11 @@ class ListeningSocket:
         return path
 
     @property
+    def path(self) -> str:
+        """Where others find it."""
+        return self._path
+
+    @property
     def directory(self) -> str:
         """The path of the directory in which it is."""
         return os.path.dirname(self._path)

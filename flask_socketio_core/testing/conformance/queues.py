@@ -21,16 +21,14 @@ import contextlib
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from ...errors import MessageTooLarge, QueueClosed, QueueUnavailable, UnknownOption
-from ..threads import ThreadMode
 from .guard import refuse_overrides
+from .remote import SECRETS, FreezableBroker, RemoteConformance, StoppableBroker
 
 if TYPE_CHECKING:
     from ...contracts import AsyncMode, MessageQueue
@@ -43,24 +41,8 @@ TICK_S = 5.0
 PUBLISH_S = 6.0
 #: Seconds in which nothing may happen.
 QUIET_S = 0.5
-#: What no text may show.
-USER, PASSWORD = "us3r-name", "s3cret w@rd"
 #: Seconds after a broker's return in which publisher and listener must work again.
 RECOVERY_S = 60.0
-
-
-class StoppableBroker(Protocol):
-    """A broker that a test can stop and start again, with the same address and data."""
-
-    def stop(self) -> None: ...
-    def start(self) -> None: ...
-
-
-class FreezableBroker(StoppableBroker, Protocol):
-    """One that can be made to keep its connections and answer nothing."""
-
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
 
 
 class Listener:
@@ -140,7 +122,7 @@ class Listener:
         return not self._thread.is_alive()
 
 
-class QueueConformance:
+class QueueConformance(RemoteConformance):
     """Subclass it, name the queue's class and give a ``url`` fixture."""
 
     queue_class: ClassVar[type[MessageQueue]]
@@ -152,43 +134,6 @@ class QueueConformance:
         refuse_overrides(QueueConformance, cls)
 
     # ------------------------------------------------------------------------------------------------ fixtures
-
-    @pytest.fixture
-    def url(self) -> str:
-        """The broker's URL. Every test uses a channel of its own on it."""
-        raise NotImplementedError("give a fixture 'url' that returns the URL of a running broker")
-
-    @pytest.fixture
-    def broker(self) -> StoppableBroker | None:
-        """The broker, if the test may stop it; ``None`` skips the outage tests."""
-        return None
-
-    @pytest.fixture
-    def secret_url(self, url: str) -> str | None:
-        """The URL of a broker that is not there, with a user name and a password; ``None`` if there is no such URL."""
-        scheme, _, rest = url.partition("://")
-        return f"{scheme}://{USER}:{quote(PASSWORD)}@127.0.0.1:1" if urlsplit(f"//{rest}").hostname else None
-
-    @pytest.fixture
-    def frozen(self, broker: StoppableBroker | None) -> Iterator[FreezableBroker]:
-        """The broker, if it can be frozen; it is thawed at the test's end."""
-        if not (hasattr(broker, "pause") and hasattr(broker, "resume")):
-            pytest.skip("no broker that the test may freeze, with pause() and resume()")
-        freezable = cast("FreezableBroker", broker)
-        yield freezable
-        freezable.resume()
-
-    @pytest.fixture
-    def mode(self) -> Iterator[AsyncMode]:
-        """The async mode that the queue is made with."""
-        mode = ThreadMode()
-        yield mode
-        mode.close()
-
-    @pytest.fixture
-    def channel(self) -> str:
-        """A channel that nobody has used before."""
-        return f"conformance-{uuid.uuid4().hex[:12]}"
 
     @pytest.fixture
     def make_queue(self, url: str, channel: str, mode: AsyncMode) -> Iterator[Callable[..., MessageQueue]]:
@@ -390,7 +335,7 @@ class QueueConformance:
             said.append(str(raised.value))
         queue.close()
         shown = "\n".join((*said, caplog.text))
-        assert not [secret for secret in (USER, PASSWORD, quote(PASSWORD)) if secret in shown], shown
+        assert not [secret for secret in SECRETS if secret in shown], shown
 
     def test_a_frozen_broker_blocks_a_publish_for_a_bounded_time(
         self, make_queue: Callable[..., MessageQueue], frozen: FreezableBroker

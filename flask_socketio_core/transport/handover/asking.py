@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import _socket
 import contextlib
-import os
 from array import array
 from typing import TYPE_CHECKING
 
-from ...contracts.host.unix import NO_SIGNAL, other_end, shut_down, unix_socket
+from ...contracts.host.unix import NO_SIGNAL, connect, shut_down, unix_socket
 from ..reactor import EPOLLIN, EPOLLOUT
 from .messages import Answer, BrokenMessage, MessageReader, Request, answer_of, encode
 
 if TYPE_CHECKING:
-    from ...contracts import AsyncMode, Handle
+    from ...contracts import AsyncMode, Event, Handle
     from ..reactor import Reactor
 
 CHUNK = 65_536
 """Bytes read of an answer at a time."""
-
-
 WRITE_S = 10.0
 """How long another worker may take to read what goes along with a connection, seconds."""
 
@@ -59,7 +56,7 @@ class Asking:
         self._reactor = reactor
         self._mode = mode
         self._lock = mode.create_lock()
-        self._done = mode.create_event()
+        self._done: Event | None = None  # nobody waits for an answer to a connection that was given away
         self._reader: MessageReader | None = None
         self._answer: Answer | None = None
         self._body = b""
@@ -69,10 +66,7 @@ class Asking:
         self._sock = unix_socket()
         self.fd = self._sock.fileno()
         try:
-            self._sock.connect(path)
-            other = other_end(self._sock)
-            if other.uid not in (None, os.geteuid()):
-                raise PermissionError(f"{path!r} is a socket of user {other.uid}")
+            connect(self._sock, path)
         except BaseException:
             self._sock.close()
             raise
@@ -101,13 +95,14 @@ class Asking:
         :raises Unanswered: if there is none.
         """
         self._reader = MessageReader(max_body_bytes)
+        self._done = done = self._mode.create_event()
         try:
             self._send(encode(request, body))
         except OSError as error:
             raise Unanswered(str(error)) from error
         if hurries:
             self.hurry()
-        if not self._done.wait(timeout_s):
+        if not done.wait(timeout_s):
             self._give_up()
             raise Unanswered(f"nothing came within {timeout_s:g} s")
         if self._answer is None:
@@ -133,7 +128,7 @@ class Asking:
             sent = self._sock.sendmsg([message], ancillary, NO_SIGNAL)
         except (
             OSError
-        ):  # a new connection takes some bytes: BlockingIOError means that there is no memory for them
+        ):  # BlockingIOError, too: a new connection takes some bytes, unless there is no memory for them
             self._sock.close()
             raise
         self._rest = memoryview(message)[sent:]
@@ -201,7 +196,8 @@ class Asking:
             self._sock.close()
         if self._deadline is not None:
             self._deadline.cancel()
-        self._done.set()
+        if self._done is not None:
+            self._done.set()
 
     def forget(self) -> None:
         """Close the descriptor, in a forked child."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ...common.quoting import MOST_SENTENCE
@@ -45,7 +45,6 @@ class Request:
     :param kind: ``"poll"`` and ``"post"`` as the HTTP methods have it, ``"websocket"`` to upgrade the session;
         ``"queue"`` asks by which message queue the workers are joined.
     :param sid: of the session; of an application, where its queue is asked for.
-    :param method: of the HTTP request.
     :param headers: of the response, as far as they are decided: for a client whose connection goes along.
     :param encodings: what its ``Accept-Encoding`` says, likewise.
     :param head: the response to a WebSocket handshake, likewise.
@@ -55,12 +54,16 @@ class Request:
 
     kind: Literal["poll", "post", "websocket", "queue"]
     sid: str
-    method: str = "GET"
     headers: Headers | tuple[()] = ()
     encodings: str = ""
     head: str = ""
     compresses: bool = False
     error: str = ""
+
+    @property
+    def method(self) -> str:
+        """Of the HTTP request."""
+        return "POST" if self.kind == POST else "GET"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +81,14 @@ class Answer:
     closes: bool = False
 
 
+_FIELDS = {kind: [(field.name, field.default) for field in fields(kind)] for kind in (Request, Answer)}
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def encode(head: Request | Answer, body: bytes = b"") -> bytes:
-    """Return a message as it is written."""
-    fields = {name: getattr(head, name) for name in head.__slots__}  # asdict() copies each value
-    data = json.dumps(fields, separators=(",", ":")).encode()
+    """Return a message as it is written, with the fields that say something."""
+    said = {name: value for name, default in _FIELDS[type(head)] if (value := getattr(head, name)) != default}
+    data = _encode(said).encode()
     return _LENGTHS.pack(len(data), len(body)) + data + body
 
 
@@ -97,11 +104,6 @@ class MessageReader:
         self._max_body_bytes = max_body_bytes
         self._buffer = bytearray()
         self._size: tuple[int, int] | None = None
-
-    @property
-    def begun(self) -> bool:
-        """Whether anything was read."""
-        return bool(self._buffer)
 
     def feed(self, data: bytes) -> tuple[dict[str, Any], bytes] | None:
         """Take what was received; return head and body when they are complete.
@@ -126,7 +128,7 @@ class MessageReader:
 
     def _head(self, size: int) -> dict[str, Any]:
         try:
-            found = json.loads(self._buffer[PREFIX : PREFIX + size])
+            found = json.loads(self._buffer[PREFIX : PREFIX + size].decode())
         except (ValueError, RecursionError) as error:
             raise BrokenMessage(f"a head that is no JSON: {error}") from error
         if not isinstance(found, dict):
@@ -140,7 +142,7 @@ def request_of(head: dict[str, Any]) -> Request:
     :raises BrokenMessage: if it is none.
     """
     made: Request = _made(Request, head)
-    return replace(made, headers=[(name, value) for name, value in made.headers])
+    return replace(made, headers=[(name, value) for name, value in made.headers]) if made.headers else made
 
 
 def answer_of(head: dict[str, Any]) -> Answer:
@@ -167,7 +169,13 @@ def _is_text(value: object) -> bool:
 
 
 def _is_latin(value: object) -> bool:
-    return isinstance(value, str) and all(character <= "\xff" for character in value)
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_flag(value: object) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...contracts.detach import detach
 from ...errors import ProtocolError
 from ..packets import EIO_NOOP
-from ..parked import Parking, WaitingPoll
+from ..parked import Response, WaitingPoll
 from ..payload import encode_payload
-from ..wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw, response_bytes
+from ..wsgi import BAD_REQUEST, UNKNOWN_SID, Refusal, answer_raw, refusal_of, response_bytes
 from .asking import Asking, Unanswered
 from .messages import POLL, POST, QUEUE, WEBSOCKET, Answer, BrokenMessage, Request
 from .receiving import Receiver
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from ...contracts import SocketLocation
     from ...contracts.detach import Detached
+    from ..parking import Parking
     from ..polling import PollingTransport
     from ..requests import Requests
     from ..server import EngineIOServer
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 10.0
 """How much longer than the longest poll another worker may take, seconds."""
-
-
 LOOK_S = 0.01
 """How often a worker that ends looks whether it was answered, seconds."""
 
@@ -50,17 +50,20 @@ class Passing:
         server: EngineIOServer,
         entrance: WebSocketEntrance,
         requests: Requests,
+        parking: Parking,
         queue_of: Callable[[str], str],
     ) -> None:
         self._server = server
         self._entrance = entrance
         self._requests = requests
         self._queue_of = queue_of
-        self._parking = Parking(server, entrance.reactor, requests)
+        self._parking = parking
         self.workers = Workers(group, server.mode.create_lock())
         self._waiting: set[Asking] = set()
         self._leaves = False
-        self._receiver = Receiver(self.workers.sock, server, entrance.reactor, self._serve)
+        self._receiver = Receiver(
+            self.workers.sock, server, entrance.reactor, lambda: self._leaves, self._serve
+        )
 
     def start(self) -> None:
         """Be asked from now on."""
@@ -108,10 +111,8 @@ class Passing:
         """
         try:
             return Asking(owner, self._entrance.reactor, self._server.mode)
-        except ConnectionRefusedError:
-            self.workers.remove(owner)  # it died without leaving
-        except FileNotFoundError:
-            pass
+        except (ConnectionRefusedError, FileNotFoundError):
+            self.workers.remove(owner)
         except OSError as error:
             self._server.report(error, "asking another worker")
             raise Refusal(BAD_REQUEST, "the worker of this session takes no requests", status=503) from error
@@ -173,7 +174,9 @@ class Passing:
                 received.end()
             elif request.kind == POST:
                 self._post(received, request, body)
-            elif request.kind == POLL and sock is not None:
+            elif request.kind == POLL and (sock is not None or request.headers):
+                if sock is None:  # likewise; nobody would get what the session has for its client
+                    raise BrokenMessage("a poll came without its connection")
                 self._park(request, body, sock)
                 received.end()
             elif request.kind == POLL:
@@ -202,12 +205,14 @@ class Passing:
     def _park(self, request: Request, first_bytes: bytes, sock: _socket.socket) -> None:
         session = self._requests.find(request.sid, request.method)
         if session is None:
-            sock.send(response_bytes(200, request.headers, encode_payload([EIO_NOOP])))
+            with suppress(OSError):  # the client is gone as well
+                sock.send(response_bytes(200, request.headers, encode_payload([EIO_NOOP])))
             sock.close()
         elif self._parking.is_full():
             raise Refusal(BAD_REQUEST, "this worker has no descriptor left for another poll", status=503)
         else:
-            self._parking.park(session, sock, first_bytes, list(request.headers), request.encodings)
+            response = Response(headers=list(request.headers), encodings=request.encodings)
+            self._parking.park(session, sock, first_bytes, response)
 
     def _poll(self, received: Received, request: Request) -> None:
         session = self._requests.find(request.sid, request.method)
@@ -249,7 +254,7 @@ class Passing:
 
     def _violated(self, session: Session, error: ProtocolError) -> Refusal:
         self._requests.violate(session, error)
-        return Refusal(BAD_REQUEST, str(error), status=error.status)
+        return refusal_of(error)
 
 
 class _HeldPost:

@@ -32,13 +32,22 @@ CLOSED_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 class Receiver:
     """The listening socket of this worker; belongs to the loop.
 
+    :param has_left: tells whether nobody is asked here any more.
     :param serve: serves a request that is complete; in the loop's task, must not block.
     """
 
     what: str = "the socket of this worker"
 
-    def __init__(self, sock: _socket.socket, server: EngineIOServer, reactor: Reactor, serve: Serve) -> None:
+    def __init__(
+        self,
+        sock: _socket.socket,
+        server: EngineIOServer,
+        reactor: Reactor,
+        has_left: Callable[[], bool],
+        serve: Serve,
+    ) -> None:
         self._sock = sock
+        self._has_left = has_left
         self._server = server
         self._reactor = reactor
         self._serve = serve
@@ -55,6 +64,8 @@ class Receiver:
             try:
                 sock = accept(self._sock)
             except BlockingIOError:
+                if self._has_left():  # the socket was shut down, which the loop would be told again and again
+                    self.end()
                 return
             except OSError as error:
                 self._pause(error)
@@ -78,7 +89,7 @@ class Receiver:
 
     def _admit(self, sock: _socket.socket) -> None:
         other = other_end(sock)
-        if other.uid not in (None, os.geteuid()):
+        if not other.is_ours:
             sock.close()
             self._server.report(
                 PermissionError(f"refused a request of {other}, which belongs to user {other.uid}"),
@@ -120,6 +131,7 @@ class Received:
         "_server",
         "_sock",
         "_waits",
+        "_watched",
         "fd",
         "slot",
     )
@@ -136,6 +148,7 @@ class Received:
         self._lock = server.mode.create_lock()
         self._rest = memoryview(b"")
         self._replied = False
+        self._watched = False
         self._on_expired: Callable[[], object] | None = None
         self._on_gone: Callable[[], object] | None = None
         self._waits: Callable[[], object] | None = None
@@ -145,14 +158,20 @@ class Received:
 
     def start(self) -> None:
         """Read the request, which is there already unless it is large: a turn of the loop costs more than a try."""
-        self._reactor.add(self, EPOLLIN)
         try:
             self.on_readable()
         except Exception as error:  # noqa: BLE001  # it must not keep the others from being accepted
             self._server.report(error, self.what)
             self.end()
-        if self.fd >= 0 and self._due_s is not None:
+        if self.fd >= 0 and self._reader is not None:  # there is more to come
+            self._watch()
             self._server.reschedule(self)
+
+    def _watch(self) -> None:
+        """Have the loop look at the connection: not if it has brought a client's, behind which nothing follows."""
+        if not self._watched:
+            self._watched = True
+            self._reactor.add(self, EPOLLIN)
 
     def reply(self, answer: Answer, body: bytes = b"") -> None:
         """Answer, and close the connection when that has been read."""
@@ -229,8 +248,11 @@ class Received:
             raise
         self._reader = None
         self._due_s = None
-        self._server.unschedule(self)
+        if self._watched:
+            self._server.unschedule(self)
         passed, self._passed = self._passed, []
+        if not passed:
+            self._watch()  # it is answered here, and its end is the asker's
         self._serve(self, request, message[1], passed[0] if passed else None)
 
     def on_writable(self) -> None:
@@ -279,7 +301,8 @@ class Received:
             self._reactor.remove(self.fd)
             self.fd = -1
             self._sock.close()
-        self._server.unschedule(self)
+        if self._watched:
+            self._server.unschedule(self)
         for sock in self._passed:
             sock.close()
         on_gone = self._on_gone

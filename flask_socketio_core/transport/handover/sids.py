@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
+from functools import lru_cache
 
 TAG = 4
 CODE = 4
@@ -24,6 +25,7 @@ LENGTH = TAG + 4 * RANDOM_BYTES // 3 + CODE
 """Characters of a tagged sid, 96 bits of them random."""
 
 
+@lru_cache(maxsize=1000)
 def tag_of(name: str) -> str:
     """Return the tag of the worker that listens under a name."""
     return _text(hashlib.sha256(name.encode()).digest(), TAG)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 PROTOCOL = "1"
 """Of what workers write to each other; those with another do not find each other."""
-
-
 KIND = "workers-"
 """What the directories of such groups are called."""
 
@@ -68,15 +66,23 @@ class Workers:
         return new_tagged_sid(self._own.name)
 
     def owner_of(self, sid: str) -> str | None:
-        """Return the path of the socket on which a session's worker listens; ``None`` if it is ours or nobody's."""
+        """Return the path of the socket on which a session's worker listens; ``None`` if it is ours or nobody's.
+
+        A worker that has left may be found until somebody is looked for whom we do not know; nobody listens there.
+        """
         if len(sid) != LENGTH:
             return None
-        with self._lock:
-            names = self._listing.look()
-            if names is not None:
-                self._by_tag = self._sorted(names)
-            found = self._by_tag.get(sid[:TAG], ())
-        return next((os.path.join(self._listing.path, name) for name in found if is_sid_of(name, sid)), None)
+        name = self._name_of(sid)
+        if name is None:
+            with self._lock:
+                names = self._listing.look()
+                if names is not None:
+                    self._by_tag = self._sorted(names)
+            name = self._name_of(sid)
+        return None if name is None else f"{self._listing.path}/{name}"
+
+    def _name_of(self, sid: str) -> str | None:
+        return next((name for name in self._by_tag.get(sid[:TAG], ()) if is_sid_of(name, sid)), None)
 
     def _sorted(self, names: list[str]) -> dict[str, list[str]]:
         by_tag = defaultdict(list)
@@ -90,9 +96,10 @@ class Workers:
         return sum(map(len, self._sorted(listeners(self._own.directory)).values()))
 
     def remove(self, path: str) -> None:
-        """Forget a worker that has died without leaving."""
+        """Forget a worker that has left, or died without leaving."""
         remove_socket(path)
         with self._lock:
+            self._by_tag = {}
             self._listing.forget()
 
     def leave(self) -> None:

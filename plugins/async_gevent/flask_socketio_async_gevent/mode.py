@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
     from greenlet import greenlet
 
-    from flask_socketio_core.contracts import AsyncCapabilities, Event, Handle, ServeOptions
+    from flask_socketio_core.contracts import AsyncCapabilities, Event, Handle, ReadWaiter, ServeOptions
     from flask_socketio_core.contracts.concurrency.jobs import Job
 
     from .server import Connections
@@ -47,7 +46,9 @@ class GeventMode(GreenMode):
     name: ClassVar[str] = "gevent"
     library: ClassVar[str] = "gevent"
     patch_line: ClassVar[str] = PATCH_LINE
-    capabilities: ClassVar[AsyncCapabilities] = replace(GreenMode.capabilities, takes_listener=True)
+    capabilities: ClassVar[AsyncCapabilities] = dataclasses.replace(
+        GreenMode.capabilities, takes_listener=True
+    )
 
     def __init__(self, *, max_workers: int = 1000) -> None:
         super().__init__(max_workers=max_workers)
@@ -71,6 +72,9 @@ class GeventMode(GreenMode):
         if not self.capabilities.watches:
             raise NotImplementedError("there is no epoll on this platform")
         return HubHandle(self, partial(self._start_watch, fd, self._guarded(callback)))
+
+    def create_read_waiter(self, fd: int) -> ReadWaiter | None:
+        return HubWaiter(self, fd)
 
     def original(self, module: str, name: str) -> Any:
         return gevent.monkey.get_original(module, name)
@@ -214,6 +218,27 @@ class UwsgiMode(GeventMode):
 
     def _advice(self, environ: WSGIEnvironment) -> str:
         return "start uWSGI with --gevent 100 --gevent-early-monkey-patch --http-websockets"
+
+
+class HubWaiter:
+    """Wait for a descriptor again and again, with one watcher.
+
+    gevent's ``selectors`` make a timer and an event each time, which takes as long as all the rest.
+    """
+
+    def __init__(self, mode: GreenMode, fd: int) -> None:
+        self._mode = mode
+        self._hub = gevent.get_hub()
+        self._watcher = self._hub.loop.io(fd, READABLE)
+
+    def wait(self) -> None:
+        """Return when there is something to read."""
+        self._hub.wait(self._watcher)
+
+    def close(self) -> None:
+        """Let the descriptor go."""
+        if self._mode.at_home:  # not in a child that another thread has forked, where nobody runs the hub
+            _end_watcher(self._watcher)
 
 
 def _end_watcher(watcher: Any) -> None:

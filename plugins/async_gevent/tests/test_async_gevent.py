@@ -158,6 +158,32 @@ def test_a_forgotten_descriptor_is_out_of_the_hub_s_epoll_set() -> None:
     theirs.close()
 
 
+def test_a_task_waits_for_a_descriptor_again_and_again() -> None:
+    heard: list[bytes] = []
+    mode, (reading, writing) = GeventMode(), os.pipe()
+
+    def read() -> None:
+        waiter = mode.create_read_waiter(reading)
+        assert waiter is not None
+        while heard[-1:] != [b"end"]:
+            waiter.wait()
+            heard.append(os.read(reading, 10))
+        waiter.close()
+
+    task = mode.start_task(read)
+    sent: list[bytes] = []
+    for data in (b"one", b"two", b"end"):
+        mode.sleep(0.01)
+        assert (heard, task.is_alive()) == (sent, True)  # it lets others run
+        os.write(writing, data)
+        sent.append(data)
+        wait_for(mode, lambda: heard == sent)
+    task.join(5)
+    assert (heard, task.is_alive()) == ([b"one", b"two", b"end"], False)
+    os.close(reading)
+    os.close(writing)
+
+
 def test_gevent_websocket_opens_what_is_not_the_engine_s() -> None:
     pytest.importorskip("geventwebsocket")
     from flask_socketio_async_gevent.handler import find_handler, leave_to_engine

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask.cli import show_server_banner
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader
 from werkzeug.serving import make_server as make_werkzeug_server
 
+from flask_socketio_core.contracts import KeepAlive
 from flask_socketio_core.contracts.concurrency.reloader import run_with_reloader
 from flask_socketio_core.contracts.concurrency.servers import (
     ACCEPT_PAUSE_S,
@@ -24,7 +27,9 @@ from flask_socketio_core.contracts.concurrency.servers import (
 from flask_socketio_core.errors import UnsafeServer
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    import _socket
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from werkzeug.serving import BaseWSGIServer
 
     from flask_socketio_core.contracts import Listener, ServeOptions
@@ -34,6 +39,14 @@ logger = logging.getLogger("werkzeug")
 SERVER_OPTIONS = ("processes", "request_handler", "passthrough_errors", "threaded", "static_files")
 IGNORED_OPTIONS = ("use_debugger", "use_evalex", "load_dotenv")
 """Options of ``app.run()`` that have been dealt with before, or mean nothing here."""
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted, as with the other modes' servers. Werkzeug's 128 are too few for clients
+that come back all at once: who finds no room tries again after 1, 3, 7 and 15 seconds."""
+KEEP_ALIVE = "werkzeug.keep_alive"
+"""Key in the environ of how the server can be given a connection back: Werkzeug itself shows only the connection."""
+KEPT_S = 5.0
+"""How long a connection that a poll was answered on may be unused, seconds: Node.js's default. Werkzeug keeps none."""
 
 
 class QuietRequestHandler(WSGIRequestHandler):
@@ -66,11 +79,35 @@ def make_server(app: WSGIApplication, host: str, port: int, options: ServeOption
         inherited = os.environ.get("WERKZEUG_SERVER_FD") if is_running_from_reloader() else None
         fd = None if inherited is None else int(inherited)
         server = make_werkzeug_server(host, port, app, ssl_context=context, fd=fd, **given)
+        server.socket.listen(BACKLOG)  # again: it cannot be told to the constructor
     _pause_without_descriptors(server)
+    if threaded and context is None:
+        _take_back(server)
     if options.use_reloader:
         server.socket.set_inheritable(True)
         os.environ["WERKZEUG_SERVER_FD"] = str(server.fileno())
     return server
+
+
+def _take_back(server: BaseWSGIServer) -> None:
+    """Have its application know how it is given a connection back."""
+    app, keep_alive = server.app, KeepAlive(longest_s=KEPT_S, give_back=partial(_give_back, server))
+
+    def shown(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[KEEP_ALIVE] = keep_alive
+        return app(environ, start_response)
+
+    server.app = shown
+
+
+def _give_back(server: BaseWSGIServer, connection: _socket.socket) -> None:
+    """Have the server serve a connection in a thread, as one that it has just accepted."""
+    sock = socket.socket(fileno=connection.detach())
+    try:
+        sock.setblocking(True)
+        server.process_request(sock, sock.getpeername())
+    except (OSError, RuntimeError):  # the client is gone; there is no thread left
+        sock.close()
 
 
 def _share(listener: Listener, context: Any, make: Callable[[int], BaseWSGIServer]) -> BaseWSGIServer:

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from flask_socketio_core.contracts import SocketLocation, WebSocketProvider
+from flask_socketio_core.contracts import KeepAlive, SocketLocation, WebSocketProvider
 from flask_socketio_core.contracts.concurrency import gunicorn
 from flask_socketio_core.contracts.detach import send_at_once
 from flask_socketio_core.contracts.framed import open_framed
+
+from .server import KEEP_ALIVE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -96,6 +98,10 @@ class _ThreadedProvider(WebSocketProvider):
         """Return what has the server not wait for another request on a connection that is taken."""
         return lambda: None
 
+    def _keep_alive(self, environ: WSGIEnvironment) -> KeepAlive | None:
+        """Return how the server keeps connections and can be given one back."""
+        return None
+
     def locate(self, environ: WSGIEnvironment, start_response: StartResponse) -> SocketLocation | None:
         sock = environ[self.key]
         take = self._read_ahead(environ)
@@ -106,6 +112,7 @@ class _ThreadedProvider(WebSocketProvider):
             fd=sock.fileno(),
             read_buffered=take,
             carries_polls=carries_polls,
+            keep_alive=self._keep_alive(environ) if carries_polls else None,
             forget=self._forgetter(start_response),
         )
 
@@ -137,6 +144,9 @@ class WerkzeugProvider(_ThreadedProvider):
     key: ClassVar[str] = "werkzeug.socket"
     responds: ClassVar[str] = "werkzeug.serving"
 
+    def _keep_alive(self, environ: WSGIEnvironment) -> KeepAlive | None:
+        return environ.get(KEEP_ALIVE)
+
     def _read_ahead(self, environ: WSGIEnvironment) -> Callable[[], bytes] | None:
         stream = environ.get("wsgi.input")
         return stream.read if isinstance(stream, io.BufferedReader) else None
@@ -157,6 +167,9 @@ class GunicornProvider(_ThreadedProvider):
 
     def _forgetter(self, start_response: StartResponse) -> Callable[[], object]:
         return gunicorn.find_closing(start_response)
+
+    def _keep_alive(self, environ: WSGIEnvironment) -> KeepAlive | None:
+        return gunicorn.find_keep_alive()
 
     def _read_ahead(self, environ: WSGIEnvironment) -> Callable[[], bytes] | None:
         return gunicorn.find_read_ahead(environ)

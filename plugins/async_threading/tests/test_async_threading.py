@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
+import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +63,18 @@ def test_requests_are_logged_only_when_asked_for(caplog: pytest.LogCaptureFixtur
         server.get("/loud")
         wait_for(mode, lambda: "/loud" in caplog.text)
     mode.close()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or int(Path("/proc/sys/net/core/somaxconn").read_text()) < 1024,
+    reason="this system lets no more connections wait",
+)
+def test_clients_that_come_all_at_once_need_not_try_again() -> None:
+    server = make_server(application, "127.0.0.1", 0, ServeOptions(allow_unsafe_werkzeug=True))
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.server_close)
+        for _ in range(500):  # nobody accepts any
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=0.8))
 
 
 @pytest.mark.parametrize(

@@ -54,12 +54,18 @@ class Source:
     def __init__(self, socketio: SocketIO, app: Flask) -> None:
         self._socketio = weakref.ref(socketio)
         self._app = weakref.ref(app)
-        self.counted: dict[str, float] = {}
-        """What of the message queue's counts is in the metrics already."""
+        self.counted: dict[Counter, float] = {}
+        """What of its counts is in the metrics already."""
 
     def is_for(self, socketio: SocketIO, app: Flask) -> bool:
         """Return whether it is this one."""
         return self._socketio() is socketio and self._app() is app
+
+    def count(self, counter: Counter, amount: float) -> None:
+        """Bring a metric up to what was counted by now."""
+        before = self.counted.get(counter, 0)
+        self.counted[counter] = amount
+        counter.inc(amount - before if amount >= before else amount)  # less: the application has begun anew
 
     def read(self) -> Reading | None:
         """Look; ``None`` if there is nothing any more."""
@@ -99,6 +105,9 @@ class State(Collector):
         self._lock = threading.Lock()
         self._sources: list[Source] = []
         self._bus: Bus | None = None
+        self._recovery: Recovery | None = None
+        self._histories: Histories | None = None
+        self._once: Once | None = None
         gauge = partial(Gauge, registry=None, multiprocess_mode=SUM)
         self._connections = Labelled(
             "socketio_connections", "Open connections by the transport that carries them now", "transport"
@@ -153,6 +162,15 @@ class State(Collector):
             if any(reading.health is not None for reading in found):
                 self._bus = self._bus or Bus(self._registry)
                 self._bus.set([reading for reading in found if reading.health is not None])
+            if any(reading.load.recovery is not None for reading in found):
+                self._recovery = self._recovery or Recovery(self._registry)
+                self._recovery.set(found)
+            if any(reading.load.history is not None for reading in found):
+                self._histories = self._histories or Histories(self._registry)
+                self._histories.set(found)
+            if any(reading.load.once is not None for reading in found):
+                self._once = self._once or Once(self._registry)
+                self._once.set(found)
 
     def _set(self, loads: Iterable[Load]) -> None:
         self._connections.set([load.connections for load in loads])
@@ -218,10 +236,124 @@ class Bus:
         self._waiting.set(sum(health.waiting for health in healths))
         self._waiting_bytes.set(sum(health.waiting_bytes for health in healths))
         for reading in readings:
-            counted = reading.source.counted
             for name, counter in self._counters.items():
-                now, before = getattr(reading.health, name), counted.get(name, 0)
-                counted[name] = now
-                counter.inc(
-                    now - before if now >= before else now
-                )  # less: the application has another queue now
+                reading.source.count(counter, getattr(reading.health, name))
+
+
+def _set_part(
+    part: str,
+    readings: Iterable[Reading],
+    gauges: Mapping[str, Gauge],
+    counters: Mapping[str, Counter],
+    by_reason: Mapping[str, Counter],
+) -> None:
+    """Take over what sources have said of a part that not all of them have; metrics are by the names of its fields."""
+    loads = [
+        (reading.source, load) for reading in readings if (load := getattr(reading.load, part)) is not None
+    ]
+    for name, gauge in gauges.items():
+        gauge.set(sum(getattr(load, name) for _, load in loads))
+    for source, load in loads:
+        for name, counter in counters.items():
+            source.count(counter, getattr(load, name))
+        for name, counter in by_reason.items():
+            for reason, count in getattr(load, name).items():
+                source.count(counter.labels(reason), count)
+
+
+class Recovery:
+    """What is kept for clients that may come back; there is some only where the option ``recovery`` is on.
+
+    :param registry: where the metrics are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        gauge = partial(Gauge, registry=registry, multiprocess_mode=SUM)
+        counter = partial(Counter, registry=registry)
+        self._gauges = {
+            "lost_clients": gauge(
+                "socketio_recovery_lost_clients", "Clients that have lost their connection and may come back"
+            ),
+            "events": gauge("socketio_recovery_kept_events", "Events that may have to be sent again"),
+            "events_bytes": gauge("socketio_recovery_kept_bytes", "What these take in memory"),
+        }
+        self._counters = {
+            "recovered": counter("socketio_recovery_recovered_clients", "Clients that have come back"),
+            "expired": counter(
+                "socketio_recovery_expired_clients", "Clients that have not come back in time"
+            ),
+            "displaced": counter(
+                "socketio_recovery_displaced_clients", "Clients whose state was forgotten for others'"
+            ),
+            "evicted_events": counter(
+                "socketio_recovery_evicted_events", "Events that were forgotten because they were too much"
+            ),
+        }
+        self._by_reason = {
+            "failed": counter(
+                "socketio_recovery_failed_clients",
+                "Clients that came back and had to start anew",
+                ("reason",),
+            )
+        }
+
+    def set(self, readings: Iterable[Reading]) -> None:
+        """Take over what sources have said."""
+        _set_part("recovery", readings, self._gauges, self._counters, self._by_reason)
+
+
+class Histories:
+    """What is kept of rooms; there is some only where rooms have a history.
+
+    :param registry: where the metrics are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        gauge = partial(Gauge, registry=registry, multiprocess_mode=SUM)
+        counter = partial(Counter, registry=registry)
+        self._gauges = {
+            "rooms": gauge("socketio_history_rooms", "Rooms of which something is kept in memory"),
+            "size_bytes": gauge("socketio_history_kept_bytes", "What that takes in memory"),
+            "waiting": gauge("socketio_history_waiting_events", "Events that wait for the store"),
+        }
+        self._counters = {
+            "resumed": counter("socketio_history_resumed_clients", "Clients that went on from an offset"),
+            "store_errors": counter(
+                "socketio_history_store_errors", "Times that the store could not be read"
+            ),
+        }
+        self._by_reason = {
+            "lost": counter("socketio_history_lost", "What is not kept although it should be", ("reason",)),
+            "incomplete": counter(
+                "socketio_history_incomplete_clients",
+                "Clients that could not go on from an offset",
+                ("reason",),
+            ),
+        }
+
+    def set(self, readings: Iterable[Reading]) -> None:
+        """Take over what sources have said."""
+        _set_part("history", readings, self._gauges, self._counters, self._by_reason)
+
+
+class Once:
+    """What has come of events that are handled once; there is some only where handlers have ``once``.
+
+    :param registry: where the metrics are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        self._counters = {
+            "handled": counter("socketio_once_handled_events", "Events handled whose answer is remembered"),
+            "repeated": counter("socketio_once_repeated_events", "Repetitions answered as the first was"),
+            "failed": counter("socketio_once_failed_events", "Events that failed, and may come again"),
+            "unanswered": counter(
+                "socketio_once_unanswered_events", "Repetitions of what took too long, not acknowledged"
+            ),
+            "store_errors": counter("socketio_once_store_errors", "Times that the store could not be asked"),
+        }
+
+    def set(self, readings: Iterable[Reading]) -> None:
+        """Take over what sources have said."""
+        _set_part("once", readings, {}, self._counters, {})

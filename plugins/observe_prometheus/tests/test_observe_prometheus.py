@@ -17,7 +17,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 from prometheus_client import CollectorRegistry
 
-from flask_socketio_core import EventRejected, Namespace, SocketIO
+from flask_socketio_core import EventRejected, Namespace, SocketIO, join_room
 from flask_socketio_core.cli import socketio as commands
 from flask_socketio_core.errors import ConfigurationError, InvalidOption
 from support.flask_apps import End, MakeApp, end, make_app, new_app
@@ -173,12 +173,40 @@ def test_an_application_is_not_kept_alive() -> None:
 def everything(end: End) -> Scrape:
     """Return a scrape with all metrics there are."""
     app = end(new_app(**config(socket_io_names=True)))
-    socketio = SocketIO(app, async_mode="threading", message_queue="memory://everything")
+    socketio = SocketIO(app, async_mode="threading", message_queue="memory://everything", recovery=60)
     socketio.on_event("say", lambda: socketio.emit("said", to="hall"))
+    socketio.on_event("order", lambda number: number, once=lambda number: number)
+    socketio.history("hall")
     with socketio.test_client(app) as client:
         client.emit("say")
+        client.emit("order", 1)
         app.test_client().get("/socket.io/?EIO=4&transport=polling&sid=nobody")
+    scrape(app)  # what is kept for a while is there from the second one on
     return scrape(app)
+
+
+def test_histories_and_events_handled_once_are_counted(make_app: MakeApp) -> None:
+    app, socketio = make_app(config())
+    socketio.on_event("order", lambda number: number, once=lambda number: number)
+    socketio.on_event("follow", lambda since: join_room("hall", since=since).offset)
+    socketio.history("hall", max_bytes=200)
+    with socketio.test_client(app) as client, socketio.test_client(app) as other:
+        assert "socketio_once_handled_events_total" not in {family.name for family in scrape(app).families}
+        for text in ("short", "x" * 200):
+            socketio.emit("said", text, to="hall")
+        offset = client.emit("follow", None, callback=True)
+        other.emit("follow", offset, callback=True)
+        for number in (1, 1, 2, 1):
+            client.emit("order", number, callback=True)
+        scrape(app)
+        for _ in range(2):
+            found = scrape(app)
+            assert found.get("socketio_history_rooms") == 1
+            assert (found.get("socketio_history_kept_bytes") or 0) > 50
+            assert found.get("socketio_history_lost_total", reason="too large") == 1
+            assert found.get("socketio_history_resumed_clients_total") == 1
+            assert found.get("socketio_once_handled_events_total") == 2
+            assert found.get("socketio_once_repeated_events_total") == 2
 
 
 def bare(name: str) -> str:

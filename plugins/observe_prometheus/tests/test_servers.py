@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,11 @@ pytestmark = pytest.mark.timeout(60)
 @pytest.fixture(scope="module", params=kind_params(*MODE_KINDS))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = {"SOCKETIO_PROMETHEUS_SOCKET_IO_NAMES": True}
-    spec = AppSpec(app="measured", options={"message_queue": "memory://metrics"}, settings=settings)
+    spec = AppSpec(
+        app="measured",
+        options={"message_queue": "memory://metrics", "recovery": 60},
+        settings=settings,
+    )
     with serving(request.param, spec, tmp_path_factory.mktemp("measured")) as server:
         yield server
 
@@ -125,3 +130,24 @@ def test_a_client_that_does_not_read_is_in_the_outbox(server: Server) -> None:
     deaf.receive()
     wait_for(server, {("socketio_outbox_connections", ""): 0.0, ("socketio_outbox_bytes", ""): 0.0})
     websocket.abort()
+
+
+def test_who_comes_back_and_who_cannot_is_counted(server: Server) -> None:
+    def join(auth: str = "") -> tuple[Polling, Any]:
+        connection = Polling(server.port)
+        connection.post(f"40{auth}")
+        return connection, json.loads(str(connection.receive()[0])[2:])
+
+    first, told = join()
+    first.post("1")
+    wait_for(server, {("socketio_recovery_lost_clients", ""): 1.0})
+    second, again = join(json.dumps({"pid": told["pid"]}))
+    third, other = join('{"pid":"never heard of"}')
+    assert again == told
+    assert other["pid"] != told["pid"]
+    found = wait_for(server, {("socketio_recovery_lost_clients", ""): 0.0})
+    assert found.get("socketio_recovery_recovered_clients_total") == 1
+    assert found.get("socketio_recovery_failed_clients_total", reason="unknown") == 1
+    second.post("1")
+    third.post("1")
+    wait_for(server, {("socketio_recovery_lost_clients", ""): 2.0})

@@ -17,10 +17,14 @@ from support.brokers import Broker
 from support.clients import JS, node
 from support.servers import (
     GEVENT_BUILTIN,
+    GEVENT_WORKERS,
+    GTHREAD_WORKERS,
+    SEVERAL,
     THREADING,
     AppSpec,
     Server,
     ServerKind,
+    kind_params,
     serving,
     skip_marks,
     wait_until,
@@ -172,6 +176,22 @@ def test_two_servers_show_one_list_and_a_killed_one_leaves_it(
         assert sorted(changes) == sorted(
             [("joined", user) for user in ("ann", "ben", "eve", "dan")] + [("left", "dan"), ("left", "eve")]
         )
+
+
+@pytest.mark.parametrize("kind", kind_params(GTHREAD_WORKERS, GEVENT_WORKERS))
+def test_a_worker_that_has_served_pages_only_shows_who_is_at_the_others(
+    kind: ServerKind, tmp_path: Path
+) -> None:
+    with serving(kind, AppSpec(app="present"), tmp_path) as server:
+        Person(server, "ann")
+        shown: dict[int, int] = {}
+
+        def all_show_her() -> bool:
+            pid, count = json.loads(server.get("/count/7").body)
+            shown[pid] = count
+            return sum(shown.values()) == SEVERAL
+
+        assert wait_until(all_show_her, timeout_s=PATIENCE_S), shown
 
 
 @pytest.mark.parametrize(

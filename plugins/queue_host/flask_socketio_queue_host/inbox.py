@@ -5,17 +5,19 @@ from __future__ import annotations
 import _socket
 import errno
 import logging
-import os
-import selectors
+import time
 from typing import TYPE_CHECKING
 
 from flask_socketio_core.contracts.fork import ProcessFlag, register_at_fork
 from flask_socketio_core.contracts.host.listening import ListeningSocket
-from flask_socketio_core.contracts.host.unix import NO_SIGNAL, Process, accept, close_copy, other_end
+from flask_socketio_core.contracts.host.unix import NO_SIGNAL, Process, accept, other_end
 
 from .frames import HERE, FrameReader, FrameTooLarge
+from .pace import PAUSE_S, Pace
+from .waiting import waiting
 
 if TYPE_CHECKING:
+    from flask_socketio_core.contracts import AsyncMode
     from flask_socketio_core.contracts.host.directory import SocketDirectory
 
 _logger = logging.getLogger(__name__)
@@ -40,18 +42,23 @@ class _Connection:
 
 
 class Inbox:
-    """Listen in a directory. One task opens, reads and closes it; :meth:`leave` may be called by any.
+    """Listen in a directory. One task makes, opens, reads and closes it; :meth:`leave` may be called by any.
 
     :param max_bytes: largest message.
+    :param tick_s: most seconds that it waits for messages.
     """
 
-    def __init__(self, directory: SocketDirectory, *, max_bytes: int) -> None:
+    def __init__(self, directory: SocketDirectory, mode: AsyncMode, *, max_bytes: int, tick_s: float) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
         self._ours = ProcessFlag(is_set=True)
         self._listening: ListeningSocket | None = None
         self._connections: dict[int, _Connection] = {}
-        self._selector = selectors.DefaultSelector()
+        self._chunk = memoryview(
+            bytearray(CHUNK)
+        )  # a new one for each message would take longer than to read it
+        self._waiting = waiting(mode, tick_s)
+        self._pace = Pace()
         self._accepts = False
         register_at_fork(after_in_child=self._drop)
 
@@ -68,20 +75,31 @@ class Inbox:
         """Whether others find it: its socket is where they look."""
         return self._listening is not None and self._listening.is_there
 
-    def read(self, timeout_s: float) -> list[bytes]:
-        """Return what has arrived, in the order of each sender; nothing if that takes longer.
+    @property
+    def path(self) -> str:
+        """Of the socket; empty before :meth:`open`."""
+        return "" if self._listening is None else self._listening.path
 
-        :param timeout_s: most seconds to wait.
+    def read(self) -> list[bytes]:
+        """Return what has arrived, in the order of each sender; nothing if that takes long.
+
+        Under load it lets messages gather for a moment, and reads several at once.
         """
-        ready = self._selector.select(timeout_s)
+        if self._pace.pauses:
+            self._waiting.pause(PAUSE_S)
         found: list[bytes] = []
-        for key, _ in ready:
-            if key.data is not None and key.fd in self._connections:
-                self._take(key.data, found)
+        somebody_new = False
+        for fd in self._waiting.ready():
+            connection = self._connections.get(fd)
+            if connection is not None:
+                self._take(connection, found)
+            elif self._accepts and self._listening is not None:
+                somebody_new = somebody_new or fd == self._listening.sock.fileno()
         if not self._accepts:
             self._accept_more()
-        elif any(key.data is None for key, _ in ready):
+        elif somebody_new:
             self._accept()
+        self._pace.note(len(found), time.monotonic())
         return found
 
     def leave(self) -> None:
@@ -96,13 +114,13 @@ class Inbox:
         self.leave()
         for connection in list(self._connections.values()):
             self._end(connection)
-        self._selector.close()
+        self._waiting.close()
         if self._listening is not None:
             self._listening.close()
 
     def _accept_more(self) -> None:
         if self._listening is not None:
-            self._selector.register(self._listening.sock, selectors.EVENT_READ)
+            self._waiting.add(self._listening.sock)
             self._accepts = True
 
     def _accept(self) -> None:
@@ -116,25 +134,25 @@ class Inbox:
             except OSError as error:
                 if error.errno in SHORT:
                     _logger.warning("a process on this host waits to be heard: %s", error)
-                    self._selector.unregister(listening.sock)
+                    self._waiting.remove(listening.sock)
                     self._accepts = False
                 return  # or we have left
             self._admit(sock)
 
     def _admit(self, sock: _socket.socket) -> None:
         process = other_end(sock)
-        if process.uid not in (None, os.geteuid()):
+        if not process.is_ours:
             _logger.error("refused what %s of user %d has to say on this host", process, process.uid)
             sock.close()
             return
         connection = _Connection(sock, process, self._max_bytes)
         self._connections[sock.fileno()] = connection
-        self._selector.register(sock, selectors.EVENT_READ, connection)
+        self._waiting.add(sock)
 
     def _take(self, connection: _Connection, found: list[bytes]) -> bool:
         """Read once; return whether there may be more."""
         try:
-            data = connection.sock.recv(CHUNK)
+            data = bytes(self._chunk[: connection.sock.recv_into(self._chunk)])
         except BlockingIOError:
             return False
         except OSError:
@@ -171,7 +189,7 @@ class Inbox:
 
     def _end(self, connection: _Connection) -> None:
         del self._connections[connection.sock.fileno()]
-        self._selector.unregister(connection.sock)
+        self._waiting.remove(connection.sock)
         connection.sock.close()
 
     def _drop(self) -> None:
@@ -180,4 +198,4 @@ class Inbox:
             connection.sock.close()
         if self._listening is not None:
             self._listening.close()
-        close_copy(self._selector)
+        self._waiting.drop()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from flask_socketio_core.contracts.host.unix import NO_SIGNAL, Process, other_end, unix_socket
+from flask_socketio_core.contracts.host.unix import NO_SIGNAL, Process, connect, unix_socket
 
 from .frames import QUESTION
 
@@ -63,10 +62,7 @@ class Peer:
         """
         sock = unix_socket()
         try:
-            sock.connect(self._path)
-            self.process = other_end(sock)
-            if self.process.uid not in (None, os.geteuid()):
-                raise PermissionError(f"{self._path!r} is a socket of user {self.process.uid}")
+            self.process = connect(sock, self._path)
         except BlockingIOError:  # it has not accepted those before us
             sock.close()
             return

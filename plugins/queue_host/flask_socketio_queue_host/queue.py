@@ -17,7 +17,7 @@ from .inbox import Inbox
 from .sender import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from flask_socketio_core.contracts import AsyncMode
 
@@ -26,6 +26,7 @@ MIB = 1024 * 1024
 PROTOCOL = "1"
 #: Seconds between two ``b""`` of a quiet channel.
 TICK_S = 0.5
+NOBODY: Collection[str] = frozenset()
 
 SETTINGS: tuple[Setting[Any], ...] = (
     Setting(
@@ -80,33 +81,43 @@ class HostQueue(MessageQueue):
             "the host's queue", url, OSError, refuses=lambda error: isinstance(error, NoDirectory)
         )
         self._inboxes: list[Inbox] = []
+        self._own: Collection[str] = NOBODY  # their paths
         self._closed = False
 
     def publish(self, message: bytes, *, key: str = "") -> None:
+        self._publish(message, NOBODY)
+
+    def publish_to_others(self, message: bytes, *, key: str = "") -> None:
+        self._publish(message, self._own)
+
+    def _publish(self, message: bytes, skip: Collection[str]) -> None:
         queues.check_size(message, self.max_message_bytes, "host")
         if message:  # b"" is what a quiet channel yields
             with self._our_errors:
-                self._sender.send(frame(message))
+                self._sender.send(frame(message), skip)
 
     def listen(self) -> Iterator[bytes]:
         self._check_open()
-        inbox = Inbox(self._directory, max_bytes=self.max_message_bytes or 0)
+        with self._our_errors:
+            inbox = Inbox(self._directory, self.mode, max_bytes=self.max_message_bytes or 0, tick_s=TICK_S)
         try:
             with self._our_errors:
                 inbox.open()
             self._inboxes.append(inbox)
+            self._own = {inbox.path for inbox in self._inboxes}
             yield b""
             yield from self._messages(inbox)
         finally:
             inbox.close()
             if inbox in self._inboxes:
                 self._inboxes.remove(inbox)
+                self._own = {inbox.path for inbox in self._inboxes}
 
     def _messages(self, inbox: Inbox) -> Iterator[bytes]:
         quiet_at = look_at = time.monotonic() + TICK_S
         while not self._closed:
             with self._our_errors:
-                messages = inbox.read(TICK_S)
+                messages = inbox.read()
             yield from messages
             now = time.monotonic()
             if messages:

@@ -7,6 +7,7 @@ import logging
 import os
 import selectors
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from flask_socketio_core.contracts.fork import register_at_fork
@@ -19,7 +20,6 @@ from .peer import Peer
 if TYPE_CHECKING:
     from flask_socketio_core.contracts import AsyncMode
     from flask_socketio_core.contracts.host.directory import SocketDirectory
-
 
 _logger = logging.getLogger(__name__)
 
@@ -64,19 +64,21 @@ class Sender:
         self._closed = False
         register_at_fork(after_in_child=self._drop)
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, skip: Collection[str] = ()) -> None:
         """Send a message to everyone; wait for a moment if there is much that somebody has not read yet.
 
+        :param skip: paths of the sockets of those who do not get it.
         :raises QueueClosed: after :meth:`close`.
         :raises OSError: if there is no directory that can be used.
         """
         with self._lock:
             self._check_open()
             self._look()
-            waiting = self._send_to_all(frame)
+            waiting = self._send_to_all(frame, skip)
             starts = bool(waiting) and not self._have_written(waiting)
-            crowded = any(self._is_crowded(peer) for peer in waiting)
-        self._say()
+            crowded = bool(waiting) and any(self._is_crowded(peer) for peer in waiting)
+        if self._said:
+            self._say()
         if starts:
             self._start_writing()
         if crowded:
@@ -129,7 +131,9 @@ class Sender:
         Those who leave are noticed by their sockets: a directory that was cleared has not ended anybody.
         """
         names = self._listing.look()
-        paths = [os.path.join(self._listing.path, name) for name in names or ()]
+        if not names:
+            return []
+        paths = [os.path.join(self._listing.path, name) for name in names]
         try:
             return [peer for path in paths for peer in self._meet(path)]
         except BaseException:
@@ -161,10 +165,12 @@ class Sender:
 
     # ------------------------------------------------------------------------------------------- sending
 
-    def _send_to_all(self, frame: bytes) -> list[Peer]:
+    def _send_to_all(self, frame: bytes, skip: Collection[str]) -> list[Peer]:
         """Send to each peer, and return those that have something waiting."""
         peers, waiting = list(self._peers.items()), []
         for path, peer in peers:
+            if path in skip:
+                continue
             try:
                 peer.send(frame)
             except OSError:

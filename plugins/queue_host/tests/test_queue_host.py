@@ -25,9 +25,11 @@ from flask_socketio_core.selection import Plugins
 from flask_socketio_core.testing.conformance.queues import Listener
 from flask_socketio_core.testing.threads import ThreadMode
 from flask_socketio_queue_host.frames import QUESTION, FrameReader, FrameTooLarge, frame
+from flask_socketio_queue_host.pace import AGAIN_S, COUNTED, PAUSE_S, TRIED, Pace
 from flask_socketio_queue_host.peer import Peer
 from flask_socketio_queue_host.queue import HostQueue
 from support.nodes import wait_until
+from support.servers import stopped
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -187,6 +189,53 @@ def test_a_length_beyond_the_limit_is_refused_before_anything_is_kept() -> None:
         FrameReader(300).feed(frame(bytes(301))[:4])
 
 
+# ------------------------------------------------------------------------------------------------------ pace
+
+
+def test_messages_gather_while_they_follow_closely_and_each_pause_brings_some() -> None:
+    pace, now_s = Pace(), 100.0
+    for _ in range(3 * COUNTED):  # a thousand a second
+        now_s += 0.001
+        pace.note(1, now_s)
+        assert not pace.pauses
+    for _ in range(COUNTED):
+        now_s += 0.0003
+        pace.note(1, now_s)
+    assert pace.pauses
+    for _ in range(3 * TRIED):
+        now_s += PAUSE_S
+        pace.note(3, now_s)
+        assert pace.pauses
+
+
+def test_answers_that_wait_for_each_other_are_held_up_for_a_hundredth_of_the_time() -> None:
+    pace, now_s, paused_s = Pace(), 100.0, 0.0
+    while now_s < 110.0:
+        waits_s = PAUSE_S if pace.pauses else 0.0
+        paused_s += waits_s
+        now_s += waits_s + 0.0002
+        pace.note(1, now_s)
+    assert 0 < paused_s < 10.0 / AGAIN_S * TRIED * PAUSE_S * 1.2
+
+
+def test_what_gathers_under_load_arrives_in_order_and_single_messages_do_not_gather(make: Make) -> None:
+    queue = make()
+    listener = Listener(queue).subscribed()
+    pace, sent = queue._inboxes[0]._pace, [b"%d" % number for number in range(100_000)]
+    published = 0
+
+    def pauses_after(count: int) -> bool:
+        nonlocal published
+        for message in sent[published : published + count]:
+            queue.publish(message)
+        published += count
+        assert listener.wait_for(published) == sent[:published]
+        return pace.pauses
+
+    wait_until(lambda: pauses_after(50), "pause under load")
+    wait_until(lambda: not pauses_after(1), "end of the pauses")
+
+
 # ------------------------------------------------------------------------------------------- who is there
 
 
@@ -207,6 +256,16 @@ def test_a_newcomer_hears_whatever_is_sent_once_it_is_ready(make: Make) -> None:
         sender.publish(b"%d" % number)
         assert next(message for message in listening if message) == b"%d" % number
         newcomer.close()
+
+
+def test_what_is_published_to_others_is_not_heard_by_ones_own_listeners(make: Make) -> None:
+    queue, other = make(), make()
+    own, also_own, theirs = [Listener(each).subscribed() for each in (queue, queue, other)]
+    for number in range(3):
+        queue.publish_to_others(b"%d" % number)
+    queue.publish(b"all")
+    assert theirs.wait_for(4) == [b"0", b"1", b"2", b"all"]
+    assert [own.wait_for(1), also_own.wait_for(1)] == [[b"all"]] * 2
 
 
 def test_all_that_start_at_once_hear_each_other(make: Make) -> None:
@@ -269,20 +328,19 @@ def test_who_was_stopped_or_killed_costs_nobody_anything(
     sender, listener = make(peer_max_bytes=limit), Listener(make()).subscribed()
     sender.publish(b"first")
     wait_until(lambda: child.heard == ["first"], "message")
-    child.process.send_signal(signal.SIGSTOP)
-    slowest = 0.0
-    for number in range(count):
+    with stopped(child.process.pid):
+        slowest = 0.0
+        for number in range(count):
+            before = time.monotonic()
+            sender.publish(b"%010d" % number + bytes(size - 10))
+            slowest = max(slowest, time.monotonic() - before)
+        assert len(listener.wait_for(count + 1)) == count + 1
+        assert slowest < 5  # it is 1 s, once, when half of the limit waits for it
+        assert caplog.text.count(f"process {child.process.pid} on this host reads no messages") == 1
         before = time.monotonic()
-        sender.publish(b"%010d" % number + bytes(size - 10))
-        slowest = max(slowest, time.monotonic() - before)
-    assert len(listener.wait_for(count + 1)) == count + 1
-    assert slowest < 5  # it is 1 s, once, when half of the limit waits for it
-    assert caplog.text.count(f"process {child.process.pid} on this host reads no messages") == 1
-    before = time.monotonic()
-    sender.flush(5)
-    assert time.monotonic() - before < 4
+        sender.flush(5)
+        assert time.monotonic() - before < 4
 
-    child.process.send_signal(signal.SIGCONT)
     asked = itertools.count(1)
 
     def is_back() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 import redis
@@ -15,17 +15,19 @@ from flask_socketio_core.errors import InvalidOption
 from flask_socketio_core.queues import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from flask_socketio_core.queues import QueueURL
 
 DEFAULT_HOST = ("localhost", 6379)
 DEFAULT_SENTINEL = ("localhost", 26379)
 
-#: Options that both Redis queues know. Names without a unit are redis-py's own.
+#: Options that both Redis queues and the store know. Names without a unit are redis-py's own.
 SETTINGS: tuple[Setting[Any], ...] = (
     Setting("username", str, None, "user name, when it is not in the URL"),
     Setting("password", str, None, "password, when it is not in the URL"),
     Setting("db", int, None, "database number, when it is not in the URL"),
-    Setting("socket_timeout", float, 2.0, "seconds a publish may take; a listener has no time-out", above=0),
+    Setting("socket_timeout", float, 2.0, "seconds an answer may take; a listener has no time-out", above=0),
     Setting("socket_connect_timeout", float, 2.0, "seconds a connection attempt may take", above=0),
     Setting("client_name", str, None, "name shown by CLIENT LIST"),
     Setting("ssl_cert_reqs", str, "required", "'required', 'optional' or 'none'"),
@@ -50,18 +52,35 @@ def close(client: redis.Redis) -> None:
         sentinel.close()
 
 
+class Words(Protocol):
+    """How a part takes its URL and options apart: the module ``queues`` or ``stores`` of the core."""
+
+    @property
+    def parse(self) -> Callable[[str], QueueURL]: ...
+    @property
+    def read(self) -> Callable[..., dict[str, Any]]: ...
+
+
 class ClientFactory:
     """Make clients for one URL; connects to nothing."""
 
     def __init__(
-        self, url: str, options: Mapping[str, Any], known: tuple[Setting[Any], ...], *, where: str
+        self,
+        url: str,
+        options: Mapping[str, Any],
+        known: tuple[Setting[Any], ...],
+        *,
+        where: str,
+        words: Words = queues,
     ) -> None:
         """Check the URL and the options.
 
+        :param words: what reads them.
+
         :raises InvalidOption: for a URL or an option that cannot be used.
         """
-        self._url = queues.parse(url)
-        self.settings = queues.read(known, options, self._url.query, where=where)
+        self._url = words.parse(url)
+        self.settings = words.read(known, options, self._url.query, where=where)
         scheme = self._url.scheme.removesuffix("+streams")
         self._sentinel = scheme.endswith("+sentinel")
         base = scheme.removesuffix("+sentinel")
@@ -143,5 +162,5 @@ class ClientFactory:
 
     def _database(self, text: str) -> int:
         if not text.isdecimal():
-            raise InvalidOption(f"Redis database {text!r} in the message queue URL must be a whole number")
+            raise InvalidOption(f"Redis database {text!r} in the URL must be a whole number")
         return int(text)

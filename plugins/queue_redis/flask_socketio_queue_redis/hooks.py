@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask_socketio_core.contracts import QueueInfo
+from flask_socketio_core.contracts import QueueInfo, StoreInfo
 from flask_socketio_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from flask_socketio_core.contracts import MessageQueue
+    from flask_socketio_core.contracts import MessageQueue, Store
 
 _REQUIRES = ("redis>=5.3,!=8.0.0",)
 _INSTALL = "pip install flask-socketio-queue-redis"
@@ -27,6 +27,12 @@ def _load_streams() -> type[MessageQueue]:
     from .streams import RedisStreamsQueue
 
     return RedisStreamsQueue
+
+
+def _load_store() -> type[Store]:
+    from .store import RedisStore
+
+    return RedisStore
 
 
 @hookimpl
@@ -49,3 +55,16 @@ def socketio_message_queues() -> list[QueueInfo]:
         summary="durable, resumes",
     )
     return [pubsub, streams]
+
+
+@hookimpl
+def socketio_stores() -> StoreInfo:
+    """Describe the store, at the same URLs."""
+    return StoreInfo(
+        name="redis",
+        schemes=_PLAIN + _VALKEY + _STREAMS,
+        load=_load_store,
+        requires=_REQUIRES,
+        install=_INSTALL,
+        summary="for all servers, durable",
+    )

@@ -1,4 +1,4 @@
-"""Redis pub/sub and Redis Streams pass the suite that every queue passes."""
+"""Redis pub/sub and Redis Streams pass the suite that every queue passes, and Redis as a store that of stores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flask_socketio_core.testing.conformance.queues import QueueConformance
+from flask_socketio_core.testing.conformance.stores import StoreConformance
 from flask_socketio_queue_redis.pubsub import RedisQueue
+from flask_socketio_queue_redis.store import RedisStore
 from flask_socketio_queue_redis.streams import RedisStreamsQueue
 
 if TYPE_CHECKING:
@@ -16,9 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(60)
 
 
-class TestRedisPubSub(QueueConformance):
-    queue_class = RedisQueue
-
+class OnRedis:
     @pytest.fixture
     def url(self, redis_url: str) -> str:
         return redis_url
@@ -28,19 +28,29 @@ class TestRedisPubSub(QueueConformance):
         return redis_broker
 
 
-class TestRedisStreams(QueueConformance):
+class TestRedisPubSub(OnRedis, QueueConformance):
+    queue_class = RedisQueue
+
+
+class TestRedisStreams(OnRedis, QueueConformance):
     queue_class = RedisStreamsQueue
 
     @pytest.fixture
     def url(self, redis_url: str) -> str:
         return redis_url.replace("redis://", "redis+streams://")
 
-    @pytest.fixture
-    def broker(self, redis_broker: Broker) -> Broker:
-        return redis_broker
-
 
 class TestRedisOverAUnixSocket(TestRedisPubSub):
     @pytest.fixture
     def url(self, redis_broker: Broker) -> str:
         return f"unix://{redis_broker.folder}/redis.sock?db=1"
+
+
+class TestRedisStore(OnRedis, StoreConformance):
+    store_class = RedisStore
+
+
+class TestRedisStoreOverAUnixSocket(TestRedisStore):
+    @pytest.fixture
+    def url(self, redis_broker: Broker) -> str:
+        return f"unix+streams://{redis_broker.folder}/redis.sock?db=1"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, jsonify
+
+#: Has a server write what each of its threads is doing.
+STACKS_SIGNAL = signal.SIGXCPU
 
 #: The library under test; ``Any`` because it is one of two packages, chosen when the process starts.
 Library = Any
@@ -112,6 +116,13 @@ def add_views(app: Flask, socketio: Any, journal: Journal) -> None:
     @app.get("/journal")
     def read_journal() -> Any:
         return jsonify(journal.entries())
+
+    @app.get("/settled")
+    def is_settled() -> Any:
+        if not hasattr(socketio, "load"):
+            return jsonify(True)
+        load = socketio.load()
+        return jsonify(not (load.connections["websocket"] or load.busy_workers or load.waiting_handlers))
 
     @app.post("/reset")
     def reset_journal() -> Any:

@@ -55,6 +55,13 @@ def make_app() -> tuple[Flask, Any]:
     def fork_in_view() -> str:
         return str(fork())
 
+    @app.get("/late/<text>")
+    def emit_late(text: str) -> str:
+        journal.note("late")
+        socketio.sleep(1.5)
+        socketio.emit("late", text)
+        return "sent"
+
     @app.get("/stop")
     def stop_in_view() -> str:
         socketio.stop()

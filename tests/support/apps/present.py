@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from flask import Flask, jsonify
@@ -42,6 +43,10 @@ def make_app() -> tuple[Flask, Any]:
     @app.get("/present/<doc>")
     def present(doc: str) -> Any:
         return jsonify(users=presence.list(f"doc:{doc}"), count=presence.count(f"doc:{doc}"))
+
+    @app.get("/count/<doc>")
+    def count(doc: str) -> Any:
+        return jsonify(os.getpid(), presence.count(f"doc:{doc}"))
 
     @app.get("/presence.mjs")
     def module() -> Any:

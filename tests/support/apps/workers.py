@@ -18,6 +18,7 @@ def make_app() -> tuple[Flask, Any]:
     app = Flask(__name__)
     app.secret_key = "only for tests"
     socketio = library.SocketIO(app, **base.options())
+    journal = base.Journal()
 
     @socketio.on("connect")
     def connect(auth: Any) -> None:
@@ -31,6 +32,16 @@ def make_app() -> tuple[Flask, Any]:
     def say(text: Any) -> None:
         library.emit("said", [os.getpid(), text], to="all")
 
+    @socketio.on("me")
+    def me() -> str:
+        sid: str = request.sid
+        return sid
+
+    @app.get("/kick/<sid>")
+    def kick(sid: str) -> Any:
+        socketio.kick(to=sid)
+        return jsonify(os.getpid())
+
     @socketio.on("ask")
     def ask(sid: str) -> Any:
         """Call another client, wherever it is."""
@@ -40,6 +51,23 @@ def make_app() -> tuple[Flask, Any]:
     def stand_still(seconds: float) -> None:
         """Keep this worker from doing anything."""
         os.kill(os.getpid(), signal.SIGSTOP)
+
+    if hasattr(socketio, "on_server"):  # Flask-SocketIO is under test, too
+
+        @socketio.on_server("note")
+        def note(text: str) -> int:
+            journal.note("told", text)
+            return os.getpid()
+
+    @app.get("/tell/<text>")
+    def tell(text: str) -> Any:
+        socketio.tell_servers("note", text)
+        return jsonify(os.getpid())
+
+    @app.get("/ask/<text>")
+    def ask_all(text: str) -> Any:
+        found = socketio.ask_servers("note", text)
+        return jsonify(answers=list(found.answers.values()), complete=found.complete)
 
     @app.get("/announce/<text>")
     def announce(text: str) -> Any:
@@ -53,8 +81,9 @@ def make_app() -> tuple[Flask, Any]:
 
     @app.get("/slow")
     def slow() -> Any:
+        journal.note("slow")
         time.sleep(float(request.args.get("seconds", 0.1)))
         return jsonify(os.getpid())
 
-    base.add_views(app, socketio, base.Journal())
+    base.add_views(app, socketio, journal)
     return app, socketio
