@@ -16,7 +16,8 @@ import pytest
 
 from flask_socketio_core.contracts.process import WORKERS, ProcessFacts, WorkerGroup, observe
 from flask_socketio_core.errors import InvalidOption
-from support.servers import HOST, find_program, free_port, wait_until
+from flask_socketio_core.testing.ports import free_port
+from support.servers import HOST, find_program, wait_until
 
 LIMIT_S = 15
 #: What the application leaves behind for the test, in its working directory.

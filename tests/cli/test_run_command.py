@@ -14,13 +14,13 @@ from click.testing import Result
 from flask import Flask
 
 from flask_socketio_core import SocketIO
+from flask_socketio_core.testing.ports import free_port
 from support.clients import python_client
 from support.servers import (
     HOST,
     STOP_TIMEOUT_S,
     descendants,
     find_program,
-    free_port,
     wait_for_end,
     wait_until,
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flask_socketio_core.testing.ports import free_port
 from support.clients import CURRENT, JS, java_libraries, node
 from support.servers import (
     DEPLOYED_KINDS,
@@ -21,7 +22,6 @@ from support.servers import (
     AppSpec,
     Server,
     ServerKind,
-    free_port,
     kind_params,
     serving,
     wait_until,

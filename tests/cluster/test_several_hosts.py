@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from flask_socketio_core.testing.ports import free_port
 from support import nginx, web_proxies
 from support.clients import python_client
 from support.documents import page
-from support.servers import HOST, free_port, wait_until
+from support.servers import HOST, wait_until
 from support.wire.engine import target
 from support.wire.http import request
 from support.workers import APP, Supervised, supervised

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -12,6 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flask_socketio_core.testing.ports import free_port
 from support.servers import HOST, wait_for_end, wait_until
 
 if TYPE_CHECKING:
@@ -95,13 +95,11 @@ def answers(url: str) -> bool:
 def free_ports(number: int) -> int:
     """Return the first of several TCP ports of loopback that follow each other, on which nobody listens."""
     for _ in range(100):
-        with contextlib.ExitStack() as listeners, contextlib.suppress(OSError, OverflowError):
-            port = 0
-            for _ in range(number):
-                listener = listeners.enter_context(socket.socket())
-                listener.bind((HOST, port))
-                port = listener.getsockname()[1] + 1
-            return port - number
+        with contextlib.suppress(OSError, OverflowError):
+            first = free_port()
+            for following in range(1, number):
+                free_port(first + following)
+            return first
     raise AssertionError(f"no {number} free ports in a row")
 
 

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from support.servers import HOST, free_port, wait_for_end, wait_until
+from flask_socketio_core.testing.ports import free_port
+from support.servers import HOST, wait_for_end, wait_until
 
 #: What a plain install brings; whatever else is installed here is left out.
 PLAIN = ("async-threading", "queue-memory")

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from flask_socketio_core.testing.ports import free_port
 from flask_socketio_core.testing.rawclient import BINARY, CLOSE, TEXT, RawClient, get, handshake, masked
-from support.servers import CORE, TESTS, free_port, wait_for_end, wait_until
+from support.servers import CORE, TESTS, wait_for_end, wait_until
 from support.tls import certificate, needs_openssl
 
 PATH = "/socket.io/?EIO=4&transport=websocket"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support.servers import free_port, wait_for_end, wait_until
+from flask_socketio_core.testing.ports import free_port
+from support.servers import wait_for_end, wait_until
 from support.wire.engine import WebSocket
 from support.wire.http import HttpError, request
 

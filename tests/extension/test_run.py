@@ -22,8 +22,9 @@ from flask_socketio_core.app.running import address
 from flask_socketio_core.contracts import ServeOptions
 from flask_socketio_core.contracts.concurrency.servers import TLS_OPTIONS
 from flask_socketio_core.errors import InvalidOption
+from flask_socketio_core.testing.ports import free_port
 from support.flask_apps import MakeApp
-from support.servers import free_port, wait_until
+from support.servers import wait_until
 from support.wire.recorder import Recorder
 
 

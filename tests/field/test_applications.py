@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import socketio as protocol_library
 
-from support.servers import STOP_TIMEOUT_S, free_port, wait_until
+from flask_socketio_core.testing.ports import free_port
+from support.servers import STOP_TIMEOUT_S, wait_until
 
 APPS = Path(__file__).parent / "apps"
 #: Seconds until an application serves, and until an event comes.

@@ -11,13 +11,13 @@ from contextlib import ExitStack
 
 import pytest
 
+from flask_socketio_core.testing.ports import free_port
 from support import nginx, web_proxies
 from support.servers import (
     GUNICORN_GTHREAD,
     HOST,
     AppSpec,
     Server,
-    free_port,
     serving,
     skip_marks,
     wait_until,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 import socketio
 
+from flask_socketio_core.testing.ports import free_port
 from support.clients import python_client
-from support.servers import HOST, STOP_TIMEOUT_S, free_port, wait_for_end, wait_until
+from support.servers import HOST, STOP_TIMEOUT_S, wait_for_end, wait_until
 
 if TYPE_CHECKING:
     from support.environments import Environment

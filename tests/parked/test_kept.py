@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from flask_socketio_core.testing.ports import free_port
 from parked.conftest import FOUR_THREADS
 from parked.test_parked import assert_settles, joined, state
 from support import nginx, web_proxies
@@ -21,7 +22,6 @@ from support.servers import (
     Server,
     ServerKind,
     StartServer,
-    free_port,
     kind_params,
     serving,
     starting,

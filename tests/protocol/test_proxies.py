@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from flask_socketio_core.testing.ports import free_port
 from protocol.test_origins import exchange, opens
 from support import nginx, web_proxies
-from support.servers import HOST, AppSpec, Server, ServerKind, free_port, serving
+from support.servers import HOST, AppSpec, Server, ServerKind, serving
 from support.tls import certificate, needs_openssl
 
 pytestmark = [pytest.mark.one_kind, needs_openssl]

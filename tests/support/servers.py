@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flask_socketio_core.testing.ports import free_port
 from support.apps.base import STACKS_SIGNAL
 from support.wire.http import HttpError, Response, request
 
@@ -243,14 +243,6 @@ def skip_marks(kind: ServerKind) -> tuple[pytest.MarkDecorator, ...]:
     """Return what skips a test of a kind that cannot run here, with the reason."""
     missing = kind.missing()
     return () if missing is None else (pytest.mark.skip(reason=missing),)
-
-
-def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, interval_s: float = 0.02) -> bool:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import socketio
 
+from flask_socketio_core.testing.ports import free_port
 from support.brokers.broker import Broker
-from support.servers import HOST, STOP_TIMEOUT_S, free_port, wait_for_end, wait_until
+from support.servers import HOST, STOP_TIMEOUT_S, wait_for_end, wait_until
 from support.wire.http import HttpError, request
 
 pytestmark = pytest.mark.timeout(120)

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from flask_socketio_core.testing.ports import free_port
 from support.clients import python_client
 from support.environments import Environment
-from support.servers import HOST, free_port, wait_for_end, wait_until
+from support.servers import HOST, wait_for_end, wait_until
 from support.wire.http import HttpError, request
 
 pytestmark = pytest.mark.timeout(300)  # an environment is built from the package index

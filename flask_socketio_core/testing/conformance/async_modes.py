@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from ...contracts import Listener, ServeOptions
+from ..ports import free_port
 from .guard import refuse_overrides
 
 if TYPE_CHECKING:
@@ -777,11 +778,3 @@ class Shared(Serving):
 
     def _count(self) -> None:
         self.times_serving += 1
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

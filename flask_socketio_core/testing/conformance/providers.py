@@ -26,8 +26,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from ..ports import free_port
 from ..rawclient import BINARY, CLOSE, PING, PONG, TEXT, RawClient, get, masked
-from .async_modes import free_port
 from .guard import refuse_overrides
 
 #: Announced and sent in pieces: more than the limit and the buffers of two sockets together.

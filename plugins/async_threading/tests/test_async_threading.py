@@ -19,7 +19,8 @@ from flask_socketio_core.contracts import ServeOptions
 from flask_socketio_core.contracts.process import ProcessFacts
 from flask_socketio_core.errors import UnsafeServer
 from flask_socketio_core.selection import Plugins
-from flask_socketio_core.testing.conformance.async_modes import Serving, application, free_port, wait_for
+from flask_socketio_core.testing.conformance.async_modes import Serving, application, wait_for
+from flask_socketio_core.testing.ports import free_port
 
 
 def test_it_is_installed_and_listed_as_ok() -> None:

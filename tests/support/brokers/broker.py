@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,15 +27,6 @@ class BrokerMissing(Exception):
 
 class BrokerFailed(Exception):
     """The broker is installed but did not start or stop; the text ends with its log's last lines."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different loopback TCP ports that nobody listens on at this moment."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 class Process:

@@ -7,9 +7,10 @@ import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 
+from flask_socketio_core.testing.ports import free_port
 from support import jars, tls
 
-from .broker import Broker, BrokerFailed, BrokerMissing, Process, exchange, free_ports
+from .broker import Broker, BrokerFailed, BrokerMissing, Process, exchange
 
 KAFKA_VERSION = "4.1.0"
 _JARS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
@@ -56,11 +57,10 @@ class KafkaBroker(Broker):
 
     def _prepare(self) -> None:
         names = [*_PROTOCOLS] if tls.has_openssl() else [n for n in _PROTOCOLS if "TLS" not in n]
-        found = iter(free_ports(len(names) + 2))
-        self.ports = {name: next(found) for name in names}
+        self.ports = {name: free_port() for name in names}
         self.port = self.ports["PLAIN"]
         advertised = {name: port for name, port in self.ports.items() if name != "CONTROLLER"}
-        advertised.update((name, next(found)) for name in ("PROXIED1", "PROXIED2"))
+        advertised.update((name, free_port()) for name in ("PROXIED1", "PROXIED2"))
         self.proxied = tuple((self.ports[name], advertised[name]) for name in ("PROXIED1", "PROXIED2"))
         login = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{self.user}="{self.password}";'
         settings = {

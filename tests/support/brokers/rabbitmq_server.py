@@ -7,9 +7,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from flask_socketio_core.testing.ports import free_port
 from support import tls
 
-from .broker import Broker, BrokerFailed, BrokerMissing, Process, exchange, free_ports
+from .broker import Broker, BrokerFailed, BrokerMissing, Process, exchange
 
 #: The package's own script. The ``rabbitmq-server`` on Debian's PATH changes the user and its directories.
 _SCRIPTS = (
@@ -42,7 +43,7 @@ class RabbitMQBroker(Broker):
 
     def _prepare(self) -> None:
         folder = self.folder
-        self.port, self.tls_port, self._dist_port, self._epmd_port = free_ports(4)
+        self.port, self.tls_port, self._dist_port, self._epmd_port = (free_port() for _ in range(4))
         (folder / "enabled_plugins").write_text("[].\n")
         # A full disk on a laptop is no reason to block publishers.
         lines = [

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from flask_socketio_core.testing.ports import free_port
 from support import tls
 
-from .broker import Broker, BrokerMissing, Process, exchange, free_ports
+from .broker import Broker, BrokerMissing, Process, exchange
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ class RedisBroker(Broker):
             raise BrokerMissing(f"redis-server is not installed: {self.install}")
 
     def _prepare(self) -> None:
-        self.port, self.tls_port = free_ports(2)
+        self.port, self.tls_port = free_port(), free_port()
 
     def _launch(self) -> list[Process]:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
@@ -89,7 +90,7 @@ class SentinelBroker(Broker):
             raise BrokerMissing(f"redis-server is not installed: {self.install}")
 
     def _prepare(self) -> None:
-        self.port = free_ports(1)[0]
+        self.port = free_port()
         lines = (
             f"port {self.port}",
             "bind 127.0.0.1",
