@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import socket
 from collections import deque
 from typing import Final
 
 #: A server that is started with a port listens on it long before so many more ports were asked for.
-_RESERVED: Final[deque[socket.socket]] = deque(maxlen=64)
+RESERVATIONS = 64
+_reserved: Final[deque[socket.socket]] = deque()
 
 
 def free_port(port: int = 0) -> int:
@@ -21,14 +23,22 @@ def free_port(port: int = 0) -> int:
     :param port: the port that it has to be; 0 for any.
     :raises OSError: if that one is taken.
     """
-    reserved = socket.socket()
+    holder = socket.socket()
     try:
-        reserved.bind(("127.0.0.1", port))
+        holder.bind(("127.0.0.1", port))
     except OSError:
-        reserved.close()
+        holder.close()
         raise
     # Behind bind(): with this option, bind() would share a port that somebody else has reserved.
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _RESERVED.append(reserved)
-    found: int = reserved.getsockname()[1]
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found: int = holder.getsockname()[1]
+    _reserved.append(holder)
+    if len(_reserved) > RESERVATIONS:
+        _reserved.popleft().close()
     return found
+
+
+@atexit.register
+def _release_all() -> None:
+    while _reserved:
+        _reserved.popleft().close()
