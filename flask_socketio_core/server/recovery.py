@@ -525,8 +525,9 @@ class Recoveries:
 
     def _stop_coming(self, client: Client, pid: str) -> None:
         self._await_no_more(client, pid)
-        state, client.recovery = client.recovery, None
+        state = client.recovery
         if state is not None:
+            # It stays the client's, which an event may have been selected for: it neither sends nor keeps anything.
             self.give_up(state)
             client.sid = new_sid()
 
@@ -548,8 +549,8 @@ class Recoveries:
             self.close(client)
             return
         with self._lock:
-            if state.client is not client or not state.open:
-                return
+            if state.client is not client or self._states.get(state.pid) is not state:
+                return  # another connection has it, nobody, or no one yet
             state.lost_at_s = self._clock()
             self._lost[state.pid] = state
             self._lost.move_to_end(state.pid)
@@ -579,8 +580,9 @@ class Recoveries:
     def _shut(self, state: State[Client]) -> Client:
         """Keep a state no longer, under the lock; :meth:`_clear` follows for its client."""
         state.open = False
-        self._states.pop(state.pid, None)
-        self._lost.pop(state.pid, None)
+        if self._states.get(state.pid) is state:  # or else it is another one, which has come from another server
+            del self._states[state.pid]
+            self._lost.pop(state.pid, None)
         return state.client
 
     def _clear(self, client: Client) -> None:

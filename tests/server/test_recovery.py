@@ -19,8 +19,9 @@ from flask_socketio_core.server import recoverable, recovery
 from flask_socketio_core.server.clients import Client
 from flask_socketio_core.server.interface import Group
 from flask_socketio_core.server.phase import Phase
-from flask_socketio_core.server.recoverable import Event, EventLog, State, Unrecoverable
+from flask_socketio_core.server.recoverable import Event, EventLog, Presented, State, Unrecoverable
 from flask_socketio_core.server.recovery import Recoveries
+from flask_socketio_core.server.rooms import Rooms
 from flask_socketio_core.server.server import Server
 from flask_socketio_core.transport.packets import Outgoing
 from flask_socketio_core.transport.session import Session
@@ -735,6 +736,93 @@ def test_what_was_noted_for_who_is_still_away_has_no_gap() -> None:
         state.check(None)
     state.check(others[0][0].offset)
     assert not client.sent
+
+
+class OtherServers:
+    """One of them may have what clients come back to; they note who looks for it, and answer when the test says so."""
+
+    node = "here"
+
+    def __init__(self) -> None:
+        self.sought: list[tuple[Client, Callable[[], object]]] = []
+
+    def seek(self, client: Client, presented: Presented, ask: Callable[[], object], until: float) -> None:
+        self.sought.append((client, ask))
+
+    def begin(self) -> object:
+        return object()
+
+    def end(self, flight: object) -> None:
+        """Note nothing."""
+
+    def lost_since(self, at_s: float) -> bool:
+        return False
+
+
+@pytest.fixture
+def others(bench: Bench) -> OtherServers:
+    found = bench.recoveries.elsewhere = OtherServers()
+    return found
+
+
+@pytest.fixture
+def sought(bench: Bench, others: OtherServers) -> tuple[Peer, Client, State[Client]]:
+    """Return a client whose state another server has, and what is noted for it here."""
+    peer = bench.peer({"pid": "there.secret"})
+    ((client, _),) = others.sought
+    return peer, client, bench.recoveries.receive(client, "there.secret", "of the client", ["room"])
+
+
+def test_who_was_selected_for_an_event_before_its_state_could_not_be_had_is_not_sent_it(
+    bench: Bench, others: OtherServers, sought: tuple[Peer, Client, State[Client]]
+) -> None:
+    peer, client, _ = sought
+    ((_, ask),) = others.sought
+    select, rooms = Rooms.select_with_lost, bench.server._rooms["/"]
+
+    def select_and_fail(*args: Any) -> list[Client]:
+        found = select(rooms, *args)
+        bench.recoveries.look_again(client, Presented("there.secret", None), lambda: None, 2000.0)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rooms, "select_with_lost", lambda self, *args: select_and_fail(*args))
+        bench.emit("news", to="room")
+    assert rooms.members("room") == []
+    bench.recoveries.not_found(client, "there.secret", "unknown", ask)
+    bench.mode.run_jobs()
+    assert [kind for kind, _ in peer.received()] == ["0"]
+
+
+def test_who_leaves_while_its_state_is_looked_for_leaves_nothing_behind(
+    bench: Bench, sought: tuple[Peer, Client, State[Client]]
+) -> None:
+    peer, _, state = sought
+    peer.lose()
+    assert bench.recoveries.lost_states() == []  # which this server could not give away
+    bench.recoveries.give_up(state)
+    assert bench.server._rooms == {}
+
+
+def test_what_ends_a_client_whose_state_could_not_be_had_does_not_end_that_state(
+    bench: Bench, sought: tuple[Peer, Client, State[Client]]
+) -> None:
+    _, client, state = sought
+    bench.recoveries.give_up(state)
+    brought = bench.recoveries.receive_absent("there.secret", "/", "of the client", ["room"])
+    assert brought is not None
+    packed: dict[str, Any] = {
+        "data": {},
+        "user": None,
+        "user_session": {},
+        "away_s": 0.0,
+        "expires_at": None,
+        "session": None,
+    }
+    bench.recoveries.take_over(brought, packed, [], {}, True, lambda origin: False)
+    bench.recoveries.close(client)
+    assert bench.recoveries.holder("there.secret") is brought.client
+    assert bench.load().lost_clients == 1
 
 
 # the end of a login
