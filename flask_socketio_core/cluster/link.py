@@ -219,12 +219,13 @@ class Link:
             clock=clock,
             logger=logger,
             on_message=self._hear,
+            on_quiet=self._settle_claims,
             on_lost=self._listening_failed,
             on_back=self._listening_works,
         )
         self.clients_come = clients_come
         self.claims: list[Callable[[], bool]] = []
-        """What is called behind each message that is heard, until it returns ``True``; see ``recovery.py``."""
+        """What is called between messages, and while there are none, until it returns ``True``; see ``recovery.py``."""
         self._lost_at = -math.inf  # clock reading when something may have been lost last
         self._in_doubt = False  # cut off, and it is not known yet what that has cost
         self._unnumbered_at = -math.inf
@@ -523,6 +524,10 @@ class Link:
 
     def _hear(self, raw: bytes) -> None:
         self._receive(raw)
+        if self.claims:
+            self._settle_claims()
+
+    def _settle_claims(self) -> None:
         if self.claims:
             self.claims = [claim for claim in self.claims if not claim()]
 

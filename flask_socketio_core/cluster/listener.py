@@ -28,6 +28,7 @@ class Listener:
     """Hand every message of a queue to a function, in one task.
 
     :param on_message: called with each message; what it raises is logged and changes nothing.
+    :param on_quiet: called now and then (twice a second) while there are none; the same.
     :param on_lost: called when the connection is lost, with the cause, and again when the cause is of another kind.
     :param on_back: called when a subscription exists, with the seconds since something was heard last; with 0.0 for
         the first subscription, unless it could not be had at once.
@@ -41,6 +42,7 @@ class Listener:
         clock: Callable[[], float],
         logger: logging.Logger,
         on_message: Callable[[bytes], object],
+        on_quiet: Callable[[], object],
         on_lost: Callable[[BaseException], object],
         on_back: Callable[[float], object],
     ) -> None:
@@ -49,6 +51,7 @@ class Listener:
         self._clock = clock
         self._logger = logger
         self._on_message = on_message
+        self._on_quiet = on_quiet
         self._on_lost = on_lost
         self._on_back = on_back
         self._repeats = Repeats(clock)
@@ -137,8 +140,9 @@ class Listener:
                 self._note_life()
                 if message:
                     self._heard_at = self.ticked_at
-                    self._hand_over(message)
+                    self._hand_over(self._on_message, message)
                 else:
+                    self._hand_over(self._on_quiet)
                     self._mode.sleep(0)  # lets others run where the client library blocks the whole thread
         except QueueClosed:
             return None
@@ -155,11 +159,11 @@ class Listener:
     def _leave(self, message: bytes) -> None:
         """Hand over what was heard last: the queue has noted it as heard, so the next listener may not hear it."""
         if message and not self._stop.is_set():
-            self._hand_over(message)
+            self._hand_over(self._on_message, message)
 
-    def _hand_over(self, message: bytes) -> None:
+    def _hand_over(self, tell: Callable[..., object], *message: bytes) -> None:
         try:
-            self._on_message(message)
+            tell(*message)
         except Exception as error:  # noqa: BLE001  # the next message may be a better one
             more = self._repeats.take(kind_of(error))
             if more is not None:

@@ -26,6 +26,8 @@ MAX_MISSING = 10_000
 MAX_NODES = 1_000
 #: Seconds after which a silent node makes room for a new one, whatever interval it has promised: three of the default.
 PATIENCE_S = 15.0
+#: Seconds after which a message has arrived here that another process has heard, if it was sent to us.
+ARRIVED_S = 0.75
 #: Silent intervals after which a node is taken for dead.
 MISSED_INTERVALS = 3
 
@@ -133,19 +135,29 @@ class Peers:
                 if now_s - sender.heard_at <= within_s
             }
 
-    def covers(self, heard: Mapping[str, Any], own: str, listening_s: float) -> bool:
+    def covers(self, heard: Mapping[str, Any], own: str, listening_s: float, waited_s: float = 0.0) -> bool:
         """Return whether everything was heard here that was heard elsewhere, as :meth:`heard` tells it.
 
+        Of a sender that was never heard here it is everything once that is no surprise: it was sent before this process
+        began to listen, as by one that ended at that moment, and the other process has only heard it late.
+
         :param own: this process, which need not hear itself.
-        :param listening_s: how long this process has listened; what others heard before is not for its clients.
+        :param listening_s: how long this process had listened when it was told; what was heard before is not for its
+            clients.
+        :param waited_s: how long ago it was told.
         """
         with self._lock:
-            return all(self._covers(node, listening_s, *told) for node, told in heard.items() if node != own)
+            return all(
+                self._covers(node, listening_s, waited_s, *told)
+                for node, told in heard.items()
+                if node != own
+            )
 
     def _covers(
         self,
         node: str,
         listening_s: float,
+        waited_s: float,
         highest: int,
         missing: Iterable[int],
         first: int,
@@ -153,7 +165,7 @@ class Peers:
     ) -> bool:
         sender = self._senders.get(node)
         if sender is None:
-            return silent_s >= listening_s
+            return silent_s >= listening_s or silent_s + waited_s >= ARRIVED_S
         if sender.highest < highest:
             return False
         return all(number > highest or number < first for number in sender.missing.difference(missing))

@@ -396,6 +396,7 @@ class _Claim:
         self._done = done
         self._clock = clock
         self._listening_s = link.listening_s
+        self._asked_at = clock()
         self._given_up = False
         self._released: list[tuple[KeptState, list[Any]]] = []
         self._heard: dict[str, Any] = {}
@@ -408,7 +409,8 @@ class _Claim:
             return True
         link = self._link
         theirs = {self._node: (self._seq, (), 0, 0.0)}  # what it has sent itself, up to its question
-        if not link.peers.covers({**self._payload["heard"], **theirs}, link.node, self._listening_s):
+        heard, waited_s = {**self._payload["heard"], **theirs}, self._clock() - self._asked_at
+        if not link.peers.covers(heard, link.node, self._listening_s, waited_s):
             return False
         for pid in self._payload["pids"]:
             client = self._states.holder(pid)

@@ -580,7 +580,9 @@ class Recoveries:
     def _shut(self, state: State[Client]) -> Client:
         """Keep a state no longer, under the lock; :meth:`_clear` follows for its client."""
         state.open = False
-        if self._states.get(state.pid) is state:  # or else it is another one, which has come from another server
+        if (
+            self._states.get(state.pid) is state
+        ):  # or else it is another one, which has come from another server
             del self._states[state.pid]
             self._lost.pop(state.pid, None)
         return state.client

@@ -117,15 +117,19 @@ class Member:
 
 
 class Node:
-    """One server of the cluster."""
+    """One server of the cluster.
 
-    def __init__(self, bus: Bus, **options_: Any) -> None:
+    :param recovery: for how long clients may be away, seconds.
+    """
+
+    def __init__(self, bus: Bus, *, recovery: float | None = None, **options_: Any) -> None:
+        self.bus = bus
         self.mode = ThreadMode()
         self.states: list[tuple[bool, str]] = []
         self.gaps: list[Gap] = []
         self.told_servers: list[tuple[str, bool]] = []
         self.application = RecordingApplication()
-        self.server = Server(self.application, options.build({}), self.mode)
+        self.server = Server(self.application, options.build({"recovery": recovery}), self.mode)
         topics = Topics()
         self.here = ClientsHere(self.server, lambda: self.cluster.node)
         self._topics = topics
@@ -143,6 +147,8 @@ class Node:
             topics=topics,
         )
 
+        if self.server.recoveries is not None:
+            self.cluster.recover(self.server.recoveries)
         self.finding = Finding(self.cluster, self.here)
 
     def tell_of_clients(self) -> Node:
