@@ -60,7 +60,7 @@ def test_nothing_is_lost_whichever_worker_clients_come_back_to(server: Server, t
 
 def test_clients_are_the_same_when_all_workers_were_exchanged(server: Server) -> None:
     numbers = range(300)
-    with closing(Proxy(server.port)) as proxy, clients(proxy.port, 8) as some:
+    with closing(Proxy(server.port)) as proxy, clients(proxy.port, 24) as some:
         some.wait(1, "websocket")
         for number in numbers:
             if number == 50:
