@@ -128,7 +128,7 @@ def test_a_refused_request_is_told_with_what_the_client_is_told(
     server: Server, query: dict[str, str], status: int, code: int, message: str
 ) -> None:
     assert server.get(target(**query)).status == status
-    ((name, refused),) = server.journal()
+    ((name, refused),) = server.wait_journal("refused")
     assert (name, refused["status"], refused["code"]) == ("refused", status, code)
     assert message in refused["message"]
     assert "transport=" in refused["environ"]["QUERY_STRING"]
