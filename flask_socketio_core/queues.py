@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from .contracts.queues import (
+    ADDRESS_DIGITS,
     ClientErrors,
     QueueURL,
     Setting,
     check_size,
     describe,
     mask,
+    new_address,
     parse,
     read,
     unavailable,
 )
 
 __all__ = [
+    "ADDRESS_DIGITS",
     "ClientErrors",
     "QueueURL",
     "Setting",
     "check_size",
     "describe",
     "mask",
+    "new_address",
     "parse",
     "read",
     "unavailable",

@@ -10,7 +10,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_socketio_core.common.sids import is_sid, new_sid
+from flask_socketio_core.common.sids import address_in, is_sid, new_sid
 
 #: Names that applications give to rooms, some of the length of a sid.
 HONEST = (
@@ -18,8 +18,11 @@ HONEST = (
 )  # fmt: skip
 
 
+ADDRESSES = ("", "000000", "ffffff", "0a1b2c")
+
+
 def test_every_sid_is_one_and_safe_in_urls() -> None:
-    sids = {new_sid() for _ in range(2_000)}
+    sids = {new_sid(address) for address in ADDRESSES for _ in range(500)}
     assert len(sids) == 2_000
     assert all(map(is_sid, sids))
     allowed = set(string.ascii_letters + string.digits + "-_")
@@ -27,13 +30,18 @@ def test_every_sid_is_one_and_safe_in_urls() -> None:
 
 
 def test_what_differs_from_a_sid_in_one_character_is_none() -> None:
-    sid = new_sid()
-    for place in range(len(sid)):
-        for character in "aZ7_-é ":
-            changed = sid[:place] + character + sid[place + 1 :]
-            assert is_sid(changed) is (changed == sid)
+    for sid in map(new_sid, ADDRESSES):
+        for place in range(len(sid)):
+            for character in "aZ7_-ést ":
+                changed = sid[:place] + character + sid[place + 1 :]
+                assert is_sid(changed) is (changed == sid)
     assert not is_sid(sid + " ")
     assert not is_sid(sid[:-1])
+
+
+def test_a_sid_tells_its_address_and_other_names_tell_none() -> None:
+    assert [address_in(new_sid(address)) for address in ADDRESSES] == list(ADDRESSES)
+    assert [address_in(name) for name in HONEST] == [""] * len(HONEST)
 
 
 def test_names_of_rooms_and_ids_of_other_makes_are_none() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.reasons import DisconnectReason, Reason, by_application
 from ..common.sendable import FAILURES, check_name, explain
-from ..common.sids import is_sid, may_be_foreign
+from ..common.sids import address_in, is_sid, may_be_foreign
 from ..common.tracebacks import log_error
 from ..common.users import refuse_reserved
 from ..common.values import full_namespace
@@ -136,6 +136,7 @@ class Cluster:
         states.elsewhere = elsewhere
         self._elsewhere = elsewhere
         self._link.clients_come = True
+        self._server.sid_address = ""  # clients keep their sids, wherever they come back
         self._topics.add(FIND, elsewhere.find)
         self._topics.add(ADOPT, elsewhere.adopt)
         self._topics.add(TAKE, InOrder(elsewhere.give))
@@ -308,6 +309,8 @@ class Cluster:
             bus=link,
             expires_s=chosen["ack_expires_s"],
         )
+        if self._server is not None and self._elsewhere is None:
+            self._server.sid_address = link.queue.address
         return link
 
     def _report(self, observer: Callable[..., object] | None, *facts: Any) -> None:
@@ -431,7 +434,9 @@ class Cluster:
 
     def _put(self, link: Link, encoded: bytes, emission: Emission, flight: Flight | None) -> None:
         to = emission.to
-        link.outbox.put(encoded, _key(emission.namespace, to[0] if to else ""), flight=flight)
+        address = address_in(to[0]) if to is not None and len(to) == 1 else ""
+        key = _key(emission.namespace, to[0] if to else "")
+        link.outbox.put(encoded, key, address=address, flight=flight)
 
     def _encode(
         self,

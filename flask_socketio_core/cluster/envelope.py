@@ -396,6 +396,11 @@ def stamp(encoded: bytes, node: str, seq: int) -> bytes:
     return b'%b,"v":%d,"node":"%b","seq":%d}' % (encoded[:-1], VERSION, node.encode(), seq)
 
 
+def sender_to(node: str, address: str) -> str:
+    """Return as whom a node sends what only an address needs to hear: its numbers are others than those of all hear."""
+    return f"{node}:{address}" if address else node
+
+
 def number_of(stamped: bytes) -> int:
     """Return the sequence number of a message that :func:`stamp` has made."""
     return int(stamped[stamped.rindex(b":") + 1 : -1])

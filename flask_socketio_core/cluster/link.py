@@ -25,7 +25,7 @@ from ..contracts.backoff import Paced
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
 from .acks import PendingAcks, Unanswered
 from .asking import Asking
-from .envelope import PROTOCOL, Malformed, Message, Wire, addressed, first_sid, sent_by, stamp
+from .envelope import PROTOCOL, Malformed, Message, Wire, addressed, first_sid, sender_to, sent_by, stamp
 from .gaps import Gap, Gaps
 from .listener import Listener
 from .outbox import BusOutbox, Limits
@@ -174,7 +174,7 @@ class Link:
         self.unanswered = Unanswered(mode.create_lock())
         # A queue that replays may deliver what is missing behind a sign of life, from another partition.
         in_order = queue.capabilities.ordered and not queue.capabilities.replay
-        self.peers = Peers(mode.create_lock(), in_order=in_order)
+        self.peers = Peers(mode.create_lock(), in_order=in_order, address=queue.address)
         self._gaps = Gaps(mode.create_lock())
         self.serves = False
         self._joined_at: float | None = None
@@ -204,7 +204,7 @@ class Link:
             queue,
             mode,
             limits,
-            lambda encoded, seq: stamp(encoded, self.node, seq),
+            lambda encoded, seq, address: stamp(encoded, sender_to(self.node, address), seq),
             clock=clock,
             logger=logger,
             on_outage=self._sending_failed,

@@ -53,11 +53,12 @@ class _Message:
     written_at: float
     seq: int
     numbered: bool = True
+    address: str = ""
 
     @property
     def place(self) -> tuple[int, bool]:
-        """Its place in the order: what has no number of its own follows the message whose number it repeats."""
-        return self.seq, not self.numbered
+        """Its place in the order: what has no number for all follows the message whose number it repeats."""
+        return self.seq, not self.numbered or bool(self.address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ class Limits:
 class BusOutbox:
     """Publish in order; buffer, retry and count during an outage.
 
-    :param stamp: makes the payload from an encoded message and its sequence number.
+    :param stamp: makes the payload from an encoded message, its sequence number, and the address for which it alone is.
     :param signer: signs the payload when the queue gets it; ``None`` to sign nothing.
     :param on_outage: called when the broker is away, with the cause, and again when the cause is of another kind.
     :param on_drop: called now and then during an outage, with the number of messages that it has cost so far.
@@ -88,7 +89,7 @@ class BusOutbox:
         queue: MessageQueue,
         mode: AsyncMode,
         limits: Limits,
-        stamp: Callable[[bytes, int], bytes],
+        stamp: Callable[[bytes, int, str], bytes],
         *,
         clock: Callable[[], float],
         logger: logging.Logger,
@@ -115,6 +116,7 @@ class BusOutbox:
         self._waiting: deque[_Message] = deque()
         self._bytes = 0
         self._seq = 0
+        self._seq_to: dict[str, int] = {}  # by address
         self._publishing = False
         self._held: _Message | None = None  # taken out of the buffer, and on its way
         self._closed = False
@@ -170,7 +172,15 @@ class BusOutbox:
         if self._closed:
             raise QueueClosed("the connection to the message queue was closed")
 
-    def put(self, encoded: bytes, key: str, *, numbered: bool = True, flight: Flight | None = None) -> None:
+    def put(
+        self,
+        encoded: bytes,
+        key: str,
+        *,
+        numbered: bool = True,
+        address: str = "",
+        flight: Flight | None = None,
+    ) -> None:
         """Publish a message, or keep it while the broker is away.
 
         Blocks for the queue's time-out at most: for the first message of an outage, and for room in the buffer while
@@ -178,6 +188,7 @@ class BusOutbox:
 
         :param numbered: ``False`` for a sign of life, which carries the number of the last message instead of one of
             its own, and is no loss when it is dropped.
+        :param address: of the only server that needs to hear it; it is numbered among those to the same address.
         :param flight: is told the number, before anybody can hear the message.
         :raises QueueClosed: after :meth:`close`.
         """
@@ -186,10 +197,16 @@ class BusOutbox:
         with self._lock:
             if self._closed:
                 raise QueueClosed("the connection to the message queue was closed")
-            self._seq = seq = self._seq + numbered
+            if address:
+                seq = self._seq
+                own = self._seq_to[address] = self._seq_to.get(address, 0) + 1
+                payload = self._stamp(encoded, own, address)
+            else:
+                self._seq = seq = self._seq + numbered
+                payload = self._stamp(encoded, seq, "")
             if flight is not None:
                 flight.seq = seq
-            message = _Message(self._stamp(encoded, seq), key, self._clock(), seq, numbered)
+            message = _Message(payload, key, self._clock(), seq, numbered, address)
             mine = not self._publishing and self._down_since is None
             at_once = mine and not self._waiting
             if at_once:
@@ -291,9 +308,12 @@ class BusOutbox:
         self._publishing_since = self._clock()
         try:
             payload = message.payload if self._signer is None else self._signer.sign(message.payload)
-            # Of what it sends itself, a server needs to hear its signs of life only: they show that it is not deaf.
-            publish = self._queue.publish_to_others if message.numbered else self._queue.publish
-            publish(payload, key=message.key)
+            if message.address:
+                self._queue.publish_to(message.address, payload, key=message.key)
+            else:
+                # Of what it sends itself, a server needs to hear its signs of life only: they show that it is not deaf.
+                publish = self._queue.publish_to_others if message.numbered else self._queue.publish
+                publish(payload, key=message.key)
         except QueueUnavailable as error:
             return error
         except (QueueClosed, MessageTooLarge) as error:

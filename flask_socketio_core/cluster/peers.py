@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .envelope import sender_to
+
 if TYPE_CHECKING:
     from ..contracts import Lock
 
@@ -86,11 +88,13 @@ class Peers:
     :param lock: held for a few instructions.
     :param in_order: what a sender publishes arrives in that order or never, so that what is missing at its heartbeat
         is lost. Otherwise it has time until a later one, half an interval at least.
+    :param address: of what is sent to this process alone.
     """
 
-    def __init__(self, lock: Lock, *, in_order: bool = False) -> None:
+    def __init__(self, lock: Lock, *, in_order: bool = False, address: str = "") -> None:
         self._lock = lock
         self._in_order = in_order
+        self._address = address
         self._senders: OrderedDict[str, _Sender] = OrderedDict()
         self._nodes: OrderedDict[str, _Node] = OrderedDict()  # in the order in which they were heard
         self.lost = 0
@@ -290,6 +294,9 @@ class Peers:
         count = self._give_up(sender, lost)
         if not sender.missing:
             sender.settled_at = now_s
+        to_us = self._senders.get(sender_to(node, self._address)) if self._address else None
+        if to_us is not None and self._in_order:  # no sign of life has its numbers
+            count += self._give_up(to_us, set(to_us.missing))
         return count
 
     def _go_back(self, sender: _Sender, seq: int) -> None:

@@ -2,13 +2,17 @@
 
 ::
 
-    xuy1yW1VkELyE2x1sf2b1d1c
-    |--------------||------|
-    random          "s" and a checksum of it
+    xuy1yW1VkELyE2x1sf2b1d1c    q7XwyW1VkELyE2x1t09c1d52
+    |--------------||------|    |--||----------||------|
+    random          "s" and     address         "t" and
+                    a checksum      random      a checksum
+
+The second form begins with the address of the server that has the client, where the message queue can send to one
+server alone; see :attr:`~flask_socketio_core.contracts.MessageQueue.address`.
 
 A client alone is reached by its sid, so nobody may be in a room of that name; and whether a name is the sid of a client
 on some other server must be known at once. The checksum is public: who makes up a name with a fitting one only finds it
-refused. No hexadecimal number and no text in capitals has this form; of other names of this length, one in 2**41 has at
+refused. No hexadecimal number and no text in capitals has this form; of other names of this length, one in 2**40 has at
 most.
 """
 
@@ -17,6 +21,7 @@ from __future__ import annotations
 import re
 import secrets
 import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 RANDOM_CHARACTERS = 16
@@ -27,10 +32,29 @@ _FOREIGN = re.compile(r"[A-Za-z0-9_-]{20}")
 LENGTH = RANDOM_CHARACTERS + 8
 
 
-def new_sid() -> str:
-    """Return a sid: 24 characters safe in URLs."""
+ADDRESS = 6
+"""Hexadecimal digits of an address; four of the random characters."""
+
+PLAIN, ADDRESSED = "s", "t"
+
+
+def new_sid(address: str = "") -> str:
+    """Return a sid: 24 characters safe in URLs.
+
+    :param address: of the server that has the client, :data:`ADDRESS` hexadecimal digits; empty for none.
+    """
     random = secrets.token_urlsafe(12)
-    return random + _checksum(random)
+    if not address:
+        return random + _checksum(random, PLAIN)
+    random = urlsafe_b64encode(bytes.fromhex(address)).decode() + random[ADDRESS * 2 // 3 :]
+    return random + _checksum(random, ADDRESSED)
+
+
+def address_in(name: Any) -> str:
+    """Return the address of the server that has the client with a sid; empty for other names."""
+    if is_sid(name) and name[RANDOM_CHARACTERS] == ADDRESSED:
+        return urlsafe_b64decode(name[: ADDRESS * 2 // 3]).hex()
+    return ""
 
 
 def is_sid(name: Any) -> bool:
@@ -39,7 +63,8 @@ def is_sid(name: Any) -> bool:
         isinstance(name, str)
         and len(name) == LENGTH
         and name.isascii()
-        and name[RANDOM_CHARACTERS:] == _checksum(name[:RANDOM_CHARACTERS])
+        and name[RANDOM_CHARACTERS] in (PLAIN, ADDRESSED)
+        and name[RANDOM_CHARACTERS:] == _checksum(name[:RANDOM_CHARACTERS], name[RANDOM_CHARACTERS])
     )
 
 
@@ -64,5 +89,5 @@ def refuse_sid(action: str, name: Any) -> None:
         )
 
 
-def _checksum(random: str) -> str:
-    return f"s{zlib.crc32(random.encode()) & 0xFFF_FFFF:07x}"
+def _checksum(random: str, form: str) -> str:
+    return f"{form}{zlib.crc32(random.encode(), form == ADDRESSED) & 0xFFF_FFFF:07x}"

@@ -104,6 +104,11 @@ class MessageQueue(ABC):
 
     capabilities: ClassVar[QueueCapabilities]
 
+    address: str = ""
+    """Six hexadecimal digits, others for each object, with which other objects of the same channel reach its listeners
+    alone (:meth:`publish_to`); empty if they cannot. Known from the start, since clients carry it in their sids:
+    :func:`flask_socketio_core.queues.new_address` makes one."""
+
     on_failure: Callable[[bytes, str], None] | None = None
     """Set by the owner; called from any thread with a message and its key that :meth:`publish` had accepted, if the
     queue finds out later that the broker did not take it. The owner publishes it again, before newer ones, and sorts
@@ -159,6 +164,15 @@ class MessageQueue(ABC):
         what :meth:`publish` was given.
         """
         self.publish(message, key=key)
+
+    def publish_to(self, address: str, message: bytes, *, key: str = "") -> None:
+        """Do as :meth:`publish_to_others`, with a message that only the listeners of one object need to hear.
+
+        A queue that saves something by leaving out the others overrides this, and has an :attr:`address`. If nobody is
+        known to have that address, all hear it. In order with what the other two were given; not given back to
+        :attr:`on_failure`.
+        """
+        self.publish_to_others(message, key=key)
 
     @abstractmethod
     def listen(self) -> Iterator[bytes]:

@@ -23,18 +23,35 @@ former wins. What is here changes as the contracts do: by growing.
 
 from __future__ import annotations
 
+import secrets
+from typing import Final
+
+from ..common import sids
 from .queue_errors import ClientErrors, check_size, unavailable
 from .settings import Setting, read
 from .urls import QueueURL, describe, mask, parse
 
 __all__ = [
+    "ADDRESS_DIGITS",
     "ClientErrors",
     "QueueURL",
     "Setting",
     "check_size",
     "describe",
     "mask",
+    "new_address",
     "parse",
     "read",
     "unavailable",
 ]
+
+ADDRESS_DIGITS: Final = sids.ADDRESS
+"""How long an address is; see :attr:`~flask_socketio_core.contracts.MessageQueue.address`."""
+
+
+def new_address() -> str:
+    """Return an address for a queue that can send to the listeners of one object alone.
+
+    Of a hundred objects two have the same one in one of 3,000 cases; then both have to hear what is for either.
+    """
+    return secrets.token_hex(ADDRESS_DIGITS // 2)

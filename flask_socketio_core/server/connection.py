@@ -382,7 +382,7 @@ class Connection:
             text = f"too many namespaces on one connection, the server allows {most} (max_namespaces)"
             self._turn_away(namespace, {"message": text})
             return
-        client = Client(new_sid(), namespace, self)
+        client = Client(new_sid(self.shared.sid_address), namespace, self)
         with session.lock:
             if session.closed:
                 return

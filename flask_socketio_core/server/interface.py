@@ -244,6 +244,13 @@ class Emitter(Protocol):
 class LocalServer(Emitter, Protocol):
     """A server's view of its own clients, for the cluster and the facade."""
 
+    @property
+    def sid_address(self) -> str:
+        """Of this server, for the sids of its clients; see :func:`~flask_socketio_core.common.sids.new_sid`."""
+
+    @sid_address.setter
+    def sid_address(self, address: str) -> None: ...
+
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Return whether an accepted or pending client of this process has that sid on that namespace."""
 

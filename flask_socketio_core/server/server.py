@@ -121,6 +121,15 @@ class Server:
         self.eio.accepting = accepting
 
     @property
+    def sid_address(self) -> str:
+        """Of this server, for the sids of its clients; see :func:`~flask_socketio_core.common.sids.new_sid`."""
+        return self._shared.sid_address
+
+    @sid_address.setter
+    def sid_address(self, address: str) -> None:
+        self._shared.sid_address = address
+
+    @property
     def sessions(self) -> dict[str, Session]:
         """The open sessions by their Engine.IO sid."""
         return self.eio.sessions

@@ -55,6 +55,7 @@ class Shared:
         self.most_pending_bytes = options.max_pending_bytes
         self.few_pending_bytes = options.max_pending_bytes // 2
         self._idle: Event | None = None
+        self.sid_address = ""
         self.recoveries: Recoveries | None = None
         self._start_empty()
         if options.recovery is not None:

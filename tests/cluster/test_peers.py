@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from flask_socketio_core.cluster.envelope import sender_to
 from flask_socketio_core.cluster.peers import MAX_MISSING, MAX_NODES, MAX_SENDERS, Peers
 
 NEWS = {"async_mode": "threading", "version": "1", "interval": 5}
@@ -252,3 +253,13 @@ def test_what_others_have_heard_is_covered_by_who_has_heard_it_or_was_not_there_
     assert ours.is_new("n", 2, 13.0)
     assert ours.covers(heard, "us", listening_s=5.0)
     assert theirs.heard(80.0, within_s=60.0) == {}
+
+
+def test_what_was_sent_to_us_alone_and_is_missing_is_counted_at_the_next_sign_of_life() -> None:
+    peers = Peers(threading.Lock(), in_order=True, address="0a1b2c")
+    assert peers.on_heartbeat("n", {}, 3, 10.0) == 0
+    to_us = sender_to("n", "0a1b2c")
+    assert [number for number in (1, 4, 4) if peers.is_new(to_us, number, 11.0)] == [1, 4]
+    assert peers.on_heartbeat("n", {}, 3, 12.0) == 2
+    assert peers.on_heartbeat("n", {}, 3, 13.0) == 0
+    assert peers.lost == 2

@@ -184,9 +184,12 @@ class Listing:
         self._seen = None
 
 
-def new_name() -> str:
-    """Return a name for a listener that nobody had before."""
-    return secrets.token_hex(NAME // 2)
+def new_name(start: str = "") -> str:
+    """Return a name for a listener that nobody had before.
+
+    :param start: with which it begins, hexadecimal digits.
+    """
+    return start + secrets.token_hex(NAME // 2)[len(start) :]
 
 
 def listeners(path: str) -> list[str]:

@@ -25,16 +25,18 @@ ATTEMPTS = 20
 class ListeningSocket:
     """Listen in a directory, under a name that nobody had before.
 
+    :param start: with which it begins, hexadecimal digits.
+
     Who finds the name can connect: it is bound under a hidden one, and renamed when it listens.
 
     :raises OSError: if that cannot be.
     """
 
-    def __init__(self, directory: SocketDirectory) -> None:
+    def __init__(self, directory: SocketDirectory, start: str = "") -> None:
         self._directory = directory
         self._ours = ProcessFlag(is_set=True)
-        self.name = new_name()
-        """Its file's name, 48 random bits that only processes of this user can see."""
+        self.name = new_name(start)
+        """Its file's name, 48 random bits, without a start, that only processes of this user can see."""
         self._has_left = False
         self.sock: _socket.socket = unix_socket()
         try:

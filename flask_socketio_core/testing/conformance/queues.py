@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from ... import queues
 from ...errors import MessageTooLarge, QueueClosed, QueueUnavailable, UnknownOption
 from .guard import refuse_overrides
 from .remote import SECRETS, FreezableBroker, RemoteConformance, StoppableBroker
@@ -222,6 +223,30 @@ class QueueConformance(RemoteConformance):
         for message in sent:
             publisher.publish(message, key="room")
         assert listener.wait_for(1000) == sent
+
+    def test_what_is_for_one_object_reaches_it_in_order_with_the_rest(
+        self, make_queue: Callable[..., MessageQueue]
+    ) -> None:
+        if not self.queue_class.capabilities.ordered:
+            pytest.skip("the queue does not promise order")
+        addressee, other, publisher = make_queue(), make_queue(), make_queue()
+        listener, others = Listener(addressee).subscribed(), Listener(other).subscribed()
+        for number in range(100):
+            publisher.publish(b"%d for all" % number, key="client")
+            publisher.publish_to(addressee.address, b"%d for one" % number, key="client")
+            publisher.publish_to_others(b"%d for others" % number, key="client")
+        publisher.publish(b"the last", key="client")
+        sent = [b"%d for %b" % (n, whom) for n in range(100) for whom in (b"all", b"one", b"others")]
+        assert listener.wait_for(301) == [*sent, b"the last"]
+        if addressee.address:
+            assert others.wait_for(201) == [m for m in sent if not m.endswith(b"one")] + [b"the last"]
+
+    def test_what_is_for_an_address_that_nobody_is_known_to_have_reaches_everybody(
+        self, make_queue: Callable[..., MessageQueue]
+    ) -> None:
+        listener = Listener(make_queue()).subscribed()
+        make_queue().publish_to(queues.new_address(), b"for somebody")
+        assert listener.wait_for(1) == [b"for somebody"]
 
     def test_messages_of_several_threads_all_arrive_once(
         self, make_queue: Callable[..., MessageQueue]

@@ -44,12 +44,16 @@ class _Connection:
 class Inbox:
     """Listen in a directory. One task makes, opens, reads and closes it; :meth:`leave` may be called by any.
 
+    :param address: with which its socket's name begins.
     :param max_bytes: largest message.
     :param tick_s: most seconds that it waits for messages.
     """
 
-    def __init__(self, directory: SocketDirectory, mode: AsyncMode, *, max_bytes: int, tick_s: float) -> None:
+    def __init__(
+        self, directory: SocketDirectory, mode: AsyncMode, *, address: str, max_bytes: int, tick_s: float
+    ) -> None:
         self._directory = directory
+        self._address = address
         self._max_bytes = max_bytes
         self._ours = ProcessFlag(is_set=True)
         self._listening: ListeningSocket | None = None
@@ -67,7 +71,7 @@ class Inbox:
 
         :raises OSError: if that cannot be.
         """
-        self._listening = ListeningSocket(self._directory)
+        self._listening = ListeningSocket(self._directory, self._address)
         self._accept_more()
 
     @property

@@ -40,7 +40,7 @@ class Peer:
         close_later: Callable[[_socket.socket], object],
         tell: Callable[[int, str], object],
     ) -> None:
-        self._path = path
+        self.path = path
         self._limit_bytes = limit_bytes
         self._close_later = close_later
         self._tell = tell
@@ -62,7 +62,7 @@ class Peer:
         """
         sock = unix_socket()
         try:
-            self.process = connect(sock, self._path)
+            self.process = connect(sock, self.path)
         except BlockingIOError:  # it has not accepted those before us
             sock.close()
             return

@@ -64,6 +64,7 @@ class HostQueue(MessageQueue):
             )
         parsed = queues.parse(url)
         settings = queues.read(SETTINGS, options, parsed.query, where="host")
+        self.address = queues.new_address()
         self._directory = SocketDirectory(
             PROTOCOL,
             _name(url, parsed),
@@ -87,19 +88,28 @@ class HostQueue(MessageQueue):
     def publish(self, message: bytes, *, key: str = "") -> None:
         self._publish(message, NOBODY)
 
+    def publish_to(self, address: str, message: bytes, *, key: str = "") -> None:
+        self._publish(message, self._own, address)
+
     def publish_to_others(self, message: bytes, *, key: str = "") -> None:
         self._publish(message, self._own)
 
-    def _publish(self, message: bytes, skip: Collection[str]) -> None:
+    def _publish(self, message: bytes, skip: Collection[str], address: str = "") -> None:
         queues.check_size(message, self.max_message_bytes, "host")
         if message:  # b"" is what a quiet channel yields
             with self._our_errors:
-                self._sender.send(frame(message), skip)
+                self._sender.send(frame(message), skip, address)
 
     def listen(self) -> Iterator[bytes]:
         self._check_open()
         with self._our_errors:
-            inbox = Inbox(self._directory, self.mode, max_bytes=self.max_message_bytes or 0, tick_s=TICK_S)
+            inbox = Inbox(
+                self._directory,
+                self.mode,
+                address=self.address,
+                max_bytes=self.max_message_bytes or 0,
+                tick_s=TICK_S,
+            )
         try:
             with self._our_errors:
                 inbox.open()

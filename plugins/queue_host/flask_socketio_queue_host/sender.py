@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from flask_socketio_core import queues
 from flask_socketio_core.contracts.fork import register_at_fork
 from flask_socketio_core.contracts.host.directory import Listing, remove_socket
 from flask_socketio_core.contracts.host.unix import close_copy, shut_down
@@ -52,6 +53,7 @@ class Sender:
         self._timeout_s = timeout_s
         self._lock = mode.create_lock()
         self._peers: dict[str, Peer] = {}
+        self._addressed: dict[str, dict[str, Peer]] = {}  # the same by their addresses
         self._refused: set[str] = set()  # paths of sockets that are not ours to send to
         self._said: list[tuple[int, str]] = []  # is logged when the lock is free: a handler may wait
         self._progress = mode.create_event()
@@ -64,17 +66,18 @@ class Sender:
         self._closed = False
         register_at_fork(after_in_child=self._drop)
 
-    def send(self, frame: bytes, skip: Collection[str] = ()) -> None:
+    def send(self, frame: bytes, skip: Collection[str] = (), address: str = "") -> None:
         """Send a message to everyone; wait for a moment if there is much that somebody has not read yet.
 
         :param skip: paths of the sockets of those who do not get it.
+        :param address: of the only ones who get it, if anybody is known to have it; empty for all.
         :raises QueueClosed: after :meth:`close`.
         :raises OSError: if there is no directory that can be used.
         """
         with self._lock:
             self._check_open()
             self._look()
-            waiting = self._send_to_all(frame, skip)
+            waiting = self._send_to_each(frame, skip, address)
             starts = bool(waiting) and not self._have_written(waiting)
             crowded = bool(waiting) and any(self._is_crowded(peer) for peer in waiting)
         if self._said:
@@ -116,6 +119,7 @@ class Sender:
             for peer in self._peers.values():
                 peer.close()
             self._peers.clear()
+            self._addressed.clear()
             self._wake_up()
         self._progress.set()
 
@@ -157,17 +161,23 @@ class Sender:
         except FileNotFoundError:
             return []  # it has just left
         self._peers[path] = peer
+        self._addressed.setdefault(_address_of(path), {})[path] = peer
         return [peer]
 
     def _forget(self, path: str) -> None:
         self._peers.pop(path).close()
+        same = self._addressed[_address_of(path)]
+        del same[path]
+        if not same:
+            del self._addressed[_address_of(path)]
         self._listing.forget()
 
     # ------------------------------------------------------------------------------------------- sending
 
-    def _send_to_all(self, frame: bytes, skip: Collection[str]) -> list[Peer]:
-        """Send to each peer, and return those that have something waiting."""
-        peers, waiting = list(self._peers.items()), []
+    def _send_to_each(self, frame: bytes, skip: Collection[str], address: str) -> list[Peer]:
+        """Send to each peer, or to those with an address if there are any; return those that have something waiting."""
+        some = self._addressed.get(address)
+        peers, waiting, is_gone = list((some or self._peers).items()), [], False
         for path, peer in peers:
             if path in skip:
                 continue
@@ -175,14 +185,16 @@ class Sender:
                 peer.send(frame)
             except OSError:
                 self._forget(path)
+                is_gone = True
             if peer.pending:
                 waiting.append(peer)
-        if len(self._peers) < len(peers):
+        if is_gone:
             for peer in self._look():  # who has turned a connection away may listen on another one
-                try:
-                    peer.send(frame)
-                except OSError:
-                    self._listing.forget()  # found again, and asked, before the next message
+                if some is None or _address_of(peer.path) == address:
+                    try:
+                        peer.send(frame)
+                    except OSError:
+                        self._listing.forget()  # found again, and asked, before the next message
                 if peer.pending:
                     waiting.append(peer)
         return waiting
@@ -342,6 +354,10 @@ class Sender:
             if sock is not None:
                 sock.close()
         close_copy(self._selector)
+
+
+def _address_of(path: str) -> str:
+    return os.path.basename(path)[: queues.ADDRESS_DIGITS]
 
 
 def _socketpair() -> tuple[_socket.socket, _socket.socket]:

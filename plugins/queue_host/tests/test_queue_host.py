@@ -268,6 +268,31 @@ def test_what_is_published_to_others_is_not_heard_by_ones_own_listeners(make: Ma
     assert [own.wait_for(1), also_own.wait_for(1)] == [[b"all"]] * 2
 
 
+def test_two_with_one_address_both_hear_what_is_for_either(make: Make) -> None:
+    one, other, sender, third = make(), make(), make(), make()
+    other.address = one.address
+    both = [Listener(each).subscribed() for each in (one, other)]
+    neither = Listener(third).subscribed()
+    sender.publish_to(one.address, b"for one")
+    sender.publish(b"for all")
+    assert [each.wait_for(2) for each in both] == [[b"for one", b"for all"]] * 2
+    assert neither.wait_for(1) == [b"for all"]
+
+
+def test_what_is_for_one_that_has_left_reaches_everybody(make: Make) -> None:
+    left, stays, sender = make(), make(), make()
+    listeners = [Listener(each).subscribed() for each in (left, stays)]
+    sender.publish_to(left.address, b"first")
+    assert listeners[0].wait_for(1) == [b"first"]
+    left.close()
+
+    def all_hear() -> bool:
+        sender.publish_to(left.address, b"second")
+        return bool(listeners[1].messages)
+
+    wait_until(all_hear, "message for somebody who has left")
+
+
 def test_all_that_start_at_once_hear_each_other(make: Make) -> None:
     queues = [make() for _ in range(8)]
     ready, listeners = threading.Barrier(8), []
