@@ -764,14 +764,14 @@ class Cluster:
             message["binary"] = True
         if not is_sid:
             message["room"] = True
-        link.send_soon(message, host_id)
+        link.send_soon(message, host_id, host_id)
 
     def _return_gone(self, host_id: str, sid: str, number: Any) -> None:
         """Tell the asking node that the client has left without an answer."""
         link = self._current()
         link.unanswered.settle((host_id, number))
         message: Message = {"method": "gone", "host_id": host_id, "id": number, "sid": sid}
-        link.send_soon(message, host_id)
+        link.send_soon(message, host_id, host_id)
 
     def _on_enter_room(self, server: LocalServer, message: Message) -> None:
         sid, namespace = message["sid"], full_namespace(message.get("namespace"))

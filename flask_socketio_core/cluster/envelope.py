@@ -401,6 +401,11 @@ def sender_to(node: str, address: str) -> str:
     return f"{node}:{address}" if address else node
 
 
+def node_of(sender: str) -> str:
+    """Return which node has sent a message; see :func:`sender_to`."""
+    return sender.partition(":")[0]
+
+
 def number_of(stamped: bytes) -> int:
     """Return the sequence number of a message that :func:`stamp` has made."""
     return int(stamped[stamped.rindex(b":") + 1 : -1])

@@ -20,12 +20,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..common.quoting import MOST_SENTENCE, printable
 from ..common.repeats import Repeats
+from ..common.sids import ADDRESS
 from ..common.tracebacks import log_error
 from ..contracts.backoff import Paced
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
 from .acks import PendingAcks, Unanswered
 from .asking import Asking
-from .envelope import PROTOCOL, Malformed, Message, Wire, addressed, first_sid, sender_to, sent_by, stamp
+from .envelope import (
+    PROTOCOL,
+    Malformed,
+    Message,
+    Wire,
+    addressed,
+    first_sid,
+    node_of,
+    sender_to,
+    sent_by,
+    stamp,
+)
 from .gaps import Gap, Gaps
 from .listener import Listener
 from .outbox import BusOutbox, Limits
@@ -168,7 +180,8 @@ class Link:
         observers: MessageObservers | None = None,
         signer: Signer | None = None,
     ) -> None:
-        self.node = uuid.uuid4().hex
+        # It begins with the address, so who knows the one knows the other.
+        self.node = queue.address + uuid.uuid4().hex[len(queue.address) :]
         self.queue = queue
         self.acks = PendingAcks(mode.create_lock())
         self.unanswered = Unanswered(mode.create_lock())
@@ -270,12 +283,13 @@ class Link:
         self.outbox.check(encoded)
         return encoded
 
-    def send(self, message: Message, key: str) -> None:
+    def send(self, message: Message, key: str, node: str = "") -> None:
         """Publish a message; raises what :meth:`prepare` raises.
 
         :param key: messages with one key keep their order on every queue.
+        :param node: the only server that needs to hear it, if there is one.
         """
-        self.outbox.put(self.prepare(message), key)
+        self.outbox.put(self.prepare(message), key, address=node[:ADDRESS])
 
     def announce(self) -> None:
         """Listen, and tell the other servers that this one is there, now and every few seconds."""
@@ -459,13 +473,13 @@ class Link:
                 self._logger, error, "unexpected error while announcing this server on the message queue"
             )
 
-    def send_soon(self, message: Message, key: str) -> None:
-        """Send a message from a worker; it is dropped if this node has left by then."""
-        self._mode.spawn(partial(self._send_unless_closed, message, key))
+    def send_soon(self, message: Message, key: str, node: str = "") -> None:
+        """Send a message from a worker; it is dropped if this node has left by then. See :meth:`send`."""
+        self._mode.spawn(partial(self._send_unless_closed, message, key, node))
 
-    def _send_unless_closed(self, message: Message, key: str) -> None:
+    def _send_unless_closed(self, message: Message, key: str, node: str) -> None:
         with contextlib.suppress(QueueClosed):
-            self.send(message, key)
+            self.send(message, key, node)
 
     def _send_news(self, state: str) -> None:
         news: Message = {"method": "node", "state": state, "host_id": self.node, "interval": self._interval_s}
@@ -569,7 +583,7 @@ class Link:
         if is_new:
             self._received += 1
             if self._observers is not None and self._observers.observes_bus_messages:
-                node = sender if isinstance(sender, str) else None
+                node = node_of(sender) if isinstance(sender, str) else None
                 self._observers.bus_message(method=method, node=node, size_bytes=len(raw))
             if message is None and self.clients_come:  # one may have come since it was looked for
                 message, *_ = self._read(raw)

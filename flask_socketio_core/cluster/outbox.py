@@ -188,12 +188,15 @@ class BusOutbox:
 
         :param numbered: ``False`` for a sign of life, which carries the number of the last message instead of one of
             its own, and is no loss when it is dropped.
-        :param address: of the only server that needs to hear it; it is numbered among those to the same address.
+        :param address: of the only server that needs to hear it, if there is one; as long as the queue knows it, the
+            message is numbered among those to that address.
         :param flight: is told the number, before anybody can hear the message.
         :raises QueueClosed: after :meth:`close`.
         """
         if self._publishing:
             self._await_room()
+        if address and not self._queue.knows(address):
+            address = ""
         with self._lock:
             if self._closed:
                 raise QueueClosed("the connection to the message queue was closed")

@@ -165,11 +165,18 @@ class MessageQueue(ABC):
         """
         self.publish(message, key=key)
 
+    def knows(self, address: str) -> bool:
+        """Return whether somebody is known to listen who has an address; must not block.
+
+        Asked before each :meth:`publish_to`, with whatever an application takes for the sid of a client.
+        """
+        return False
+
     def publish_to(self, address: str, message: bytes, *, key: str = "") -> None:
         """Do as :meth:`publish_to_others`, with a message that only the listeners of one object need to hear.
 
-        A queue that saves something by leaving out the others overrides this, and has an :attr:`address`. If nobody is
-        known to have that address, all hear it. In order with what the other two were given; not given back to
+        A queue that saves something by leaving out the others overrides this, and has an :attr:`address`. If nobody
+        has that address any more, all hear it. In order with what the other two were given; not given back to
         :attr:`on_failure`.
         """
         self.publish_to_others(message, key=key)

@@ -236,6 +236,7 @@ class QueueConformance(RemoteConformance):
             publisher.publish_to(addressee.address, b"%d for one" % number, key="client")
             publisher.publish_to_others(b"%d for others" % number, key="client")
         publisher.publish(b"the last", key="client")
+        assert publisher.knows(addressee.address) is bool(addressee.address)
         sent = [b"%d for %b" % (n, whom) for n in range(100) for whom in (b"all", b"one", b"others")]
         assert listener.wait_for(301) == [*sent, b"the last"]
         if addressee.address:
@@ -245,8 +246,10 @@ class QueueConformance(RemoteConformance):
         self, make_queue: Callable[..., MessageQueue]
     ) -> None:
         listener = Listener(make_queue()).subscribed()
-        make_queue().publish_to(queues.new_address(), b"for somebody")
+        publisher, address = make_queue(), queues.new_address()
+        publisher.publish_to(address, b"for somebody")
         assert listener.wait_for(1) == [b"for somebody"]
+        assert not publisher.knows(address)
 
     def test_messages_of_several_threads_all_arrive_once(
         self, make_queue: Callable[..., MessageQueue]

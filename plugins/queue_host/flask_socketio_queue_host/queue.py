@@ -88,6 +88,9 @@ class HostQueue(MessageQueue):
     def publish(self, message: bytes, *, key: str = "") -> None:
         self._publish(message, NOBODY)
 
+    def knows(self, address: str) -> bool:
+        return self._sender.knows(address)
+
     def publish_to(self, address: str, message: bytes, *, key: str = "") -> None:
         self._publish(message, self._own, address)
 

@@ -87,6 +87,10 @@ class Sender:
         if crowded:
             self._wait_for_room()
 
+    def knows(self, address: str) -> bool:
+        """Return whether somebody with an address was there when a message was sent last."""
+        return address in self._addressed
+
     def look(self) -> None:
         """Find the directory and who is in it; raises what :meth:`send` raises."""
         with self._lock:
