@@ -6,11 +6,12 @@ import random
 import secrets
 import string
 import uuid
+import zlib
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_socketio_core.common.sids import address_in, is_sid, new_sid
+from flask_socketio_core.common.sids import address_in, is_address, is_sid, new_sid
 
 #: Names that applications give to rooms, some of the length of a sid.
 HONEST = (
@@ -42,6 +43,15 @@ def test_what_differs_from_a_sid_in_one_character_is_none() -> None:
 def test_a_sid_tells_its_address_and_other_names_tell_none() -> None:
     assert [address_in(new_sid(address)) for address in ADDRESSES] == list(ADDRESSES)
     assert [address_in(name) for name in HONEST] == [""] * len(HONEST)
+
+
+@given(st.text(string.printable, min_size=4, max_size=4))
+def test_a_sid_that_somebody_has_made_up_may_be_asked_for_its_address(start: str) -> None:
+    random = start + "yW1VkELyE2x1"
+    made_up = f"{random}t{zlib.crc32(random.encode(), 1) & 0xFFF_FFFF:07x}"
+    assert is_sid(made_up)
+    address = address_in(made_up)
+    assert address == "" or is_address(address)
 
 
 def test_names_of_rooms_and_ids_of_other_makes_are_none() -> None:

@@ -8,9 +8,11 @@ not know is ignored, by python-socketio's, too. Extra keys in every message of o
 
 =========  ===========================================================================================
 ``v``      version of these additions, now 1
-``node``   id of the sender; ``host_id`` is that of the addressee in a ``callback``
+``node``   id of the sender, and with a colon the address for which alone a message is; ``host_id`` is that of the
+           addressee in a ``callback``
 ``seq``    counts the sender's messages; ``(node, seq)`` identifies a message, and a gap is a loss. A ``node`` message
-           has no number of its own: it repeats the last one, so that the loss of the last messages is noticed, too
+           has no number of its own: it repeats the last one, so that the loss of the last messages is noticed, too;
+           so it does in ``to`` for each address to which the sender has sent something alone
 ``sig``    only with a secret: see :mod:`~flask_socketio_core.cluster.signing`
 =========  ===========================================================================================
 
@@ -328,6 +330,10 @@ def _are_topics(value: Any) -> bool:
     return value is None or (isinstance(value, list) and len(value) <= MAX_TOPICS and all(map(is_id, value)))
 
 
+def _are_numbers(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and all(map(is_number, value.values())))
+
+
 _BODIES = {
     "emit": "data",
     "emit_sids": "data",
@@ -372,6 +378,7 @@ _PARTS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "version": _is_sender,
         "protocol": _is_protocol,
         "topics": _are_topics,
+        "to": _are_numbers,
     },
     "tell": _TELL,
     "ask": {**_TELL, "id": is_number, "expires_at": is_moment, "to": _is_sender},
@@ -399,6 +406,11 @@ def stamp(encoded: bytes, node: str, seq: int) -> bytes:
 def sender_to(node: str, address: str) -> str:
     """Return as whom a node sends what only an address needs to hear: its numbers are others than those of all hear."""
     return f"{node}:{address}" if address else node
+
+
+def is_to_one(sender: str) -> bool:
+    """Return whether a sender is one that sends to an address alone; see :func:`sender_to`."""
+    return ":" in sender
 
 
 def node_of(sender: str) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..common.quoting import MOST_SENTENCE, printable
 from ..common.repeats import Repeats
-from ..common.sids import ADDRESS
+from ..common.sids import ADDRESS_DIGITS, is_address
 from ..common.tracebacks import log_error
 from ..contracts.backoff import Paced
 from ..errors import QueueClosed, QueueRefused, QueueUnavailable
@@ -180,6 +180,11 @@ class Link:
         observers: MessageObservers | None = None,
         signer: Signer | None = None,
     ) -> None:
+        if queue.address and not is_address(queue.address):
+            raise ValueError(
+                f"the address {queue.address!r} of {type(queue).__name__} is none: expected {ADDRESS_DIGITS} "
+                "hexadecimal digits in lower case, as flask_socketio_core.queues.new_address() makes them, or none"
+            )
         # It begins with the address, so who knows the one knows the other.
         self.node = queue.address + uuid.uuid4().hex[len(queue.address) :]
         self.queue = queue
@@ -289,7 +294,8 @@ class Link:
         :param key: messages with one key keep their order on every queue.
         :param node: the only server that needs to hear it, if there is one.
         """
-        self.outbox.put(self.prepare(message), key, address=node[:ADDRESS])
+        address = node[:ADDRESS_DIGITS]
+        self.outbox.put(self.prepare(message), key, address=address if is_address(address) else "")
 
     def announce(self) -> None:
         """Listen, and tell the other servers that this one is there, now and every few seconds."""
@@ -484,6 +490,8 @@ class Link:
     def _send_news(self, state: str) -> None:
         news: Message = {"method": "node", "state": state, "host_id": self.node, "interval": self._interval_s}
         news.update(async_mode=self._mode.name, version=_version())
+        if sent_to := self.outbox.sent_to():
+            news.update(to=sent_to)
         if self.serves:
             news.update(protocol=PROTOCOL, topics=self.asking.topics.names(), time=time.time())
         if self._sent_at is None:
@@ -653,7 +661,7 @@ class Link:
             return
         settled_at = self.peers.settled_at(node)
         if state == "bye":
-            lost = self.peers.on_bye(node, seq, now_s)
+            lost = self.peers.on_bye(node, news, seq, now_s)
             self.asking.left(node)
             self._roster.ask()
         else:

@@ -9,7 +9,7 @@ same buffer is filled by tasks that emit faster than one can publish: they wait 
 from __future__ import annotations
 
 import random
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,7 +57,10 @@ class _Message:
 
     @property
     def place(self) -> tuple[int, bool]:
-        """Its place in the order: what has no number for all follows the message whose number it repeats."""
+        """Its place in the order: what has no number for all follows the message whose number it repeats.
+
+        Of several with the same place the one that was taken out first goes in first.
+        """
         return self.seq, not self.numbered or bool(self.address)
 
 
@@ -116,7 +119,9 @@ class BusOutbox:
         self._waiting: deque[_Message] = deque()
         self._bytes = 0
         self._seq = 0
-        self._seq_to: dict[str, int] = {}  # by address
+        self._seq_to: dict[
+            str, int
+        ] = {}  # by address; of one that is away, too, which goes on when it listens again
         self._publishing = False
         self._held: _Message | None = None  # taken out of the buffer, and on its way
         self._closed = False
@@ -157,6 +162,10 @@ class BusOutbox:
     def seq(self) -> int:
         """Sequence number of the last message."""
         return self._seq
+
+    def sent_to(self) -> dict[str, int]:
+        """Return the number of the last message to each address that is known."""
+        return {address: seq for address, seq in self._seq_to.copy().items() if self._queue.knows(address)}
 
     def check(self, encoded: bytes) -> None:
         """Refuse a message that cannot be put.
@@ -444,7 +453,7 @@ class BusOutbox:
 
     def _insert(self, message: _Message) -> None:
         """Keep a message that was on its way already, at its place among those that wait. With the lock held."""
-        self._waiting.insert(bisect_right(self._waiting, message.place, key=attrgetter("place")), message)
+        self._waiting.insert(bisect_left(self._waiting, message.place, key=attrgetter("place")), message)
         self._bytes += len(message.payload)
 
     def _drop_what_does_not_fit(self) -> None:

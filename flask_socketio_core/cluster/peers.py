@@ -2,7 +2,8 @@
 
 A message that is missing is a loss once its sender's sign of life says so: it carries the number of the last message
 sent, so that the last ones before a silence are counted, too. A process that only sends gives no sign of life, so what
-it loses is not counted.
+it loses is not counted. Who sends to this process alone is one more sender, with numbers of its own, which the sign of
+life of its node carries, too.
 
 Messages are noted by the task that listens, and by the one whose place it took; another one forgets who is silent.
 """
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .envelope import sender_to
+from .envelope import is_to_one, node_of, sender_to
 
 if TYPE_CHECKING:
     from ..contracts import Lock
@@ -136,7 +137,7 @@ class Peers:
                     max(now_s - sender.heard_at, 0.0),
                 )
                 for node, sender in self._senders.items()
-                if now_s - sender.heard_at <= within_s
+                if now_s - sender.heard_at <= within_s and not is_to_one(node)
             }
 
     def covers(self, heard: Mapping[str, Any], own: str, listening_s: float, waited_s: float = 0.0) -> bool:
@@ -184,8 +185,12 @@ class Peers:
     def _note(self, node: str, seq: int, now_s: float) -> bool:
         sender = self._senders.get(node)
         if sender is None:
-            self._remember(node, seq, now_s, first=seq)
-            return True
+            if not is_to_one(node):
+                self._remember(node, seq, now_s, first=seq)
+                return True
+            if node != sender_to(node_of(node), self._address):
+                return True  # it was meant for somebody else, whose numbers it has
+            sender = self._begin_to_us(node, now_s)
         sender.heard_at = now_s
         self._senders.move_to_end(node)
         if seq > sender.highest:
@@ -248,6 +253,10 @@ class Peers:
         sender.missing.update(range(first, last + 1))
         sender.highest = max(sender.highest, last)
 
+    def _begin_to_us(self, sender: str, now_s: float) -> _Sender:
+        """Remember a sender to this process alone; nobody has sent to its address before it was there."""
+        return self._remember(sender, 0, now_s, first=1)
+
     def on_heartbeat(self, node: str, details: dict[str, Any], seq: int, now_s: float) -> int:
         """Note that a node lives and return how many more of its messages are taken for lost.
 
@@ -266,7 +275,7 @@ class Peers:
             if node in self._nodes or self._has_room(now_s):
                 self._nodes[node] = state
                 self._nodes.move_to_end(node)
-            return self._account(node, seq, now_s, interval_s / 2)
+            return self._account(node, details, seq, now_s, interval_s / 2)
 
     def _has_room(self, now_s: float) -> bool:
         """Return whether one more node can be watched; one that is silent for long makes room, whatever it promised."""
@@ -278,10 +287,26 @@ class Peers:
         del self._nodes[silent]
         return True
 
-    def _account(self, node: str, seq: int, now_s: float, patience_s: float) -> int:
+    def _account(
+        self, node: str, details: Mapping[str, Any], seq: int, now_s: float, patience_s: float
+    ) -> int:
         sender = self._senders.get(node) or self._remember(node, seq, now_s, first=seq + 1)
+        count = self._compare(node, sender, seq, now_s, patience_s)
+        sent_to_us = (details.get("to") or {}).get(self._address)
+        if sent_to_us is not None:
+            name = sender_to(node, self._address)
+            to_us = self._senders.get(name) or self._begin_to_us(name, now_s)
+            count += self._compare(name, to_us, sent_to_us, now_s, patience_s)
+            if to_us.missing:
+                return count
+        if not sender.missing:
+            sender.settled_at = now_s
+        return count
+
+    def _compare(self, name: str, sender: _Sender, seq: int, now_s: float, patience_s: float) -> int:
+        """Compare what was heard of a sender with the number of the last message that it has sent."""
         sender.heard_at = now_s
-        self._senders.move_to_end(node)
+        self._senders.move_to_end(name)
         if seq + MAX_MISSING < sender.highest:
             self._go_back(sender, seq)
         self._miss(sender, seq)
@@ -291,13 +316,7 @@ class Peers:
         elif now_s - sender.doubted_at >= patience_s:
             lost = sender.missing & sender.doubtful
             sender.doubtful, sender.doubted_at = sender.missing - lost, now_s
-        count = self._give_up(sender, lost)
-        if not sender.missing:
-            sender.settled_at = now_s
-        to_us = self._senders.get(sender_to(node, self._address)) if self._address else None
-        if to_us is not None and self._in_order:  # no sign of life has its numbers
-            count += self._give_up(to_us, set(to_us.missing))
-        return count
+        return self._give_up(sender, lost)
 
     def _go_back(self, sender: _Sender, seq: int) -> None:
         """Believe a sign of life rather than a number that lies too far ahead: forged, or of another count."""
@@ -324,11 +343,11 @@ class Peers:
         beyond, sender.beyond = sender.beyond, 0
         return len(lost) + beyond
 
-    def on_bye(self, node: str, seq: int, now_s: float) -> int:
+    def on_bye(self, node: str, details: Mapping[str, Any], seq: int, now_s: float) -> int:
         """Forget a node that said it ends and return how many more of its messages are taken for lost."""
         with self._lock:
             self._nodes.pop(node, None)
-            return self._account(node, seq, now_s, 0.0)  # what it has sent is good only once, still
+            return self._account(node, details, seq, now_s, 0.0)  # what it has sent is good only once, still
 
     def forget_silent(self, now_s: float) -> dict[str, int]:
         """Forget nodes that have been silent for too long.
@@ -345,8 +364,8 @@ class Peers:
 
     def _drop(self, node: str) -> int:
         self._nodes.pop(node, None)
-        sender = self._senders.get(node)
-        return 0 if sender is None else self._give_up(sender, set(sender.missing))
+        senders = map(self._senders.get, {node, sender_to(node, self._address)})
+        return sum(self._give_up(sender, set(sender.missing)) for sender in senders if sender is not None)
 
     def excuse_silence(self, now_s: float) -> None:
         """Start counting silence anew: it was us who could not hear."""

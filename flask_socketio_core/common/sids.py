@@ -32,29 +32,38 @@ _FOREIGN = re.compile(r"[A-Za-z0-9_-]{20}")
 LENGTH = RANDOM_CHARACTERS + 8
 
 
-ADDRESS = 6
-"""Hexadecimal digits of an address; four of the random characters."""
+ADDRESS_DIGITS = 6
+"""Hexadecimal digits of an address, which takes the place of the first four random characters."""
 
 PLAIN, ADDRESSED = "s", "t"
+"""What a checksum begins with: of a sid without an address, and of one that begins with it."""
+
+_ADDRESS = re.compile(r"[0-9a-f]{6}")
+_ADDRESS_IN_SID = re.compile(r"[A-Za-z0-9_-]{4}")
 
 
 def new_sid(address: str = "") -> str:
     """Return a sid: 24 characters safe in URLs.
 
-    :param address: of the server that has the client, :data:`ADDRESS` hexadecimal digits; empty for none.
+    :param address: of the server that has the client, :data:`ADDRESS_DIGITS` hexadecimal digits; empty for none.
     """
     random = secrets.token_urlsafe(12)
     if not address:
         return random + _checksum(random, PLAIN)
-    random = urlsafe_b64encode(bytes.fromhex(address)).decode() + random[ADDRESS * 2 // 3 :]
+    random = urlsafe_b64encode(bytes.fromhex(address)).decode() + random[ADDRESS_DIGITS * 2 // 3 :]
     return random + _checksum(random, ADDRESSED)
 
 
 def address_in(name: Any) -> str:
     """Return the address of the server that has the client with a sid; empty for other names."""
-    if is_sid(name) and name[RANDOM_CHARACTERS] == ADDRESSED:
-        return urlsafe_b64decode(name[: ADDRESS * 2 // 3]).hex()
+    if is_sid(name) and name[RANDOM_CHARACTERS] == ADDRESSED and _ADDRESS_IN_SID.match(name):
+        return urlsafe_b64decode(name[: ADDRESS_DIGITS * 2 // 3]).hex()
     return ""
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text has the form of an address."""
+    return _ADDRESS.fullmatch(text) is not None
 
 
 def is_sid(name: Any) -> bool:

@@ -105,9 +105,9 @@ class MessageQueue(ABC):
     capabilities: ClassVar[QueueCapabilities]
 
     address: str = ""
-    """Six hexadecimal digits, others for each object, with which other objects of the same channel reach its listeners
-    alone (:meth:`publish_to`); empty if they cannot. Known from the start, since clients carry it in their sids:
-    :func:`flask_socketio_core.queues.new_address` makes one."""
+    """Six hexadecimal digits in lower case, others for each object, with which other objects of the same channel reach
+    its listeners alone (:meth:`publish_to`); empty if they cannot. Known from the start, since clients carry it in
+    their sids: :func:`flask_socketio_core.queues.new_address` makes one."""
 
     on_failure: Callable[[bytes, str], None] | None = None
     """Set by the owner; called from any thread with a message and its key that :meth:`publish` had accepted, if the
@@ -166,9 +166,9 @@ class MessageQueue(ABC):
         self.publish(message, key=key)
 
     def knows(self, address: str) -> bool:
-        """Return whether somebody is known to listen who has an address; must not block.
+        """Return whether somebody is known to listen who has an address; must not block or raise.
 
-        Asked before each :meth:`publish_to`, with whatever an application takes for the sid of a client.
+        Asked before each :meth:`publish_to`, with an address that need not be anybody's: clients can make up sids.
         """
         return False
 
@@ -176,8 +176,8 @@ class MessageQueue(ABC):
         """Do as :meth:`publish_to_others`, with a message that only the listeners of one object need to hear.
 
         A queue that saves something by leaving out the others overrides this, and has an :attr:`address`. If nobody
-        has that address any more, all hear it. In order with what the other two were given; not given back to
-        :attr:`on_failure`.
+        has that address any more, all hear it. In order with what the other two were given. What is published in this
+        way must not be given back to :attr:`on_failure`.
         """
         self.publish_to_others(message, key=key)
 

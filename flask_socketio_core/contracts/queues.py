@@ -45,7 +45,7 @@ __all__ = [
     "unavailable",
 ]
 
-ADDRESS_DIGITS: Final = sids.ADDRESS
+ADDRESS_DIGITS: Final = sids.ADDRESS_DIGITS
 """How long an address is; see :attr:`~flask_socketio_core.contracts.MessageQueue.address`."""
 
 

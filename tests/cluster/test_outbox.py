@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flask_socketio_core.cluster.cluster import Cluster
+from flask_socketio_core.common.sids import new_sid
 from flask_socketio_core.contracts import AsyncMode, MessageQueue, QueueCapabilities
 from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.errors import MessageTooLarge, PartUnsuitable, QueueClosed, QueueUnavailable
@@ -46,6 +47,9 @@ class Moody(MessageQueue):
         self.published.append(message)
         if not self.deaf:
             self._inbox.put(message)
+
+    def knows(self, address: str) -> bool:
+        return True
 
     def listen(self) -> Iterator[bytes]:
         self.subscriptions += 1
@@ -94,12 +98,21 @@ def numbers(moody: Moody) -> list[int]:
     return [int(message.partition(b'"data": [')[2].partition(b"]")[0]) for message in moody.published]
 
 
-def test_what_waits_is_sent_in_order_when_the_broker_is_back() -> None:
+#: To all; to one whose address is known; and both in turn.
+TO = {
+    "all": (None,),
+    "one": ((new_sid("0a1b2c"),),),
+    "both": (None, (new_sid("0a1b2c"),), (new_sid("0d0d0d"),)),
+}
+
+
+@pytest.mark.parametrize("to", TO.values(), ids=TO)
+def test_what_waits_is_sent_in_order_when_the_broker_is_back(to: tuple[tuple[str, ...] | None, ...]) -> None:
     cluster, moody, states = make()
     cluster.emit(Emission("n", (0,)))
     moody.away = True
     for number in range(1, 50):
-        cluster.emit(Emission("n", (number,)))
+        cluster.emit(Emission("n", (number,), to=to[number % len(to)]))
     assert cluster.health().waiting == 49
     moody.away = False
     wait_until(lambda: len(states) == 2, "recovery")
@@ -107,6 +120,23 @@ def test_what_waits_is_sent_in_order_when_the_broker_is_back() -> None:
     assert states[0] == (False, "gone fishing")
     assert states[1][0] is True
     assert "49 messages sent late, 0 lost" in states[1][1]
+
+
+@pytest.mark.parametrize("to", TO.values(), ids=TO)
+def test_what_one_emit_leaves_to_a_worker_keeps_its_order(
+    to: tuple[tuple[str, ...] | None, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_socketio_core.cluster.outbox.HELPFULNESS", 5)
+    cluster, moody, _ = make()
+    moody.slow_s = 0.05
+    first = threading.Thread(target=cluster.emit, args=(Emission("n", (0,)),))
+    first.start()
+    wait_until(lambda: cluster.health().waiting, "message on its way")
+    for number in range(1, 20):
+        cluster.emit(Emission("n", (number,), to=to[number % len(to)]))
+    first.join()
+    wait_until(lambda: len(moody.published) == 20, "all of them")
+    assert numbers(moody) == list(range(20))
 
 
 def test_a_listener_that_works_again_makes_the_sender_look(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
+
 from flask_socketio_core.cluster.envelope import sender_to
 from flask_socketio_core.cluster.peers import MAX_MISSING, MAX_NODES, MAX_SENDERS, Peers
 
@@ -118,7 +120,7 @@ def test_the_losses_of_a_node_that_ends_or_dies_are_counted() -> None:
     peers = make(in_order=True)
     hear(peers, 1)
     beat(peers, 1)
-    assert peers.on_bye("n", 3, 0.0) == 2
+    assert peers.on_bye("n", {}, 3, 0.0) == 2
     hear(peers, 1, 4, node="m")
     peers.on_heartbeat("m", NEWS, 4, 0.0)
     hear(peers, 6, node="m")
@@ -187,7 +189,7 @@ def test_a_message_that_comes_while_its_sender_is_given_up_is_delivered_once() -
 def test_a_node_that_says_good_bye_is_gone_at_once() -> None:
     peers = make()
     beat(peers, 1)
-    peers.on_bye("n", 1, 0.0)
+    peers.on_bye("n", {}, 1, 0.0)
     assert "n" not in peers
 
 
@@ -255,11 +257,37 @@ def test_what_others_have_heard_is_covered_by_who_has_heard_it_or_was_not_there_
     assert theirs.heard(80.0, within_s=60.0) == {}
 
 
-def test_what_was_sent_to_us_alone_and_is_missing_is_counted_at_the_next_sign_of_life() -> None:
+TO_US, TO_OTHERS = sender_to("n", "0a1b2c"), sender_to("n", "0d0d0d")
+
+
+@pytest.mark.parametrize(
+    ("heard", "sent", "lost"), [((1, 4), 4, 2), ((3,), 3, 2), ((1,), 3, 2), ((), 2, 2), ((1, 2), 2, 0)]
+)
+@pytest.mark.parametrize("how", ["here", "bye"])
+def test_what_was_sent_to_us_alone_and_is_missing_is_counted(
+    heard: tuple[int, ...], sent: int, lost: int, how: str
+) -> None:
     peers = Peers(threading.Lock(), in_order=True, address="0a1b2c")
     assert peers.on_heartbeat("n", {}, 3, 10.0) == 0
-    to_us = sender_to("n", "0a1b2c")
-    assert [number for number in (1, 4, 4) if peers.is_new(to_us, number, 11.0)] == [1, 4]
-    assert peers.on_heartbeat("n", {}, 3, 12.0) == 2
-    assert peers.on_heartbeat("n", {}, 3, 13.0) == 0
-    assert peers.lost == 2
+    assert all(peers.is_new(TO_US, number, 11.0) for number in heard)
+    assert not any(peers.is_new(TO_US, number, 11.0) for number in heard)
+    news = peers.on_heartbeat if how == "here" else peers.on_bye
+    assert news("n", {"to": {"0a1b2c": sent, "0d0d0d": 100}}, 3, 12.0) == lost
+    assert news("n", {"to": {"0a1b2c": sent, "0d0d0d": 100}}, 3, 13.0) == 0
+    assert peers.lost == lost
+
+
+def test_what_one_that_falls_silent_has_sent_to_us_alone_is_counted_too() -> None:
+    peers = Peers(threading.Lock(), address="0a1b2c")
+    peers.on_heartbeat("n", {}, 3, 10.0)
+    assert [peers.is_new(TO_US, number, 11.0) for number in (1, 4)] == [True, True]
+    assert peers.forget_silent(100.0) == {"n": 2}
+
+
+def test_what_was_sent_to_another_one_alone_counts_for_nothing() -> None:
+    for address in ("", "0a1b2c"):
+        peers = Peers(threading.Lock(), in_order=True, address=address)
+        assert [peers.is_new(TO_OTHERS, number, 10.0) for number in (1, 30_001)] == [True, True]
+        assert peers.on_heartbeat("n", {"to": {"0d0d0d": 40_000}}, 3, 12.0) == peers.lost == 0
+        assert peers.is_new(TO_US, 1, 10.0)
+        assert peers.heard(10.0, within_s=60.0) == {"n": (3, [], 4, 0.0)}  # nobody's state depends on more

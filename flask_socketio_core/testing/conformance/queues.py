@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from ... import queues
+from ...common.sids import is_address
 from ...errors import MessageTooLarge, QueueClosed, QueueUnavailable, UnknownOption
 from .guard import refuse_overrides
 from .remote import SECRETS, FreezableBroker, RemoteConformance, StoppableBroker
@@ -241,6 +242,12 @@ class QueueConformance(RemoteConformance):
         assert listener.wait_for(301) == [*sent, b"the last"]
         if addressee.address:
             assert others.wait_for(201) == [m for m in sent if not m.endswith(b"one")] + [b"the last"]
+
+    def test_each_object_has_an_address_of_its_own_or_none(
+        self, make_queue: Callable[..., MessageQueue]
+    ) -> None:
+        addresses = {make_queue().address for _ in range(3)}
+        assert addresses == {""} or (len(addresses) == 3 and all(map(is_address, addresses)))
 
     def test_what_is_for_an_address_that_nobody_is_known_to_have_reaches_everybody(
         self, make_queue: Callable[..., MessageQueue]

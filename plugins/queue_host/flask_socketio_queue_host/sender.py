@@ -179,7 +179,7 @@ class Sender:
     # ------------------------------------------------------------------------------------------- sending
 
     def _send_to_each(self, frame: bytes, skip: Collection[str], address: str) -> list[Peer]:
-        """Send to each peer, or to those with an address if there are any; return those that have something waiting."""
+        """Send to each peer, or to those with an address if any is left; return those that have something waiting."""
         some = self._addressed.get(address)
         peers, waiting, is_gone = list((some or self._peers).items()), [], False
         for path, peer in peers:
@@ -201,6 +201,8 @@ class Sender:
                         self._listing.forget()  # found again, and asked, before the next message
                 if peer.pending:
                     waiting.append(peer)
+            if some is not None and address not in self._addressed:
+                return self._send_to_each(frame, skip, "")
         return waiting
 
     def _is_crowded(self, peer: Peer) -> bool:
