@@ -63,7 +63,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.quoting import printable
 from ..common.sendable import StrictJson, check_count, encode_strictly, has_binary, put_back, take_out
 from ..common.sids import LENGTH as SID_LENGTH
-from ..common.sids import is_sid
+from ..common.sids import is_address, is_sid
 from ..common.values import full_namespace
 from ..server.interface import Group
 
@@ -330,8 +330,10 @@ def _are_topics(value: Any) -> bool:
     return value is None or (isinstance(value, list) and len(value) <= MAX_TOPICS and all(map(is_id, value)))
 
 
-def _are_numbers(value: Any) -> bool:
-    return value is None or (isinstance(value, dict) and all(map(is_number, value.values())))
+def _are_sent_to(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return value is None
+    return all(map(is_address, value)) and all(map(is_number, value.values()))
 
 
 _BODIES = {
@@ -378,7 +380,7 @@ _PARTS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "version": _is_sender,
         "protocol": _is_protocol,
         "topics": _are_topics,
-        "to": _are_numbers,
+        "to": _are_sent_to,
     },
     "tell": _TELL,
     "ask": {**_TELL, "id": is_number, "expires_at": is_moment, "to": _is_sender},
@@ -404,7 +406,7 @@ def stamp(encoded: bytes, node: str, seq: int) -> bytes:
 
 
 def sender_to(node: str, address: str) -> str:
-    """Return as whom a node sends what only an address needs to hear: its numbers are others than those of all hear."""
+    """Return as whom a node sends what is for an address alone, with other numbers than what is for all."""
     return f"{node}:{address}" if address else node
 
 

@@ -119,9 +119,8 @@ class BusOutbox:
         self._waiting: deque[_Message] = deque()
         self._bytes = 0
         self._seq = 0
-        self._seq_to: dict[
-            str, int
-        ] = {}  # by address; of one that is away, too, which goes on when it listens again
+        # By address; also of one that is away, whose listener hears the next numbers when it is back.
+        self._seq_to: dict[str, int] = {}
         self._publishing = False
         self._held: _Message | None = None  # taken out of the buffer, and on its way
         self._closed = False

@@ -363,7 +363,15 @@ GOOD: dict[str, dict[str, Any]] = {
         "acks": [[SID, [1], False], [SID, "gone"], [SID, "dropped"]],
     },
     "answer": {"node": "n", "seq": 1, "host_id": "m", "id": 5, "args": [None], "error": None},
-    "node": {"node": "n", "seq": 1, "state": "here", "protocol": 99, "topics": ["a", "b"], "new": [1]},
+    "node": {
+        "node": "n",
+        "seq": 1,
+        "state": "here",
+        "protocol": 99,
+        "topics": ["a", "b"],
+        "to": {"0a1b2c": 7},
+        "new": [1],
+    },
 }
 
 
@@ -391,6 +399,7 @@ BAD: dict[str, dict[str, list[Any]]] = {
     "node": {
         "protocol": [-1, 1.5, True, "1", 2**64],
         "topics": ["a", {"a": 1}, [""], [5], ["x" * 65], ["x"] * (MAX_TOPICS + 1)],
+        "to": [5, ["0a1b2c"], {"": 1}, {"0A1B2C": 1}, {"0a1b2c": -1}, {"0a1b2c": "1"}],
     },
 }
 _ANSWERED = {name: BAD["answer"][name] for name in ("node", "host_id", "id")}

@@ -175,7 +175,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b'{"method":"emit","event":"e","data":["YQ=="],"binary":true,"node":"n","seq":1}',
         b'{"method":"emit_sids","event":"e","data":[],"room":"r","sids":["xuy1yW1VkELyE2x1sf2b1d1c"],"node":"n","seq":2}',
         b'{"method":"node","state":"here","node":"n","seq":3,"interval":5}',
-        b'{"method":"node","state":"here","node":"n","seq":3,"interval":5,"protocol":1,"topics":["t"]}',
+        b'{"method":"node","state":"here","node":"n","seq":3,"interval":5,"protocol":1,"topics":["t"],"to":{"0a1b2c":7}}',
         b'{"method":"ask","host_id":"n","topic":"t","args":[1],"id":5,"expires_at":1.5,"to":"m","node":"n","seq":1}',
         b'{"method":"answer","host_id":"m","args":["YQ=="],"binary":true,"error":null,"id":5,"node":"n","seq":1}',
         b'{"method":"callback","host_id":"x","sid":"s","namespace":"/","id":1,"args":[]}',
