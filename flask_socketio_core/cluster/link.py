@@ -550,8 +550,10 @@ class Link:
             self._settle_claims()
 
     def _settle_claims(self) -> None:
-        if self.claims:
-            self.claims = [claim for claim in self.claims if not claim()]
+        for claim in tuple(self.claims):
+            if claim():
+                with contextlib.suppress(ValueError):  # the task whose place this one took has done it, too
+                    self.claims.remove(claim)
 
     def lost_since(self, at_s: float) -> bool:
         """Return whether messages of other servers may be missing that were sent after a clock reading."""

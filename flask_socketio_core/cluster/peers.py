@@ -29,8 +29,11 @@ MAX_MISSING = 10_000
 MAX_NODES = 1_000
 #: Seconds after which a silent node makes room for a new one, whatever interval it has promised: three of the default.
 PATIENCE_S = 15.0
-#: Seconds after which a message has arrived here that another process has heard, if it was sent to us.
+#: Seconds after which a message that another process has heard is taken not to have been sent to us, for we had begun
+#: to listen when that heard it.
 ARRIVED_S = 0.75
+#: Seconds by which that process may have heard it late.
+HEARD_LATE_S = 5.0
 #: Silent intervals after which a node is taken for dead.
 MISSED_INTERVALS = 3
 
@@ -143,8 +146,9 @@ class Peers:
     def covers(self, heard: Mapping[str, Any], own: str, listening_s: float, waited_s: float = 0.0) -> bool:
         """Return whether everything was heard here that was heard elsewhere, as :meth:`heard` tells it.
 
-        Of a sender that was never heard here it is everything once that is no surprise: it was sent before this process
-        began to listen, as by one that ended at that moment, and the other process has only heard it late.
+        Of a sender that was never heard here it is everything if it was heard elsewhere not long after this process had
+        begun to listen, and nothing has come of it since that was told: what was heard was sent before, as by one that
+        ended at that moment, and was only heard late.
 
         :param own: this process, which need not hear itself.
         :param listening_s: how long this process had listened when it was told; what was heard before is not for its
@@ -170,7 +174,8 @@ class Peers:
     ) -> bool:
         sender = self._senders.get(node)
         if sender is None:
-            return silent_s >= listening_s or silent_s + waited_s >= ARRIVED_S
+            late_s = listening_s - silent_s
+            return late_s <= 0 or (late_s <= HEARD_LATE_S and waited_s >= ARRIVED_S)
         if sender.highest < highest:
             return False
         return all(number > highest or number < first for number in sender.missing.difference(missing))

@@ -29,7 +29,7 @@ from . import envelope
 from .topics import CORE
 
 if TYPE_CHECKING:
-    from ..contracts import AsyncMode, Event
+    from ..contracts import AsyncMode, Event, Lock
     from ..contracts.clients import RecoveryLoad
     from ..server.interface import KeptState, LocalServer, Origin, RecoverableClient, States
     from .flights import Flight, Flights
@@ -224,7 +224,8 @@ class Elsewhere:
             self._server.leave_room(client.sid, room, client.namespace)
         for room in after - before:
             if not is_users_room(room):
-                self._server.enter_room(client.sid, room, client.namespace)
+                with suppress(ValueError):  # it is in as many as it may be, or was disconnected
+                    self._server.enter_room(client.sid, room, client.namespace)
         if found["user"] != taken["client"]["user"]:
             client.keep_user(found["user"])
             client.user = taken["client"]["user"]
@@ -348,7 +349,8 @@ class Elsewhere:
         """
         link = self._bus.link
         done = self._mode.create_event()
-        claim = _Claim(self._states, link, self._flights, payload, node, seq, done, self._clock)
+        lock = self._mode.create_lock()
+        claim = _Claim(self._states, link, self._flights, payload, node, seq, done, lock, self._clock)
         if not claim.settle():
             link.claims.append(claim.settle)
         return claim.answer
@@ -385,6 +387,7 @@ class _Claim:
         node: str,
         seq: int,
         done: Event,
+        lock: Lock,
         clock: Callable[[], float],
     ) -> None:
         self._states = states
@@ -394,6 +397,7 @@ class _Claim:
         self._node = node
         self._seq = seq
         self._done = done
+        self._lock = lock  # of settle() and answer(): one of them decides
         self._clock = clock
         self._listening_s = link.listening_s
         self._asked_at = clock()
@@ -405,8 +409,10 @@ class _Claim:
 
     def settle(self) -> bool:
         """Release the states if all that the other has heard was heard here; return whether there is nothing to do."""
-        if self._given_up:
-            return True
+        with self._lock:
+            return self._given_up or self._done.is_set() or self._settle()
+
+    def _settle(self) -> bool:
         link = self._link
         theirs = {self._node: (self._seq, (), 0, 0.0)}  # what it has sent itself, up to its question
         heard, waited_s = {**self._payload["heard"], **theirs}, self._clock() - self._asked_at
@@ -428,8 +434,10 @@ class _Claim:
     def answer(self) -> Any:
         """Return what the other server is to know."""
         if not self._done.wait(CATCH_UP_S):
-            self._given_up = True
-            return {"refused": "messages lost"}
+            with self._lock:
+                self._given_up = not self._done.is_set()
+            if self._given_up:
+                return {"refused": "messages lost"}
         if not self._flights.wait(self._under_way, CATCH_UP_S):
             return {"refused": "messages lost"}
         packets: dict[str, Any] = {}

@@ -194,6 +194,14 @@ class Client:
         self._data, self._user, self.user_session = packed["data"], packed["user"], packed["user_session"]
         self.recovered, self.missed = True, missed
 
+    def start_over(self, sid: str) -> None:
+        """Be a client that is new, although it may have been given the state of one that is back."""
+        self.sid = sid
+        self._data, self._user, self.user_session = None, None, None
+        self.recovered, self.missed = False, 0
+        with self.session.lock:
+            self.held_back = None  # what that one has missed
+
     @property
     def pending(self) -> bool:
         """Whether the connect handler has not decided yet."""

@@ -210,14 +210,15 @@ class Recoveries:
         if client.phase is GONE:
             ask()  # as any other that has left by now
             return
-        other = self._coming.get(presented.pid)
+        with self._lock:
+            other, state = self._coming.get(presented.pid), self._states.get(presented.pid)
+            if other is None and state is None and self.elsewhere is not None:
+                self._coming[presented.pid] = client
         if other is not None:  # from another server, for a connection before this one
             _end(other)
             self._look_later(client, presented, ask, until)
             return
-        state = self._states.get(presented.pid)
         if state is None and self.elsewhere is not None:
-            self._coming[presented.pid] = client
             self.elsewhere.seek(client, presented, ask, until)
             return
         if state is None or state.client.namespace != client.namespace:
@@ -305,8 +306,8 @@ class Recoveries:
 
     def _put(self, state: State[Client], old: Client, new: Client, missed: int) -> bool:
         with self._lock:
-            if not state.open or state.client is not old:
-                return False
+            if not state.open or state.client is not old or self._states.get(state.pid) is not state:
+                return False  # closed, another connection's, or just given to another server
             state.client, state.lost_at_s, new.recovery = new, None, state
             self._lost.pop(state.pid, None)
             self._counts["recovered"] += 1
@@ -381,7 +382,7 @@ class Recoveries:
         """
         with self._lock:
             state = self._states.get(pid)
-            if state is None or state.client is not client or client.phase is not GONE:
+            if state is None or not state.open or state.client is not client or client.phase is not GONE:
                 return None
             if not client.session.closed:  # it was disconnected, which is about to be noted here
                 return None
@@ -431,11 +432,11 @@ class Recoveries:
 
         ``None`` if the client has just come here and asks for its state itself.
         """
-        if pid in self._coming:
-            return None
         client = Client(sid, namespace, Absent(self._shared.eio, self._create_lock()))
         client.leave(Reason.TRANSPORT_CLOSE)
-        self._coming[pid] = client
+        with self._lock:
+            if self._coming.setdefault(pid, client) is not client:
+                return None
         state = self.receive(client, pid, sid, rooms)
         self._shared.namespaces.lose(client)
         client.forgotten = True
@@ -455,6 +456,7 @@ class Recoveries:
         :param sent: offsets of what it was sent, and whether it is to be sent again.
         :param packets: what that is.
         :param covered: says of what was noted here that it is among them.
+        :raises Unrecoverable: if that is too much, or the client was disconnected in the meantime.
         """
         client, now_s = state.client, self._clock()
         events = [self._event_from(offset, again, packets.get(offset), now_s) for offset, again in sent]
@@ -465,6 +467,8 @@ class Recoveries:
         self._shared.application.unpack_session(client, packed["session"])
         client.expires_at = packed["expires_at"]
         with self._lock:
+            if not state.open:
+                raise Unrecoverable("unknown")
             self._states[state.pid] = state
             self._coming.pop(state.pid, None)
             if client.absent:
@@ -485,7 +489,8 @@ class Recoveries:
 
     def give_up(self, state: State[Client]) -> None:
         """Note nothing more for a client whose state the other server has not given away."""
-        state.open = False
+        with self._lock:
+            self._shut(state)
         self._await_no_more(state.client, state.pid)
         self._shared.namespaces.remove(state.client)
 
@@ -529,7 +534,7 @@ class Recoveries:
         if state is not None:
             # It stays the client's, which an event may have been selected for: it neither sends nor keeps anything.
             self.give_up(state)
-            client.sid = new_sid()
+            client.start_over(new_sid())
 
     def begin_anew(self, client: Client, reason: str, ask: Callable[[], object]) -> None:
         """Have a client begin anew that wanted to come back."""
@@ -549,7 +554,7 @@ class Recoveries:
             self.close(client)
             return
         with self._lock:
-            if state.client is not client or self._states.get(state.pid) is not state:
+            if state.client is not client or not state.open or self._states.get(state.pid) is not state:
                 return  # another connection has it, nobody, or no one yet
             state.lost_at_s = self._clock()
             self._lost[state.pid] = state
@@ -580,11 +585,10 @@ class Recoveries:
     def _shut(self, state: State[Client]) -> Client:
         """Keep a state no longer, under the lock; :meth:`_clear` follows for its client."""
         state.open = False
-        if (
-            self._states.get(state.pid) is state
-        ):  # or else it is another one, which has come from another server
-            del self._states[state.pid]
-            self._lost.pop(state.pid, None)
+        # What is kept under its pid may be another one, which has come from another server.
+        for kept in (self._states, self._lost):
+            if kept.get(state.pid) is state:
+                del kept[state.pid]
         return state.client
 
     def _clear(self, client: Client) -> None:

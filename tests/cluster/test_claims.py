@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flask_socketio_core.cluster.peers import HEARD_LATE_S
 from flask_socketio_core.cluster.recovery import TAKE, TAKE_S
 from support.nodes import Node, wait_until
 
@@ -46,8 +47,16 @@ def take(asks: Node, has: Node, heard: dict[str, tuple[int, list[int], int, floa
 def test_what_one_that_has_ended_said_before_a_server_was_there_holds_nobody_up(
     pair: tuple[Node, Node],
 ) -> None:
-    # Who asks has heard it a moment ago, since its queue is slow, and who is asked will never hear it.
-    assert take(*pair, {"of one that has ended": (3, [], 1, 0.0)})["states"] == {}
+    asks, has = pair
+    # Who asks has heard it when the other one was there already, since its queue is slow.
+    silent_s = has.cluster.link.listening_s - 0.5
+    assert take(asks, has, {"of one that has ended": (3, [], 1, silent_s)})["states"] == {}
+
+
+def test_what_a_server_should_have_heard_is_waited_for_in_vain(pair: tuple[Node, Node]) -> None:
+    asks, has = pair
+    silent_s = has.cluster.link.listening_s - HEARD_LATE_S - 1.0
+    assert take(asks, has, {"of a new one": (1, [], 1, silent_s)}) == {"refused": "messages lost"}
 
 
 def test_what_was_lost_of_one_that_has_been_heard_is_waited_for_in_vain(pair: tuple[Node, Node]) -> None:

@@ -811,18 +811,59 @@ def test_what_ends_a_client_whose_state_could_not_be_had_does_not_end_that_state
     bench.recoveries.give_up(state)
     brought = bench.recoveries.receive_absent("there.secret", "/", "of the client", ["room"])
     assert brought is not None
-    packed: dict[str, Any] = {
-        "data": {},
-        "user": None,
-        "user_session": {},
-        "away_s": 0.0,
-        "expires_at": None,
-        "session": None,
-    }
-    bench.recoveries.take_over(brought, packed, [], {}, True, lambda origin: False)
+    bench.recoveries.take_over(brought, PACKED, [], {}, True, lambda origin: False)
     bench.recoveries.close(client)
     assert bench.recoveries.holder("there.secret") is brought.client
     assert bench.load().lost_clients == 1
+
+
+PACKED: dict[str, Any] = {
+    "data": {"name": "ann"},
+    "user": None,
+    "user_session": {},
+    "away_s": 0.0,
+    "expires_at": None,
+    "session": None,
+}
+
+
+def test_who_is_disconnected_while_its_state_comes_does_not_have_it(
+    bench: Bench, sought: tuple[Peer, Client, State[Client]]
+) -> None:
+    peer, client, state = sought
+    peer.lose()
+    bench.recoveries.close(client)  # kicked, or it has left by itself
+    with pytest.raises(Unrecoverable):
+        bench.recoveries.take_over(state, PACKED, [], {}, True, lambda origin: False)
+    bench.recoveries.give_up(state)
+    assert bench.recoveries.holder("there.secret") is None
+    assert (bench.load().clients, bench.load().lost_clients, bench.server._rooms) == (0, 0, {})
+
+
+def test_who_starts_over_after_it_had_its_state_has_nothing_of_it(
+    bench: Bench, others: OtherServers, sought: tuple[Peer, Client, State[Client]]
+) -> None:
+    peer, client, state = sought
+    ((_, ask),) = others.sought
+    bench.emit("missed", to="room")
+    bench.recoveries.take_over(state, PACKED, [], {}, True, lambda origin: False)
+    bench.recoveries.not_found(client, "there.secret", "no answer", ask)  # what followed has failed
+    bench.mode.run_jobs()
+    assert [kind for kind, _ in peer.received()] == ["0"]
+    assert (client.recovered, client.missed, client.data) == (False, 0, {})
+    assert bench.recoveries.holder("there.secret") is None
+    bench.emit("news")
+    assert [kind for kind, _ in peer.received()] == ["2"]
+
+
+def test_a_state_that_was_just_given_to_another_server_is_nobodys_here(bench: Bench) -> None:
+    peer, newer = bench.peer(), bench.peer()
+    client, state = peer.client, peer.client.recovery
+    assert state is not None
+    peer.lose()
+    assert bench.recoveries.release(state.pid, client) is state
+    assert not bench.recoveries._put(state, client, newer.client, 0)
+    assert state.client is client
 
 
 # the end of a login
