@@ -199,6 +199,7 @@ class Client:
         self.sid = sid
         self._data, self._user, self.user_session = None, None, None
         self.recovered, self.missed = False, 0
+        self.expires_at = None
         with self.session.lock:
             self.held_back = None  # what that one has missed
 

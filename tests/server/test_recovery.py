@@ -846,11 +846,12 @@ def test_who_starts_over_after_it_had_its_state_has_nothing_of_it(
     peer, client, state = sought
     ((_, ask),) = others.sought
     bench.emit("missed", to="room")
-    bench.recoveries.take_over(state, PACKED, [], {}, True, lambda origin: False)
+    packed = {**PACKED, "expires_at": time.time() + 60}
+    bench.recoveries.take_over(state, packed, [], {}, True, lambda origin: False)
     bench.recoveries.not_found(client, "there.secret", "no answer", ask)  # what followed has failed
     bench.mode.run_jobs()
     assert [kind for kind, _ in peer.received()] == ["0"]
-    assert (client.recovered, client.missed, client.data) == (False, 0, {})
+    assert (client.recovered, client.missed, client.data, client.expires_at) == (False, 0, {}, None)
     assert bench.recoveries.holder("there.secret") is None
     bench.emit("news")
     assert [kind for kind, _ in peer.received()] == ["2"]
