@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from generator import Generator, frame
-from process import free_port, pin_generator, running
+from process import pin_generator, running
 from run import commands
+
+from flask_socketio_core.testing.ports import free_port
 
 ATTACKERS = {
     "pongs": [b"3"],

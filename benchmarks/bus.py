@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 from bus_library import LIBRARIES
 from generator import Generator
-from process import free_port, pin_generator, running
+from process import pin_generator, running
 from run import flask_command, medians_of, write_json
 
 from flask_socketio_core.cluster import envelope
@@ -44,6 +44,7 @@ from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.contracts import MessageQueue, QueueCapabilities
 from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.selection import Plugins
+from flask_socketio_core.testing.ports import free_port
 from flask_socketio_core.testing.threads import ThreadMode
 
 if TYPE_CHECKING:

@@ -26,8 +26,10 @@ from typing import Any
 
 import redis
 from generator import Client, Generator
-from process import PARTS, Server, free_port, pin_generator, running
+from process import PARTS, Server, pin_generator, running
 from run import SERVERS_DIR, Figures, medians_of, write_json
+
+from flask_socketio_core.testing.ports import free_port
 
 PATIENCE_S = 120.0
 IDLE_S = 4.0

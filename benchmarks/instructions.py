@@ -17,9 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from process import free_port, running
+from process import running
 from run import Command, before, commands
 
+from flask_socketio_core.testing.ports import free_port
 from flask_socketio_core.testing.rawclient import TEXT, RawClient, handshake, masked
 
 FEW, MANY = 400, 2400

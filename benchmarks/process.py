@@ -107,14 +107,6 @@ def running(
             process.wait(10)
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def pin_generator() -> None:
     """Pin this process to its own core, and let it have as many descriptors as it may."""
     with contextlib.suppress(OSError):

@@ -12,8 +12,10 @@ import tempfile
 from pathlib import Path
 
 from generator import Generator
-from process import free_port, pin_generator, running
+from process import pin_generator, running
 from run import CASES, flask_command
+
+from flask_socketio_core.testing.ports import free_port
 
 
 def main() -> None:

@@ -23,7 +23,9 @@ from typing import Any
 
 from generator import Generator
 from pollers import Pollers
-from process import PARTS, Server, free_port, pin_generator, running
+from process import PARTS, Server, pin_generator, running
+
+from flask_socketio_core.testing.ports import free_port
 
 HERE = Path(__file__).parent
 SERVERS_DIR = HERE / "servers"

@@ -25,8 +25,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from generator import HANDSHAKE, Client, Generator, frame
-from process import free_port, pin_generator, running
+from process import pin_generator, running
 from run import NODE, Command, Figures, commands, medians_of, table, write_json
+
+from flask_socketio_core.testing.ports import free_port
 
 SERVERS = ("ours-gevent", "ours-threading", "ours-gunicorn-gthread", NODE)
 CLIENTS_PER_ROOM = 100

@@ -20,9 +20,10 @@ from pathlib import Path
 from statistics import median
 
 from generator import ECHO, Client, Generator, frame
-from process import Server, free_port, pin_generator, running
+from process import Server, pin_generator, running
 from run import SERVERS_DIR, Command, Figures, before, flask_command, medians_of, warm_up, write_json
 
+from flask_socketio_core.testing.ports import free_port
 from flask_socketio_core.testing.rawclient import RawClient, handshake
 
 GROUP = [sys.executable, str(SERVERS_DIR / "group.py")]

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from flask_socketio_core.testing.ports import free_port
+
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log; user {user};
 events {{ worker_connections 19000; }}
@@ -39,13 +41,6 @@ http {{
   }}
 }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def wait_for(port: int) -> None:
