@@ -434,7 +434,7 @@ class Cluster:
 
     def _put(self, link: Link, encoded: bytes, emission: Emission, flight: Flight | None) -> None:
         to = emission.to
-        address = address_in(to[0]) if to is not None and len(to) == 1 else ""
+        address = address_in(to[0]) if link.queue.address and to is not None and len(to) == 1 else ""
         key = _key(emission.namespace, to[0] if to else "")
         link.outbox.put(encoded, key, address=address, flight=flight)
 
