@@ -19,7 +19,7 @@ from ..contracts.hookspecs import DESCRIBING, SETTING_UP
 from ..contracts.settings import Setting
 from ..errors import DuplicateSetting, InvalidHook, PartUnsuitable, PluginFailed, SelectionError
 from . import choice, describing, discovery, parts, requirements, settings
-from .choice import ASYNC_MODE, PROVIDER, QUEUE, STORE, Kind, Offers
+from .choice import ASYNC_MODE, PROVIDER, QUEUE, STORE, Kind, Offers, SchemedT
 from .parts import Info
 from .records import Candidate, Plugin, Selection, one_line
 
@@ -148,10 +148,7 @@ class Plugins:
         :raises InvalidOption: if the URL has no scheme.
         :raises SelectionError: if no queue can be had for it.
         """
-        candidates = self._queue_candidates()
-        scheme = choice.scheme_of(url, QUEUE.option)
-        self._chosen_queue = chosen = choice.for_scheme(candidates, scheme, self._offers(QUEUE, candidates))
-        self._note("selected message queue %s: %s", chosen.info.name, chosen.reason)
+        self._chosen_queue = chosen = self._select_by_scheme(QUEUE, self._queue_candidates(), url)
         return chosen
 
     def select_store(self, url: str) -> Selection[StoreInfo]:
@@ -160,10 +157,15 @@ class Plugins:
         :raises InvalidOption: if the URL has no scheme.
         :raises SelectionError: if no store can be had for it.
         """
-        candidates = self._store_candidates()
-        scheme = choice.scheme_of(url, STORE.option)
-        self._chosen_store = chosen = choice.for_scheme(candidates, scheme, self._offers(STORE, candidates))
-        self._note("selected store %s: %s", chosen.info.name, chosen.reason)
+        self._chosen_store = chosen = self._select_by_scheme(STORE, self._store_candidates(), url)
+        return chosen
+
+    def _select_by_scheme(
+        self, kind: Kind, candidates: Sequence[Candidate[SchemedT]], url: str
+    ) -> Selection[SchemedT]:
+        offers = self._offers(kind, candidates)
+        chosen = choice.for_scheme(candidates, choice.scheme_of(url, kind.option), offers)
+        self._note("selected %s %s: %s", kind.noun, chosen.info.name, chosen.reason)
         return chosen
 
     def queue_url_for_workers(self, name: str) -> str | None:

@@ -433,9 +433,8 @@ class Connection:
 
     def _let_in(self, client: Client) -> None:
         client.accept(self._welcome(client))
-        for (
-            job
-        ) in client.take_early():  # also where it was accepted before: it may have waited to be asked about
+        # Also where it was accepted before: it may have waited to be asked about.
+        for job in client.take_early():
             self._run(job)
         self.shared.application.on_connected(client)
 

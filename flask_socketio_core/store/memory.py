@@ -98,10 +98,8 @@ class _Shelf:
     def find(self, name: Name, now_s: float) -> _Entry | None:
         self._expire(now_s)
         entry = self.entries.get(name)
-        if (
-            entry is not None and entry.ends_s <= now_s
-        ):  # its place in the heap may be that of an earlier time
-            self.drop(name)
+        if entry is not None and entry.ends_s <= now_s:
+            self.drop(name)  # its place in the heap may be that of an earlier time
             return None
         return entry
 

@@ -126,9 +126,8 @@ class Asking:
             ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", [passed.fileno()]))]
         try:
             sent = self._sock.sendmsg([message], ancillary, NO_SIGNAL)
-        except (
-            OSError
-        ):  # BlockingIOError, too: a new connection takes some bytes, unless there is no memory for them
+        except OSError:
+            # BlockingIOError, too: a new connection takes some bytes, unless there is no memory for them.
             self._sock.close()
             raise
         self._rest = memoryview(message)[sent:]

@@ -9,8 +9,8 @@ import pytest
 
 from flask_socketio_async_gevent.mode import GeventMode
 from flask_socketio_core.contracts import AsyncMode
-from flask_socketio_core.testing.conformance.queues import Listener, QueueConformance
-from support.nodes import wait_until
+from flask_socketio_core.testing.conformance.queues import QueueConformance
+from support.gathering import assert_gathers_in_order
 
 host_queue = pytest.importorskip("flask_socketio_queue_host.queue", reason="the plugin is not installed")
 
@@ -30,18 +30,5 @@ class TestHostQueue(QueueConformance):
 
     def test_what_gathers_under_load_arrives_in_order(self, url: str, mode: AsyncMode) -> None:
         queue = host_queue.HostQueue(url, "pace", mode=mode, options={})
-        listener = Listener(queue).subscribed()
-        pace, sent = queue._inboxes[0]._pace, [b"%d" % number for number in range(100_000)]
-        published = 0
-
-        def pauses_after(count: int) -> bool:
-            nonlocal published
-            for message in sent[published : published + count]:
-                queue.publish(message)
-            published += count
-            assert listener.wait_for(published) == sent[:published]
-            return bool(pace.pauses)
-
-        wait_until(lambda: pauses_after(50), "pause under load")
-        wait_until(lambda: not pauses_after(1), "end of the pauses")
+        assert_gathers_in_order(queue)
         queue.close()

@@ -28,6 +28,7 @@ from flask_socketio_queue_host.frames import QUESTION, FrameReader, FrameTooLarg
 from flask_socketio_queue_host.pace import AGAIN_S, COUNTED, PAUSE_S, TRIED, Pace
 from flask_socketio_queue_host.peer import Peer
 from flask_socketio_queue_host.queue import HostQueue
+from support.gathering import assert_gathers_in_order
 from support.nodes import wait_until
 from support.servers import stopped
 
@@ -219,21 +220,7 @@ def test_answers_that_wait_for_each_other_are_held_up_for_a_hundredth_of_the_tim
 
 
 def test_what_gathers_under_load_arrives_in_order_and_single_messages_do_not_gather(make: Make) -> None:
-    queue = make()
-    listener = Listener(queue).subscribed()
-    pace, sent = queue._inboxes[0]._pace, [b"%d" % number for number in range(100_000)]
-    published = 0
-
-    def pauses_after(count: int) -> bool:
-        nonlocal published
-        for message in sent[published : published + count]:
-            queue.publish(message)
-        published += count
-        assert listener.wait_for(published) == sent[:published]
-        return pace.pauses
-
-    wait_until(lambda: pauses_after(50), "pause under load")
-    wait_until(lambda: not pauses_after(1), "end of the pauses")
+    assert_gathers_in_order(make())
 
 
 # ------------------------------------------------------------------------------------------- who is there
