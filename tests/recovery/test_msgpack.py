@@ -37,7 +37,7 @@ def test_a_client_that_speaks_msgpack_comes_back(
             (seen,) = some.wait_for(1)
             assert seen.offset is not None
             proxy.target = (new if elsewhere else old).port
-            with proxy.refusing():
+            with some.cut_off(proxy):
                 old.post("/do/emit?to=all&number=2")
                 old.post("/do/binary?to=all")
                 new.post("/do/emit?to=all&number=3")

@@ -32,7 +32,7 @@ def test_python_clients_whose_handlers_have_fixed_arguments_get_no_more_than_bef
             server.wait_journal("connect", "connect")
             server.post("/do/emit?to=all&number=1")
             assert received.get(timeout=5) == 1
-            with proxy.refusing():
+            with javascript.cut_off(proxy):
                 server.post("/do/emit?to=all&number=2")
             assert received.get(timeout=5) == 2
             (seen,) = javascript.wait(2)

@@ -85,7 +85,7 @@ def test_servers_that_end_hand_their_clients_on(
         second.post("/flow?first=200000&count=50&pause=0.003")
         some.wait_for(200_049)
         proxy.target = third.port
-        with proxy.refusing():
+        with some.cut_off(proxy):
             second.stop()
             time.sleep(3)
         seen = some.wait_for(count - 1, 30)
@@ -140,7 +140,7 @@ def test_nothing_is_lost_while_the_broker_is_away(
         new.post(f"/flow?first=0&count={count}&pause=0.005")
         time.sleep(0.5)
         proxy.target = (new if elsewhere else old).port
-        with proxy.refusing():
+        with some.cut_off(proxy):
             with its_broker.outage():
                 time.sleep(1)
             assert wait_until(lambda: all(is_up(server) for server in (old, new)), timeout_s=30)

@@ -127,6 +127,16 @@ class Clients:
         ]
         return seen
 
+    @contextmanager
+    def cut_off(self, proxy: Proxy) -> Iterator[None]:
+        """Cut their connections; let none through until the end of a ``with`` block, and until each has noticed.
+
+        One that polls may be between two requests for the whole block, and otherwise would notice nothing.
+        """
+        with proxy.refusing():
+            yield
+            assert wait_until(lambda: not any(one.connected for one in self.tell()), timeout_s=10), self.tell()
+
     def close(self) -> None:
         """End the program."""
         self._process.kill()
