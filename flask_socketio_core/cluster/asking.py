@@ -226,6 +226,9 @@ class Asking:
         if not isinstance(handler, InOrder):
             self._start(partial(self._answer, handler, message), message)
             return
+        if self._workers.full:  # what it begins would be given away to nobody
+            self._refuse(message)
+            return
         (payload, *_) = message["args"] or [None]
         self._beginning = True
         try:
@@ -237,7 +240,11 @@ class Asking:
     def _start(
         self, job: Callable[[], object], message: Message, lane: tuple[str, str] | None = None
     ) -> None:
-        if not self._workers.start(job, lane) and self._bus is not None:
+        if not self._workers.start(job, lane):
+            self._refuse(message)
+
+    def _refuse(self, message: Message) -> None:
+        if self._bus is not None:
             why = f"too many on topics wait for their handlers, as this one on {message['topic']!r}"
             self._bus.refuse("too many on topics", why)
 

@@ -3,10 +3,12 @@
 Two questions, of which the second one decides. *A* has the state, *B* has the client:
 
 1. *B* asks for it. *A* closes a connection that has not noticed its end, waits for the disconnect handler, and answers
-   with the client's sid and rooms. *B* puts the client into these rooms: from now on it notes what it would be sent.
+   with the client's sid and rooms. *B* puts one into these rooms that stands for the client, as if it had lost its
+   connection to *B*: from now on what it would be sent is noted.
 2. *B* tells which messages it has heard of whom until then, and asks for the state. *A* waits until it has heard all of
    these, takes the client out of its rooms, and answers with the events that it has missed and with which messages it
-   has heard by then. *B* sends these events, and of what it has noted itself that which *A* has not heard.
+   has heard by then. *B* keeps these events, and behind them of what it has noted itself that which *A* has not
+   heard. Then the client comes back as to a server that has had it all the time.
 
 What both have heard, *A* has noted, and *B* leaves out; what *A* has not heard, *B* hears later or has noted. Messages
 are told apart by their sender and number, whatever the order in which a queue delivers them. Of what a server emits
@@ -137,7 +139,7 @@ class Elsewhere:
         self, client: RecoverableClient, presented: Presented, ask: Callable[[], object], until: float
     ) -> None:
         try:
-            self._bring(client, presented)
+            state, absent = self._bring(client, presented)
         except OnItsWay:
             self._states.look_again(client, presented, ask, until)
         except Unrecoverable as error:
@@ -148,10 +150,10 @@ class Elsewhere:
             self._states.not_found(client, presented.pid, "no answer", ask)
             raise
         else:
-            ask()
+            self._states.resume(state, absent, client, presented.offset, ask)
 
-    def _bring(self, client: RecoverableClient, presented: Presented) -> None:
-        """Bring a client's state here.
+    def _bring(self, client: RecoverableClient, presented: Presented) -> tuple[KeptState, RecoverableClient]:
+        """Bring a client's state here; return it with who stands for the client until it has it.
 
         :raises Unrecoverable: if that is not possible; says why.
         """
@@ -162,9 +164,22 @@ class Elsewhere:
         node, found = self._find(link, {**presented._asdict(), "namespace": client.namespace})
         if client.has_left:
             raise Unrecoverable("unknown")  # it stays where it is, for the next connection
-        state = self._states.receive(client, presented.pid, found["sid"], envelope.rooms(found["rooms"]))
-        answer = self._take(link, node, [state], presented)
-        self._go_on(state, found, answer, node)
+        state = self._receive(presented.pid, client.namespace, found, client)
+        if state is None:
+            raise OnItsWay("no answer")
+        absent = state.client
+        try:
+            answer = self._take(link, node, [state], presented)
+            self._go_on(state, found, answer, node)
+        except BaseException:
+            self._states.give_up(state)
+            raise
+        return state, absent
+
+    def _receive(
+        self, pid: str, namespace: str, told: Mapping[str, Any], asker: RecoverableClient | None
+    ) -> KeptState | None:
+        return self._states.receive(pid, namespace, told["sid"], envelope.rooms(told["rooms"]), asker)
 
     def _take(
         self, link: Link, node: str, states: Sequence[KeptState], presented: Presented | None
@@ -312,8 +327,7 @@ class Elsewhere:
         kept: set[KeptState] = set()
         try:
             for told in payload:
-                rooms = envelope.rooms(told["rooms"])
-                state = self._states.receive_absent(told["pid"], told["namespace"], told["sid"], rooms)
+                state = self._receive(told["pid"], told["namespace"], told, None)
                 if state is not None:  # or else its client is here and asks itself
                     coming[state] = told
             if coming:

@@ -178,13 +178,18 @@ class TopicWorkers:
         with self._lock:
             return bool(self._running or self._waiting)
 
+    @property
+    def full(self) -> bool:
+        """Whether so many wait that no other one may."""
+        return self._waiting >= MOST_WAITING
+
     def start(self, job: Callable[[], object], lane: Hashable = None) -> bool:
         """Run a job soon; ``False`` if too many wait already.
 
         :param lane: jobs of one lane run one after the other, in the order given; ``None`` for one of its own.
         """
         with self._lock:
-            if self._waiting >= MOST_WAITING:
+            if self.full:
                 return False
             self._waiting += 1
             if lane is not None:

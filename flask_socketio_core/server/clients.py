@@ -186,22 +186,13 @@ class Client:
 
     @property
     def absent(self) -> bool:
-        """Whether it was another server's, and has not come yet."""
+        """Whether it stands for one that was another server's, and is not back here."""
         return self.session.transport.name == "none"
 
-    def restore(self, packed: Mapping[str, Any], missed: int) -> None:
-        """Be a client that has lost its connection to another server."""
+    def restore(self, packed: Mapping[str, Any]) -> None:
+        """Stand for a client that has lost its connection to another server."""
         self._data, self._user, self.user_session = packed["data"], packed["user"], packed["user_session"]
-        self.recovered, self.missed = True, missed
-
-    def start_over(self, sid: str) -> None:
-        """Be a client that is new, although it may have been given the state of one that is back."""
-        self.sid = sid
-        self._data, self._user, self.user_session = None, None, None
-        self.recovered, self.missed = False, 0
-        self.expires_at = None
-        with self.session.lock:
-            self.held_back = None  # what that one has missed
+        self.expires_at = packed["expires_at"]
 
     @property
     def pending(self) -> bool:

@@ -400,11 +400,13 @@ class States(Protocol):
     def pack(self, client: Any) -> dict[str, Any]:
         """Return what another server has to know of a client."""
 
-    def receive(self, client: Any, pid: str, sid: str, rooms: Iterable[Any]) -> KeptState:
-        """Note what is emitted to a client whose state another server has still."""
+    def receive(
+        self, pid: str, namespace: str, sid: str, rooms: Iterable[Any], asker: Any
+    ) -> KeptState | None:
+        """Note what is emitted to a client whose state another server has still; ``None`` if it is to come otherwise.
 
-    def receive_absent(self, pid: str, namespace: str, sid: str, rooms: Iterable[Any]) -> KeptState | None:
-        """Note what is emitted to a client that has lost its connection to another server, which ends."""
+        :param asker: who is back and asks for it; ``None`` for one of a server that ends.
+        """
 
     def take_over(
         self,
@@ -415,10 +417,18 @@ class States(Protocol):
         complete: bool,
         covered: Callable[[Origin], bool],
     ) -> None:
-        """Let a client have the state that another server has released."""
+        """Keep a state that another server has released."""
+
+    def resume(
+        self, state: Any, old: Any, client: Any, offset: str | None, ask: Callable[[], object]
+    ) -> None:
+        """Let a client that is back have a state that was taken over.
+
+        :param old: who stands for it until then.
+        """
 
     def give_up(self, state: Any) -> None:
-        """Note nothing more for a client whose state the other server has not given away."""
+        """Note nothing more for a client whose state was not brought here."""
 
     @property
     def some_come(self) -> bool:

@@ -37,7 +37,6 @@ NOTHING = Outgoing(())
 """Stands for a packet that is not known."""
 
 CONNECTED = Phase.CONNECTED
-PENDING = Phase.PENDING
 GONE = Phase.GONE
 
 
@@ -260,7 +259,6 @@ class State(Generic[H]):
         "client",
         "covered",
         "covers",
-        "gathering",
         "lost_at_s",
         "open",
         "pid",
@@ -278,8 +276,6 @@ class State(Generic[H]):
         """Why ``sent`` does not go back to the CONNECT any more; ``None`` if it does, unless it is full."""
         self.open = True
         self.lost_at_s: float | None = None
-        self.gathering = False
-        """Whether it is being taken over from another server, and only notes what it is sent."""
         self.covered: Callable[[Origin], bool] | None = None
         """Says what that server has noted, although it arrives here as well."""
         self.covers: list[Any] = []
@@ -300,8 +296,7 @@ class State(Generic[H]):
             if covered is not None and event.origin is not None and covered(event.origin):
                 return
             sent, client = self._sent(), self.client
-            writes = client.phase is not GONE and not self.gathering
-            if writes and client.send_noted(outgoing, volatile, sent, event):
+            if client.phase is not GONE and client.send_noted(outgoing, volatile, sent, event):
                 return
             if self.open and not volatile:
                 sent.append(event)
@@ -413,35 +408,19 @@ class State(Generic[H]):
             kept = [event for event in sent if event.origin is None or not leave_out(event.origin)]
             return Released(kept, complete, origins)
 
-    def take_over(
-        self,
-        events: list[Event],
-        complete: bool,
-        covered: Callable[[Origin], bool],
-        put: Callable[[int], None],
-    ) -> None:
+    def take_over(self, events: list[Event], complete: bool, covered: Callable[[Origin], bool]) -> None:
         """Go on from what another server has released, with what was noted here meanwhile behind it.
 
         :param complete: whether that goes back to the client's CONNECT.
         :param covered: says of what was noted here that the other server has noted it as well.
-        :param put: learns how many events the client has missed, before it is sent them.
-        :raises Unrecoverable: if the client is back and one of these is not here, or they are too many.
         """
         with self._lock:
             here = [event for event in self.sent or () if event.origin is None or not covered(event.origin)]
             if not self._complete:  # the first of these are missing, and with them the link to the others
                 events, complete = [], False
-            all_of_them = [*events, *here]
-            missed = []
-            if self.client.phase is PENDING:
-                if not self._complete:
-                    raise Unrecoverable("too many events")
-                missed = self._packets_of(all_of_them)
-            self.gathering, self.covered = False, covered
+            self.covered = covered
             self.trimmed = None if complete else "too many events"
-            put(len(missed))
-            for _, outgoing in missed:
-                self.client.send(outgoing)
             sent = self._sent()
             sent.clear()
-            sent.extend(all_of_them)
+            sent.extend(events)
+            sent.extend(here)

@@ -32,7 +32,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..common.reasons import Reason
-from ..common.sids import new_sid
 from ..contracts.clients import RecoveryLoad
 from ..transport.packets import Outgoing
 from ..transport.session import GOING_AWAY, Session
@@ -199,7 +198,7 @@ class Recoveries:
             return
         auth = rest
         if presented is None:
-            self.admit(client)
+            self._admit(client)
             ask(auth)
             return
         self._look_for(client, presented, partial(ask, auth), self._clock() + LOOK_S)
@@ -249,7 +248,7 @@ class Recoveries:
             self._shared.eio.report(error, "the function clients of the option recovery")
             return False
 
-    def admit(self, client: Client) -> None:
+    def _admit(self, client: Client) -> None:
         """Give a client a state of its own."""
         # It says which server to ask for it.
         pid = f"{self.elsewhere.node if self.elsewhere is not None else ''}.{secrets.token_urlsafe(18)}"
@@ -266,7 +265,7 @@ class Recoveries:
         old = state.client
         if old.phase is not GONE:  # it is back before its loss was noticed
             _end(old)
-        resume = partial(self._resume, state, old, client, offset, ask)
+        resume = partial(self.resume, state, old, client, offset, ask)
         with self._lock:
             waits = not old.forgotten  # also for a connect handler that has not decided
             if waits:
@@ -277,7 +276,7 @@ class Recoveries:
         else:
             resume()
 
-    def _resume(
+    def resume(
         self,
         state: State[Client],
         old: Client,
@@ -285,9 +284,15 @@ class Recoveries:
         offset: str | None,
         ask: Callable[[], object],
     ) -> None:
+        """Let a client that is back have its state.
+
+        :param old: who had it, and is gone, with its handlers, or stands for who has had it at another server.
+        """
         if state.presented_by is not client:  # but a connection that is newer
             _end(client)
         if client.phase is GONE:
+            if old.absent:
+                self.lose(old, client.reason)
             ask()  # as any other that has left by now; the state waits for the next connection
             return
         if state.client is not old:  # an earlier connection has had it meanwhile
@@ -296,6 +301,7 @@ class Recoveries:
         try:
             state.take(client, offset, partial(self._put, state, old, client))
         except Unrecoverable as error:
+            self._abandon(state, old)
             self.begin_anew(client, str(error), ask)
             return
         if client.phase is GONE:  # it has left at this very moment
@@ -314,6 +320,14 @@ class Recoveries:
         replaced = self._shared.namespaces.replace(old, new, missed)
         assert replaced  # who is not in its namespace any more has no open state
         return True
+
+    def _abandon(self, state: State[Client], old: Client) -> None:
+        """Keep a state no longer that its client could not have, unless somebody else has it."""
+        with self._lock:
+            if self._states.get(state.pid) is not state or state.client is not old:
+                return
+            self._shut(state)
+        self._clear(old)
 
     def _check(self, state: State[Client], offset: str | None) -> None:
         """Find out whether it is certain what a client has missed.
@@ -417,29 +431,30 @@ class Recoveries:
         lost_at_s = None if client.recovery is None else client.recovery.lost_at_s
         return 0.0 if lost_at_s is None else self._clock() - lost_at_s
 
-    def receive(self, client: Client, pid: str, sid: str, rooms: Iterable[str]) -> State[Client]:
-        """Note what is emitted to a client whose state another server has still."""
-        state = State(pid, client, self._create_lock(), *self._limits)
-        state.gathering = True
-        client.sid, client.recovery = sid, state
-        self._shared.namespaces.add(client, rooms)
-        return state
-
-    def receive_absent(
-        self, pid: str, namespace: str, sid: str, rooms: Iterable[str]
+    def receive(
+        self, pid: str, namespace: str, sid: str, rooms: Iterable[str], asker: Client | None
     ) -> State[Client] | None:
-        """Note what is emitted to a client that has lost its connection to another server, which ends.
+        """Note what is emitted to a client whose state another server has still.
 
-        ``None`` if the client has just come here and asks for its state itself.
+        A client that is away stands for it, as if it had lost its connection here: whatever becomes of the state, who
+        is back has it whole or has had nothing of it.
+
+        :param asker: who is back and asks for it; ``None`` for one of a server that ends.
+        :returns: ``None`` if another one asks for it or has it already, or its client has left for good.
         """
-        client = Client(sid, namespace, Absent(self._shared.eio, self._create_lock()))
-        client.leave(Reason.TRANSPORT_CLOSE)
+        absent = Client(sid, namespace, Absent(self._shared, self._create_lock()))
+        absent.leave(Reason.TRANSPORT_CLOSE)
+        absent.forgotten = True
+        absent.recovery = state = State(pid, absent, self._create_lock(), *self._limits)
         with self._lock:
-            if self._coming.setdefault(pid, client) is not client:
+            if asker is not None:
+                state.presented_by = asker
+            elif pid not in self._states:  # or else it has come meanwhile, asked for by who is back
+                self._coming.setdefault(pid, absent)
+            if not self._comes(state):
                 return None
-        state = self.receive(client, pid, sid, rooms)
-        self._shared.namespaces.lose(client)
-        client.forgotten = True
+        self._shared.namespaces.add(absent, rooms)
+        self._shared.namespaces.lose(absent)
         return state
 
     def take_over(
@@ -451,34 +466,30 @@ class Recoveries:
         complete: bool,
         covered: Callable[[Origin], bool],
     ) -> None:
-        """Let a client have the state that another server has released.
+        """Keep a state that another server has released.
 
-        :param sent: offsets of what it was sent, and whether it is to be sent again.
+        :param sent: offsets of what its client was sent, and whether it is to be sent again.
         :param packets: what that is.
         :param covered: says of what was noted here that it is among them.
-        :raises Unrecoverable: if that is too much, or the client was disconnected in the meantime.
+        :raises Unrecoverable: if the client was disconnected in the meantime.
         """
         client, now_s = state.client, self._clock()
+        client.restore(packed)
+        self._shared.application.unpack_session(client, packed["session"])
         events = [self._event_from(offset, again, packets.get(offset), now_s) for offset, again in sent]
         for event in events:
             if event.outgoing is not None:
                 self.log.add(client.namespace, event)
-        state.take_over(events, complete, covered, partial(client.restore, packed))
-        self._shared.application.unpack_session(client, packed["session"])
-        client.expires_at = packed["expires_at"]
+        state.take_over(events, complete, covered)
         with self._lock:
-            if not state.open:
+            if not state.open or not self._comes(state):
                 raise Unrecoverable("unknown")
             self._states[state.pid] = state
-            self._coming.pop(state.pid, None)
-            if client.absent:
-                state.lost_at_s = now_s - packed["away_s"]
+            del self._coming[state.pid]
+            state.lost_at_s = now_s - packed["away_s"]
+            if state.presented_by is client:  # or else who is back is about to have it
                 self._lost[state.pid] = state
-            else:
-                self._counts["recovered"] += 1
         self._watch()
-        if client.phase is GONE and not client.absent:  # it has left meanwhile
-            self.lose(client, client.reason)
 
     def _event_from(
         self, offset: str, again: bool, packets: tuple[str | bytes, ...] | None, now_s: float
@@ -488,16 +499,23 @@ class Recoveries:
         return Event(offset, Outgoing(packets, True), now_s, True)
 
     def give_up(self, state: State[Client]) -> None:
-        """Note nothing more for a client whose state the other server has not given away."""
+        """Note nothing more for a client whose state was not brought here, unless one that is back has it already."""
         with self._lock:
+            absent = state.client
+            if not absent.absent:
+                return
             self._shut(state)
-        self._await_no_more(state.client, state.pid)
-        self._shared.namespaces.remove(state.client)
+            self._await_no_more(absent, state.pid)
+        self._shared.namespaces.remove(absent)
+
+    def _comes(self, state: State[Client]) -> bool:
+        """Return whether a state is still waited for by who has asked for it, or for who stands for it."""
+        return self._coming.get(state.pid) is state.presented_by
 
     def _await_no_more(self, client: Client, pid: str) -> None:
-        with self._lock:
-            if self._coming.get(pid) is client:
-                del self._coming[pid]
+        """Note that a state does not come for a client, under the lock."""
+        if self._coming.get(pid) is client:
+            del self._coming[pid]
 
     def lost_with(self, sessions: Container[Session]) -> list[Client]:
         """Return the clients that have lost one of some connections."""
@@ -512,7 +530,8 @@ class Recoveries:
 
     def not_found(self, client: Client, pid: str, reason: str, ask: Callable[[], object]) -> None:
         """Have a client begin anew that another server has no state of, or none that it could give away."""
-        self._stop_coming(client, pid)
+        with self._lock:
+            self._await_no_more(client, pid)
         self._find_nothing(client, reason, ask)
 
     def _find_nothing(self, client: Client, reason: str, ask: Callable[[], object]) -> None:
@@ -525,23 +544,16 @@ class Recoveries:
         self, client: Client, presented: Presented, ask: Callable[[], object], until: float
     ) -> None:
         """Look again, in a moment, for a state that is being given from one server to another one, perhaps this one."""
-        self._stop_coming(client, presented.pid)
+        with self._lock:
+            self._await_no_more(client, presented.pid)
         self._look_later(client, presented, ask, until)
-
-    def _stop_coming(self, client: Client, pid: str) -> None:
-        self._await_no_more(client, pid)
-        state = client.recovery
-        if state is not None:
-            # It stays the client's, which an event may have been selected for: it neither sends nor keeps anything.
-            self.give_up(state)
-            client.start_over(new_sid())
 
     def begin_anew(self, client: Client, reason: str, ask: Callable[[], object]) -> None:
         """Have a client begin anew that wanted to come back."""
         with self._lock:
             self._failures[reason] += 1
         self._shared.tell_not_recovered(client, reason)
-        self.admit(client)
+        self._admit(client)
         ask()
 
     # clients that go
@@ -574,6 +586,9 @@ class Recoveries:
         """
         state = client.recovery
         if state is None:
+            with self._lock:
+                for pid in [pid for pid, other in self._coming.items() if other is client]:
+                    del self._coming[pid]
             return None
         with self._lock:
             if state.client is not client:
@@ -679,7 +694,8 @@ class Absent:
     early = 0
     max_pending_acks = 0
 
-    def __init__(self, eio: EngineIOServer, lock: Lock) -> None:
+    def __init__(self, shared: Surroundings, lock: Lock) -> None:
+        eio, self._namespaces = shared.eio, shared.namespaces
         self.session = Session("", {}, eio, Nowhere(), lock, eio.clock())
         self.session.closed = True
         self.app_data: Any = None
@@ -689,8 +705,12 @@ class Absent:
         """Wait for no acknowledgements."""
 
     def identify(self, client: Client, user: str | None) -> None:
-        """Take it for a user's; its rooms are kept with its state."""
-        client.keep_user(user)
+        """Take it for a user's, and tell nobody while it is away."""
+        rooms = self._namespaces.rooms.get(client.namespace)
+        if rooms is None:
+            client.keep_user(user)
+        else:
+            rooms.identify(client, user)
 
     def reschedule(self, old: Timed | None, new: Timed | None) -> None:
         """Have nothing end."""

@@ -266,7 +266,6 @@ class Server:
                 client.phase is CONNECTED
                 and log is not None
                 and state.covered is None
-                and not state.gathering
                 and (client.session.send_noted(numbered, volatile, log, logged) or volatile)
             ):
                 continue

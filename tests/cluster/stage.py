@@ -29,13 +29,14 @@ class Person:
         self.heard: list[tuple[Any, ...]] = []
         self.has_left = False
         self.client = python_client()
+        self._sockets: list[Any] = []
+        self.client.on("connect", lambda: self._sockets.append(self.client.eio.ws))
         self.client.on("question", lambda *args: ("answer", *args))
         self.client.on("*", lambda *event: self.heard.append(event))
         self.client.on("disconnect", self._leave)
         auth = user and {"user": user}
         self.client.reconnection = user is None  # who is let in no longer would try again
         self.client.connect(server.url, auth=auth, transports=["websocket"], wait_timeout=10)
-        self._socket = self.client.eio.ws
         self.client.call("join", (EVERYONE, *rooms), timeout=10)
 
     @property
@@ -49,7 +50,8 @@ class Person:
 
     def close(self) -> None:
         self.client.shutdown()
-        self._socket.shutdown()  # python-engineio leaves it open when the server has closed the connection
+        for socket in self._sockets:
+            socket.shutdown()  # python-engineio leaves it open when the server has closed the connection
 
     def _leave(self, *_reason: object) -> None:
         self.has_left = True

@@ -15,7 +15,7 @@ from flask_socketio_core.cluster import envelope, link
 from flask_socketio_core.cluster.cluster import Cluster
 from flask_socketio_core.cluster.envelope import MAX_ID, MAX_TOPICS, PROTOCOL
 from flask_socketio_core.cluster.memory import MemoryQueue
-from flask_socketio_core.cluster.topics import MOST_AT_ONCE, MOST_WAITING
+from flask_socketio_core.cluster.topics import MOST_AT_ONCE, MOST_WAITING, InOrder
 from flask_socketio_core.contracts import MessageQueue
 from flask_socketio_core.contracts.clients import Emission
 from flask_socketio_core.contracts.servers import Answers
@@ -320,6 +320,31 @@ def test_what_is_hostile_is_counted_told_once_and_changes_nothing(
         gate.set()
         wait_until(lambda: node.servers.ask("echo", 1).complete, "answer afterwards")
         assert node.cluster.health().peers == ()
+    finally:
+        gate.set()
+        node.close()
+        stranger.close()
+
+
+def test_a_question_that_is_too_much_begins_nothing(request: pytest.FixtureRequest) -> None:
+    """A server would give away the state of a client, and not tell whoever has asked for it."""
+    bus = make_bus(request, "memory")
+    node, stranger = Node(bus), Stranger(bus)
+    gate, begun = threading.Event(), []
+
+    def begin(payload: Any, asker: str, seq: int) -> Callable[[], Any]:
+        begun.append(payload)
+        return lambda: gate.wait(LONG_S)
+
+    node.cluster.link.asking.topics.add("in order", InOrder(begin))
+    node.start()
+    try:
+        most = MOST_AT_ONCE + MOST_WAITING
+        for number in range(most + 50):
+            question = {"topic": "in order", "args": [number], "id": number}
+            stranger.say("ask", **question, expires_at=time.time() + 60)
+        wait_until(lambda: node.cluster.health().unreadable == 50, "count of what is too much")
+        assert begun == list(range(most))
     finally:
         gate.set()
         node.close()

@@ -689,26 +689,28 @@ def test_nothing_is_kept_of_who_has_gone_for_good() -> None:
 # from another server
 
 
-def gathering_state(phase: Phase, most: int = 10) -> tuple[State[Any], FakeClient]:
-    """Return a state that is being taken over, and its client."""
-    client = FakeClient(phase)
-    state = State[Any]("pid", client, threading.Lock(), most, 100_000)
-    state.gathering = True
-    return state, client
+def state_from_elsewhere(
+    earlier: list[Event], meanwhile: list[tuple[Event, Outgoing]], *, complete: bool = True
+) -> State[Any]:
+    """Return a state with what another server has sent, and what was noted here meanwhile."""
+    state = State[Any]("pid", FakeClient(Phase.GONE), threading.Lock(), 10, 100_000)
+    state.client.session.closed = True
+    for event, outgoing in meanwhile:
+        state.deliver(event, outgoing, False)
+    state.take_over(earlier, complete, lambda origin: False)
+    return state
 
 
 def test_what_another_server_has_sent_comes_before_what_was_noted_meanwhile() -> None:
-    state, client = gathering_state(Phase.PENDING)
-    first, second = numbered(2)
-    state.deliver(*second, False)
-    assert not client.sent
-    put: list[int] = []
-    state.take_over([first[0]], True, lambda origin: False, put.append)
-    assert client.sent == [first[1], second[1]]
-    assert put == [2]
+    first, second, third = numbered(3)
+    state = state_from_elsewhere([first[0]], [second])
+    state.deliver(*third, False)
+    back = FakeClient()
+    state.take(back, None, lambda missed: missed == 3)
+    assert back.sent == [first[1], second[1], third[1]]
 
 
-def test_a_client_is_not_taken_over_in_part() -> None:
+def test_a_client_does_not_come_back_from_another_server_in_part() -> None:
     (forgotten, _), *others = numbered(12)
     forgotten.outgoing = None
     for earlier, meanwhile, reason in (
@@ -716,26 +718,20 @@ def test_a_client_is_not_taken_over_in_part() -> None:
         ([others[0][0]], others[1:], "too many events"),
         ([], others, "too many events"),
     ):
-        state, client = gathering_state(Phase.PENDING)
-        for event, outgoing in meanwhile:
-            state.deliver(event, outgoing, False)
+        state, back = state_from_elsewhere(earlier, meanwhile), FakeClient()
         with pytest.raises(Unrecoverable, match=rf"^{reason}$"):
-            state.take_over(earlier, True, lambda origin: False, lambda missed: None)
-        assert not client.sent
+            state.take(back, None, lambda missed: True)
+        assert not back.sent
 
 
 def test_what_was_noted_for_who_is_still_away_has_no_gap() -> None:
     (first, _), *others = numbered(12)
-    state, client = gathering_state(Phase.GONE)
-    for event, outgoing in others:
-        state.deliver(event, outgoing, False)
-    state.take_over([first], True, lambda origin: False, lambda missed: None)
+    state = state_from_elsewhere([first], others)
     with pytest.raises(Unrecoverable, match=r"^too many events$"):
         state.check(first.offset)
     with pytest.raises(Unrecoverable, match=r"^too many events$"):
         state.check(None)
     state.check(others[0][0].offset)
-    assert not client.sent
 
 
 class OtherServers:
@@ -765,96 +761,206 @@ def others(bench: Bench) -> OtherServers:
     return found
 
 
-@pytest.fixture
-def sought(bench: Bench, others: OtherServers) -> tuple[Peer, Client, State[Client]]:
-    """Return a client whose state another server has, and what is noted for it here."""
-    peer = bench.peer({"pid": "there.secret"})
-    ((client, _),) = others.sought
-    return peer, client, bench.recoveries.receive(client, "there.secret", "of the client", ["room"])
-
-
-def test_who_was_selected_for_an_event_before_its_state_could_not_be_had_is_not_sent_it(
-    bench: Bench, others: OtherServers, sought: tuple[Peer, Client, State[Client]]
-) -> None:
-    peer, client, _ = sought
-    ((_, ask),) = others.sought
-    select, rooms = Rooms.select_with_lost, bench.server._rooms["/"]
-
-    def select_and_fail(*args: Any) -> list[Client]:
-        found = select(rooms, *args)
-        bench.recoveries.look_again(client, Presented("there.secret", None), lambda: None, 2000.0)
-        return found
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rooms, "select_with_lost", lambda self, *args: select_and_fail(*args))
-        bench.emit("news", to="room")
-    assert rooms.members("room") == []
-    bench.recoveries.not_found(client, "there.secret", "unknown", ask)
-    bench.mode.run_jobs()
-    assert [kind for kind, _ in peer.received()] == ["0"]
-
-
-def test_who_leaves_while_its_state_is_looked_for_leaves_nothing_behind(
-    bench: Bench, sought: tuple[Peer, Client, State[Client]]
-) -> None:
-    peer, _, state = sought
-    peer.lose()
-    assert bench.recoveries.lost_states() == []  # which this server could not give away
-    bench.recoveries.give_up(state)
-    assert bench.server._rooms == {}
-
-
-def test_what_ends_a_client_whose_state_could_not_be_had_does_not_end_that_state(
-    bench: Bench, sought: tuple[Peer, Client, State[Client]]
-) -> None:
-    _, client, state = sought
-    bench.recoveries.give_up(state)
-    brought = bench.recoveries.receive_absent("there.secret", "/", "of the client", ["room"])
-    assert brought is not None
-    bench.recoveries.take_over(brought, PACKED, [], {}, True, lambda origin: False)
-    bench.recoveries.close(client)
-    assert bench.recoveries.holder("there.secret") is brought.client
-    assert bench.load().lost_clients == 1
-
-
 PACKED: dict[str, Any] = {
     "data": {"name": "ann"},
     "user": None,
-    "user_session": {},
+    "user_session": {"logged": "in"},
     "away_s": 0.0,
     "expires_at": None,
     "session": None,
 }
 
 
-def test_who_is_disconnected_while_its_state_comes_does_not_have_it(
-    bench: Bench, sought: tuple[Peer, Client, State[Client]]
+class Sought:
+    """A client that is back here from another server, and the state that is brought here for it."""
+
+    pid = "there.secret"
+    sid = "of the client"
+
+    def __init__(self, bench: Bench, others: OtherServers) -> None:
+        self._bench = bench
+        self.peer = bench.peer({"pid": self.pid})
+        self.client, self.ask = others.sought[-1]
+        self.own_sid = self.client.sid
+        state = bench.recoveries.receive(self.pid, "/", self.sid, ["room"], self.client)
+        assert state is not None
+        self.state = state
+        self.absent = state.client
+
+    def arrive(self, **packed: Any) -> None:
+        """Have the other server give the state away."""
+        self._bench.recoveries.take_over(self.state, {**PACKED, **packed}, [], {}, True, lambda origin: False)
+
+    def resume(self) -> None:
+        self._bench.recoveries.resume(self.state, self.absent, self.client, None, self.ask)
+        self._bench.mode.run_jobs()
+
+    def fail(self) -> None:
+        """Have something fail, before the client has its state."""
+        self._bench.recoveries.give_up(self.state)
+        self._bench.recoveries.not_found(self.client, self.pid, "no answer", self.ask)
+        self._bench.mode.run_jobs()
+
+
+@pytest.fixture
+def sought(bench: Bench, others: OtherServers) -> Sought:
+    return Sought(bench, others)
+
+
+def test_a_client_comes_back_from_another_server_as_if_it_had_been_here(bench: Bench, sought: Sought) -> None:
+    bench.emit("while it comes", to="room")
+    bench.emit("not sent again", to="room", volatile=True)
+    sought.arrive(user="ann", expires_at=time.time() + 60)
+    bench.emit("when it is there", to="room")
+    assert bench.recoveries.lost_states() == []  # or another server might take it from who is back
+    sought.resume()
+    (kind, data), *events = sought.peer.received()
+    assert (kind, data) == ("0", {"sid": sought.sid, "pid": sought.pid})
+    assert [event[0] for _, event in events] == ["while it comes", "when it is there"]
+    client = sought.client
+    assert (client.recovered, client.missed, client.data) == (True, 2, {"name": "ann"})
+    assert (client.user, client.user_session) == ("ann", {"logged": "in"})
+    assert client.expires_at is not None
+    assert bench.server.rooms(sought.sid) == [sought.sid, "room"]
+    assert (bench.load().recovered, bench.load().lost_clients) == (1, 0)
+
+
+@pytest.mark.parametrize("when", ["before its state could not be had", "before that was brought here"])
+def test_who_was_selected_for_an_event_is_not_sent_it_when_it_begins_anew(
+    bench: Bench, sought: Sought, when: str
 ) -> None:
-    peer, client, state = sought
-    peer.lose()
-    bench.recoveries.close(client)  # kicked, or it has left by itself
+    select, rooms = Rooms.select_with_lost, bench.server._rooms["/"]
+
+    def select_and_fail(*args: Any) -> list[Client]:
+        found = select(rooms, *args)
+        if "brought" in when:
+            sought.arrive()
+        sought.fail()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rooms, "select_with_lost", lambda self, *args: select_and_fail(*args))
+        bench.emit("news", to="room")
+    assert rooms.members("room") == []
+    ((kind, data),) = sought.peer.received()
+    assert (kind, data["sid"]) == ("0", sought.own_sid)
+
+
+def test_who_begins_anew_has_nothing_of_a_state_that_was_brought_here(bench: Bench, sought: Sought) -> None:
+    bench.emit("missed", to="room")
+    sought.arrive(user="ann", expires_at=time.time() + 60)
+    sought.fail()  # what follows does
+    assert [kind for kind, _ in sought.peer.received()] == ["0"]
+    client = sought.client
+    assert (client.sid, client.recovered, client.missed) == (sought.own_sid, False, 0)
+    assert (client.data, client.user, client.user_session, client.expires_at) == ({}, None, None, None)
+    assert bench.recoveries.holder(sought.pid) is None
+    assert bench.server.rooms(client.sid) == [client.sid]
+    bench.emit("news")
+    assert [kind for kind, _ in sought.peer.received()] == ["2"]
+
+
+def test_who_leaves_while_its_state_is_looked_for_leaves_nothing_behind(bench: Bench, sought: Sought) -> None:
+    sought.peer.lose()
+    assert bench.recoveries.lost_states() == []  # which this server could not give away
+    sought.fail()
+    assert bench.server._rooms == {}
+
+
+def test_who_leaves_while_its_state_comes_finds_it_here(bench: Bench, sought: Sought) -> None:
+    sought.peer.lose()
+    sought.arrive(away_s=50.0)
+    sought.resume()
+    bench.emit("missed", to="room")
+    assert bench.load().lost_clients == 1
+    bench.wait(50.0)  # it is away since it was here
+    back = bench.peer({"pid": sought.pid})
+    assert (back.client.sid, back.client.recovered, back.client.missed) == (sought.sid, True, 1)
+
+
+def test_who_leaves_by_itself_while_its_state_comes_does_not_come_back(bench: Bench, sought: Sought) -> None:
+    sought.peer.session.receive("41")
+    bench.mode.run_jobs()
     with pytest.raises(Unrecoverable):
-        bench.recoveries.take_over(state, PACKED, [], {}, True, lambda origin: False)
-    bench.recoveries.give_up(state)
-    assert bench.recoveries.holder("there.secret") is None
+        sought.arrive()
+    sought.fail()
+    assert bench.recoveries.receive(sought.pid, "/", sought.sid, [], sought.client) is None
     assert (bench.load().clients, bench.load().lost_clients, bench.server._rooms) == (0, 0, {})
 
 
-def test_who_starts_over_after_it_had_its_state_has_nothing_of_it(
-    bench: Bench, others: OtherServers, sought: tuple[Peer, Client, State[Client]]
+def test_a_newer_connection_has_what_was_brought_for_an_earlier_one(
+    bench: Bench, others: OtherServers, sought: Sought
 ) -> None:
-    peer, client, state = sought
-    ((_, ask),) = others.sought
-    bench.emit("missed", to="room")
-    packed = {**PACKED, "expires_at": time.time() + 60}
-    bench.recoveries.take_over(state, packed, [], {}, True, lambda origin: False)
-    bench.recoveries.not_found(client, "there.secret", "no answer", ask)  # what followed has failed
-    bench.mode.run_jobs()
-    assert [kind for kind, _ in peer.received()] == ["0"]
-    assert (client.recovered, client.missed, client.data, client.expires_at) == (False, 0, {}, None)
-    assert bench.recoveries.holder("there.secret") is None
-    bench.emit("news")
-    assert [kind for kind, _ in peer.received()] == ["2"]
+    sought.arrive()
+    newer = bench.peer({"pid": sought.pid})
+    assert newer.client.recovered
+    sought.resume()
+    assert sought.peer.session.closed
+    bench.recoveries.give_up(sought.state)  # what followed in the earlier one's worker has failed
+    assert bench.recoveries.holder(sought.pid) is newer.client
+    assert bench.server.rooms(sought.sid) == [sought.sid, "room"]
+
+
+def test_nothing_is_kept_of_what_was_brought_and_is_too_much(others: OtherServers) -> None:
+    bench = Bench({"max_events": 2})
+    bench.recoveries.elsewhere = others
+    sought = Sought(bench, others)
+    for number in range(3):
+        bench.emit("number", number, to="room")
+    sought.arrive()
+    sought.resume()
+    assert not sought.client.recovered
+    assert bench.load().failed == {"too many events": 1}
+    assert (bench.load().clients, bench.load().lost_clients) == (1, 0)
+    assert bench.server.rooms(sought.own_sid) == [sought.own_sid]
+    assert bench.server._rooms["/"].members("room") == []
+
+
+def test_what_a_server_that_ends_offers_is_not_taken_from_who_has_it(bench: Bench, sought: Sought) -> None:
+    """Its client has just arrived here, or has even had its state since that was offered."""
+
+    def offered() -> object:
+        return bench.recoveries.receive(sought.pid, "/", sought.sid, ["room"], None)
+
+    assert offered() is None
+    sought.arrive()
+    assert offered() is None
+    sought.resume()
+    assert offered() is None
+    sought.peer.received()
+    bench.emit("news", to="room")
+    assert [kind for kind, _ in sought.peer.received()] == ["2"]
+
+
+def test_the_end_of_who_began_anew_is_not_that_of_its_earlier_state(bench: Bench, sought: Sought) -> None:
+    sought.fail()
+    brought = bench.recoveries.receive(sought.pid, "/", sought.sid, ["room"], None)
+    assert brought is not None
+    bench.recoveries.take_over(brought, PACKED, [], {}, True, lambda origin: False)
+    bench.recoveries.close(sought.client)
+    assert bench.recoveries.holder(sought.pid) is brought.client
+    assert bench.load().lost_clients == 1
+
+
+def test_who_is_disconnected_while_its_state_comes_does_not_have_it(bench: Bench, sought: Sought) -> None:
+    bench.server.disconnect(sought.sid)
+    with pytest.raises(Unrecoverable):
+        sought.arrive()
+    sought.fail()
+    assert not sought.client.recovered
+    assert bench.recoveries.holder(sought.pid) is None
+    sought.peer.lose(Reason.KICKED)
+    assert (bench.load().clients, bench.load().lost_clients, bench.server._rooms) == (0, 0, {})
+
+
+def test_whose_user_changes_while_its_state_comes_is_in_that_users_room(bench: Bench, sought: Sought) -> None:
+    sought.absent.user = "ann"
+    sought.arrive(user="ann")
+    sought.absent.user = "bob"
+    bench.emit("for ann", to=user("ann"))
+    bench.emit("for bob", to=user("bob"))
+    sought.resume()
+    assert [data[0] for kind, data in sought.peer.received() if kind == "2"] == ["for bob"]
 
 
 def test_a_state_that_was_just_given_to_another_server_is_nobodys_here(bench: Bench) -> None:

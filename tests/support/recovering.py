@@ -135,7 +135,9 @@ class Clients:
         """
         with proxy.refusing():
             yield
-            assert wait_until(lambda: not any(one.connected for one in self.tell()), timeout_s=10), self.tell()
+            assert wait_until(lambda: not any(one.connected for one in self.tell()), timeout_s=10), (
+                self.tell()
+            )
 
     def close(self) -> None:
         """End the program."""
