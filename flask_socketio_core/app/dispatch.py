@@ -158,7 +158,7 @@ class Dispatcher:
         return None if session is None else _session_json.dumps(dict(session))
 
     def unpack_session(self, client: Client, packed: str | None) -> None:
-        """Let a client have the managed session that it has had at another server."""
+        """Let a client that is away have the managed session that it has had at another server."""
         if packed is not None:
             client.environ.setdefault(SESSION_KEY, ManagedSession(_session_json.loads(packed)))
 

@@ -156,7 +156,10 @@ class Application(Protocol):
         """
 
     def on_recovered(self, client: Client, before: Client) -> None:
-        """Learn, on the hub, that a client is back which was another one's connection; :meth:`on_connect` follows."""
+        """Learn that a client is back which was another one's connection; :meth:`on_connect` follows.
+
+        On the hub, or in a worker if it comes from another server.
+        """
 
     def pack_session(self, client: Client) -> str | None:
         """Return a client's managed session as text, for another server; ``None`` if it has none.
@@ -165,7 +168,7 @@ class Application(Protocol):
         """
 
     def unpack_session(self, client: Client, packed: str | None) -> None:
-        """Let a client, whose connect handler follows, have the session that it has had at another server."""
+        """Let a client that is away have the session that it has had at another server."""
 
     def on_connected(self, client: Client) -> None:
         """Learn that an accepted client's CONNECT packet was sent."""

@@ -162,7 +162,9 @@ class Recoveries:
         self._lost: OrderedDict[str, State[Client]] = OrderedDict()  # who was lost first is first
         self._trimmed_at = 0  # so many events had been forgotten when the states let go of them last
         self._trim_again_s = 0.0
-        self._coming: dict[str, Client] = {}  # those whose state another server may have
+        self._coming: dict[
+            str, Client
+        ] = {}  # who asks for a state that another server may have, until it has it
         self._given: dict[str, float] = {}  # when states were given to other servers, the oldest first
         self._counts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
@@ -218,7 +220,11 @@ class Recoveries:
             self._look_later(client, presented, ask, until)
             return
         if state is None and self.elsewhere is not None:
-            self.elsewhere.seek(client, presented, ask, until)
+            try:
+                self.elsewhere.seek(client, presented, ask, until)
+            except BaseException:  # no thread left
+                self._await_no_more(client, presented.pid)
+                raise
             return
         if state is None or state.client.namespace != client.namespace:
             self.begin_anew(client, "unknown", ask)
@@ -291,8 +297,9 @@ class Recoveries:
         if state.presented_by is not client:  # but a connection that is newer
             _end(client)
         if client.phase is GONE:
-            if old.absent:
+            if self._coming.get(state.pid) is client:  # it was brought here for this one
                 self.lose(old, client.reason)
+                self._await_no_more(client, state.pid)
             ask()  # as any other that has left by now; the state waits for the next connection
             return
         if state.client is not old:  # an earlier connection has had it meanwhile
@@ -302,6 +309,7 @@ class Recoveries:
             state.take(client, offset, partial(self._put, state, old, client))
         except Unrecoverable as error:
             self._abandon(state, old)
+            self._await_no_more(client, state.pid)
             self.begin_anew(client, str(error), ask)
             return
         if client.phase is GONE:  # it has left at this very moment
@@ -316,6 +324,7 @@ class Recoveries:
                 return False  # closed, another connection's, or just given to another server
             state.client, state.lost_at_s, new.recovery = new, None, state
             self._lost.pop(state.pid, None)
+            self._coming.pop(state.pid, None)
             self._counts["recovered"] += 1
         replaced = self._shared.namespaces.replace(old, new, missed)
         assert replaced  # who is not in its namespace any more has no open state
@@ -453,8 +462,7 @@ class Recoveries:
                 self._coming.setdefault(pid, absent)
             if not self._comes(state):
                 return None
-        self._shared.namespaces.add(absent, rooms)
-        self._shared.namespaces.lose(absent)
+        self._shared.namespaces.add_lost(absent, rooms)
         return state
 
     def take_over(
@@ -485,10 +493,10 @@ class Recoveries:
             if not state.open or not self._comes(state):
                 raise Unrecoverable("unknown")
             self._states[state.pid] = state
-            del self._coming[state.pid]
             state.lost_at_s = now_s - packed["away_s"]
             if state.presented_by is client:  # or else who is back is about to have it
                 self._lost[state.pid] = state
+                del self._coming[state.pid]
         self._watch()
 
     def _event_from(
@@ -505,7 +513,7 @@ class Recoveries:
             if not absent.absent:
                 return
             self._shut(state)
-            self._await_no_more(absent, state.pid)
+        self._await_no_more(absent, state.pid)
         self._shared.namespaces.remove(absent)
 
     def _comes(self, state: State[Client]) -> bool:
@@ -513,9 +521,9 @@ class Recoveries:
         return self._coming.get(state.pid) is state.presented_by
 
     def _await_no_more(self, client: Client, pid: str) -> None:
-        """Note that a state does not come for a client, under the lock."""
-        if self._coming.get(pid) is client:
-            del self._coming[pid]
+        with self._lock:
+            if self._coming.get(pid) is client:
+                del self._coming[pid]
 
     def lost_with(self, sessions: Container[Session]) -> list[Client]:
         """Return the clients that have lost one of some connections."""
@@ -530,8 +538,7 @@ class Recoveries:
 
     def not_found(self, client: Client, pid: str, reason: str, ask: Callable[[], object]) -> None:
         """Have a client begin anew that another server has no state of, or none that it could give away."""
-        with self._lock:
-            self._await_no_more(client, pid)
+        self._await_no_more(client, pid)
         self._find_nothing(client, reason, ask)
 
     def _find_nothing(self, client: Client, reason: str, ask: Callable[[], object]) -> None:
@@ -544,8 +551,7 @@ class Recoveries:
         self, client: Client, presented: Presented, ask: Callable[[], object], until: float
     ) -> None:
         """Look again, in a moment, for a state that is being given from one server to another one, perhaps this one."""
-        with self._lock:
-            self._await_no_more(client, presented.pid)
+        self._await_no_more(client, presented.pid)
         self._look_later(client, presented, ask, until)
 
     def begin_anew(self, client: Client, reason: str, ask: Callable[[], object]) -> None:
@@ -586,9 +592,7 @@ class Recoveries:
         """
         state = client.recovery
         if state is None:
-            with self._lock:
-                for pid in [pid for pid, other in self._coming.items() if other is client]:
-                    del self._coming[pid]
+            self._close_coming(client)
             return None
         with self._lock:
             if state.client is not client:
@@ -596,6 +600,17 @@ class Recoveries:
             self._shut(state)
         self._clear(client)
         return None
+
+    def _close_coming(self, client: Client) -> None:
+        """Forget a state that a client has asked for, and has not had yet."""
+        brought = []
+        with self._lock:
+            for pid in [pid for pid, asker in self._coming.items() if asker is client]:
+                del self._coming[pid]
+                if (state := self._states.get(pid)) is not None:
+                    brought.append(self._shut(state))
+        for absent in brought:
+            self._clear(absent)
 
     def _shut(self, state: State[Client]) -> Client:
         """Keep a state no longer, under the lock; :meth:`_clear` follows for its client."""

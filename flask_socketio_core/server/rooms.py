@@ -42,13 +42,10 @@ class Rooms:
         """Return a client, or ``None``."""
         return self._clients.get(sid)
 
-    def add(self, client: Client, into: Iterable[str] = ()) -> None:
-        """Let a client in.
-
-        :param into: the rooms that it is in already, at another server.
-        """
+    def add(self, client: Client) -> None:
+        """Let a client in."""
         with self._lock:
-            self._put_in(client, into)
+            self._put_in(client, ())
 
     def remove(self, client: Client) -> Iterable[str]:
         """Take a client out of the namespace and of its rooms, which are returned."""
@@ -75,13 +72,22 @@ class Rooms:
         with self._lock:
             if self._clients.get(client.sid) is not client:
                 return ()
-            if self.lost is None:
-                self.lost = Rooms(
-                    self._lock, max_rooms=self._max_rooms, max_name_length=self._max_name_length
-                )
             rooms = self._take_out(client)
-            self.lost._put_in(client, rooms)
+            self._put_apart(client, rooms)
             return rooms
+
+    def add_lost(self, client: Client, rooms: Iterable[str]) -> None:
+        """Keep a client apart, from now on, that has lost its connection to another server."""
+        with self._lock:
+            self._put_apart(client, rooms)
+
+    def _put_apart(self, client: Client, rooms: Iterable[str]) -> None:
+        if self.lost is None:
+            self.lost = Rooms(self._lock, max_rooms=self._max_rooms, max_name_length=self._max_name_length)
+        earlier = self.lost.get(client.sid)
+        if earlier is not None:
+            self.lost._take_out(earlier)
+        self.lost._put_in(client, rooms)
 
     def replace(self, old: Client, new: Client, missed: int) -> bool:
         """Have a client be the one that it was before, with its rooms; ``False`` if that is not there."""
@@ -297,13 +303,21 @@ class Namespaces:
         self._new_rooms = partial(Rooms, max_rooms=max_rooms, max_name_length=max_name_length)
         self.rooms: dict[str, Rooms] = {}
 
-    def add(self, client: Client, into: Iterable[str] = ()) -> None:
+    def add(self, client: Client) -> None:
         """Let a client into its namespace; see :meth:`Rooms.add`."""
         with self._lock:
-            rooms = self.rooms.get(client.namespace)
-            if rooms is None:
-                rooms = self.rooms[client.namespace] = self._new_rooms(self._create_lock())
-            rooms.add(client, into)
+            self._rooms_for(client).add(client)
+
+    def add_lost(self, client: Client, rooms: Iterable[str]) -> None:
+        """Keep a client apart that has lost its connection to another server; see :meth:`Rooms.add_lost`."""
+        with self._lock:
+            self._rooms_for(client).add_lost(client, rooms)
+
+    def _rooms_for(self, client: Client) -> Rooms:
+        rooms = self.rooms.get(client.namespace)
+        if rooms is None:
+            rooms = self.rooms[client.namespace] = self._new_rooms(self._create_lock())
+        return rooms
 
     def remove(self, client: Client) -> Iterable[str]:
         """Take a client out, and return the rooms that it was in.

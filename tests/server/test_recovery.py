@@ -19,7 +19,7 @@ from flask_socketio_core.server import recoverable, recovery
 from flask_socketio_core.server.clients import Client
 from flask_socketio_core.server.interface import Group
 from flask_socketio_core.server.phase import Phase
-from flask_socketio_core.server.recoverable import Event, EventLog, Presented, State, Unrecoverable
+from flask_socketio_core.server.recoverable import Event, EventLog, OnItsWay, Presented, State, Unrecoverable
 from flask_socketio_core.server.recovery import Recoveries
 from flask_socketio_core.server.rooms import Rooms
 from flask_socketio_core.server.server import Server
@@ -777,15 +777,16 @@ class Sought:
     pid = "there.secret"
     sid = "of the client"
 
-    def __init__(self, bench: Bench, others: OtherServers) -> None:
+    def __init__(self, bench: Bench, others: OtherServers, room: str = "room") -> None:
         self._bench = bench
         self.peer = bench.peer({"pid": self.pid})
         self.client, self.ask = others.sought[-1]
         self.own_sid = self.client.sid
-        state = bench.recoveries.receive(self.pid, "/", self.sid, ["room"], self.client)
+        state = bench.recoveries.receive(self.pid, "/", self.sid, [room], self.client)
         assert state is not None
         self.state = state
         self.absent = state.client
+        assert bench.server.members(room) == bench.server.members(self.sid) == []  # it is away at once
 
     def arrive(self, **packed: Any) -> None:
         """Have the other server give the state away."""
@@ -810,10 +811,13 @@ def sought(bench: Bench, others: OtherServers) -> Sought:
 def test_a_client_comes_back_from_another_server_as_if_it_had_been_here(bench: Bench, sought: Sought) -> None:
     bench.emit("while it comes", to="room")
     bench.emit("not sent again", to="room", volatile=True)
-    sought.arrive(user="ann", expires_at=time.time() + 60)
+    sought.arrive(user="ann", expires_at=time.time() + 60, session="of its own")
     bench.emit("when it is there", to="room")
     assert bench.recoveries.lost_states() == []  # or another server might take it from who is back
+    assert sought.pid in bench.recoveries._coming  # a server that ends waits for it
     sought.resume()
+    assert not bench.recoveries.some_come
+    assert ("session", "/", "of its own") in bench.app.log
     (kind, data), *events = sought.peer.received()
     assert (kind, data) == ("0", {"sid": sought.sid, "pid": sought.pid})
     assert [event[0] for _, event in events] == ["while it comes", "when it is there"]
@@ -888,17 +892,99 @@ def test_who_leaves_by_itself_while_its_state_comes_does_not_come_back(bench: Be
     assert (bench.load().clients, bench.load().lost_clients, bench.server._rooms) == (0, 0, {})
 
 
-def test_a_newer_connection_has_what_was_brought_for_an_earlier_one(
-    bench: Bench, others: OtherServers, sought: Sought
+def test_who_leaves_by_itself_when_its_state_is_there_does_not_come_back(
+    bench: Bench, sought: Sought
+) -> None:
+    sought.arrive()
+    sought.peer.session.receive("41")
+    sought.resume()
+    assert (bench.load().clients, bench.load().lost_clients, bench.server._rooms) == (0, 0, {})
+
+
+def test_a_newer_connection_waits_for_what_was_brought_for_an_earlier_one(
+    bench: Bench, sought: Sought
 ) -> None:
     sought.arrive()
     newer = bench.peer({"pid": sought.pid})
-    assert newer.client.recovered
-    sought.resume()
     assert sought.peer.session.closed
-    bench.recoveries.give_up(sought.state)  # what followed in the earlier one's worker has failed
+    assert newer.received() == []
+    sought.resume()
+    for _, timer in bench.mode.timers[:]:  # it looks again
+        timer()
+    bench.mode.run_jobs()
+    assert newer.client.recovered
+    bench.recoveries.give_up(sought.state)  # nothing of the newer one's
     assert bench.recoveries.holder(sought.pid) is newer.client
     assert bench.server.rooms(sought.sid) == [sought.sid, "room"]
+
+
+def test_a_connection_that_ended_badly_takes_nothing_from_a_newer_one(
+    bench: Bench, others: OtherServers
+) -> None:
+    """Of a state that was brought here when its client was nowhere yet."""
+    brought = bench.recoveries.receive("there.secret", "/", "of the client", ["room"], None)
+    assert brought is not None
+    bench.recoveries.take_over(brought, PACKED, [], {}, True, lambda origin: False)
+    absent = brought.client
+    peer = bench.opened().ask()
+    earlier, newer = peer.client, bench.opened().ask().client
+    brought.presented_by = newer
+    peer.session.close(Reason.OVERFLOW)
+    for client in (earlier, newer):
+        bench.recoveries.resume(brought, absent, client, None, lambda: None)
+    assert newer.recovered
+
+
+def test_another_server_asks_again_for_what_is_brought_for_an_earlier_connection(
+    bench: Bench, sought: Sought
+) -> None:
+    sought.arrive()
+    with pytest.raises(OnItsWay):
+        bench.recoveries.leave(sought.pid, "/", None)
+    assert sought.peer.session.closed
+    sought.resume()
+    assert bench.recoveries.leave(sought.pid, "/", None) is sought.absent
+
+
+def test_two_that_stand_for_a_client_one_after_the_other_leave_no_room_behind(
+    bench: Bench, others: OtherServers, sought: Sought
+) -> None:
+    """It has left by itself and is back while it was asked for."""
+    sought.peer.session.receive("41")
+    bench.mode.run_jobs()
+    second = Sought(bench, others, "other room")
+    second.fail()
+    sought.fail()
+    lost = bench.server._rooms["/"].lost
+    assert lost is not None
+    assert lost.count() == len(lost) == 0
+
+
+def test_a_late_offer_leaves_the_rooms_of_who_is_disconnected_just_then(
+    bench: Bench, others: OtherServers
+) -> None:
+    peer = bench.peer()
+    (pid, sid), client = (peer.client.recovery.pid, peer.client.sid), peer.client  # type: ignore[union-attr]
+    bench.server.enter_room(sid, "room")
+    peer.session.receive("41")  # its disconnect handler has not run yet
+    offered = bench.recoveries.receive(pid, "/", sid, ["offered"], None)
+    assert offered is not None
+    assert client.rooms == {"room"}
+    bench.mode.run_jobs()
+    bench.recoveries.give_up(offered)
+    assert not bench.recoveries.some_come
+    assert bench.server._rooms == {}
+
+
+def test_no_thread_left_leaves_nothing_behind(bench: Bench, others: OtherServers) -> None:
+    def no_thread(*args: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    others.seek = no_thread  # type: ignore[method-assign, assignment]
+    peer = bench.opened()
+    with pytest.raises(RuntimeError):
+        peer.ask({"pid": "there.secret"})
+    assert not bench.recoveries.some_come
 
 
 def test_nothing_is_kept_of_what_was_brought_and_is_too_much(others: OtherServers) -> None:
@@ -961,6 +1047,18 @@ def test_whose_user_changes_while_its_state_comes_is_in_that_users_room(bench: B
     bench.emit("for bob", to=user("bob"))
     sought.resume()
     assert [data[0] for kind, data in sought.peer.received() if kind == "2"] == ["for bob"]
+
+
+def test_who_could_not_have_a_state_ends_it_for_nobody_else(bench: Bench) -> None:
+    """Another connection was faster, after it was seen that none was."""
+    peer = bench.peer()
+    client, presented = peer.client, credentials(peer)
+    peer.lose()
+    newer, state = bench.peer(presented), client.recovery
+    assert state is not None
+    bench.recoveries._abandon(state, client)
+    assert bench.recoveries.holder(state.pid) is newer.client
+    assert state.open
 
 
 def test_a_state_that_was_just_given_to_another_server_is_nobodys_here(bench: Bench) -> None:

@@ -282,7 +282,8 @@ class RecordingApplication:
         return None
 
     def unpack_session(self, client: Client, packed: str | None) -> None:
-        assert packed is None
+        if packed is not None:
+            self.log.append(("session", client.namespace, packed))
 
     def on_connected(self, client: Client) -> None:
         self.log.append(("connected", client.namespace))
