@@ -950,6 +950,7 @@ def test_two_that_stand_for_a_client_one_after_the_other_leave_no_room_behind(
     bench: Bench, others: OtherServers, sought: Sought
 ) -> None:
     """It has left by itself and is back while it was asked for."""
+    bench.peer()  # or the namespace would be forgotten
     sought.peer.session.receive("41")
     bench.mode.run_jobs()
     second = Sought(bench, others, "other room")
