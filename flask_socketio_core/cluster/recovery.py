@@ -49,16 +49,18 @@ BATCH = 200
 BATCH_BYTES = 4_000_000
 """About how large a message with states becomes at most, bytes, if the queue allows it."""
 
-FIND_S = 3.0
+FIND_S = 5.0
 """How long the servers are asked for a state, seconds: a disconnect handler may take a second of it."""
-TAKE_S = 3.0
+TAKE_S = 5.0
 """How long the one that has it may take to give it away, seconds."""
-CATCH_UP_S = 1.5
+CATCH_UP_S = 2.5
 """How much of that it may wait for messages that the other has heard already, seconds."""
+DELIVER_S = 1.5
+"""How much of that it may wait then for its own events that are on their way, seconds."""
 LATE_S = 60.0
 """How long messages of both may arrive after it, seconds; a server that was silent for longer is not told of."""
-OFFER_S = TAKE_S + 1.0
-"""How long a server may take to take the states of one that ends, seconds."""
+OFFER_S = 4.0
+"""How long a server that ends waits for another one to take states, seconds: there may have to be time for a third."""
 
 
 _ON_ITS_WAY = {"on its way": True}
@@ -216,6 +218,7 @@ class Elsewhere:
         if taken is None:
             raise OnItsWay("unknown")
         _raise_refused(taken)
+        self._catch_up(state.client, found, taken)  # before anybody can have the state
         covers = [*taken["covers"], {**answer["covers"], "node": node, "asker": self.node}]
         tests = [_covered(one) for one in covers]
         state.covers = covers
@@ -228,12 +231,12 @@ class Elsewhere:
             lambda origin: any(test(origin) for test in tests),
         )
         self._mode.call_later(LATE_S, partial(_uncover, state))
-        self._catch_up(state.client, found, taken)
 
     def _catch_up(
         self, client: RecoverableClient, found: Mapping[str, Any], taken: Mapping[str, Any]
     ) -> None:
-        """Change what has changed between the two answers."""
+        """Change what has changed between the two answers, for who stands for a client."""
+        client.keep_user(found["user"])  # in whose room it is
         before, after = set(envelope.rooms(found["rooms"])), set(envelope.rooms(taken["rooms"]))
         for room in before - after:
             self._server.leave_room(client.sid, room, client.namespace)
@@ -241,9 +244,7 @@ class Elsewhere:
             if not is_users_room(room):
                 with suppress(ValueError):  # it is in as many as it may be, or was disconnected
                     self._server.enter_room(client.sid, room, client.namespace)
-        if found["user"] != taken["client"]["user"]:
-            client.keep_user(found["user"])
-            client.user = taken["client"]["user"]
+        client.user = taken["client"]["user"]
 
     def _find(self, link: Link, question: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """Return which server has a state, and what it answers.
@@ -292,8 +293,10 @@ class Elsewhere:
         :param timeout_s: how long that may take, seconds.
         """
         until, asking = self._clock() + timeout_s, self._bus.link.asking
-        while (lost := self._states.lost_states()) or self._states.some_come or asking.busy:
-            if self._clock() >= until or not (self._others_follow or self._states.some_come or asking.busy):
+        while True:
+            busy = self._states.some_come or asking.busy  # first: what comes is lost before it comes no more
+            lost = self._states.lost_states()
+            if not (lost or busy) or self._clock() >= until or not (self._others_follow or busy):
                 break
             # To none that stays, perhaps, or their clients are about to ask, and wait for their answers.
             if not lost or not self._offer(lost, until):
@@ -452,7 +455,7 @@ class _Claim:
                 self._given_up = not self._done.is_set()
             if self._given_up:
                 return {"refused": "messages lost"}
-        if not self._flights.wait(self._under_way, CATCH_UP_S):
+        if not self._flights.wait(self._under_way, DELIVER_S):
             return {"refused": "messages lost"}
         packets: dict[str, Any] = {}
         origins: set[Origin] = set()

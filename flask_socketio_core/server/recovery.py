@@ -69,7 +69,7 @@ RETRY_S = 0.05
 LOOK_S = 15.0
 """How long the state of a client is looked for, seconds; it may be on its way from one server to another."""
 
-GIVEN_S = 3.0
+GIVEN_S = 5.0
 """How long after a state was given away whoever asks for it is told to ask again, seconds."""
 
 PATIENCE_S = 1.0
@@ -162,9 +162,8 @@ class Recoveries:
         self._lost: OrderedDict[str, State[Client]] = OrderedDict()  # who was lost first is first
         self._trimmed_at = 0  # so many events had been forgotten when the states let go of them last
         self._trim_again_s = 0.0
-        self._coming: dict[
-            str, Client
-        ] = {}  # who asks for a state that another server may have, until it has it
+        # Who asks for a state that another server may have, until it has that.
+        self._coming: dict[str, Client] = {}
         self._given: dict[str, float] = {}  # when states were given to other servers, the oldest first
         self._counts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
@@ -310,7 +309,7 @@ class Recoveries:
         except Unrecoverable as error:
             self._abandon(state, old)
             self._await_no_more(client, state.pid)
-            self.begin_anew(client, str(error), ask)
+            self._find_nothing(client, str(error), ask)
             return
         if client.phase is GONE:  # it has left at this very moment
             self.lose(client, client.reason)
@@ -590,9 +589,10 @@ class Recoveries:
 
         :returns: who has the state by now, where the client is back already; ``None`` if it is forgotten.
         """
-        state = client.recovery
-        if state is None:
+        if client.recovery is None:
             self._close_coming(client)
+        state = client.recovery  # which it may just have had
+        if state is None:
             return None
         with self._lock:
             if state.client is not client:

@@ -901,6 +901,25 @@ def test_who_leaves_by_itself_when_its_state_is_there_does_not_come_back(
     assert (bench.load().clients, bench.load().lost_clients, bench.server._rooms) == (0, 0, {})
 
 
+def test_who_leaves_by_itself_at_the_moment_at_which_it_has_its_state_does_not_come_back(
+    bench: Bench, sought: Sought
+) -> None:
+    sought.arrive()
+    close_coming = Recoveries._close_coming
+
+    def resume_first(recoveries: Recoveries, client: Client) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Recoveries, "_close_coming", close_coming)
+            bench.recoveries.resume(sought.state, sought.absent, sought.client, None, lambda: None)
+        close_coming(recoveries, client)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recoveries, "_close_coming", resume_first)
+        sought.peer.session.receive("41")
+    bench.mode.run_jobs()
+    assert (bench.load().clients, bench.load().lost_clients) == (0, 0)
+
+
 def test_a_newer_connection_waits_for_what_was_brought_for_an_earlier_one(
     bench: Bench, sought: Sought
 ) -> None:
