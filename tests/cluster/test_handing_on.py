@@ -29,25 +29,28 @@ def test_a_server_that_does_not_answer_leaves_time_for_another_one(request: pyte
     gate = threading.Event()
     with (
         closing(Node(bus, recovery=60)) as ends,
-        closing(Node(bus, recovery=60)) as silent,
-        closing(Node(bus, recovery=60)) as takes,
+        closing(Node(bus, recovery=60)) as one,
+        closing(Node(bus, recovery=60)) as other,
     ):
 
         def say_nothing(payload: Any, node: str) -> int:
             gate.wait(3 * HANDED_ON_S)
             return 0
 
-        ends.start()
-        silent.start()
+        for node in (ends, one, other):
+            node.start()
+        wait_until(lambda: len(ends.cluster.health().peers) == 2, "others")
+        first = ends.cluster.link.servers()[0].node  # is asked first
+        silent, takes = (one, other) if one.cluster.node == first else (other, one)
         topics = silent.cluster.link.asking.topics
         topics.remove(ADOPT)
         topics.add(ADOPT, say_nothing)
-        wait_until(ends.has_peer, "silent one, which is asked first")
-        takes.start()
-        wait_until(lambda: len(ends.cluster.health().peers) == 2, "other one")
         sid = ends.connect().sid
         ends.server.eio.sessions[ends.server.client(sid).engine_sid].close(Reason.TRANSPORT_CLOSE)
         wait_until(lambda: lost_clients(ends) == 1, "lost client")
+        wait_until(
+            lambda: all(ADOPT in peer.topics for peer in ends.cluster.link.servers()), "its topic again"
+        )
         try:
             ends.cluster.begin_end(others_follow=False)
             assert ends.cluster.hand_on(HANDED_ON_S) == 0
