@@ -106,6 +106,11 @@ class Bench:
         self.now_s += seconds
         self.recoveries.on_due(self.now_s)
 
+    def run_timers(self) -> None:
+        """Run the timers that there are now."""
+        for _, timer in self.mode.timers[:]:
+            timer()
+
 
 @pytest.fixture
 def bench() -> Bench:
@@ -653,8 +658,7 @@ def test_a_state_expires_by_the_one_timer(bench: Bench) -> None:
     assert due_s == bench.now_s + 60
     bench.now_s = due_s + 2
     for _ in range(3):  # the timer lets a process that stood still catch up
-        for _, timer in bench.mode.timers[:]:
-            timer()
+        bench.run_timers()
         bench.now_s += 2
     assert bench.load().clients == 0
     assert not bench.peer(presented).client.recovered
@@ -689,15 +693,13 @@ def test_nothing_is_kept_of_who_has_gone_for_good() -> None:
 # from another server
 
 
-def state_from_elsewhere(
-    earlier: list[Event], meanwhile: list[tuple[Event, Outgoing]], *, complete: bool = True
-) -> State[Any]:
+def state_from_elsewhere(earlier: list[Event], meanwhile: list[tuple[Event, Outgoing]]) -> State[Any]:
     """Return a state with what another server has sent, and what was noted here meanwhile."""
     state = State[Any]("pid", FakeClient(Phase.GONE), threading.Lock(), 10, 100_000)
     state.client.session.closed = True
     for event, outgoing in meanwhile:
         state.deliver(event, outgoing, False)
-    state.take_over(earlier, complete, lambda origin: False)
+    state.take_over(earlier, True, lambda origin: False)
     return state
 
 
@@ -928,8 +930,7 @@ def test_a_newer_connection_waits_for_what_was_brought_for_an_earlier_one(
     assert sought.peer.session.closed
     assert newer.received() == []
     sought.resume()
-    for _, timer in bench.mode.timers[:]:  # it looks again
-        timer()
+    bench.run_timers()  # it looks again
     bench.mode.run_jobs()
     assert newer.client.recovered
     bench.recoveries.give_up(sought.state)  # nothing of the newer one's
